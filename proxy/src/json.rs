@@ -5,7 +5,7 @@
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, value::RawValue};
 
 use crate::error::Error;
 
@@ -18,6 +18,16 @@ pub const MAX_DEPTH: usize = 128;
 ///
 /// `invalid_argument` that names the byte offset, or the JSON path, and the rule.
 pub fn read(bytes: &[u8]) -> Result<Value, Error> {
+    read_saturating(bytes, &[])
+}
+
+/// Reads one JSON value strictly, but takes a number too large for 64 bits at the path `saturating` as the largest:
+/// for budgets, where too much means all there is.
+///
+/// # Errors
+///
+/// As [`read`].
+pub(crate) fn read_saturating(bytes: &[u8], saturating: &[&str]) -> Result<Value, Error> {
     if bytes.starts_with(&[0xEF, 0xBB, 0xBF]) {
         return Err(Error::invalid("the body begins with a byte order mark at byte 0; send plain UTF-8"));
     }
@@ -29,7 +39,8 @@ pub fn read(bytes: &[u8]) -> Result<Value, Error> {
     let mut path = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     deserializer.disable_recursion_limit();
-    let value = Strict { path: &mut path }.deserialize(&mut deserializer).map_err(|error| syntax(bytes, &error))?;
+    let value =
+        Strict { path: &mut path, saturating }.deserialize(&mut deserializer).map_err(|error| syntax(bytes, &error))?;
     deserializer.end().map_err(|error| syntax(bytes, &error))?;
     Ok(value)
 }
@@ -91,6 +102,7 @@ fn offset(bytes: &[u8], line: usize, column: usize) -> usize {
 /// Builds a value, refusing doubled keys and unsafe numbers, and knows the JSON path it stands at.
 struct Strict<'a> {
     path: &'a mut Vec<String>,
+    saturating: &'a [&'a str],
 }
 
 impl Strict<'_> {
@@ -157,7 +169,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut items = Vec::new();
         loop {
             self.path.push(items.len().to_string());
-            let item = access.next_element_seed(Strict { path: self.path })?;
+            let item = access.next_element_seed(Strict { path: self.path, saturating: self.saturating })?;
             self.path.pop();
             match item {
                 Some(item) => items.push(item),
@@ -174,11 +186,28 @@ impl<'de> Visitor<'de> for Strict<'_> {
                 let place = self.here();
                 return Err(de::Error::custom(format_args!("the key {place} stands there twice")));
             }
-            let value = access.next_value_seed(Strict { path: self.path })?;
+            let value = if self.path == self.saturating {
+                saturated(access.next_value::<&RawValue>()?)
+            } else {
+                access.next_value_seed(Strict { path: self.path, saturating: self.saturating })?
+            };
             self.path.pop();
             object.insert(key, value);
         }
         Ok(Value::Object(object))
+    }
+}
+
+/// A number that is too large for 64 bits becomes the largest; any other value stays what it is.
+fn saturated(raw: &RawValue) -> Value {
+    let text = raw.get();
+    match serde_json::from_str::<Value>(text) {
+        Ok(Value::Number(number)) if number.as_f64().is_some_and(|float| float >= 18_446_744_073_709_551_615.0) => {
+            u64::MAX.into()
+        }
+        Ok(value) => value,
+        Err(_) if text.starts_with(|first: char| first.is_ascii_digit()) => u64::MAX.into(),
+        Err(_) => Value::Null,
     }
 }
 

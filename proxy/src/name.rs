@@ -7,11 +7,11 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize, de};
 
 /// Longest name, in bytes.
-pub const MAX_NAME: usize = 63;
+pub(crate) const MAX_NAME: usize = 63;
 /// Longest segment of a skill path, in bytes.
-pub const MAX_SEGMENT: usize = 64;
+pub(crate) const MAX_SEGMENT: usize = 64;
 /// Longest skill path, in bytes.
-pub const MAX_PATH: usize = 512;
+pub(crate) const MAX_PATH: usize = 512;
 
 /// Words that no CI can be called: every top-level command of `aish`, its aliases, and the words that
 /// selectors use. A test in `aish` proves that each of its commands is here.

@@ -1,0 +1,628 @@
+//! The connection to the bus: one inbox, replies by token, violations matched to the requests they end, and a link
+//! state that says since when it can be trusted.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use async_nats::{ConnectOptions, Event, ServerError, Subscriber};
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    error::{Code, Error},
+    identity::credential::Credential,
+    name::{MeshName, UserName},
+    role::Role,
+    subject::{self, Caller, Subjects, Token},
+    task,
+};
+
+pub use async_nats::{HeaderMap, Message, StatusCode};
+
+mod version;
+
+pub use version::{Version, check as check_version};
+
+/// How often an idle connection is tried; after two misses it is given up.
+const PING: Duration = Duration::from_secs(5);
+/// How long a connection attempt may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How many cancels may wait to be sent while the process does other things.
+const FAREWELLS: usize = 1024;
+
+/// How to reach a bus, and as whom.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its address, `nats://HOST:PORT`, without a password.
+    pub url: String,
+    /// Whose credential to log in with.
+    pub credential: Arc<Credential>,
+    /// What the connection is called in the server's own lists.
+    pub label: String,
+}
+
+/// What is known of the link to the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Whether the connection stands.
+    pub up: bool,
+    /// The id of the server in use, new at each of its starts.
+    pub server: String,
+    /// When the link last broke or came back, on this process's clock.
+    pub since: Instant,
+    /// Whether it was ever lost in this process.
+    pub broken_before: bool,
+}
+
+/// Why no connection was made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nothing answered there.
+    #[error("no bus answers at {url}")]
+    Unreachable {
+        /// The address tried.
+        url: String,
+        /// What the attempt met.
+        #[source]
+        source: async_nats::ConnectError,
+    },
+    /// The server refused the credential.
+    #[error("the bus at {url} refuses the credential of \"{user}\"")]
+    Refused {
+        /// The address tried.
+        url: String,
+        /// The user named in the credential.
+        user: UserName,
+    },
+    /// The server is too old.
+    #[error("the bus at {url} is nats-server {found}; {floor} or newer is required")]
+    TooOld {
+        /// The address tried.
+        url: String,
+        /// Its version.
+        found: String,
+        /// The oldest version that works.
+        floor: &'static str,
+    },
+}
+
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        match &error {
+            ConnectError::Unreachable { .. } => Self::unavailable(error.to_string())
+                .hint("start it here with: aish up; or name another with --bus URL")
+                .sent(false),
+            ConnectError::Refused { .. } => Self::new(Code::PermissionDenied, error.to_string())
+                .hint("the credential may have expired or been revoked; ask an admin for a new one"),
+            ConnectError::TooOld { .. } => Self::precondition(error.to_string()).hint("update the server of that bus"),
+        }
+    }
+}
+
+/// What a pending request waits on.
+enum Waiting {
+    One(oneshot::Sender<Result<Message, Error>>),
+    Many(mpsc::Sender<Result<Message, Error>>),
+}
+
+struct Pending {
+    subject: String,
+    waiting: Waiting,
+}
+
+type Table = Mutex<HashMap<Token, Pending>>;
+
+/// A connection to the bus: cheap to clone, closed when the last clone goes.
+#[derive(Clone)]
+pub struct Bus(Arc<Inner>);
+
+struct Inner {
+    client: async_nats::Client,
+    caller: Caller,
+    mesh: MeshName,
+    subjects: Subjects,
+    inbox: String,
+    pending: Arc<Table>,
+    link: watch::Receiver<Link>,
+    denied: watch::Receiver<Vec<String>>,
+    farewells: mpsc::Sender<Farewell>,
+    _tasks: [task::Owned; 2],
+}
+
+enum Farewell {
+    Publish(String, Bytes),
+    Flushed(oneshot::Sender<()>),
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bus").field("caller", &self.0.caller).field("link", &*self.0.link.borrow()).finish()
+    }
+}
+
+fn lock(table: &Table) -> std::sync::MutexGuard<'_, HashMap<Token, Pending>> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Bus {
+    /// Connects, and returns once an own message has come back through the inbox.
+    ///
+    /// # Errors
+    ///
+    /// Nothing there, a refused credential, a server that is too old.
+    pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+        let Options { url, credential, label } = options;
+        let user = credential.name().clone();
+        let inbox = format!("{}.{}", subject::inbox(&user), Token::random().as_str());
+        let pending: Arc<Table> = Arc::default();
+        let (link_sender, link) =
+            watch::channel(Link { up: false, server: String::new(), since: Instant::now(), broken_before: false });
+        let (denied_sender, denied) = watch::channel(Vec::new());
+        let client_slot: Arc<std::sync::OnceLock<async_nats::Client>> = Arc::default();
+        let on_event = {
+            let (pending, slot) = (pending.clone(), client_slot.clone());
+            move |event: Event| {
+                note(&event, &pending, &link_sender, &denied_sender, slot.get());
+                std::future::ready(())
+            }
+        };
+        let signer = credential.clone();
+        let client = ConnectOptions::with_jwt(credential.jwt().to_owned(), move |nonce| {
+            std::future::ready(Ok(signer.sign(&nonce)))
+        })
+        .name(label)
+        .custom_inbox_prefix(subject::inbox(&user))
+        .ping_interval(PING)
+        .connection_timeout(CONNECT)
+        .reconnect_delay_callback(reconnect_delay)
+        .event_callback(on_event)
+        .connect(&url)
+        .await
+        .map_err(|source| refusal(&url, &user, source))?;
+        // Only a client that was made can hear events that matter; the slot is filled once.
+        let _ = client_slot.set(client.clone());
+        let found = client.server_info().version;
+        if let Err(floor) = version::check(&found) {
+            return Err(ConnectError::TooOld { url, found, floor });
+        }
+        let unreachable = |source: async_nats::SubscribeError| ConnectError::Unreachable {
+            url: url.clone(),
+            source: async_nats::ConnectError::with_source(async_nats::ConnectErrorKind::Io, source),
+        };
+        let replies = client.subscribe(format!("{inbox}.*")).await.map_err(unreachable)?;
+        let (farewells, outgoing) = mpsc::channel(FAREWELLS);
+        let tasks = [
+            task::Owned::spawn("bus-replies", deliver(replies, pending.clone())),
+            task::Owned::spawn("bus-farewells", say(client.clone(), outgoing)),
+        ];
+        let caller = Caller { role: credential.role(), name: user };
+        let mesh = credential.mesh().clone();
+        let subjects = Subjects::new(&mesh);
+        let bus = Self(Arc::new(Inner {
+            client,
+            caller,
+            mesh,
+            subjects,
+            inbox,
+            pending,
+            link,
+            denied,
+            farewells,
+            _tasks: tasks,
+        }));
+        bus.echo().await.map_err(|_| ConnectError::Unreachable {
+            url,
+            source: async_nats::ConnectError::new(async_nats::ConnectErrorKind::TimedOut),
+        })?;
+        Ok(bus)
+    }
+
+    /// Who this connection is at the bus.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.0.caller
+    }
+
+    /// Its user name.
+    #[must_use]
+    pub fn user(&self) -> &UserName {
+        &self.0.caller.name
+    }
+
+    /// Its role.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.0.caller.role
+    }
+
+    /// The mesh.
+    #[must_use]
+    pub fn mesh(&self) -> &MeshName {
+        &self.0.mesh
+    }
+
+    /// The mesh's subjects.
+    #[must_use]
+    pub fn subjects(&self) -> &Subjects {
+        &self.0.subjects
+    }
+
+    /// The link's state, as it changes.
+    #[must_use]
+    pub fn link(&self) -> watch::Receiver<Link> {
+        self.0.link.clone()
+    }
+
+    /// The version of the server in use.
+    #[must_use]
+    pub fn server_version(&self) -> String {
+        self.0.client.server_info().version
+    }
+
+    /// The largest body, with headers, that one message may have, in bytes.
+    #[must_use]
+    pub fn max_payload(&self) -> usize {
+        self.0.client.max_payload()
+    }
+
+    /// The underlying client, for the modules of this crate that speak to `JetStream`.
+    pub(crate) fn client(&self) -> &async_nats::Client {
+        &self.0.client
+    }
+
+    /// Sends a request and awaits its one reply.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` at once if the bus is away or nobody listens, `permission_denied` if the bus refuses the
+    /// subject, `deadline_exceeded`; each with `data.sent`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future forgets the reply.
+    pub async fn request(
+        &self,
+        subject: String,
+        headers: Option<HeaderMap>,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Message, Error> {
+        let (sender, receiver) = oneshot::channel();
+        let token = Token::random();
+        let _entry = self.begin(&token, &subject, Waiting::One(sender), headers, body).await?;
+        match tokio::time::timeout(timeout, receiver).await {
+            Ok(Ok(reply)) => answered(reply?),
+            Ok(Err(_)) => Err(Error::unavailable("the connection to the bus was closed").sent(true)),
+            Err(_) => Err(Error::new(Code::DeadlineExceeded, "no reply came before the deadline").sent(true)),
+        }
+    }
+
+    /// Sends a request whose replies come one after another; the entry lives as long as the returned value.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::request`], for what is known before the first reply.
+    pub(crate) async fn request_many(
+        &self,
+        token: &Token,
+        subject: &str,
+        body: Bytes,
+        room: usize,
+    ) -> Result<Replies, Error> {
+        let (sender, receiver) = mpsc::channel(room);
+        let entry = self.begin(token, subject, Waiting::Many(sender), None, body).await?;
+        Ok(Replies { receiver, _entry: entry })
+    }
+
+    async fn begin(
+        &self,
+        token: &Token,
+        subject: &str,
+        waiting: Waiting,
+        headers: Option<HeaderMap>,
+        body: Bytes,
+    ) -> Result<Entry, Error> {
+        if !self.0.link.borrow().up {
+            return Err(Error::unavailable("the bus is not reachable").hint("see: aish doctor").sent(false));
+        }
+        let limit = self.max_payload();
+        if body.len() > limit {
+            let size = body.len();
+            return Err(Error::new(
+                Code::ResourceExhausted,
+                format!("the request is {size} bytes; the bus takes at most {limit}"),
+            )
+            .sent(false));
+        }
+        lock(&self.0.pending).insert(token.clone(), Pending { subject: subject.to_owned(), waiting });
+        let entry = Entry { token: token.clone(), table: self.0.pending.clone() };
+        let reply = self.reply_subject(token);
+        let published = match headers {
+            Some(headers) => {
+                self.0.client.publish_with_reply_and_headers(subject.to_owned(), reply, headers, body).await
+            }
+            None => self.0.client.publish_with_reply(subject.to_owned(), reply, body).await,
+        };
+        published.map_err(|error| Error::unavailable(format!("the request could not be sent: {error}")).sent(false))?;
+        Ok(entry)
+    }
+
+    /// The reply subject of that token, below this process's inbox.
+    #[must_use]
+    pub fn reply_subject(&self, token: &Token) -> String {
+        format!("{}.{}", self.0.inbox, token.as_str())
+    }
+
+    /// Publishes without awaiting anything; for replies and for what repeats itself.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` when the connection is closed for good.
+    pub async fn publish(&self, subject: String, headers: Option<HeaderMap>, body: Bytes) -> Result<(), Error> {
+        let client = &self.0.client;
+        let published = match headers {
+            Some(headers) => client.publish_with_headers(subject, headers, body).await,
+            None => client.publish(subject, body).await,
+        };
+        published.map_err(|error| Error::unavailable(format!("the message could not be sent: {error}")))
+    }
+
+    /// Publishes from where nothing can be awaited, such as a drop: a cancel is best effort.
+    pub fn publish_soon(&self, subject: String, body: Bytes) {
+        if self.0.farewells.try_send(Farewell::Publish(subject, body)).is_err() {
+            tracing::warn!("a cancel was dropped: the bus takes nothing at the moment");
+        }
+    }
+
+    /// Subscribes, and returns once an own message has come back after it.
+    ///
+    /// # Errors
+    ///
+    /// `permission_denied` if the bus refuses the subject; `unavailable` if it is away.
+    pub async fn subscribe(&self, subject: &str) -> Result<Subscriber, Error> {
+        let denied_before = self.denials(subject);
+        let away =
+            |error: async_nats::SubscribeError| Error::unavailable(format!("cannot subscribe to {subject}: {error}"));
+        let subscriber = self.0.client.subscribe(subject.to_owned()).await.map_err(away)?;
+        self.echo().await?;
+        if self.denials(subject) > denied_before {
+            let user = self.user();
+            return Err(Error::new(
+                Code::PermissionDenied,
+                format!("the bus does not let \"{user}\" listen to {subject}"),
+            ));
+        }
+        Ok(subscriber)
+    }
+
+    fn denials(&self, subject: &str) -> usize {
+        self.0.denied.borrow().iter().filter(|denied| *denied == subject).count()
+    }
+
+    /// Sends a message to the own inbox and awaits it: what was sent before has then reached the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::request`].
+    pub async fn echo(&self) -> Result<(), Error> {
+        let token = Token::random();
+        let (sender, receiver) = oneshot::channel();
+        let subject = self.reply_subject(&token);
+        lock(&self.0.pending)
+            .insert(token.clone(), Pending { subject: subject.clone(), waiting: Waiting::One(sender) });
+        let _entry = Entry { token, table: self.0.pending.clone() };
+        self.publish(subject, None, Bytes::new()).await?;
+        match tokio::time::timeout(CONNECT, receiver).await {
+            Ok(Ok(Ok(_))) => Ok(()),
+            _ => Err(Error::unavailable("the bus does not answer")),
+        }
+    }
+
+    /// Sends what waits to be sent, within `grace`, before the process ends.
+    pub async fn close(&self, grace: Duration) {
+        let (sender, receiver) = oneshot::channel();
+        let flush = async {
+            if self.0.farewells.send(Farewell::Flushed(sender)).await.is_ok() {
+                let _ = receiver.await;
+            }
+        };
+        if tokio::time::timeout(grace, flush).await.is_err() {
+            tracing::debug!("the bus took no farewell in time");
+        }
+    }
+}
+
+/// The replies to one request, until dropped.
+#[derive(Debug)]
+pub(crate) struct Replies {
+    receiver: mpsc::Receiver<Result<Message, Error>>,
+    _entry: Entry,
+}
+
+impl Replies {
+    /// The next reply; `None` when the connection is closed for good.
+    pub(crate) async fn next(&mut self) -> Option<Result<Message, Error>> {
+        match self.receiver.recv().await? {
+            Ok(message) => Some(answered(message)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// Removes its request from the table of those that wait, whatever happens to the future that made it.
+struct Entry {
+    token: Token,
+    table: Arc<Table>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entry")
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        lock(&self.table).remove(&self.token);
+    }
+}
+
+fn answered(message: Message) -> Result<Message, Error> {
+    if message.status == Some(StatusCode::NO_RESPONDERS) {
+        return Err(Error::unavailable("nobody answers there").sent(false));
+    }
+    Ok(message)
+}
+
+async fn deliver(mut replies: Subscriber, pending: Arc<Table>) {
+    while let Some(message) = replies.next().await {
+        let Some(token) = subject::reply_token(&message.subject) else { continue };
+        let mut table = lock(&pending);
+        let Some(entry) = table.get(&token) else { continue };
+        if let Waiting::Many(sender) = &entry.waiting {
+            // The room is the credit that was given, so only a callee that overdraws it can fill the channel.
+            if sender.try_send(Ok(message)).is_err() {
+                table.remove(&token);
+            }
+        } else if let Some(Pending { waiting: Waiting::One(sender), .. }) = table.remove(&token) {
+            let _ = sender.send(Ok(message));
+        }
+    }
+}
+
+async fn say(client: async_nats::Client, mut outgoing: mpsc::Receiver<Farewell>) {
+    while let Some(farewell) = outgoing.recv().await {
+        match farewell {
+            Farewell::Publish(subject, body) => {
+                let _ = client.publish(subject, body).await;
+            }
+            Farewell::Flushed(done) => {
+                let _ = tokio::time::timeout(CONNECT, client.flush()).await;
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+/// Keeps the link's state, and ends at once what an event has made hopeless.
+fn note(
+    event: &Event,
+    pending: &Table,
+    link: &watch::Sender<Link>,
+    denied: &watch::Sender<Vec<String>>,
+    client: Option<&async_nats::Client>,
+) {
+    match event {
+        Event::Connected => link.send_modify(|link| {
+            link.up = true;
+            link.since = Instant::now();
+            link.server = client.map(|client| client.server_info().server_id).unwrap_or_default();
+        }),
+        Event::Disconnected | Event::Closed => {
+            link.send_modify(|link| {
+                link.up = false;
+                link.since = Instant::now();
+                link.broken_before = true;
+            });
+            let lost = Error::unavailable("the connection to the bus broke").sent(true);
+            fail(pending, |_| true, &lost);
+        }
+        Event::SlowConsumer(id) => tracing::warn!(subscription = id, "messages were dropped: a consumer is too slow"),
+        Event::ServerError(ServerError::Other(text)) => {
+            if let Some((publish, subject)) = violation(text) {
+                tracing::debug!(subject, publish, "the bus refused a subject");
+                if publish {
+                    let refused =
+                        Error::new(Code::PermissionDenied, "the bus does not permit this to the role of this user")
+                            .hint("ask an operator or admin of this mesh")
+                            .sent(false);
+                    fail(pending, |pending| pending.subject == subject, &refused);
+                } else {
+                    denied.send_modify(|list| {
+                        list.push(subject.to_owned());
+                        // Only the newest matter: who asks does so right after subscribing.
+                        if list.len() > 64 {
+                            list.remove(0);
+                        }
+                    });
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn fail(pending: &Table, which: impl Fn(&Pending) -> bool, error: &Error) {
+    for (_, entry) in lock(pending).extract_if(|_, entry| which(entry)) {
+        match entry.waiting {
+            Waiting::One(sender) => {
+                let _ = sender.send(Err(error.clone()));
+            }
+            Waiting::Many(sender) => {
+                let _ = sender.try_send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// Whether the server's words are a refusal, of a publish or of a subscription, and of which subject.
+fn violation(text: &str) -> Option<(bool, &str)> {
+    let lower = text.to_ascii_lowercase();
+    let publish = lower.contains("permissions violation for publish");
+    if !publish && !lower.contains("permissions violation for subscription") {
+        return None;
+    }
+    let start = text.find('"')? + 1;
+    let end = text.get(start..)?.find('"')? + start;
+    Some((publish, text.get(start..end)?))
+}
+
+fn refusal(url: &str, user: &UserName, source: async_nats::ConnectError) -> ConnectError {
+    match source.kind() {
+        async_nats::ConnectErrorKind::AuthorizationViolation | async_nats::ConnectErrorKind::Authentication => {
+            ConnectError::Refused { url: url.to_owned(), user: user.clone() }
+        }
+        _ => ConnectError::Unreachable { url: url.to_owned(), source },
+    }
+}
+
+/// A random wait that grows to 5 s, so that thousands of clients do not come back in one burst.
+fn reconnect_delay(attempts: usize) -> Duration {
+    let exponent = u32::try_from(attempts).unwrap_or(u32::MAX).min(6);
+    let ceiling = (100_u64 << exponent).min(5_000);
+    let mut random = [0; 8];
+    let share = if ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random).is_ok() {
+        u64::from_le_bytes(random) % (ceiling - 49)
+    } else {
+        ceiling / 2
+    };
+    Duration::from_millis(50 + share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn violations_name_their_subject() {
+        assert_eq!(
+            violation("Permissions Violation for Publish to \"aigis.v1.main.x\""),
+            Some((true, "aigis.v1.main.x"))
+        );
+        assert_eq!(violation("permissions violation for subscription to \"a.>\""), Some((false, "a.>")));
+        assert_eq!(violation("Authorization Violation"), None);
+    }
+
+    #[test]
+    fn reconnects_wait_at_random_within_bounds() {
+        for attempts in 0..100 {
+            let wait = reconnect_delay(attempts).as_millis();
+            assert!((50..=5_000).contains(&wait), "{wait}");
+        }
+    }
+}

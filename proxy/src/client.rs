@@ -1,0 +1,280 @@
+//! Calling skills over the bus: one request, then a result or a stream of frames with credit.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::{Instant, Interval, interval};
+
+use crate::{
+    bus::{Bus, Message, Replies},
+    envelope::{DEFAULT_TIMEOUT, Request},
+    error::{Code, Error},
+    json,
+    name::{Name, SkillPath, UserName},
+    subject::{Control, Token},
+    trace,
+};
+
+/// The header of an error reply.
+pub(crate) const ERROR_HEADER: &str = "Aigis-Error";
+/// The header of the message that opens a stream.
+pub(crate) const STREAM_HEADER: &str = "Aigis-Stream";
+/// How many frames a callee may send before it hears of more credit.
+pub(crate) const FIRST_CREDIT: u32 = 64;
+/// Longest silence of a stream, in which at least a beat is due.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How often credit is repeated, as a sign that the reader lives.
+const CREDIT_BEAT: Duration = Duration::from_secs(10);
+
+/// Where a call goes: which user serves which CI, and which skill is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The user that serves the CI, as its record says.
+    pub server: UserName,
+    /// The CI.
+    pub ci: Name,
+    /// The skill.
+    pub path: SkillPath,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub enum Response {
+    /// One result.
+    Value(Value),
+    /// Frames.
+    Stream(Frames),
+}
+
+/// A frame of a stream, as it travels.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Frame {
+    pub(crate) seq: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<Value>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) beat: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) end: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<Error>,
+}
+
+/// Calls a skill and takes its one result.
+///
+/// # Errors
+///
+/// The callee's error; `unavailable`, `deadline_exceeded` or `permission_denied` with `data.sent`; `unimplemented`
+/// if the skill answers with a stream.
+///
+/// # Cancel safety
+///
+/// Dropping the future cancels the call at the callee.
+pub async fn call(bus: &Bus, target: &Target, request: Request) -> Result<Value, Error> {
+    match open(bus, target, request).await? {
+        Response::Value(value) => Ok(value),
+        Response::Stream(_) => {
+            let path = &target.path;
+            Err(Error::new(Code::Unimplemented, format!("{path} answers with a stream")).hint("open it as one"))
+        }
+    }
+}
+
+/// Calls a skill and takes whatever it answers with.
+///
+/// # Errors
+///
+/// As [`call`].
+///
+/// # Cancel safety
+///
+/// Dropping the future, or the stream, cancels the call at the callee.
+pub async fn open(bus: &Bus, target: &Target, mut request: Request) -> Result<Response, Error> {
+    let explicit = request.meta.timeout;
+    let budget = explicit.unwrap_or(DEFAULT_TIMEOUT);
+    if request.meta.traceparent.is_none() {
+        request.meta.traceparent = trace::current();
+    }
+    let token = Token::random();
+    let subject = bus.subjects().to(&target.server, bus.caller(), &target.ci, &target.path);
+    let deadline = Instant::now() + budget;
+    let mut running = Running { bus: bus.clone(), server: target.server.clone(), token, ended: false };
+    let room = usize::try_from(FIRST_CREDIT).unwrap_or(usize::MAX) * 2 + 8;
+    let mut replies = bus
+        .request_many(&running.token, &subject, request.to_bytes(), room)
+        .await
+        .inspect_err(|_| running.ended = true)?;
+    // The callee tells of its own deadline; the grace is for that answer to arrive.
+    let reply = match tokio::time::timeout_at(deadline + Duration::from_millis(250), replies.next()).await {
+        Ok(Some(reply)) => reply.inspect_err(|_| running.ended = true).map_err(|error| named(error, target))?,
+        Ok(None) => return Err(Error::unavailable("the connection to the bus was closed").sent(true)),
+        Err(_) => {
+            let Target { ci, path, .. } = target;
+            let message = format!("{path} on {ci} did not answer before the deadline");
+            return Err(Error::new(Code::DeadlineExceeded, message).hint("give it longer: --timeout 2m").sent(true));
+        }
+    };
+    if reply.headers.as_ref().is_some_and(|headers| headers.get(STREAM_HEADER).is_some()) {
+        let overall = explicit.map(|_| deadline);
+        return Ok(Response::Stream(Frames::new(running, replies, overall)));
+    }
+    running.ended = true;
+    decode(&reply, target).map(Response::Value)
+}
+
+/// Reads a single reply: a result, or the callee's error.
+fn decode(reply: &Message, target: &Target) -> Result<Value, Error> {
+    let Some(code) = reply.headers.as_ref().and_then(|headers| headers.get(ERROR_HEADER)) else {
+        return json::read(&reply.payload).map_err(|error| hostile(target, &error.message));
+    };
+    match (code.as_str().parse::<Code>(), serde_json::from_slice::<Error>(&reply.payload)) {
+        (Ok(code), Ok(error)) => Err(Error { code, ..error }),
+        (Err(unknown), _) => Err(hostile(target, &unknown.to_string())),
+        (_, Err(_)) => Err(hostile(target, "its error has no readable body")),
+    }
+}
+
+fn hostile(target: &Target, reason: &str) -> Error {
+    Error::internal(format!("the reply of {} (served by {}) is unusable: {reason}", target.ci, target.server))
+}
+
+fn named(error: Error, target: &Target) -> Error {
+    if error.code == Code::Unavailable && error.detail("sent") == Some(&Value::Bool(false)) {
+        let Target { ci, server, .. } = target;
+        return Error::unavailable(format!("{ci} does not answer: its server \"{server}\" is not on the bus"))
+            .hint("see: aish nodes")
+            .sent(false);
+    }
+    error
+}
+
+/// A call under way: dropping it before its end cancels it at the callee.
+#[derive(Debug)]
+struct Running {
+    bus: Bus,
+    server: UserName,
+    token: Token,
+    ended: bool,
+}
+
+impl Running {
+    fn control(&self, verb: Control) -> String {
+        self.bus.subjects().control(&self.server, self.bus.caller(), verb, &self.token)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.bus.publish_soon(self.control(Control::Cancel), Bytes::new());
+        }
+    }
+}
+
+/// The frames of a stream, in order, each once. Reading gives the callee credit for more; dropping cancels it.
+#[derive(Debug)]
+pub struct Frames {
+    running: Running,
+    replies: Replies,
+    next: u64,
+    unpaid: u32,
+    beat: Interval,
+    silent_since: Instant,
+    deadline: Option<Instant>,
+}
+
+impl Frames {
+    fn new(running: Running, replies: Replies, deadline: Option<Instant>) -> Self {
+        let beat = interval(CREDIT_BEAT);
+        let silent_since = Instant::now();
+        Self { running, replies, next: 1, unpaid: 0, beat, silent_since, deadline }
+    }
+
+    /// The next frame's data; `None` after the end.
+    ///
+    /// # Errors
+    ///
+    /// The callee's error, a broken stream, or the deadline; nothing comes after it.
+    ///
+    /// # Cancel safety
+    ///
+    /// No frame is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Result<Value, Error>> {
+        if self.running.ended {
+            return None;
+        }
+        loop {
+            let message = tokio::select! {
+                message = self.replies.next() => message,
+                _ = self.beat.tick() => {
+                    self.pay();
+                    if self.silent_since.elapsed() > SILENCE {
+                        return Some(Err(self.broken("nothing came for 30 s")));
+                    }
+                    continue;
+                }
+                () = until(self.deadline) => {
+                    self.finish_cancelled();
+                    return Some(Err(Error::new(Code::DeadlineExceeded, "the stream did not end before the deadline").sent(true)));
+                }
+            };
+            self.silent_since = Instant::now();
+            let frame: Frame = match message {
+                None => return Some(Err(self.broken("the connection to the bus was closed"))),
+                Some(Err(error)) => {
+                    self.running.ended = true;
+                    return Some(Err(error));
+                }
+                Some(Ok(message)) => match serde_json::from_slice(&message.payload) {
+                    Ok(frame) => frame,
+                    Err(_) => return Some(Err(self.broken("a frame is unreadable"))),
+                },
+            };
+            if frame.seq != self.next {
+                let reason = format!("frame {} came where frame {} was due", frame.seq, self.next);
+                return Some(Err(self.broken(&reason)));
+            }
+            self.next += 1;
+            if let Some(error) = frame.error {
+                self.running.ended = true;
+                return Some(Err(error));
+            }
+            if frame.end {
+                self.running.ended = true;
+                return None;
+            }
+            if frame.beat {
+                continue;
+            }
+            self.unpaid += 1;
+            if self.unpaid >= FIRST_CREDIT / 2 {
+                self.pay();
+            }
+            return Some(Ok(frame.data.unwrap_or(Value::Null)));
+        }
+    }
+
+    fn pay(&mut self) {
+        let credit = std::mem::take(&mut self.unpaid);
+        self.running.bus.publish_soon(self.running.control(Control::Credit), credit.to_string().into());
+    }
+
+    fn finish_cancelled(&mut self) {
+        self.running.bus.publish_soon(self.running.control(Control::Cancel), Bytes::new());
+        self.running.ended = true;
+    }
+
+    fn broken(&mut self, reason: &str) -> Error {
+        self.finish_cancelled();
+        Error::internal(format!("the stream of \"{}\" broke: {reason}", self.running.server))
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,216 @@
+//! From a request to its answer: look-up, permission, journal, deadline; the same for calls over the bus and in process.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    envelope::Request,
+    error::{Code, Error},
+    name::{Address, SkillPath},
+    role::{Effect, Role},
+    skill::{self, Answer, Call, Ci},
+    subject::{Caller, HandTarget},
+};
+
+/// Finds the CIs that this process serves.
+pub trait Directory: Send + Sync + 'static {
+    /// The CI of that name or alias, served here.
+    ///
+    /// # Errors
+    ///
+    /// Says why nothing answers: ambiguous, gone, not here.
+    fn find(&self, target: &HandTarget, by_hand: bool) -> Result<Arc<dyn Ci>, Error>;
+}
+
+/// What the journal says of a call that is about to have an effect.
+#[derive(Debug)]
+pub enum Begun {
+    /// Run it, and tell the journal how it ended.
+    Run,
+    /// It ran before, with that outcome; do not run it again.
+    Repeat(Result<Value, Error>),
+}
+
+/// A call that changes something, as the journal and the audit stream keep it.
+#[derive(Debug, Clone, Copy)]
+pub struct Deed<'a> {
+    /// Who.
+    pub caller: &'a Caller,
+    /// On what.
+    pub ci: &'a Address,
+    /// Which skill.
+    pub path: &'a SkillPath,
+    /// Of which effect.
+    pub effect: Effect,
+    /// With what.
+    pub request: &'a Request,
+}
+
+/// Keeps what must be known about calls that change something: once before the effect, once after it.
+pub trait Journal: Send + Sync + 'static {
+    /// Notes that a deed begins; durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// Whatever forbids running it: a full spool, a key used with other arguments.
+    fn begin<'a>(&'a self, deed: Deed<'a>) -> BoxFuture<'a, Result<Begun, Error>>;
+    /// Notes how a deed ended.
+    fn end<'a>(&'a self, deed: Deed<'a>, outcome: &'a Result<Value, Error>) -> BoxFuture<'a, ()>;
+    /// Notes a refusal.
+    fn refused<'a>(&'a self, caller: &'a Caller, what: &'a str, reason: &'a str) -> BoxFuture<'a, ()>;
+}
+
+/// The journal of a process that serves only `read` skills: it refuses everything else.
+#[derive(Debug, Clone, Copy)]
+pub struct NoJournal;
+
+impl Journal for NoJournal {
+    fn begin<'a>(&'a self, deed: Deed<'a>) -> BoxFuture<'a, Result<Begun, Error>> {
+        let path = deed.path;
+        let error = Error::precondition(format!("{path} changes something, and this process keeps no audit"));
+        std::future::ready(Err(error)).boxed()
+    }
+
+    fn end<'a>(&'a self, _: Deed<'a>, _: &'a Result<Value, Error>) -> BoxFuture<'a, ()> {
+        std::future::ready(()).boxed()
+    }
+
+    fn refused<'a>(&'a self, _: &'a Caller, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
+        std::future::ready(()).boxed()
+    }
+}
+
+/// Answers requests over a directory and a journal.
+#[derive(Clone)]
+pub struct Dispatcher {
+    directory: Arc<dyn Directory>,
+    journal: Arc<dyn Journal>,
+}
+
+impl fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher").finish_non_exhaustive()
+    }
+}
+
+/// A request as it came in, before anything of it is believed.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Who calls, as the bus vouches for it.
+    pub caller: Caller,
+    /// The CI, as addressed.
+    pub target: HandTarget,
+    /// The skill.
+    pub path: SkillPath,
+    /// Whether it came by hand.
+    pub by_hand: bool,
+    /// The body.
+    pub body: Bytes,
+    /// The header `traceparent`, which counts where the body says none.
+    pub traceparent: Option<String>,
+    /// Set when the caller gives up.
+    pub cancelled: CancellationToken,
+}
+
+impl Dispatcher {
+    /// Makes a dispatcher.
+    #[must_use]
+    pub fn new(directory: Arc<dyn Directory>, journal: Arc<dyn Journal>) -> Self {
+        Self { directory, journal }
+    }
+
+    /// Where refusals and deeds are kept.
+    #[must_use]
+    pub fn journal(&self) -> &dyn Journal {
+        &*self.journal
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    ///
+    /// What the caller is to be told.
+    pub async fn answer(&self, incoming: Incoming) -> Result<Answer, Error> {
+        let Incoming { caller, target, path, by_hand, body, traceparent, cancelled } = incoming;
+        let ci = self.directory.find(&target, by_hand)?;
+        let mut request = Request::read(&body)?;
+        if request.meta.traceparent.is_none() {
+            request.meta.traceparent = traceparent;
+        }
+        let Some(info) = ci.skill(path.as_str()) else {
+            return Err(skill::unknown(&path, &ci.skills()));
+        };
+        let address = Address { name: ci.name().clone(), node: Some(ci.node().clone()) };
+        self.permit(&caller, &address, &path, info.effect).await?;
+        let budget = skill::budget(&info, &request.meta);
+        if budget.is_zero() {
+            return Err(late(&address, &path, false));
+        }
+        let deadline = Instant::now() + budget;
+        let call = Call { caller, addressed: target.name, request, deadline, cancelled };
+        let run = ci.clone().run(path.clone(), call.clone());
+        if info.effect == Effect::Read {
+            return bounded(run, &call, &address, &path, info.stream).await;
+        }
+        let deed =
+            Deed { caller: &call.caller, ci: &address, path: &path, effect: info.effect, request: &call.request };
+        match self.journal.begin(deed).await? {
+            Begun::Repeat(outcome) => return outcome.map(Answer::Value),
+            Begun::Run => {}
+        }
+        let answer = bounded(run, &call, &address, &path, info.stream).await;
+        let outcome = match &answer {
+            Ok(Answer::Value(value)) => Ok(value.clone()),
+            Ok(Answer::Stream(_)) => Ok(Value::Null),
+            Err(error) => Err(error.clone()),
+        };
+        self.journal.end(deed, &outcome).await;
+        answer
+    }
+
+    /// Checks the role against the effect, and puts a refusal on record.
+    ///
+    /// # Errors
+    ///
+    /// `permission_denied`.
+    pub async fn permit(&self, caller: &Caller, ci: &Address, path: &SkillPath, effect: Effect) -> Result<(), Error> {
+        let own =
+            caller.role == Role::Node && ci.node.as_ref().is_some_and(|node| node.as_str() == caller.name.as_str());
+        if caller.role.permits(effect) || own {
+            return Ok(());
+        }
+        let message = format!("{path} on {ci} has the effect {effect}, which the role {} does not permit", caller.role);
+        self.journal.refused(caller, &format!("{ci} {path}"), &message).await;
+        Err(Error::new(Code::PermissionDenied, message).hint("ask an operator or admin of this mesh"))
+    }
+}
+
+/// Runs within the deadline, until the caller gives up. A stream's deadline is for its first answer: its frames are
+/// bounded where they are sent.
+async fn bounded(
+    run: BoxFuture<'static, Result<Answer, Error>>,
+    call: &Call,
+    address: &Address,
+    path: &SkillPath,
+    stream: bool,
+) -> Result<Answer, Error> {
+    let late_after =
+        if stream { call.deadline.min(Instant::now() + crate::envelope::DEFAULT_TIMEOUT) } else { call.deadline };
+    tokio::select! {
+        biased;
+        answer = run => answer,
+        () = call.cancelled.cancelled() => Err(Error::new(Code::Cancelled, format!("{path} on {address} was cancelled by its caller"))),
+        () = tokio::time::sleep_until(late_after) => Err(late(address, path, true)),
+    }
+}
+
+fn late(address: &Address, path: &SkillPath, sent: bool) -> Error {
+    Error::new(Code::DeadlineExceeded, format!("{path} on {address} did not end before the deadline"))
+        .hint("give it longer: --timeout 2m")
+        .sent(sent)
+}

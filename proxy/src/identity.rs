@@ -1,0 +1,19 @@
+//! Who may do what: the mesh's keys, its accounts at the bus, the roles' permissions, and the users' credentials.
+//!
+//! The bus itself enforces identity. An operator key vouches for three accounts (system, mesh and store), each role
+//! of the mesh has a scoped signing key that carries the role's permissions, and every user holds a key made on its
+//! own machine. What a user may publish and subscribe to follows from its name and its signing key alone.
+
+pub mod credential;
+pub mod jwt;
+mod key;
+pub mod mesh;
+pub mod permissions;
+mod private_file;
+pub mod server;
+
+pub use credential::{Credential, Issuer};
+pub use key::{Key, KeyError, Kind};
+pub use mesh::{Login, MeshKeys};
+pub use private_file::Error as FileError;
+pub use server::{ServerFiles, ServerOptions};

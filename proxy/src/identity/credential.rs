@@ -1,0 +1,358 @@
+//! A user's credential: a token from the issuer and the key that never leaves this machine.
+//!
+//! It lies in one file of the standard NATS form, so that any NATS client can use it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use zeroize::Zeroizing;
+
+use super::{
+    jwt::{self, Body, Claims},
+    key::{Key, KeyError, Kind},
+    mesh::Login,
+    private_file,
+};
+use crate::{MeshName, Role, UserName};
+
+const TOKEN: &str = "NATS USER JWT";
+const SEED: &str = "USER NKEY SEED";
+
+/// Who vouches for the users of a mesh. It is public, and pinned by whoever joins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issuer {
+    /// The mesh.
+    pub mesh: MeshName,
+    /// The public key of the mesh's account.
+    pub account: String,
+    /// The public key that signs for each role.
+    pub roles: BTreeMap<String, Role>,
+}
+
+/// Why a credential cannot be used. No variant shows anything of the file's content but the user's name.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read or written, or others could.
+    #[error(transparent)]
+    File(#[from] private_file::Error),
+    /// The file was read, but what it holds is no credential to use.
+    #[error("credential file {file}: {flaw}")]
+    Flawed {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with its content.
+        flaw: Flaw,
+    },
+}
+
+/// What is wrong with the content of a credential.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// Nothing is in it.
+    #[error("it is empty; ask an admin for a new credential")]
+    Empty,
+    /// A part is not there.
+    #[error("the part \"{part}\" is missing; ask an admin for a new credential")]
+    Missing {
+        /// Which part.
+        part: &'static str,
+    },
+    /// A part begins and does not end.
+    #[error("it is cut off within the part \"{part}\"; copy the file again, whole")]
+    Cut {
+        /// Which part.
+        part: &'static str,
+    },
+    /// A part is there more than once.
+    #[error("it holds the part \"{part}\" more than once; keep one credential a file")]
+    Twice {
+        /// Which part.
+        part: &'static str,
+    },
+    /// The seed is no user's key.
+    #[error(transparent)]
+    Seed(#[from] KeyError),
+    /// The token is refused.
+    #[error(transparent)]
+    Token(#[from] jwt::Error),
+    /// The token is of another kind.
+    #[error("the token's claim type is not \"user\"")]
+    Type,
+    /// Token and key belong to different users.
+    #[error("token and key differ: the token's claim sub is not the public key of the seed")]
+    Mismatch,
+    /// The claim is no user name.
+    #[error("the token's claim name is no user name: 1 to 63 of a-z 0-9 _ -, beginning with a letter or digit")]
+    Name,
+    /// The tags do not say role and mesh.
+    #[error("the token's claim tags does not name one role and one mesh; it was not made by an Aigis issuer")]
+    Tags,
+    /// Not issued by this mesh.
+    #[error("the token's claim iss is no signing key of this mesh's account; use a credential issued for this mesh")]
+    Issuer,
+    /// The tags name another role or mesh than the signing key.
+    #[error("the token's claim tags contradicts its claim iss, which decides")]
+    Contradiction,
+    /// Its time is over.
+    #[error(
+        "the credential of {name} (claim exp) ended at {ended}, and this machine's clock says {now}; ask an admin for a \
+         new one, or set the clock if it is wrong"
+    )]
+    Expired {
+        /// The user.
+        name: UserName,
+        /// When it ended.
+        ended: Instant,
+        /// This machine's time.
+        now: Instant,
+    },
+    /// Its time has not come.
+    #[error(
+        "the credential of {name} (claim nbf) holds from {begins} on, and this machine's clock says {now}; wait until \
+         then, or set the clock if it is wrong"
+    )]
+    NotYet {
+        /// The user.
+        name: UserName,
+        /// When it begins.
+        begins: Instant,
+        /// This machine's time.
+        now: Instant,
+    },
+}
+
+/// Seconds since 1970, shown as an RFC 3339 instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(i64);
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match OffsetDateTime::from_unix_timestamp(self.0).ok().and_then(|instant| instant.format(&Rfc3339).ok()) {
+            Some(text) => f.pad(&text),
+            None => write!(f, "{} s after 1970", self.0),
+        }
+    }
+}
+
+/// A user's credential that was verified and held when it was read.
+#[derive(Clone)]
+pub struct Credential {
+    name: UserName,
+    role: Role,
+    mesh: MeshName,
+    issued: i64,
+    expires: Option<i64>,
+    login: Login,
+}
+
+impl Credential {
+    /// Makes a user's key on this machine; its public half goes to the issuer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Key::generate`].
+    pub fn generate() -> Result<Key, KeyError> {
+        Key::generate(Kind::User)
+    }
+
+    /// Joins a token from the issuer with the key that it was issued for, and checks both.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong; with `issuer`, also a token that this issuer did not sign.
+    pub fn new(jwt: &str, key: Key, issuer: Option<&Issuer>) -> Result<Self, Flaw> {
+        Self::check(jwt, key, issuer, jwt::seconds(SystemTime::now()))
+    }
+
+    /// Reads a credential file, which must be its owner's alone.
+    ///
+    /// # Errors
+    ///
+    /// Names the file and what is wrong with it, and shows nothing of its content.
+    pub fn read(file: &Path, issuer: Option<&Issuer>) -> Result<Self, Error> {
+        let text = private_file::read(file)?;
+        Self::parse(&text, issuer).map_err(|flaw| Error::Flawed { file: file.to_owned(), flaw })
+    }
+
+    /// Writes the credential whole, with mode 0600.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn write(&self, file: &Path) -> Result<(), Error> {
+        let content = Zeroizing::new(format!(
+            "-----BEGIN {TOKEN}-----\n{}\n------END {TOKEN}------\n\n\
+             The seed below proves that its holder is {}: keep it to yourself.\n\n\
+             -----BEGIN {SEED}-----\n{}\n------END {SEED}------\n",
+            self.login.jwt(),
+            self.name,
+            self.login.key().seed(),
+        ));
+        Ok(private_file::write(file, &content)?)
+    }
+
+    /// The user's name.
+    #[must_use]
+    pub fn name(&self) -> &UserName {
+        &self.name
+    }
+
+    /// The user's role, as the token's tags say; the bus goes by the signing key.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The mesh.
+    #[must_use]
+    pub fn mesh(&self) -> &MeshName {
+        &self.mesh
+    }
+
+    /// When it was issued.
+    #[must_use]
+    pub fn issued(&self) -> SystemTime {
+        instant(self.issued)
+    }
+
+    /// When it ends; never if `None`.
+    #[must_use]
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.expires.map(instant)
+    }
+
+    /// What logs in at the bus.
+    #[must_use]
+    pub fn login(&self) -> &Login {
+        &self.login
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn jwt(&self) -> &str {
+        self.login.jwt()
+    }
+
+    /// The user's public key.
+    #[must_use]
+    pub fn public(&self) -> &str {
+        self.login.public()
+    }
+
+    /// The prefix of the only inbox subjects that the user may subscribe to.
+    #[must_use]
+    pub fn inbox(&self) -> String {
+        format!("_INBOX.{}", self.name)
+    }
+
+    /// Signs the nonce that the bus sends at login, or a record.
+    #[must_use]
+    pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        self.login.sign(bytes)
+    }
+
+    fn parse(text: &str, issuer: Option<&Issuer>) -> Result<Self, Flaw> {
+        if text.trim().is_empty() {
+            return Err(Flaw::Empty);
+        }
+        let jwt = part(text, TOKEN)?;
+        let seed = part(text, SEED)?;
+        let key = Key::from_seed(seed, Kind::User)?;
+        Self::new(jwt, key, issuer)
+    }
+
+    fn check(jwt: &str, key: Key, issuer: Option<&Issuer>, now: i64) -> Result<Self, Flaw> {
+        let claims = jwt::decode(jwt)?;
+        let Body::User(user) = &claims.nats else {
+            return Err(Flaw::Type);
+        };
+        if claims.sub != key.public() {
+            return Err(Flaw::Mismatch);
+        }
+        let name = UserName::parse(&claims.name).map_err(|_| Flaw::Name)?;
+        let role: Role = tag(user, "role:").and_then(|word| word.parse().ok()).ok_or(Flaw::Tags)?;
+        let mesh = tag(user, "mesh:").and_then(|word| MeshName::parse(word).ok()).ok_or(Flaw::Tags)?;
+        if let Some(issuer) = issuer {
+            let signs_for = issuer.roles.get(&claims.iss).filter(|_| user.issuer_account == issuer.account);
+            let signs_for = *signs_for.ok_or(Flaw::Issuer)?;
+            if signs_for != role || issuer.mesh != mesh {
+                return Err(Flaw::Contradiction);
+            }
+        }
+        holds(&name, &claims, now)?;
+        let login = Login::new(jwt.to_owned(), key);
+        Ok(Self { name, role, mesh, issued: claims.iat, expires: claims.exp, login })
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("name", &self.name)
+            .field("role", &self.role)
+            .field("mesh", &self.mesh)
+            .field("public", &self.login.public())
+            .finish_non_exhaustive()
+    }
+}
+
+fn holds(name: &UserName, claims: &Claims, now: i64) -> Result<(), Flaw> {
+    if let Some(ended) = claims.exp.filter(|ended| *ended <= now) {
+        return Err(Flaw::Expired { name: name.clone(), ended: Instant(ended), now: Instant(now) });
+    }
+    if let Some(begins) = claims.nbf.filter(|begins| *begins > now) {
+        return Err(Flaw::NotYet { name: name.clone(), begins: Instant(begins), now: Instant(now) });
+    }
+    Ok(())
+}
+
+/// The one tag with that prefix, without it.
+fn tag<'a>(user: &'a jwt::User, prefix: &str) -> Option<&'a str> {
+    let mut found = user.tags.iter().filter_map(|tag| tag.strip_prefix(prefix));
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// The one line between the marks of a part.
+fn part<'a>(text: &'a str, name: &'static str) -> Result<&'a str, Flaw> {
+    let is_mark = |line: &str, word: &str| {
+        let inner = line.trim().trim_matches('-');
+        line.trim().starts_with("---") && inner.strip_prefix(word).is_some_and(|rest| rest.trim() == name)
+    };
+    let mut lines = text.lines();
+    if !lines.any(|line| is_mark(line, "BEGIN")) {
+        return Err(Flaw::Missing { part: name });
+    }
+    let mut content = None;
+    loop {
+        let line = lines.next().ok_or(Flaw::Cut { part: name })?.trim();
+        if is_mark(line, "END") {
+            break;
+        }
+        if line.is_empty() {
+            continue;
+        }
+        if line.starts_with("---") {
+            return Err(Flaw::Cut { part: name });
+        }
+        if content.replace(line).is_some() {
+            return Err(Flaw::Twice { part: name });
+        }
+    }
+    if lines.any(|line| is_mark(line, "BEGIN")) {
+        return Err(Flaw::Twice { part: name });
+    }
+    content.ok_or(Flaw::Missing { part: name })
+}
+
+fn instant(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,521 @@
+//! The keys of a mesh, as the issuer keeps them, and the accounts and users that they vouch for.
+//!
+//! One directory of mode 0700 holds an operator key, the keys of the system, mesh and store accounts, and a signing
+//! key for each role. Whoever holds it owns the mesh. Nothing of it ever leaves the issuer but account tokens, which
+//! the bus needs, and user tokens, which hold no secret.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    credential::Issuer,
+    jwt::{self, Account, Activation, Body, Claims, Export, Flow, Import, Limits, Operator, Permissions},
+    key::{Key, KeyError, Kind},
+    permissions, private_file,
+};
+use crate::{MeshName, Role, UserName};
+
+/// How long a user's credential holds unless said otherwise.
+pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+const VERSION: u8 = 2;
+
+/// Why the keys of a mesh cannot be made, read or used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read or written, or others could.
+    #[error(transparent)]
+    File(#[from] private_file::Error),
+    /// There are keys already.
+    #[error("{directory} already holds something; open the keys that are there, or choose an empty directory")]
+    Exists {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A seed file holds no such seed.
+    #[error("{file} holds no seed of kind {kind}; restore it from a backup of the keys")]
+    Seed {
+        /// The file.
+        file: PathBuf,
+        /// The kind of key that belongs there.
+        kind: Kind,
+        /// What is wrong with it.
+        #[source]
+        source: KeyError,
+    },
+    /// A token file is damaged.
+    #[error("{file} holds no usable token; restore it from a backup of the keys")]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: jwt::Error,
+    },
+    /// A token is well made, but not of these keys.
+    #[error("{file} is not a token of the keys beside it; restore both from the same backup")]
+    Foreign {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A token could not be made.
+    #[error("cannot make a token of kind {kind}")]
+    Token {
+        /// The kind of token.
+        kind: &'static str,
+        /// Why not.
+        #[source]
+        source: jwt::Error,
+    },
+    /// A key could not be made.
+    #[error("cannot make a key")]
+    Key(#[source] KeyError),
+    /// The public key to issue a credential for is not a user's.
+    #[error(
+        "the public key for {name} is not the public key of a user: such a key begins with U and has 56 characters"
+    )]
+    PublicKey {
+        /// The user that the credential was for.
+        name: UserName,
+    },
+    /// The keys were made, but could not be put in their place.
+    #[error("cannot put the new keys at {directory}")]
+    Place {
+        /// The directory.
+        directory: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What logs in at the bus: a user's token and the key that it is about.
+#[derive(Debug, Clone)]
+pub struct Login {
+    jwt: String,
+    key: Key,
+}
+
+impl Login {
+    pub(crate) fn new(jwt: String, key: Key) -> Self {
+        Self { jwt, key }
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn jwt(&self) -> &str {
+        &self.jwt
+    }
+
+    /// The public key.
+    #[must_use]
+    pub fn public(&self) -> &str {
+        self.key.public()
+    }
+
+    /// Signs the nonce that the bus sends at login.
+    #[must_use]
+    pub fn sign(&self, nonce: &[u8]) -> Vec<u8> {
+        self.key.sign(nonce)
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+/// A token of an account, as the bus stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountToken {
+    /// The account's public key.
+    pub account: String,
+    /// The token.
+    pub jwt: String,
+}
+
+/// The signing key of each role.
+#[derive(Debug)]
+struct RoleKeys {
+    viewer: Key,
+    operator: Key,
+    admin: Key,
+    node: Key,
+    plugin: Key,
+}
+
+impl RoleKeys {
+    fn make(key: impl Fn(Role) -> Result<Key, Error>) -> Result<Self, Error> {
+        Ok(Self {
+            viewer: key(Role::Viewer)?,
+            operator: key(Role::Operator)?,
+            admin: key(Role::Admin)?,
+            node: key(Role::Node)?,
+            plugin: key(Role::Plugin)?,
+        })
+    }
+
+    fn of(&self, role: Role) -> &Key {
+        match role {
+            Role::Viewer => &self.viewer,
+            Role::Operator => &self.operator,
+            Role::Admin => &self.admin,
+            Role::Node => &self.node,
+            Role::Plugin => &self.plugin,
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Role, &Key)> {
+        Role::ALL.into_iter().map(|role| (role, self.of(role)))
+    }
+}
+
+/// All keys of a mesh, open for issuing.
+#[derive(Debug)]
+pub struct MeshKeys {
+    directory: PathBuf,
+    mesh: MeshName,
+    operator: Key,
+    system: Key,
+    account: Key,
+    store: Key,
+    roles: RoleKeys,
+    operator_token: String,
+    accounts: [AccountToken; 3],
+}
+
+impl MeshKeys {
+    /// Makes the keys of a new mesh in `directory`, which must not exist or be empty. It appears whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] if there is something already; else what failed.
+    pub fn create(directory: &Path, mesh: &MeshName) -> Result<Self, Error> {
+        if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(Error::Exists { directory: directory.to_owned() });
+        }
+        let place = |source| Error::Place { directory: directory.to_owned(), source };
+        let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        private_file::make_directory(parent)?;
+        let staged = parent.join(format!(".keys-{}", uuid::Uuid::now_v7().simple()));
+        let made = Self::fill(&staged, mesh).and_then(|()| {
+            fs::rename(&staged, directory).map_err(place)?;
+            Ok(private_file::sync_directory(parent)?)
+        });
+        if made.is_err() {
+            // Seeds must not lie about; what made the making fail matters more than a failure here.
+            let _ = fs::remove_dir_all(&staged);
+        }
+        made.and_then(|()| Self::open(directory))
+    }
+
+    fn fill(directory: &Path, mesh: &MeshName) -> Result<(), Error> {
+        private_file::make_directory(directory)?;
+        let key = |kind| Key::generate(kind).map_err(Error::Key);
+        let roles = RoleKeys::make(|_| key(Kind::Account))?;
+        let empty = || AccountToken { account: String::new(), jwt: String::new() };
+        let mut keys = Self {
+            directory: directory.to_owned(),
+            mesh: mesh.clone(),
+            operator: key(Kind::Operator)?,
+            system: key(Kind::Account)?,
+            account: key(Kind::Account)?,
+            store: key(Kind::Account)?,
+            roles,
+            operator_token: String::new(),
+            accounts: [empty(), empty(), empty()],
+        };
+        let seeds =
+            [("operator", &keys.operator), ("system", &keys.system), ("mesh", &keys.account), ("store", &keys.store)];
+        for (name, key) in seeds {
+            private_file::write(&seed_file(directory, name), key.seed())?;
+        }
+        for (role, key) in keys.roles.iter() {
+            private_file::write(&seed_file(directory, &role_file(role)), key.seed())?;
+        }
+        let operator = Operator { system_account: keys.system.public().to_owned(), version: VERSION };
+        let claims = Claims::new(mesh.as_str(), keys.operator.public(), Body::Operator(operator));
+        let token = claims.encode(&keys.operator).map_err(|source| Error::Token { kind: "operator", source })?;
+        private_file::write(&directory.join("operator.jwt"), &token)?;
+        keys.sign_accounts(&[])
+    }
+
+    /// Opens the keys of a mesh. If this version's permissions differ from those that the accounts carry, the
+    /// accounts are signed anew; revocations stay.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that is missing, damaged, open to others, or of other keys.
+    pub fn open(directory: &Path) -> Result<Self, Error> {
+        let read = |name: &str, kind| {
+            let file = seed_file(directory, name);
+            let seed = private_file::read(&file)?;
+            Key::from_seed(seed.trim(), kind).map_err(|source| Error::Seed { file, kind, source })
+        };
+        let operator = read("operator", Kind::Operator)?;
+        let roles = RoleKeys::make(|role| read(&role_file(role), Kind::Account))?;
+        let (system, account, store) =
+            (read("system", Kind::Account)?, read("mesh", Kind::Account)?, read("store", Kind::Account)?);
+
+        let stored = |name: &str, subject: &Key| {
+            let file = directory.join(format!("{name}.jwt"));
+            let text = private_file::read(&file)?;
+            let jwt = text.trim().to_owned();
+            let claims = jwt::decode(&jwt).map_err(|source| Error::Damaged { file: file.clone(), source })?;
+            if claims.iss != operator.public() || claims.sub != subject.public() {
+                return Err(Error::Foreign { file });
+            }
+            Ok((claims, AccountToken { account: subject.public().to_owned(), jwt }))
+        };
+        let (_, operator_token) = stored("operator", &operator)?;
+        let (system_claims, system_token) = stored("system", &system)?;
+        let (account_claims, account_token) = stored("mesh", &account)?;
+        let (store_claims, store_token) = stored("store", &store)?;
+        let mesh =
+            MeshName::parse(&account_claims.name).map_err(|_| Error::Foreign { file: directory.join("mesh.jwt") })?;
+
+        let mut keys = Self {
+            directory: directory.to_owned(),
+            mesh,
+            operator,
+            system,
+            account,
+            store,
+            roles,
+            operator_token: operator_token.jwt,
+            accounts: [system_token, account_token, store_token],
+        };
+        keys.sign_accounts(&[system_claims, account_claims, store_claims])?;
+        Ok(keys)
+    }
+
+    /// The mesh.
+    #[must_use]
+    pub fn mesh(&self) -> &MeshName {
+        &self.mesh
+    }
+
+    /// The operator's token, which the bus starts with.
+    #[must_use]
+    pub fn operator_token(&self) -> &str {
+        &self.operator_token
+    }
+
+    /// The operator's public key.
+    #[must_use]
+    pub fn operator(&self) -> &str {
+        self.operator.public()
+    }
+
+    /// The system account's public key.
+    #[must_use]
+    pub fn system_account(&self) -> &str {
+        self.system.public()
+    }
+
+    /// The tokens of the three accounts: system, mesh, store.
+    #[must_use]
+    pub fn accounts(&self) -> &[AccountToken] {
+        &self.accounts
+    }
+
+    /// Who vouches for the users of this mesh: what a credential is checked against.
+    #[must_use]
+    pub fn issuer(&self) -> Issuer {
+        Issuer {
+            mesh: self.mesh.clone(),
+            account: self.account.public().to_owned(),
+            roles: self.roles.iter().map(|(role, key)| (key.public().to_owned(), role)).collect(),
+        }
+    }
+
+    /// Issues a token to the user who holds the private half of `public_key`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PublicKey`] if that is no user's key; [`Error::Token`] if signing fails.
+    pub fn issue(&self, name: &UserName, role: Role, public_key: &str, lifetime: Duration) -> Result<String, Error> {
+        if Kind::of(public_key) != Some(Kind::User) {
+            return Err(Error::PublicKey { name: name.clone() });
+        }
+        let user = jwt::User {
+            issuer_account: self.account.public().to_owned(),
+            own: None,
+            tags: vec![format!("role:{role}"), format!("mesh:{}", self.mesh)],
+            version: VERSION,
+        };
+        user_token(name.as_str(), public_key, user, self.roles.of(role), lifetime)
+    }
+
+    /// Makes a login with every right in the store account: for making buckets and streams. Its key lives in this
+    /// process alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] or [`Error::Token`].
+    pub fn store_credential(&self, lifetime: Duration) -> Result<Login, Error> {
+        login(&format!("{}-store", self.mesh), &self.store, lifetime)
+    }
+
+    /// Makes a login to the system account: for revocations and for watching the servers. Its key lives in this
+    /// process alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] or [`Error::Token`].
+    pub fn system_credential(&self, lifetime: Duration) -> Result<Login, Error> {
+        login(&format!("{}-system", self.mesh), &self.system, lifetime)
+    }
+
+    /// Ends all tokens of a user's key that were issued until now, and returns the account token that every server
+    /// must be given for it to take effect.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if the new token cannot be stored; then nothing is revoked.
+    pub fn revoke(&mut self, public_key: &str) -> Result<AccountToken, Error> {
+        let [_, mesh, _] = &self.accounts;
+        let file = self.directory.join("mesh.jwt");
+        let mut claims = jwt::decode(&mesh.jwt).map_err(|source| Error::Damaged { file, source })?;
+        if let Body::Account(account) = &mut claims.nats {
+            account.revocations.insert(public_key.to_owned(), jwt::seconds(SystemTime::now()));
+        }
+        let token = self.sign_account("mesh", self.account.public(), claims.nats)?;
+        let [_, mesh, _] = &mut self.accounts;
+        *mesh = token.clone();
+        Ok(token)
+    }
+
+    /// Signs and stores the accounts whose claims differ from `stored` (system, mesh, store).
+    fn sign_accounts(&mut self, stored: &[Claims]) -> Result<(), Error> {
+        let wanted = [
+            ("system", self.system.public().to_owned(), account(Vec::new(), Vec::new(), Limits::open())),
+            ("mesh", self.account.public().to_owned(), self.mesh_account()?),
+            ("store", self.store.public().to_owned(), self.store_account()),
+        ];
+        for (index, (name, key, mut account)) in wanted.into_iter().enumerate() {
+            let before = stored.get(index).and_then(|claims| match &claims.nats {
+                Body::Account(account) => Some(account.as_ref()),
+                _ => None,
+            });
+            account.revocations = before.map(|account| account.revocations.clone()).unwrap_or_default();
+            if before.is_some_and(|before| comparable(before) == comparable(&account)) {
+                continue;
+            }
+            let token = self.sign_account(name, &key, Body::Account(Box::new(account)))?;
+            if let Some(place) = self.accounts.get_mut(index) {
+                *place = token;
+            }
+        }
+        Ok(())
+    }
+
+    fn sign_account(&self, name: &str, key: &str, body: Body) -> Result<AccountToken, Error> {
+        let title = if name == "mesh" { self.mesh.to_string() } else { format!("{}-{name}", self.mesh) };
+        let jwt = Claims::new(title, key, body)
+            .encode(&self.operator)
+            .map_err(|source| Error::Token { kind: "account", source })?;
+        private_file::write(&self.directory.join(format!("{name}.jwt")), &jwt)?;
+        Ok(AccountToken { account: key.to_owned(), jwt })
+    }
+
+    fn mesh_account(&self) -> Result<Account, Error> {
+        let imports = exports(&self.mesh)
+            .into_iter()
+            .map(|Export { name, subject, flow, .. }| {
+                let activation = Activation { subject: subject.clone(), kind: flow, version: VERSION };
+                let token = Claims::new(&name, self.account.public(), Body::Activation(activation))
+                    .encode(&self.store)
+                    .map_err(|source| Error::Token { kind: "activation", source })?;
+                Ok(Import { name, subject, account: self.store.public().to_owned(), token, flow })
+            })
+            .collect::<Result<_, Error>>()?;
+        let mut account = account(imports, Vec::new(), Limits::open());
+        account.signing_keys = self
+            .roles
+            .iter()
+            .map(|(role, key)| jwt::Scope {
+                kind: jwt::ScopeKind::UserScope,
+                key: key.public().to_owned(),
+                role: role.to_string(),
+                template: permissions::template(&self.mesh, role),
+            })
+            .collect();
+        Ok(account)
+    }
+
+    fn store_account(&self) -> Account {
+        account(Vec::new(), exports(&self.mesh), Limits::open().with_jetstream())
+    }
+}
+
+/// What the store offers to the mesh, and to nobody without an activation token.
+///
+/// Streams are made, changed and deleted in the store account alone: nothing of that is offered.
+fn exports(mesh: &MeshName) -> Vec<Export> {
+    let services = [
+        ("stream-info", "$JS.API.STREAM.INFO.*".to_owned()),
+        ("direct-get", "$JS.API.DIRECT.GET.>".to_owned()),
+        ("consumer-create", "$JS.API.CONSUMER.CREATE.>".to_owned()),
+        ("consumer-info", "$JS.API.CONSUMER.INFO.*.*".to_owned()),
+        ("acknowledge", "$JS.ACK.>".to_owned()),
+        ("flow-control", "$JS.FC.>".to_owned()),
+        ("write", "$KV.>".to_owned()),
+        ("audit", permissions::audit_subject(mesh)),
+    ];
+    let export =
+        |(name, subject, flow): (&str, String, Flow)| Export { name: name.to_owned(), subject, flow, token_req: true };
+    services
+        .into_iter()
+        .map(|(name, subject)| (name, subject, Flow::Service))
+        .chain([("deliver", "_INBOX.>".to_owned(), Flow::Stream)])
+        .map(export)
+        .collect()
+}
+
+fn account(imports: Vec<Import>, exports: Vec<Export>, limits: Limits) -> Account {
+    Account {
+        imports,
+        exports,
+        limits,
+        signing_keys: Vec::new(),
+        revocations: std::collections::BTreeMap::new(),
+        default_permissions: Permissions::default(),
+        version: VERSION,
+    }
+}
+
+/// The account without its activation tokens, which differ each time they are made.
+fn comparable(account: &Account) -> Account {
+    let mut account = account.clone();
+    account.imports.iter_mut().for_each(|import| import.token.clear());
+    account
+}
+
+fn login(name: &str, account: &Key, lifetime: Duration) -> Result<Login, Error> {
+    let key = Key::generate(Kind::User).map_err(Error::Key)?;
+    let own = jwt::Template { permissions: Permissions::default(), subs: -1, data: -1, payload: -1 };
+    let user = jwt::User { issuer_account: String::new(), own: Some(own), tags: Vec::new(), version: VERSION };
+    let jwt = user_token(name, key.public(), user, account, lifetime)?;
+    Ok(Login::new(jwt, key))
+}
+
+fn user_token(name: &str, public: &str, user: jwt::User, signer: &Key, lifetime: Duration) -> Result<String, Error> {
+    let mut claims = Claims::new(name, public, Body::User(user));
+    let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
+    claims.exp = Some(claims.iat.saturating_add(seconds));
+    claims.encode(signer).map_err(|source| Error::Token { kind: "user", source })
+}
+
+fn seed_file(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}.seed"))
+}
+
+fn role_file(role: Role) -> String {
+    format!("role-{role}")
+}
+
+#[cfg(test)]
+mod tests;

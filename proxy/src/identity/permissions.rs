@@ -1,0 +1,138 @@
+//! What each role may do at the bus, as templates over the user's name.
+//!
+//! One function holds the whole table, so that it can be read, shown and proved in one place. A wildcard is always a
+//! whole token, nobody may answer to a subject of another's choice, and nobody may publish below another's name.
+
+use super::jwt::{Allow, Permissions, Template};
+use crate::{MeshName, Role};
+
+/// The streams behind the registry's buckets and the blobs, which every role reads.
+pub const BUCKETS: [&str; 4] = ["KV_records", "KV_leases", "KV_shared", "KV_blobs"];
+/// The stream of audit lines, which operators, admins and nodes read.
+pub const AUDIT: &str = "AUDIT";
+/// How many subscriptions a user may hold.
+pub const SUBSCRIPTIONS: i64 = 1000;
+
+/// The user's own name, which the server puts in place of this.
+const OWN: &str = "{{name()}}";
+
+/// The prefix of all subjects of a mesh.
+#[must_use]
+pub fn prefix(mesh: &MeshName) -> String {
+    format!("aigis.v1.{mesh}")
+}
+
+/// The subject under which the bus keeps audit lines: any publisher, any rest.
+#[must_use]
+pub fn audit_subject(mesh: &MeshName) -> String {
+    format!("{}.event.audit.*.>", prefix(mesh))
+}
+
+/// The permissions and limits of a role in a mesh.
+#[must_use]
+pub fn template(mesh: &MeshName, role: Role) -> Template {
+    let prefix = prefix(mesh);
+    let mut publish = vec!["_INBOX.*.>".to_owned(), format!("{prefix}.tunnel.*.>")];
+    let mut subscribe = vec![format!("_INBOX.{OWN}.>"), format!("{prefix}.tunnel.{OWN}.>")];
+
+    publish.extend([
+        format!("{prefix}.call.{role}.{OWN}.>"),
+        format!("{prefix}.to.*.{role}.{OWN}.>"),
+        format!("{prefix}.rpc.{role}.{OWN}.>"),
+    ]);
+    BUCKETS.iter().for_each(|stream| publish.extend(reads(stream)));
+    publish.push("$JS.FC.>".to_owned());
+
+    match role {
+        Role::Viewer | Role::Operator => {
+            publish.push("$SRV.>".to_owned());
+            subscribe.extend([format!("{prefix}.event.ci.>"), format!("{prefix}.event.node.>")]);
+        }
+        Role::Admin => {
+            publish.push("$SRV.>".to_owned());
+            subscribe.push(format!("{prefix}.event.>"));
+        }
+        Role::Node => {
+            publish.extend([
+                "$SRV.>".to_owned(),
+                format!("$KV.records.*.{OWN}"),
+                format!("$KV.records.*.*.{OWN}"),
+                format!("$KV.leases.live.{OWN}"),
+                "$KV.blobs.>".to_owned(),
+                format!("{prefix}.event.*.{OWN}.>"),
+                format!("{prefix}.log.{OWN}.>"),
+            ]);
+            subscribe.extend([
+                format!("{prefix}.call.*.*.*.>"),
+                format!("{prefix}.to.{OWN}.>"),
+                format!("{prefix}.rpc.*.*.{OWN}.>"),
+                format!("{prefix}.event.>"),
+                "$SRV.>".to_owned(),
+            ]);
+        }
+        Role::Plugin => {
+            publish.extend([
+                format!("{prefix}.log.{OWN}.>"),
+                format!("$KV.leases.live.{OWN}"),
+                format!("$KV.records.node.{OWN}"),
+            ]);
+            subscribe.extend([
+                format!("{prefix}.call.*.*.{OWN}.>"),
+                format!("{prefix}.to.{OWN}.>"),
+                format!("{prefix}.rpc.*.*.{OWN}.>"),
+            ]);
+        }
+    }
+    if matches!(role, Role::Operator | Role::Admin | Role::Node) {
+        publish.extend(reads(AUDIT));
+    }
+    Template {
+        permissions: Permissions { publish: Allow { allow: publish }, subscribe: Allow { allow: subscribe } },
+        subs: SUBSCRIPTIONS,
+        data: -1,
+        payload: -1,
+    }
+}
+
+/// What it takes to read a stream: its figures, single messages, and a consumer of one's own.
+///
+/// Both create forms are needed: the client's watches name no consumer and send no further token.
+fn reads(stream: &str) -> [String; 6] {
+    [
+        format!("$JS.API.STREAM.INFO.{stream}"),
+        format!("$JS.API.DIRECT.GET.{stream}"),
+        format!("$JS.API.DIRECT.GET.{stream}.>"),
+        format!("$JS.API.CONSUMER.CREATE.{stream}"),
+        format!("$JS.API.CONSUMER.CREATE.{stream}.>"),
+        format!("$JS.API.CONSUMER.INFO.{stream}.>"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_gives_nobody_anothers_subjects() {
+        let mesh = MeshName::parse("main").unwrap();
+        for role in Role::ALL {
+            let template = template(&mesh, role);
+            for subject in &template.permissions.publish.allow {
+                let tokens: Vec<_> = subject.split('.').collect();
+                assert!(tokens.iter().all(|token| *token == "*" || !token.contains('*')), "{subject}");
+                if let ["aigis", "v1", "main", kind @ ("call" | "rpc"), who, name, ..] = tokens[..] {
+                    assert_eq!((who, name), (role.as_str(), OWN), "{kind}: {subject}");
+                }
+                if let ["aigis", "v1", "main", "to", "*", who, name, ..] = tokens[..] {
+                    assert_eq!((who, name), (role.as_str(), OWN), "{subject}");
+                }
+                if let ["$KV", "records" | "leases", ..] = tokens[..] {
+                    assert_eq!(tokens.last(), Some(&OWN), "{subject}");
+                }
+                assert!(!matches!(subject.as_str(), ">" | "$JS.>" | "$JS.API.>" | "$SYS.>"), "{subject}");
+            }
+            assert!(template.permissions.subscribe.allow.contains(&format!("_INBOX.{OWN}.>")));
+            assert_eq!(template.subs, 1000);
+        }
+    }
+}

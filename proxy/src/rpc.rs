@@ -1,0 +1,185 @@
+//! Typed services: tarpc traits over the bus's request and reply, a message at a time, so that a service can sit
+//! behind a queue group and no channel is kept per client.
+
+use std::{fmt, marker::PhantomData, time::Duration};
+
+use futures::{StreamExt, future::BoxFuture};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tarpc::{
+    ServerError,
+    client::{RpcError, stub::Stub},
+    context::{self, Context},
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    bus::{Bus, HeaderMap, Message},
+    client::ERROR_HEADER,
+    envelope::{DEFAULT_TIMEOUT, MAX_TIMEOUT},
+    error::{Code, Error},
+    json,
+    subject::{Caller, may_reply},
+    task, trace,
+};
+
+/// What travels: our own envelope around tarpc's request, because a hostile deadline inside tarpc's would panic its
+/// decoder.
+#[derive(Debug, Serialize, Deserialize)]
+struct Envelope<R> {
+    #[serde(default)]
+    timeout_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
+    request: R,
+}
+
+/// The client side of a typed service: a [`Stub`] that asks over the bus.
+pub struct Asker<Request, Response> {
+    bus: Bus,
+    subject: String,
+    types: PhantomData<fn(Request) -> Response>,
+}
+
+impl<Request, Response> fmt::Debug for Asker<Request, Response> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asker").field("subject", &self.subject).finish_non_exhaustive()
+    }
+}
+
+impl<Request, Response> Clone for Asker<Request, Response> {
+    fn clone(&self) -> Self {
+        Self { bus: self.bus.clone(), subject: self.subject.clone(), types: PhantomData }
+    }
+}
+
+impl<Request, Response> Asker<Request, Response> {
+    /// Asks `service` of `target`, a user or a shared name.
+    #[must_use]
+    pub fn new(bus: &Bus, target: &str, service: &str) -> Self {
+        let subject = bus.subjects().rpc(bus.caller(), target, service);
+        Self { bus: bus.clone(), subject, types: PhantomData }
+    }
+}
+
+impl<Request, Response> Stub for Asker<Request, Response>
+where
+    Request: Serialize + Send + Sync + tarpc::RequestName,
+    Response: DeserializeOwned + Send + Sync,
+{
+    type Req = Request;
+    type Resp = Response;
+
+    async fn call(&self, context: context::Context, request: Request) -> Result<Response, RpcError> {
+        let timeout = context.deadline.saturating_duration_since(std::time::Instant::now()).min(MAX_TIMEOUT);
+        let timeout_ms = u64::try_from(timeout.as_millis()).ok();
+        let envelope = Envelope { timeout_ms, traceparent: trace::current(), request };
+        let body = serde_json::to_vec(&envelope).map_err(|error| RpcError::Send(Box::new(error)))?;
+        let reply = self.bus.request(self.subject.clone(), None, body.into(), timeout).await.map_err(failed)?;
+        if reply.headers.as_ref().is_some_and(|headers| headers.get(ERROR_HEADER).is_some()) {
+            let error = serde_json::from_slice::<Error>(&reply.payload)
+                .unwrap_or_else(|_| Error::internal(format!("the reply of {} is unusable", self.subject)));
+            return Err(failed(error));
+        }
+        serde_json::from_slice(&reply.payload).map_err(|error| RpcError::Send(Box::new(error)))
+    }
+}
+
+/// Carries a whole [`Error`] through tarpc's own.
+fn failed(error: Error) -> RpcError {
+    RpcError::Send(Box::new(error))
+}
+
+/// The error within what tarpc says.
+#[must_use]
+pub fn error(error: &RpcError) -> Error {
+    match error {
+        RpcError::Send(inner) => match inner.downcast_ref::<Error>() {
+            Some(error) => error.clone(),
+            None => Error::internal(format!("the typed call failed: {inner}")),
+        },
+        RpcError::DeadlineExceeded => {
+            Error::new(Code::DeadlineExceeded, "the typed call did not end before its deadline")
+        }
+        other => Error::internal(format!("the typed call failed: {other}")),
+    }
+}
+
+/// A running answer of a typed service.
+pub type Answering<R> = BoxFuture<'static, Result<R, ServerError>>;
+
+/// Serves a typed service until the returned value is dropped. `service` answers one caller's request, usually by
+/// the generated server: `|caller, context, request| Issuer { caller }.serve().serve(context, request).boxed()`.
+///
+/// # Errors
+///
+/// As [`Bus::subscribe`].
+pub async fn serve<Q, R, F>(bus: &Bus, target: &str, name: &'static str, service: F) -> Result<task::Owned, Error>
+where
+    Q: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+    F: Fn(Caller, Context, Q) -> Answering<R> + Send + Sync + 'static,
+{
+    let mut requests = bus.subscribe(&bus.subjects().rpc_served(target, name)).await?;
+    let bus = bus.clone();
+    Ok(task::Owned::spawn("rpc", async move {
+        let tracker = TaskTracker::new();
+        while let Some(message) = requests.next().await {
+            let Some(caller) = bus.subjects().rpc_caller(&message.subject) else { continue };
+            let Some(reply) = message.reply.clone().filter(|reply| may_reply(&caller.name, reply)) else { continue };
+            let begun =
+                read(name, &message).map(|(context, request)| (context.deadline, service(caller, context, request)));
+            let bus = bus.clone();
+            let answering = async move {
+                let result = match begun {
+                    Ok((deadline, running)) => answer(name, deadline, running).await,
+                    Err(error) => Err(error),
+                };
+                respond(&bus, reply.into_string(), result).await;
+            };
+            tracker.spawn_on(answering, &tokio::runtime::Handle::current());
+        }
+    }))
+}
+
+/// Reads a request; the context's deadline is ours, clamped before any duration is made of it.
+fn read<Q: DeserializeOwned>(name: &str, message: &Message) -> Result<(Context, Q), Error> {
+    let value = json::read_saturating(&message.payload, &["timeout_ms"])?;
+    let envelope: Envelope<Q> = serde_json::from_value(value).map_err(|error| {
+        let text = error.to_string();
+        if text.contains("unknown variant") {
+            Error::new(Code::Unimplemented, format!("service {name} has no such method here: {text}"))
+                .hint("the caller and this node may be of different versions")
+        } else {
+            Error::invalid(format!("the request to service {name} is unusable: {text}"))
+        }
+    })?;
+    let timeout = envelope.timeout_ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis).min(MAX_TIMEOUT);
+    let mut context = context::current();
+    context.deadline = std::time::Instant::now() + timeout;
+    Ok((context, envelope.request))
+}
+
+async fn answer<R>(name: &str, deadline: std::time::Instant, running: Answering<R>) -> Result<R, Error> {
+    match tokio::time::timeout_at(deadline.into(), running).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(ServerError { detail, .. })) => Err(Error::internal(detail)),
+        Err(_) => Err(Error::new(Code::DeadlineExceeded, format!("service {name} did not answer before the deadline"))),
+    }
+}
+
+async fn respond<R: Serialize>(bus: &Bus, reply: String, result: Result<R, Error>) {
+    let (headers, body) = match result.and_then(|response| {
+        serde_json::to_vec(&response)
+            .map_err(|error| Error::internal(format!("the response has no JSON form: {error}")))
+    }) {
+        Ok(body) => (None, body),
+        Err(error) => {
+            let mut headers = HeaderMap::new();
+            headers.insert(ERROR_HEADER, error.code.as_str());
+            (Some(headers), serde_json::to_vec(&error).unwrap_or_default())
+        }
+    };
+    if let Err(error) = bus.publish(reply, headers, body.into()).await {
+        tracing::warn!(%error, "a typed reply was not sent");
+    }
+}

@@ -1,0 +1,385 @@
+//! Serving CIs over the bus: subscriptions, the reply-subject rule, limits, cancel, and streams with credit.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_nats::Subscriber;
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, stream::BoxStream};
+use serde_json::Value;
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
+
+use crate::{
+    bus::{Bus, HeaderMap, Message},
+    client::{ERROR_HEADER, FIRST_CREDIT, Frame, STREAM_HEADER},
+    dispatch::{Dispatcher, Incoming},
+    error::{Code, Error},
+    name::UserName,
+    skill::Answer,
+    subject::{Asked, Caller, Heard, Token, may_reply, reply_token},
+    task, trace,
+};
+
+/// Most calls that one caller may have in flight here.
+pub const CALLER_LIMIT: usize = 1_024;
+/// Most calls that may be in flight here at all.
+pub const TOTAL_LIMIT: usize = 16_384;
+/// How long a stream goes on without a sign of its reader.
+const READER_SILENCE: Duration = Duration::from_secs(30);
+/// How often a silent stream says that it lives.
+const BEAT: Duration = Duration::from_secs(10);
+/// Most frames that credit can be worth.
+const CREDIT_LIMIT: u32 = 1_024;
+
+/// What a server has done, for its status and for `$SRV.STATS`.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Requests that were taken.
+    pub requests: AtomicU64,
+    /// Requests that ended in an error.
+    pub errors: AtomicU64,
+    /// Requests that were dropped because their reply subject was not their caller's own.
+    pub dropped: AtomicU64,
+    /// Nanoseconds spent on them.
+    pub busy_ns: AtomicU64,
+    /// Calls and streams that are running now.
+    pub in_flight: AtomicUsize,
+}
+
+/// Serves what a dispatcher knows, over one bus connection.
+#[derive(Debug, Clone)]
+pub struct Server(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    bus: Bus,
+    dispatcher: Dispatcher,
+    running: Mutex<HashMap<(UserName, Token), Arc<Running>>>,
+    per_caller: Mutex<HashMap<UserName, usize>>,
+    counters: Counters,
+    tracker: TaskTracker,
+    stopping: CancellationToken,
+}
+
+/// A call that its caller can cancel, or give credit to.
+#[derive(Debug, Default)]
+struct Running {
+    cancelled: CancellationToken,
+    credit: AtomicUsize,
+    heard: Notify,
+    heard_count: AtomicU64,
+}
+
+impl Server {
+    /// Makes a server; it hears nothing until [`Server::listen`].
+    #[must_use]
+    pub fn new(bus: Bus, dispatcher: Dispatcher) -> Self {
+        Self(Arc::new(Inner {
+            bus,
+            dispatcher,
+            running: Mutex::default(),
+            per_caller: Mutex::default(),
+            counters: Counters::default(),
+            tracker: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        }))
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// Subscribes to a subject and serves what comes; the subscription ends when the returned value is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::subscribe`].
+    pub async fn listen(&self, subject: &str) -> Result<task::Owned, Error> {
+        let subscriber = self.0.bus.subscribe(subject).await?;
+        Ok(task::Owned::spawn("serve", self.clone().serve(subscriber)))
+    }
+
+    async fn serve(self, mut subscriber: Subscriber) {
+        while let Some(message) = subscriber.next().await {
+            self.take(message);
+        }
+    }
+
+    /// Stops taking calls, waits for those that run until `grace` has passed, then cancels them.
+    pub async fn stop(&self, grace: Duration) {
+        self.0.stopping.cancel();
+        self.0.tracker.close();
+        if tokio::time::timeout(grace, self.0.tracker.wait()).await.is_err() {
+            for running in lock(&self.0.running).values() {
+                running.cancelled.cancel();
+            }
+            // A cancelled call answers at once; what does not is dropped with its process.
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.0.tracker.wait()).await;
+        }
+    }
+
+    fn take(&self, message: Message) {
+        let inner = &self.0;
+        let Some(Heard { caller, asked, by_hand }) = inner.bus.subjects().read(&message.subject) else { return };
+        match asked {
+            Asked::Cancel(token) => {
+                if let Some(running) = lock(&inner.running).get(&(caller.name, token)) {
+                    running.cancelled.cancel();
+                }
+            }
+            Asked::Credit(token) => {
+                if let Some(running) = lock(&inner.running).get(&(caller.name, token)) {
+                    running.credit(&message.payload);
+                }
+            }
+            Asked::Skill { target, path } => {
+                let Some(reply) = message.reply.filter(|reply| may_reply(&caller.name, reply)) else {
+                    inner.counters.dropped.fetch_add(1, Ordering::Relaxed);
+                    self.record_bad_reply(caller);
+                    return;
+                };
+                let traceparent =
+                    message.headers.as_ref().and_then(|headers| headers.get("traceparent")).map(ToString::to_string);
+                let running = Arc::new(Running::default());
+                let cancelled = running.cancelled.clone();
+                let incoming =
+                    Incoming { caller, target, path, by_hand, body: message.payload, traceparent, cancelled };
+                self.start(incoming, reply.into_string(), running);
+            }
+        }
+    }
+
+    fn record_bad_reply(&self, caller: Caller) {
+        let dispatcher = self.0.dispatcher.clone();
+        self.0.tracker.spawn_on(
+            async move {
+                let reason = "the reply subject is not below the caller's own inbox";
+                dispatcher.journal().refused(&caller, "call", reason).await;
+            },
+            &tokio::runtime::Handle::current(),
+        );
+    }
+
+    /// Runs a call: inline as far as it goes without waiting, in a task of its own beyond that.
+    fn start(&self, incoming: Incoming, reply: String, running: Arc<Running>) {
+        let span = tracing::info_span!(
+            "call", otel.kind = "server", ci = %incoming.target.name, skill = %incoming.path,
+            caller = %incoming.caller.name, role = %incoming.caller.role
+        );
+        trace::continue_from(&span, incoming.traceparent.as_deref());
+        let server = self.clone();
+        let mut work = Box::pin(async move { server.answer(incoming, reply, running).await }.instrument(span));
+        if (&mut work).now_or_never().is_none() {
+            self.0.tracker.spawn_on(work, &tokio::runtime::Handle::current());
+        }
+    }
+
+    async fn answer(self, incoming: Incoming, reply: String, running: Arc<Running>) {
+        let started = Instant::now();
+        let inner = &*self.0;
+        inner.counters.requests.fetch_add(1, Ordering::Relaxed);
+        let admitted = self.admit(&incoming.caller, &reply, &running);
+        let answer = match &admitted {
+            Ok(_) => inner.dispatcher.answer(incoming).await,
+            Err(error) => Err(error.clone()),
+        };
+        match answer {
+            Ok(Answer::Value(value)) => self.send_value(reply, &value).await,
+            Ok(Answer::Stream(stream)) => self.send_stream(reply, stream, &running).await,
+            Err(error) => {
+                inner.counters.errors.fetch_add(1, Ordering::Relaxed);
+                self.send_error(reply, &error).await;
+            }
+        }
+        let spent = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        inner.counters.busy_ns.fetch_add(spent, Ordering::Relaxed);
+    }
+
+    fn admit(&self, caller: &Caller, reply: &str, running: &Arc<Running>) -> Result<Admitted, Error> {
+        let inner = &self.0;
+        if inner.stopping.is_cancelled() {
+            return Err(Error::unavailable("the node is stopping").sent(false));
+        }
+        let full = |who: &str, limit: usize| {
+            Error::new(Code::ResourceExhausted, format!("{who} has {limit} calls in flight here, which is the limit"))
+                .hint("wait for some of them to end")
+                .sent(false)
+        };
+        if inner.counters.in_flight.load(Ordering::Relaxed) >= TOTAL_LIMIT {
+            return Err(full("this node", TOTAL_LIMIT));
+        }
+        let mut per_caller = lock(&inner.per_caller);
+        let count = per_caller.entry(caller.name.clone()).or_default();
+        if *count >= CALLER_LIMIT {
+            return Err(full(caller.name.as_str(), CALLER_LIMIT));
+        }
+        *count += 1;
+        drop(per_caller);
+        inner.counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        let key = reply_token(reply).map(|token| (caller.name.clone(), token));
+        if let Some(key) = &key {
+            lock(&inner.running).insert(key.clone(), running.clone());
+        }
+        Ok(Admitted { server: self.clone(), caller: caller.name.clone(), key })
+    }
+
+    async fn send_value(&self, reply: String, value: &Value) {
+        let body = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
+        let limit = self.0.bus.max_payload();
+        if body.len() > limit {
+            let size = body.len();
+            let error = Error::new(
+                Code::ResourceExhausted,
+                format!("the result is {size} bytes; the bus takes at most {limit}"),
+            )
+            .hint("ask for less of it at once");
+            self.send_error(reply, &error).await;
+        } else if let Err(error) = self.0.bus.publish(reply, None, body).await {
+            tracing::warn!(%error, "a reply was not sent");
+        }
+    }
+
+    async fn send_error(&self, reply: String, error: &Error) {
+        let mut headers = HeaderMap::new();
+        headers.insert(ERROR_HEADER, error.code.as_str());
+        let mut body = serde_json::to_vec(error).unwrap_or_default();
+        if body.len() + 1_024 > self.0.bus.max_payload() {
+            let cut = Error {
+                data: None,
+                cause: None,
+                message: error.message.chars().take(4_096).collect(),
+                ..error.clone()
+            };
+            body = serde_json::to_vec(&cut).unwrap_or_default();
+        }
+        if let Err(error) = self.0.bus.publish(reply, Some(headers), body.into()).await {
+            tracing::warn!(%error, "an error reply was not sent");
+        }
+    }
+
+    async fn send_stream(
+        &self,
+        reply: String,
+        mut stream: BoxStream<'static, Result<Value, Error>>,
+        running: &Running,
+    ) {
+        let mut headers = HeaderMap::new();
+        headers.insert(STREAM_HEADER, "1");
+        running.credit.store(FIRST_CREDIT as usize, Ordering::Release);
+        if self.0.bus.publish(reply.clone(), Some(headers), Bytes::from_static(b"{}")).await.is_err() {
+            return;
+        }
+        let mut link = self.0.bus.link();
+        let over = async {
+            tokio::select! {
+                () = running.cancelled.cancelled() => {}
+                () = down(&mut link) => {}
+                () = running.reader_gone() => {}
+            }
+        };
+        tokio::pin!(over);
+        let mut seq = 0;
+        loop {
+            seq += 1;
+            let frame = tokio::select! {
+                biased;
+                () = &mut over => return,
+                frame = running.paid(stream.next()) => match frame {
+                    Some(Ok(data)) => Frame { seq, data: Some(data), ..Frame::default() },
+                    Some(Err(error)) => Frame { seq, error: Some(error), ..Frame::default() },
+                    None => Frame { seq, end: true, ..Frame::default() },
+                },
+                () = tokio::time::sleep(BEAT) => Frame { seq, beat: true, ..Frame::default() },
+            };
+            let last = frame.end || frame.error.is_some();
+            let body = serde_json::to_vec(&frame).unwrap_or_default();
+            if self.0.bus.publish(reply.clone(), None, body.into()).await.is_err() || last {
+                return;
+            }
+        }
+    }
+}
+
+async fn down(link: &mut tokio::sync::watch::Receiver<crate::bus::Link>) {
+    // The sender lives as long as the bus; if it is gone, so is the link.
+    let _ = link.wait_for(|link| !link.up).await;
+}
+
+impl Running {
+    /// Adds credit. Whatever a caller writes is held between 0 and 1,024.
+    fn credit(&self, body: &[u8]) {
+        let asked = std::str::from_utf8(body).ok().and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(0);
+        let limit = CREDIT_LIMIT as usize;
+        let more = asked.min(CREDIT_LIMIT) as usize;
+        let add = |credit: usize| Some((credit + more).min(limit));
+        // The closure always gives a value, so the update cannot fail.
+        let _ = self.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
+        self.heard_count.fetch_add(1, Ordering::AcqRel);
+        self.heard.notify_waiters();
+    }
+
+    /// Awaits credit for one frame, then the frame, and spends the credit on it.
+    async fn paid<T>(&self, frame: impl Future<Output = T>) -> T {
+        loop {
+            let heard = self.heard.notified();
+            if self.credit.load(Ordering::Acquire) > 0 {
+                break;
+            }
+            heard.await;
+        }
+        let frame = frame.await;
+        let spend = |credit: usize| Some(credit.saturating_sub(1));
+        // The closure always gives a value, so the update cannot fail.
+        let _ = self.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, spend);
+        frame
+    }
+
+    /// Completes when the reader has given no sign for too long.
+    async fn reader_gone(&self) {
+        loop {
+            let before = self.heard_count.load(Ordering::Acquire);
+            tokio::time::sleep(READER_SILENCE).await;
+            if self.heard_count.load(Ordering::Acquire) == before {
+                return;
+            }
+        }
+    }
+}
+
+/// A call that counts against the limits until it ends.
+struct Admitted {
+    server: Server,
+    caller: UserName,
+    key: Option<(UserName, Token)>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let inner = &self.server.0;
+        inner.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(key) = &self.key {
+            lock(&inner.running).remove(key);
+        }
+        let mut per_caller = lock(&inner.per_caller);
+        if let Some(count) = per_caller.get_mut(&self.caller) {
+            *count -= 1;
+            if *count == 0 {
+                per_caller.remove(&self.caller);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,379 @@
+//! Skills: typed functions of a CI, with their schema, effect and words, run by one piece of code wherever the call
+//! comes from.
+
+use std::{collections::BTreeMap, fmt, future::Future, sync::Arc, time::Duration};
+
+use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    envelope::{DEFAULT_TIMEOUT, Meta, Request},
+    error::{Code, Error},
+    name::{Name, NodeName, SkillPath, quoted},
+    role::Effect,
+    subject::Caller,
+};
+
+/// What is known of a skill without running it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SkillInfo {
+    /// Its path within the CI.
+    pub path: SkillPath,
+    /// What it does to the world.
+    pub effect: Effect,
+    /// Whether it answers with a stream of frames.
+    pub stream: bool,
+    /// What it does, in a sentence.
+    pub doc: String,
+    /// JSON Schema of the arguments, as an object by name.
+    pub input: Value,
+    /// JSON Schema of the result, or of each frame.
+    pub output: Value,
+    /// The deadline of a call that names none.
+    #[serde(skip)]
+    pub timeout: Option<Duration>,
+}
+
+impl SkillInfo {
+    /// Whether a call needs at least one argument.
+    #[must_use]
+    pub fn requires_input(&self) -> bool {
+        self.input.get("required").and_then(Value::as_array).is_some_and(|required| !required.is_empty())
+    }
+}
+
+/// A call as its callee sees it.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Who calls, as the bus vouches for it.
+    pub caller: Caller,
+    /// The CI's name as the caller said it: the name itself, an alias, or a service.
+    pub addressed: Name,
+    /// The arguments.
+    pub request: Request,
+    /// When the answer is no longer awaited.
+    pub deadline: Instant,
+    /// Set when the caller gives up.
+    pub cancelled: CancellationToken,
+}
+
+impl Call {
+    /// What is left until the deadline.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// The metadata.
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.request.meta
+    }
+}
+
+/// What a skill answers.
+pub enum Answer {
+    /// One result.
+    Value(Value),
+    /// Frames, ended by the first error.
+    Stream(BoxStream<'static, Result<Value, Error>>),
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(value) => f.debug_tuple("Value").field(value).finish(),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+impl Answer {
+    /// Makes an answer of anything that serializes.
+    ///
+    /// # Errors
+    ///
+    /// `internal`, if the value has no JSON form.
+    pub fn of(value: &impl Serialize) -> Result<Self, Error> {
+        serde_json::to_value(value)
+            .map(Self::Value)
+            .map_err(|error| Error::internal(format!("the result has no JSON form: {error}")))
+    }
+}
+
+/// Something with a name that answers.
+pub trait Ci: Send + Sync + 'static {
+    /// Its name.
+    fn name(&self) -> &Name;
+    /// The node it is served on.
+    fn node(&self) -> &NodeName;
+    /// What can be called.
+    fn skills(&self) -> Vec<Arc<SkillInfo>>;
+    /// The skill of that path.
+    fn skill(&self, path: &str) -> Option<Arc<SkillInfo>>;
+    /// Runs a skill that [`Ci::skill`] has found. Dropping the future abandons the call.
+    fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>>;
+}
+
+/// The arguments of a skill as a type.
+pub trait Input: DeserializeOwned + JsonSchema + Send + 'static {
+    /// The names that positional arguments stand for, in order.
+    const POSITIONAL: &'static [&'static str] = &[];
+}
+
+/// No arguments.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+impl Input for Nothing {}
+
+type Run<S> = Box<dyn Fn(Arc<S>, Call) -> BoxFuture<'static, Result<Answer, Error>> + Send + Sync>;
+
+struct Entry<S> {
+    info: Arc<SkillInfo>,
+    run: Run<S>,
+}
+
+/// The skills of one kind of CI, over its state `S`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use aigis_proxy::{Effect, skill::{Nothing, Table}};
+///
+/// struct Counter;
+/// let mut table = Table::<Counter>::new();
+/// table.value("count", Effect::Read, "Counts.", async |_: Arc<Counter>, _call, _: Nothing| Ok(1_u64));
+/// assert!(table.skill("count").is_some());
+/// ```
+pub struct Table<S> {
+    entries: BTreeMap<SkillPath, Entry<S>>,
+}
+
+impl<S> fmt::Debug for Table<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.entries.keys()).finish()
+    }
+}
+
+impl<S> Default for Table<S> {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new() }
+    }
+}
+
+impl<S: Send + Sync + 'static> Table<S> {
+    /// An empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a skill that answers with one value.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `path` is no skill path: paths are constants of the program.
+    pub fn value<I, O, F, Fut>(&mut self, path: &str, effect: Effect, doc: &str, run: F) -> &mut Self
+    where
+        I: Input,
+        O: Serialize + JsonSchema + Send + 'static,
+        F: Fn(Arc<S>, Call, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, Error>> + Send + 'static,
+    {
+        let info = info::<I, O>(path, effect, false, doc);
+        self.insert(info, move |state, call| match arguments::<I>(&call.request) {
+            Ok(input) => run(state, call, input).map(|result| result.and_then(|output| Answer::of(&output))).boxed(),
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        })
+    }
+
+    /// Adds a skill that answers with a stream of frames.
+    ///
+    /// # Panics
+    ///
+    /// As [`Table::value`].
+    pub fn stream<I, O, F, Fut, St>(&mut self, path: &str, effect: Effect, doc: &str, run: F) -> &mut Self
+    where
+        I: Input,
+        O: Serialize + JsonSchema + Send + 'static,
+        F: Fn(Arc<S>, Call, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<St, Error>> + Send + 'static,
+        St: Stream<Item = Result<O, Error>> + Send + 'static,
+    {
+        let info = info::<I, O>(path, effect, true, doc);
+        self.insert(info, move |state, call| match arguments::<I>(&call.request) {
+            Ok(input) => {
+                run(state, call, input).map(|result| result.map(|stream| Answer::Stream(frames(stream)))).boxed()
+            }
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        })
+    }
+
+    /// Sets the deadline of calls of `path` that name none.
+    pub fn timeout(&mut self, path: &str, timeout: Duration) -> &mut Self {
+        if let Some(entry) = self.entries.get_mut(path) {
+            Arc::make_mut(&mut entry.info).timeout = Some(timeout);
+        }
+        self
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "an entry owns its description")]
+    fn insert<F>(&mut self, info: SkillInfo, run: F) -> &mut Self
+    where
+        F: Fn(Arc<S>, Call) -> BoxFuture<'static, Result<Answer, Error>> + Send + Sync + 'static,
+    {
+        self.entries.insert(info.path.clone(), Entry { info: Arc::new(info), run: Box::new(run) });
+        self
+    }
+
+    /// Every skill, sorted by path.
+    #[must_use]
+    pub fn skills(&self) -> Vec<Arc<SkillInfo>> {
+        self.entries.values().map(|entry| entry.info.clone()).collect()
+    }
+
+    /// The skill of that path.
+    #[must_use]
+    pub fn skill(&self, path: &str) -> Option<Arc<SkillInfo>> {
+        self.entries.get(path).map(|entry| entry.info.clone())
+    }
+
+    /// Runs a skill over `state`; for implementations of [`Ci::run`].
+    pub fn run(&self, state: Arc<S>, path: &SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {
+        match self.entries.get(path) {
+            Some(entry) => (entry.run)(state, call),
+            None => std::future::ready(Err(unknown(path, &self.skills()))).boxed(),
+        }
+    }
+}
+
+fn frames<O: Serialize>(
+    stream: impl Stream<Item = Result<O, Error>> + Send + 'static,
+) -> BoxStream<'static, Result<Value, Error>> {
+    stream
+        .map(|frame| {
+            frame.and_then(|frame| {
+                serde_json::to_value(frame)
+                    .map_err(|error| Error::internal(format!("a frame has no JSON form: {error}")))
+            })
+        })
+        .boxed()
+}
+
+#[expect(clippy::expect_used, reason = "paths are constants of the program, and a test builds every table")]
+fn info<I: Input, O: JsonSchema>(path: &str, effect: Effect, stream: bool, doc: &str) -> SkillInfo {
+    SkillInfo {
+        path: SkillPath::parse(path).expect("the path of a skill is a constant"),
+        effect,
+        stream,
+        doc: doc.to_owned(),
+        input: schema::<I>(),
+        output: schema::<O>(),
+        timeout: None,
+    }
+}
+
+fn schema<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<T>().to_value()
+}
+
+/// The error of a path that is not offered, with what is.
+#[must_use]
+pub fn unknown(path: &SkillPath, skills: &[Arc<SkillInfo>]) -> Error {
+    let paths: Vec<&str> = skills.iter().map(|skill| skill.path.as_str()).collect();
+    Error::new(Code::NotFound, format!("there is no skill \"{path}\" here"))
+        .hint(format!("its skills are {}", paths.join(", ")))
+        .with("skills", paths)
+}
+
+/// The deadline of a call: what its metadata says, else what the skill declares, else the default.
+#[must_use]
+pub fn budget(info: &SkillInfo, meta: &Meta) -> Duration {
+    meta.budget(info.timeout.unwrap_or(DEFAULT_TIMEOUT))
+}
+
+/// Reads a request's arguments as a type.
+///
+/// # Errors
+///
+/// `invalid_argument` that names the argument and what is expected of it.
+pub fn arguments<I: Input>(request: &Request) -> Result<I, Error> {
+    let mut named = Map::new();
+    for (index, value) in request.args.iter().enumerate() {
+        let Some(name) = I::POSITIONAL.get(index) else {
+            let limit = I::POSITIONAL.len();
+            return Err(Error::invalid(format!(
+                "{} arguments without a name; at most {limit} are taken",
+                request.args.len()
+            ))
+            .hint("write NAME=VALUE"));
+        };
+        named.insert((*name).to_owned(), value.clone());
+    }
+    for (name, value) in &request.kwargs {
+        if named.insert(name.clone(), value.clone()).is_some() {
+            return Err(Error::invalid(format!("argument \"{}\" is given twice, by place and by name", quoted(name))));
+        }
+    }
+    serde_path_to_error::deserialize(Value::Object(named)).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner().to_string();
+        let message = if path == "." { inner } else { format!("argument \"{}\": {inner}", quoted(&path)) };
+        Error::invalid(quote_controls(&message))
+    })
+}
+
+/// Makes a message that quotes input safe to print.
+fn quote_controls(message: &str) -> String {
+    message
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .take(500)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Stop {
+        grace_s: u32,
+        #[serde(default)]
+        why: Option<String>,
+    }
+
+    impl Input for Stop {
+        const POSITIONAL: &'static [&'static str] = &["grace_s"];
+    }
+
+    fn read(args: Value, kwargs: Value) -> Result<Stop, Error> {
+        let (Value::Array(args), Value::Object(kwargs)) = (args, kwargs) else { panic!("not arguments") };
+        arguments(&Request { args, kwargs, meta: Meta::default() })
+    }
+
+    #[test]
+    fn bad_12_arguments_are_named() {
+        assert_eq!(read(json!([3]), json!({"why": "x"})).unwrap().grace_s, 3);
+        for (args, kwargs, named) in [
+            (json!([]), json!({"grace_s": 1, "colour": 2}), "colour"),
+            (json!([]), json!({}), "grace_s"),
+            (json!([1]), json!({"grace_s": 1}), "grace_s"),
+            (json!([]), json!({"grace_s": "soon"}), "grace_s"),
+            (json!([]), json!({"grace_s": null}), "grace_s"),
+            (json!([1, 2]), json!({}), "at most 1"),
+        ] {
+            let error = read(args, kwargs).unwrap_err();
+            assert_eq!(error.code, Code::InvalidArgument);
+            assert!(error.message.contains(named), "{error}");
+        }
+    }
+}

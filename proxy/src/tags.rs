@@ -1,0 +1,127 @@
+//! Values that JSON lacks, as one-key objects whose key begins with `$`: checked when a request enters.
+
+use serde_json::Value;
+use time::{Date, Time, format_description::well_known::Iso8601};
+
+use crate::error::{Code, Error};
+
+/// Checks every tagged value in `value`, which stands at `path`.
+///
+/// # Errors
+///
+/// `invalid_argument` with the JSON path and the tag; `failed_precondition` for a handle that is not held here.
+pub(crate) fn check(value: &Value, path: &str) -> Result<(), Error> {
+    match value {
+        Value::Array(items) => {
+            items.iter().enumerate().try_for_each(|(index, item)| check(item, &format!("{path}[{index}]")))
+        }
+        Value::Object(object) => {
+            if let Some((tag, inner)) = object.iter().find(|(key, _)| key.starts_with('$')) {
+                if object.len() != 1 {
+                    let shown = crate::name::quoted(tag);
+                    return Err(Error::invalid(format!(
+                        "{path} has the tag {shown} beside other keys; a tag stands alone"
+                    )));
+                }
+                return tagged(tag, inner, path);
+            }
+            object.iter().try_for_each(|(key, item)| check(item, &format!("{path}.{}", crate::name::quoted(key))))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tagged(tag: &str, inner: &Value, path: &str) -> Result<(), Error> {
+    let text = inner.as_str();
+    let good = match tag {
+        "$bytes" => text.is_some_and(|text| data_encoding::BASE64.decode(text.as_bytes()).is_ok()),
+        "$datetime" => text.is_some_and(is_datetime),
+        "$date" => text.is_some_and(|text| Date::parse(text, &Iso8601::DATE).is_ok()),
+        "$time" => text.is_some_and(|text| Time::parse(text, &Iso8601::TIME).is_ok()),
+        "$duration" => inner.is_number(),
+        "$decimal" => text.is_some_and(is_decimal),
+        "$uuid" => text.is_some_and(|text| text.len() == 36 && text.parse::<uuid::Uuid>().is_ok()),
+        "$int" => text.is_some_and(|text| is_digits(text.strip_prefix('-').unwrap_or(text))),
+        "$float" => matches!(text, Some("NaN" | "Infinity" | "-Infinity")) || text.is_some_and(is_decimal),
+        "$complex" => inner.as_array().is_some_and(|parts| parts.len() == 2 && parts.iter().all(Value::is_number)),
+        "$set" | "$frozenset" | "$tuple" => match inner {
+            Value::Array(_) => return check(inner, &format!("{path}.{tag}")),
+            _ => false,
+        },
+        "$map" => match inner.as_array() {
+            Some(pairs) if pairs.iter().all(|pair| pair.as_array().is_some_and(|pair| pair.len() == 2)) => {
+                return check(inner, &format!("{path}.{tag}"));
+            }
+            _ => false,
+        },
+        "$enum" | "$record" | "$error" => inner.is_object(),
+        "$path" => text.is_some_and(|text| !text.contains('\0')),
+        "$ref" => {
+            return Err(Error::new(Code::FailedPrecondition, format!("{path} is a handle that is not held here"))
+                .hint("handles end with the process that gave them; ask for a new one"));
+        }
+        _ => {
+            let shown = crate::name::quoted(tag);
+            return Err(Error::invalid(format!("{path} has the unknown tag {shown}")));
+        }
+    };
+    if good { Ok(()) } else { Err(Error::invalid(format!("{path} is no valid {tag}"))) }
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_decimal(text: &str) -> bool {
+    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (number, exponent) = text.split_once(['e', 'E']).map_or((text, None), |(n, e)| (n, Some(e)));
+    let (whole, fraction) = number.split_once('.').map_or((number, None), |(w, f)| (w, Some(f)));
+    is_digits(whole)
+        && fraction.is_none_or(is_digits)
+        && exponent.is_none_or(|exponent| is_digits(exponent.strip_prefix(['-', '+']).unwrap_or(exponent)))
+}
+
+fn is_datetime(text: &str) -> bool {
+    time::OffsetDateTime::parse(text, &Iso8601::DEFAULT).is_ok()
+        || time::PrimitiveDateTime::parse(text, &Iso8601::DEFAULT).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn bad_11_tags_name_path_and_tag() {
+        for bad in [
+            json!({"$bytes": "*"}),
+            json!({"$foo": 1}),
+            json!({"$date": "2026-13-01"}),
+            json!({"$decimal": "x"}),
+            json!({"$uuid": "1"}),
+            json!({"$bytes": "", "$uuid": ""}),
+            json!({"$set": 3}),
+        ] {
+            let error = check(&json!([{"a": bad}]), "$.args[0]").unwrap_err();
+            assert_eq!(error.code, Code::InvalidArgument);
+            assert!(error.message.starts_with("$.args[0][0].a"), "{error}");
+        }
+        assert_eq!(check(&json!({"$ref": "h"}), "$").unwrap_err().code, Code::FailedPrecondition);
+    }
+
+    #[test]
+    fn good_tags_pass() {
+        for good in [
+            json!({"$bytes": "aGk="}),
+            json!({"$datetime": "2026-11-21T07:25:40.450Z"}),
+            json!({"$date": "2026-11-21"}),
+            json!({"$decimal": "-1.50"}),
+            json!({"$int": "123456789012345678901234567890"}),
+            json!({"$float": "NaN"}),
+            json!({"$tuple": [1, {"$bytes": ""}]}),
+            json!({"$map": [[1, 2]]}),
+        ] {
+            check(&good, "$").unwrap();
+        }
+    }
+}

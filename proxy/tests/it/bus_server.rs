@@ -1,0 +1,139 @@
+//! A real `nats-server` with the files of a fresh mesh, on a port of its own choice, ended with the test.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use aigis_proxy::{
+    MeshName, Role, UserName,
+    identity::{Credential, Login, MeshKeys, ServerFiles, ServerOptions},
+};
+use async_nats::{Client, ConnectOptions, Event};
+use tokio::sync::mpsc;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct BusServer {
+    pub(crate) keys: MeshKeys,
+    pub(crate) files: ServerFiles,
+    pub(crate) options: ServerOptions,
+    child: Option<Child>,
+    port: u16,
+    _directory: tempfile::TempDir,
+}
+
+impl BusServer {
+    pub(crate) async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let keys = MeshKeys::create(&directory.path().join("keys"), &MeshName::parse("main").unwrap()).unwrap();
+        let files = ServerFiles::new(directory.path().join("bus"));
+        let options = ServerOptions {
+            name: "alpha".to_owned(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            store: directory.path().join("store"),
+            max_file_store: 256 * 1024 * 1024,
+            max_memory_store: 64 * 1024 * 1024,
+            tls: None,
+            log: Some(directory.path().join("bus.log")),
+        };
+        let mut server = Self { keys, files, options, child: None, port: 0, _directory: directory };
+        server.files.write(&server.keys, &server.options).unwrap();
+        server.run().await;
+        server
+    }
+
+    pub(crate) async fn run(&mut self) {
+        let child = Command::new("nats-server").arg("--config").arg(self.files.config()).stdout(Stdio::null()).spawn();
+        let child = self.child.insert(child.unwrap());
+        let ports = self.files.ports().join(format!("nats-server_{}.ports", child.id()));
+        let deadline = Instant::now() + PATIENCE;
+        self.port = loop {
+            if let Some(port) = read_port(&ports) {
+                break port;
+            }
+            let log = self.options.log.as_deref().and_then(|log| fs::read_to_string(log).ok());
+            assert!(Instant::now() < deadline, "no nats-server: {log:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+    }
+
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn credential(&self, name: &str, role: Role) -> Credential {
+        let key = Credential::generate().unwrap();
+        let name = UserName::parse(name).unwrap();
+        let jwt = self.keys.issue(&name, role, key.public(), Duration::from_secs(600)).unwrap();
+        Credential::new(&jwt, key, Some(&self.keys.issuer())).unwrap()
+    }
+
+    /// A plain client, as any NATS client would be.
+    pub(crate) async fn user(&self, name: &str, role: Role) -> (Client, Events) {
+        let credential = self.credential(name, role);
+        self.log_in(credential.login(), &credential.inbox()).await.unwrap()
+    }
+
+    pub(crate) async fn store(&self) -> Client {
+        let login = self.keys.store_credential(Duration::from_secs(600)).unwrap();
+        self.log_in(&login, "_INBOX").await.unwrap().0
+    }
+
+    pub(crate) async fn log_in(
+        &self,
+        login: &Login,
+        inbox: &str,
+    ) -> Result<(Client, Events), async_nats::ConnectError> {
+        let (sender, events) = mpsc::unbounded_channel();
+        let signer = login.clone();
+        let client = ConnectOptions::with_jwt(login.jwt().to_owned(), move |nonce| {
+            let signature = signer.sign(&nonce);
+            async move { Ok(signature) }
+        })
+        .custom_inbox_prefix(inbox)
+        .request_timeout(Some(Duration::from_secs(2)))
+        .event_callback(move |event| {
+            // The test may have ended and dropped its end.
+            let _ = sender.send(event);
+            std::future::ready(())
+        })
+        .connect(format!("nats://127.0.0.1:{}", self.port))
+        .await?;
+        Ok((client, Events(events)))
+    }
+}
+
+impl Drop for BusServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn read_port(file: &Path) -> Option<u16> {
+    let ports: serde_json::Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
+}
+
+/// What the bus reports out of band.
+pub(crate) struct Events(mpsc::UnboundedReceiver<Event>);
+
+impl Events {
+    /// Waits for the event whose text holds `part`.
+    pub(crate) async fn expect(&mut self, part: &str) {
+        let found = async {
+            while let Some(event) = self.0.recv().await {
+                if event.to_string().to_lowercase().contains(&part.to_lowercase()) {
+                    return;
+                }
+            }
+            panic!("the connection ended before: {part}");
+        };
+        tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no event: {part}"));
+    }
+}

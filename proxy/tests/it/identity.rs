@@ -1,0 +1,306 @@
+//! The bus itself enforces who may do what: plain clients with real credentials, against a real server.
+
+use std::time::Duration;
+
+use aigis_proxy::Role;
+use async_nats::{
+    Client, HeaderMap, Message, Subscriber,
+    jetstream::{self, kv, stream},
+};
+use futures::StreamExt;
+use serde_json::{Value, json};
+
+use crate::bus_server::BusServer;
+
+const SOON: Duration = Duration::from_secs(5);
+const NEVER: Duration = Duration::from_millis(400);
+
+async fn make_buckets(server: &BusServer) -> Client {
+    let client = server.store().await;
+    let context = jetstream::new(client.clone());
+    for bucket in ["records", "shared", "blobs"] {
+        let config = stream::Config {
+            name: format!("KV_{bucket}"),
+            subjects: vec![format!("$KV.{bucket}.>").into()],
+            max_messages_per_subject: 1,
+            allow_direct: true,
+            deny_delete: true,
+            deny_purge: true,
+            ..Default::default()
+        };
+        context.create_stream(config).await.unwrap();
+    }
+    let leases = kv::Config {
+        bucket: "leases".to_owned(),
+        history: 1,
+        storage: stream::StorageType::Memory,
+        limit_markers: Some(Duration::from_secs(60)),
+        ..Default::default()
+    };
+    context.create_key_value(leases).await.unwrap();
+    let audit = stream::Config {
+        name: "AUDIT".to_owned(),
+        subjects: vec!["aigis.v1.main.event.audit.>".into()],
+        allow_direct: true,
+        deny_delete: true,
+        deny_purge: true,
+        ..Default::default()
+    };
+    context.create_stream(audit).await.unwrap();
+    client
+}
+
+async fn put(client: &Client, subject: &str, body: &str) -> Value {
+    let reply = tokio::time::timeout(SOON, client.request(subject.to_owned(), body.to_owned().into())).await;
+    serde_json::from_slice(&reply.unwrap().unwrap().payload).unwrap()
+}
+
+async fn messages(client: &Client, stream: &str) -> u64 {
+    let mut stream = jetstream::new(client.clone()).get_stream(stream).await.unwrap();
+    stream.info().await.unwrap().state.messages
+}
+
+async fn last(client: &Client, stream: &str, subject: &str) -> Option<Message> {
+    let reply = client.request(format!("$JS.API.DIRECT.GET.{stream}.{subject}"), "".into()).await.unwrap();
+    (reply.status.is_none_or(|status| status.is_success())).then_some(reply)
+}
+
+async fn next(subscriber: &mut Subscriber) -> Option<Message> {
+    tokio::time::timeout(NEVER, subscriber.next()).await.ok().flatten()
+}
+
+#[tokio::test]
+async fn every_role_logs_in_and_hears_its_own_inbox_alone() {
+    let server = BusServer::start().await;
+    for role in Role::ALL {
+        let (client, mut events) = server.user("vera", role).await;
+        let inbox = client.new_inbox();
+        assert!(inbox.starts_with("_INBOX.vera."));
+        let mut own = client.subscribe(inbox.clone()).await.unwrap();
+        client.publish(inbox, "here".into()).await.unwrap();
+        let heard = tokio::time::timeout(SOON, own.next()).await.unwrap().unwrap();
+        assert_eq!(heard.payload, "here", "{role}");
+
+        for foreign in [">", "aigis.v1.main.>", "_INBOX.>", "_INBOX.olga.>", "$KV.>", "$JS.>", "$SYS.>"] {
+            let _refused = client.subscribe(foreign).await.unwrap();
+            events.expect(&format!("Permissions Violation for Subscription to \"{foreign}\"")).await;
+        }
+        if role != Role::Node {
+            let _refused = client.subscribe("aigis.v1.main.to.alpha.>").await.unwrap();
+            events.expect("Violation for Subscription to \"aigis.v1.main.to.alpha.>\"").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_name_or_role_in_the_subject_is_refused_by_the_bus() {
+    let server = BusServer::start().await;
+    let (node, _) = server.user("alpha", Role::Node).await;
+    let mut calls = node.subscribe("aigis.v1.main.to.alpha.>").await.unwrap();
+    let mut by_hand = node.subscribe("aigis.v1.main.call.*.*.*.>").await.unwrap();
+    node.flush().await.unwrap();
+    let (vera, mut events) = server.user("vera", Role::Viewer).await;
+
+    for forged in [
+        "aigis.v1.main.to.alpha.viewer.olga.web.status",
+        "aigis.v1.main.to.alpha.admin.vera.web.stop",
+        "aigis.v1.main.call.operator.vera.web.stop",
+        "aigis.v1.main.call.viewer.olga.web.status",
+        "aigis.v1.main.rpc.node.alpha.beta.drain",
+        "aigis.v1.main.event.audit.alpha.x",
+        "aigis.v1.main.log.alpha.web",
+        "aigis.v1.other.to.alpha.viewer.vera.web.status",
+        "$SYS.REQ.CLAIMS.UPDATE",
+    ] {
+        vera.publish(forged, "{}".into()).await.unwrap();
+        events.expect(&format!("Permissions Violation for Publish to \"{forged}\"")).await;
+    }
+    assert!(next(&mut calls).await.is_none() && next(&mut by_hand).await.is_none());
+
+    vera.publish("aigis.v1.main.to.alpha.viewer.vera.web.status", "{}".into()).await.unwrap();
+    assert!(tokio::time::timeout(SOON, calls.next()).await.unwrap().is_some());
+    vera.publish("aigis.v1.main.call.viewer.vera.web.status", "{}".into()).await.unwrap();
+    assert!(tokio::time::timeout(SOON, by_hand.next()).await.unwrap().is_some());
+    vera.publish("aigis.v1.main.to.alpha.viewer.vera._.cancel.t1", "".into()).await.unwrap();
+    assert!(tokio::time::timeout(SOON, calls.next()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_node_writes_its_own_records_and_reads_all_through_the_imports() {
+    let server = BusServer::start().await;
+    make_buckets(&server).await;
+    let (alpha, mut events) = server.user("alpha", Role::Node).await;
+    let (vera, mut vera_events) = server.user("vera", Role::Viewer).await;
+
+    let buckets = jetstream::new(vera.clone());
+    let records = buckets.get_key_value("records").await.unwrap();
+    let mut watch = records.watch_with_history(">").await.unwrap();
+
+    let acknowledged = put(&alpha, "$KV.records.ci.web.alpha", "one").await;
+    assert_eq!((&acknowledged["stream"], &acknowledged["seq"]), (&json!("KV_records"), &json!(1)));
+    assert_eq!(put(&alpha, "$KV.records.node.alpha", "two").await["seq"], json!(2));
+    assert_eq!(put(&alpha, "$KV.blobs.sha256-1", "three").await["stream"], json!("KV_blobs"));
+    for expected in ["ci.web.alpha", "node.alpha"] {
+        let entry = tokio::time::timeout(SOON, watch.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(entry.key, expected);
+    }
+    let entry = records.entry("ci.web.alpha").await.unwrap().unwrap();
+    assert_eq!((&entry.value[..], entry.revision), (&b"one"[..], 1));
+    assert_eq!(&last(&vera, "KV_records", "$KV.records.node.alpha").await.unwrap().payload[..], b"two");
+
+    for foreign in ["$KV.records.ci.web.beta", "$KV.records.node.beta", "$KV.leases.live.beta", "$KV.shared.chain.x"] {
+        alpha.publish(foreign, "x".into()).await.unwrap();
+        events.expect(&format!("Permissions Violation for Publish to \"{foreign}\"")).await;
+    }
+    for write in ["$KV.records.ci.web.vera", "$KV.leases.live.vera", "$KV.blobs.x", "$JS.API.STREAM.PURGE.KV_records"] {
+        vera.publish(write, "x".into()).await.unwrap();
+        vera_events.expect(&format!("Permissions Violation for Publish to \"{write}\"")).await;
+    }
+    for api in ["STREAM.DELETE.KV_records", "STREAM.UPDATE.KV_records", "CONSUMER.DELETE.KV_records.x", "INFO"] {
+        alpha.publish(format!("$JS.API.{api}"), "".into()).await.unwrap();
+        events.expect(&format!("Violation for Publish to \"$JS.API.{api}\"")).await;
+    }
+    assert_eq!(messages(&vera, "KV_records").await, 2);
+}
+
+#[tokio::test]
+async fn a_watch_receives_a_full_bucket_under_flow_control() {
+    let server = BusServer::start().await;
+    let store = make_buckets(&server).await;
+    let context = jetstream::new(store);
+    let body = "x".repeat(64 * 1024);
+    for index in 0..1000 {
+        context.publish(format!("$KV.blobs.k{index}"), body.clone().into()).await.unwrap().await.unwrap();
+    }
+    let (alpha, _) = server.user("alpha", Role::Node).await;
+    let blobs = jetstream::new(alpha).get_key_value("blobs").await.unwrap();
+    let mut watch = blobs.watch_with_history(">").await.unwrap();
+    for index in 0..1000 {
+        let entry = tokio::time::timeout(SOON, watch.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(entry.key, format!("k{index}"));
+    }
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_by_a_raw_publish_with_a_lifetime() {
+    let server = BusServer::start().await;
+    make_buckets(&server).await;
+    let (alpha, _) = server.user("alpha", Role::Node).await;
+    let renew = async |expected: u64| {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-TTL", "15s");
+        headers.insert("Nats-Expected-Last-Subject-Sequence", expected.to_string());
+        let reply = alpha.request_with_headers("$KV.leases.live.alpha", headers, "{}".into()).await.unwrap();
+        serde_json::from_slice::<Value>(&reply.payload).unwrap()
+    };
+    let first = renew(0).await["seq"].as_u64().unwrap();
+    let second = renew(first).await["seq"].as_u64().unwrap();
+    assert!(second > first);
+    assert_eq!(renew(first).await["error"]["err_code"], json!(10071));
+    let stored = last(&alpha, "KV_leases", "$KV.leases.live.alpha").await.unwrap();
+    assert_eq!(stored.headers.unwrap().get("Nats-TTL").unwrap().as_str(), "15s");
+}
+
+#[tokio::test]
+async fn audit_lines_are_acknowledged_kept_and_heard() {
+    let server = BusServer::start().await;
+    make_buckets(&server).await;
+    let (adam, _) = server.user("adam", Role::Admin).await;
+    let mut heard = adam.subscribe("aigis.v1.main.event.>").await.unwrap();
+    adam.flush().await.unwrap();
+    let (alpha, mut events) = server.user("alpha", Role::Node).await;
+
+    let acknowledged = put(&alpha, "aigis.v1.main.event.audit.alpha.restart", "{}").await;
+    assert_eq!(acknowledged["stream"], json!("AUDIT"));
+    assert!(tokio::time::timeout(SOON, heard.next()).await.unwrap().is_some());
+    alpha.publish("aigis.v1.main.event.audit.beta.restart", "{}".into()).await.unwrap();
+    events.expect("Violation for Publish to \"aigis.v1.main.event.audit.beta.restart\"").await;
+    assert!(last(&adam, "AUDIT", "aigis.v1.main.event.audit.alpha.restart").await.is_some());
+    assert_eq!(messages(&adam, "AUDIT").await, 1);
+
+    let (vera, mut events) = server.user("vera", Role::Viewer).await;
+    vera.publish("$JS.API.STREAM.INFO.AUDIT", "".into()).await.unwrap();
+    events.expect("Violation for Publish to \"$JS.API.STREAM.INFO.AUDIT\"").await;
+}
+
+/// The asker chooses where the store's answer goes. It may arrive there, but never as a record, and never with a
+/// reply subject of the caller whom the subject names, without which no callee runs it.
+#[tokio::test]
+async fn atk_42_the_stores_answers_write_nothing_and_make_no_call() {
+    let server = BusServer::start().await;
+    let store = make_buckets(&server).await;
+    let (alpha, _) = server.user("alpha", Role::Node).await;
+    put(&alpha, "$KV.records.ci.web.alpha", "mine").await;
+    let mut calls = alpha.subscribe("aigis.v1.main.to.alpha.>").await.unwrap();
+    alpha.flush().await.unwrap();
+    let (vera, _) = server.user("vera", Role::Viewer).await;
+
+    for target in [
+        "aigis.v1.main.to.alpha.admin.adam.web.stop",
+        "$KV.records.ci.web.alpha",
+        "$KV.records.ci.web.beta",
+        "$KV.leases.live.alpha",
+        "aigis.v1.main.event.audit.alpha.x",
+        "$JS.API.STREAM.DELETE.KV_shared",
+        "$JS.ACK.KV_records.x.1.1.1.1.1",
+    ] {
+        for request in ["DIRECT.GET.KV_records.$KV.records.ci.web.alpha", "STREAM.INFO.KV_records"] {
+            vera.publish_with_reply(format!("$JS.API.{request}"), target, "".into()).await.unwrap();
+        }
+    }
+    vera.flush().await.unwrap();
+    while let Some(message) = next(&mut calls).await {
+        assert!(message.reply.is_none(), "{message:?}");
+    }
+    assert_eq!(messages(&store, "KV_records").await, 1);
+    assert_eq!(&last(&store, "KV_records", "$KV.records.ci.web.alpha").await.unwrap().payload[..], b"mine");
+    for empty in ["KV_leases", "KV_shared", "AUDIT"] {
+        assert_eq!(messages(&store, empty).await, 0, "{empty}");
+    }
+}
+
+/// A consumer delivers to a subject of its maker's choice, inside the store account.
+#[tokio::test]
+async fn atk_42_a_consumer_delivers_into_no_stream_and_no_api() {
+    let server = BusServer::start().await;
+    let store = make_buckets(&server).await;
+    let (alpha, _) = server.user("alpha", Role::Node).await;
+    put(&alpha, "$KV.records.ci.web.alpha", "mine").await;
+    put(&alpha, "$KV.blobs.poison", "{}").await;
+    let mut calls = alpha.subscribe("aigis.v1.main.to.alpha.>").await.unwrap();
+    alpha.flush().await.unwrap();
+    let (vera, _) = server.user("vera", Role::Viewer).await;
+
+    for (index, target) in [
+        "aigis.v1.main.to.alpha.admin.adam.web.stop",
+        "$KV.records.ci.web.alpha",
+        "$KV.records.ci.web.beta",
+        "$KV.leases.live.alpha",
+        "aigis.v1.main.event.audit.alpha.x",
+        "$JS.API.STREAM.DELETE.KV_shared",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for stream in ["KV_records", "KV_blobs"] {
+            let config = json!({
+                "name": format!("c{index}"), "deliver_subject": target, "ack_policy": "none", "deliver_policy": "all",
+                "headers_only": target.starts_with("$JS"), "replay_policy": "instant",
+            });
+            let body = json!({"stream_name": stream, "config": config}).to_string();
+            let answer = put(&vera, &format!("$JS.API.CONSUMER.CREATE.{stream}.c{index}"), &body).await;
+            eprintln!("{stream} -> {target}: {}", answer.get("error").unwrap_or(&json!("made")));
+        }
+    }
+    assert!(next(&mut calls).await.is_none());
+    let names: Vec<_> = {
+        use futures::TryStreamExt;
+        jetstream::new(store.clone()).stream_names().try_collect::<Vec<_>>().await.unwrap()
+    };
+    eprintln!("streams {names:?}");
+    for name in &names {
+        eprintln!("{name}: {}", messages(&store, name).await);
+    }
+    eprintln!("{:?}", last(&store, "KV_records", "$KV.records.ci.web.alpha").await);
+    assert_eq!(messages(&store, "KV_records").await, 1);
+}
