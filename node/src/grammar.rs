@@ -18,7 +18,8 @@ pub const MAX_TEXT: usize = 512;
 pub const MAX_SKILLS: usize = 4;
 
 const NEGATIONS: &[&str] = &[
-    "avoid", "cannot", "dont", "except", "instead", "neither", "never", "no", "nor", "not", "refrain", "unless", "without",
+    "avoid", "cannot", "dont", "except", "instead", "neither", "never", "no", "nor", "not", "refrain", "unless",
+    "without",
 ];
 
 const PHRASES: &[(&str, &str)] = &[
@@ -36,10 +37,59 @@ const PHRASES: &[(&str, &str)] = &[
 ];
 
 const FILLER: &[&str] = &[
-    "a", "about", "an", "are", "at", "be", "can", "check", "could", "current", "currently", "container", "do", "does",
-    "for", "get", "give", "hello", "hey", "hi", "i", "in", "is", "it", "its", "kindly", "know", "let's", "me", "my",
-    "now", "of", "on", "our", "please", "report", "right", "see", "show", "tell", "thank", "thanks", "the", "this", "to",
-    "us", "want", "what", "what's", "whats", "would", "you", "your",
+    "a",
+    "about",
+    "an",
+    "are",
+    "at",
+    "be",
+    "can",
+    "check",
+    "could",
+    "current",
+    "currently",
+    "container",
+    "do",
+    "does",
+    "for",
+    "get",
+    "give",
+    "hello",
+    "hey",
+    "hi",
+    "i",
+    "in",
+    "is",
+    "it",
+    "its",
+    "kindly",
+    "know",
+    "let's",
+    "me",
+    "my",
+    "now",
+    "of",
+    "on",
+    "our",
+    "please",
+    "report",
+    "right",
+    "see",
+    "show",
+    "tell",
+    "thank",
+    "thanks",
+    "the",
+    "this",
+    "to",
+    "us",
+    "want",
+    "what",
+    "what's",
+    "whats",
+    "would",
+    "you",
+    "your",
 ];
 
 const SYNONYMS: &[(&str, &str)] = &[

@@ -71,7 +71,10 @@ pub fn kept_labels(labels: &BTreeMap<String, String>) -> (BTreeMap<String, Strin
     for (key, value) in labels {
         let size = key.len() + value.len();
         if size > MAX_LABEL {
-            warnings.add(format!("label \"{}\" is left out: it has {size} bytes, at most {MAX_LABEL} are kept", quoted(key)));
+            warnings.add(format!(
+                "label \"{}\" is left out: it has {size} bytes, at most {MAX_LABEL} are kept",
+                quoted(key)
+            ));
         } else if KEPT.iter().any(|prefix| key.starts_with(prefix)) {
             if let Some(left) = room.checked_sub(size) {
                 room = left;

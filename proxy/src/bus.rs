@@ -131,7 +131,7 @@ struct Inner {
     link: watch::Receiver<Link>,
     denied: watch::Receiver<Vec<String>>,
     farewells: mpsc::Sender<Farewell>,
-    _tasks: [task::Owned; 2],
+    _replies: task::Owned,
 }
 
 enum Farewell {
@@ -196,10 +196,9 @@ impl Bus {
         };
         let replies = client.subscribe(format!("{inbox}.*")).await.map_err(unreachable)?;
         let (farewells, outgoing) = mpsc::channel(FAREWELLS);
-        let tasks = [
-            task::Owned::spawn("bus-replies", deliver(replies, pending.clone())),
-            task::Owned::spawn("bus-farewells", say(client.clone(), outgoing)),
-        ];
+        // Ends by itself when the last sender goes: a cancel that was queued by then is still sent.
+        drop(task::spawn("bus-farewells", say(client.clone(), outgoing)));
+        let replies = task::Owned::spawn("bus-replies", deliver(replies, pending.clone()));
         let caller = Caller { role: credential.role(), name: user };
         let mesh = credential.mesh().clone();
         let subjects = Subjects::new(&mesh);
@@ -213,7 +212,7 @@ impl Bus {
             link,
             denied,
             farewells,
-            _tasks: tasks,
+            _replies: replies,
         }));
         bus.echo().await.map_err(|_| ConnectError::Unreachable {
             url,

@@ -4,6 +4,7 @@
 //! of the mesh has a scoped signing key that carries the role's permissions, and every user holds a key made on its
 //! own machine. What a user may publish and subscribe to follows from its name and its signing key alone.
 
+mod accounts;
 pub mod credential;
 pub mod jwt;
 mod key;

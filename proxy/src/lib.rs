@@ -7,6 +7,7 @@ pub mod envelope;
 mod error;
 pub mod identity;
 pub mod json;
+pub mod kv;
 mod name;
 mod role;
 pub mod rpc;

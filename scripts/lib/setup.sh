@@ -105,11 +105,13 @@ setup_rust() {
 
 engine_answers() { timeout 20 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
+# Waits for the engine of this host; with a process id, only as long as that lives. As root: this user may have to join
+# a group first.
 wait_for_engine() {
     local tries
     for ((tries = 0; tries < 120; tries++)); do
-        if engine_answers; then return 0; fi
-        if [ -n "${1:-}" ] && ! as_root kill -0 "$1" 2>/dev/null; then return 1; fi
+        if as_root timeout 20 docker version >/dev/null 2>&1; then return 0; fi
+        if [ -n "${1:-}" ] && [ ! -d "/proc/$1" ]; then return 1; fi
         sleep 0.5
     done
     return 1
@@ -117,8 +119,15 @@ wait_for_engine() {
 
 # Starts the engine without a service manager, as a daemon of its own that outlives this script.
 start_engine() {
-    local dir=$DATA/engine config=/etc/docker/daemon.json options=()
+    local dir=$DATA/engine config=/etc/docker/daemon.json options=() name file
     mkdir -p "$dir"
+    # Where /run outlives a restart of the machine, a left-over id may by now be another program's.
+    for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
+        name=$(basename "$file" .pid)
+        if as_root test -e "$file" && [ "$(as_root cat "/proc/$(as_root cat "$file")/comm" 2>/dev/null)" != "${name/#docker/dockerd}" ]; then
+            as_root rm -f "$file"
+        fi
+    done
     if ! grep -qE ' cgroup2? ' /proc/mounts; then
         apt_install cgroupfs-mount
         as_root timeout 30 cgroupfs-mount || say "cgroupfs-mount failed; the engine may not start"
@@ -159,13 +168,13 @@ setup_engine() {
         enter_engine_group
         if [ -d /run/systemd/system ]; then
             say "starting the Docker engine"
-            as_root timeout 120 systemctl enable --now docker >&2 || die "systemctl could not start docker" "journalctl -u docker"
+            as_root timeout 120 systemctl enable --now docker >&2 && wait_for_engine || die "systemctl could not start docker" "journalctl -u docker"
         elif [ ! -S /var/run/docker.sock ] || ! as_root timeout 20 docker version >/dev/null 2>&1; then
             say "starting the Docker engine; its log is $DATA/engine/dockerd.log"
             start_engine
         fi
         enter_engine_group
-        wait_for_engine || die "the Docker engine does not answer" "docker version"
+        engine_answers || die "the Docker engine does not answer" "docker version"
     fi
     if [ "$(timeout 20 docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)" != true ]; then
         say "note: a restart of this engine ends its containers; set \"live-restore\": true in /etc/docker/daemon.json"

@@ -243,7 +243,8 @@ fn read(row: &Value) -> Result<(Container, Vec<String>), InvalidContainerId> {
     let state = State::from_word(&fields.text("State").unwrap_or_default());
     let names = fields.texts("Names");
     // Legacy links show as further names with a second slash: the container's own has none.
-    let own = names.iter().map(|name| name.trim_start_matches('/')).find(|name| !name.is_empty() && !name.contains('/'));
+    let own =
+        names.iter().map(|name| name.trim_start_matches('/')).find(|name| !name.is_empty() && !name.contains('/'));
     if own.is_none() {
         notes.borrow_mut().push("it has no name; its id stands for it".to_owned());
     }

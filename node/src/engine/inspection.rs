@@ -224,7 +224,9 @@ impl Inspection {
             config.entries("ExposedPorts").into_iter().filter_map(|(text, _)| Port::read(text)).collect();
         exposed.sort();
         Ok(Self {
-            name: top.text("Name").map_or_else(|| id.short().to_owned(), |name| name.trim_start_matches('/').to_owned()),
+            name: top
+                .text("Name")
+                .map_or_else(|| id.short().to_owned(), |name| name.trim_start_matches('/').to_owned()),
             id,
             state: doing,
             exit_code: state.integer("ExitCode").filter(|_| ended),

@@ -77,8 +77,8 @@ impl Transport {
                 return Err(io::Error::new(io::ErrorKind::Unsupported, words).into());
             }
         };
-        let request = self.prepare(request)?;
         let bound = if is_stream(&request) { None } else { Some(MAX_ANSWER) };
+        let request = self.prepare(request)?;
         let stream = connect(path).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::Builder::new().handshake(TokioIo::new(Bounded { stream, left: bound })).await?;
@@ -102,6 +102,7 @@ impl Transport {
             _ => path,
         };
         head.uri = versioned.parse::<Uri>()?;
+        head.headers.remove(UNBOUNDED);
         set(&mut head.headers, header::HOST, "docker");
         Ok(BollardRequest::from_parts(head, body))
     }

@@ -21,7 +21,11 @@ pub fn refusal(decision: &Decision, text: &str, address: &str, could_ask: &[&str
     let why = match decision {
         Decision::Run(skills) => format!("'{shown}' asks for {}", skills.join(", ")),
         Decision::NeedsYes(skill) => {
-            let named = if skill == text.trim() { format!("'{shown}'") } else { format!("'{shown}' asks for '{skill}', which") };
+            let named = if skill == text.trim() {
+                format!("'{shown}'")
+            } else {
+                format!("'{shown}' asks for '{skill}', which")
+            };
             format!("{named} changes {address}: nothing was run; to run it: {hint}")
         }
         Decision::NeedsArguments(skill) => {
@@ -49,7 +53,9 @@ fn hint_call(decision: &Decision, address: &str) -> String {
     match decision {
         Decision::NeedsYes(skill) => format!("aish {address} {skill} --yes"),
         Decision::NeedsArguments(skill) => format!("aish call {address}.{skill} KEY=VALUE"),
-        Decision::Run(_) | Decision::Negated | Decision::Ambiguous | Decision::Unknown => format!("aish {address} status"),
+        Decision::Run(_) | Decision::Negated | Decision::Ambiguous | Decision::Unknown => {
+            format!("aish {address} status")
+        }
     }
 }
 

@@ -73,7 +73,8 @@ fn ci_56_texts() {
 #[test]
 fn ci_57_hostile_texts_run_nothing_and_are_escaped() {
     let letters = "qwertyz".repeat(15_000);
-    for text in ["\u{1b}[31mstatus\u{1b}[0m", "\u{1b}]0;x\u{7} status", "\u{1b} status", "status\0", &letters, "状态"] {
+    for text in ["\u{1b}[31mstatus\u{1b}[0m", "\u{1b}]0;x\u{7} status", "\u{1b} status", "status\0", &letters, "状态"]
+    {
         let decision = of(text);
         assert_eq!(decision, Decision::Unknown, "{text:?}");
         let (message, data) = refusal(&decision, text, "test-app@alpha", &["debug", "status"]);

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::services::{Protocol, Source};
+use crate::services::{DeclaredService, Protocol, Source};
 
 fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -105,12 +105,8 @@ fn labels_declare_service_purpose_and_services() {
     assert_eq!(all.service.as_ref().map(Name::as_str), Some("web"));
     assert_eq!(all.purpose, ["coding", "web"]);
     assert_eq!((all.description.as_str(), all.owner.as_deref()), ("the shop", Some("app shop")));
-    let of = |name: &str, port, protocol| DeclaredService {
-        name: name.to_owned(),
-        port,
-        protocol,
-        source: Source::Label,
-    };
+    let of =
+        |name: &str, port, protocol| DeclaredService { name: name.to_owned(), port, protocol, source: Source::Label };
     assert_eq!(
         all.services,
         [

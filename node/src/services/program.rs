@@ -4,8 +4,20 @@ use super::Process;
 
 /// Programs that start another and have no meaning of their own.
 const LAUNCHERS: &[&str] = &[
-    "tini", "dumb-init", "docker-init", "catatonit", "gosu", "su-exec", "setpriv", "env", "nice", "npm", "yarn", "pnpm",
-    "mysqld_safe", "nodemon",
+    "tini",
+    "dumb-init",
+    "docker-init",
+    "catatonit",
+    "gosu",
+    "su-exec",
+    "setpriv",
+    "env",
+    "nice",
+    "npm",
+    "yarn",
+    "pnpm",
+    "mysqld_safe",
+    "nodemon",
 ];
 /// The files by which an interpreter starts such a launcher.
 const LAUNCHER_SCRIPTS: &[&str] = &["npm-cli.js", "yarn.js", "pnpm.cjs", "nodemon.js"];
@@ -30,7 +42,7 @@ pub(super) fn of(process: &Process) -> Option<Program<'_>> {
     if !process.exact_argv && process.args.last().is_some_and(|last| last == "<defunct>") {
         return None;
     }
-    if process.exact_argv && executable == Some(first) {
+    if process.exact_argv && executable == Some(first.as_str()) {
         return Some(Program { name: base(first), args: rest.collect() });
     }
     let mut words = first.split_whitespace();
@@ -117,19 +129,19 @@ impl Language {
             (Self::Node, "-e" | "--eval" | "-p" | "--print" | "-pe") => Some("-e"),
             (Self::Php, "-r") => Some("-r"),
             (Self::Php, "-S") => Some("-S"),
-            (Self::Ruby | Self::Perl, _) if cluster_ends(option, 'e') => Some("-e"),
-            (Self::Perl, _) if cluster_ends(option, 'E') => Some("-e"),
-            (Self::Python, _) if cluster_ends(option, 'c') => Some("-c"),
+            (Self::Ruby, _) if cluster_ends(option, 'e', "CEFIKTWrxe") => Some("-e"),
+            (Self::Perl, _) if cluster_ends(option, 'e', "CDFIMmVxeE") => Some("-e"),
+            (Self::Perl, "-E") => Some("-e"),
+            (Self::Python, _) if cluster_ends(option, 'c', "cmWX") => Some("-c"),
             _ => None,
         }
     }
 }
 
-/// `-e`, or single letters that end in it, such as `-ne`.
-fn cluster_ends(option: &str, letter: char) -> bool {
+/// `-e`, or single letters that end in it, such as `-ne`; none of those before may be one that takes a value.
+fn cluster_ends(option: &str, letter: char, valued: &str) -> bool {
     option.strip_prefix('-').and_then(|letters| letters.strip_suffix(letter)).is_some_and(|letters| {
-        letters.len() < 4 && letters.chars().all(|character| character.is_ascii_lowercase() || character.is_ascii_uppercase())
-            && !letters.contains(['c', 'm', 'W', 'X', 'I', 'r', 'C'])
+        letters.chars().all(|character| character.is_ascii_alphabetic() && !valued.contains(character))
     })
 }
 
@@ -162,7 +174,7 @@ pub(super) fn script<'a>(language: Language, args: &[&'a str]) -> Script<'a> {
             return Script::Inline(shown, after(place + 1));
         }
         if language == Language::Python {
-            if cluster_ends(argument, 'm') {
+            if cluster_ends(argument, 'm', "cmWX") {
                 return next.map_or(Script::None, |module| Script::Module(module, after(place + 2)));
             }
             if let Some(module) = argument.strip_prefix("-m") {

@@ -6,6 +6,8 @@ use super::program::{self, Language, Program, Script, base, option, positional};
 
 /// Executables that run under many names, so that their argv\[0\] alone proves nothing.
 const MULTI_CALL: &[&str] = &["busybox", "toybox", "coreutils"];
+/// How often `bundle exec` may stand within `bundle exec`: arguments come from outside.
+const MAX_BUNDLES: u8 = 2;
 const SHELL_EXECUTABLES: &[&str] = &["sh", "bash", "dash"];
 
 /// What a process is.
@@ -56,7 +58,7 @@ pub(super) fn classify(program: &Program<'_>, executable: Option<&str>) -> Verdi
     if executable.is_some_and(|base| base.starts_with("systemd")) {
         return passed(name);
     }
-    run(name, &program.args, executable)
+    run(name, &program.args, executable, MAX_BUNDLES)
 }
 
 /// The service whose program an executable of this name is, whatever it was called by.
@@ -68,9 +70,9 @@ pub(super) fn of_executable(path: &str) -> Option<String> {
     match name {
         // Distributions ship these as one file under several names.
         "redis-check-rdb" | "redis-check-aof" => Some("redis".to_owned()),
-        "java" => Some(name.to_owned()),
-        "caddy" | "celery" | "rq" | "rails" | "flask" => Some(name.to_owned()),
+        "java" | "caddy" => Some(name.to_owned()),
         "beam.smp" => Some("erlang".to_owned()),
+        _ if is_exporter(name) => Some(name.to_owned()),
         _ => direct(name, &[], Some(name)).map(|known| known.name),
     }
 }
@@ -80,8 +82,8 @@ pub(super) fn role_of(service: &str) -> &'static str {
     match service {
         "nginx" | "apache" | "caddy" | "busybox-httpd" => "web",
         "haproxy" | "traefik" | "envoy" | "pgbouncer" | "mongos" => "proxy",
-        "node" | "gunicorn" | "uvicorn" | "hypercorn" | "daphne" | "flask" | "django" | "flower" | "puma" | "unicorn"
-        | "rails" | "php-fpm" | "tomcat" => "app",
+        "node" | "gunicorn" | "uvicorn" | "hypercorn" | "daphne" | "flask" | "django" | "flower" | "puma"
+        | "unicorn" | "rails" | "php-fpm" | "tomcat" => "app",
         "celery" | "celery-beat" | "rq" | "sidekiq" | "resque" => "worker",
         "python" | "ruby" | "php" | "perl" | "java" | "erlang" => "runtime",
         "kafka" | "zookeeper" | "rabbitmq" | "nats" => "queue",
@@ -104,9 +106,9 @@ fn is_exporter(name: &str) -> bool {
     ["_exporter", "-exporter"].iter().any(|end| name.strip_suffix(end).is_some_and(|rest| !rest.is_empty()))
 }
 
-fn run(name: &str, args: &[&str], executable: Option<&str>) -> Verdict {
+fn run(name: &str, args: &[&str], executable: Option<&str>, bundles: u8) -> Verdict {
     if name == "bundle" && args.first() == Some(&"exec") {
-        return bundled(args.get(1..).unwrap_or_default());
+        return bundled(args.get(1..).unwrap_or_default(), bundles);
     }
     if program::is_passed_over(name) {
         return passed(name);
@@ -115,7 +117,7 @@ fn run(name: &str, args: &[&str], executable: Option<&str>) -> Verdict {
         return Verdict::Service(Known::new(name, "metrics"));
     }
     if let Some(language) = Language::of(name) {
-        return interpreted(language, name, args);
+        return interpreted(language, name, args, bundles);
     }
     if name == "java" {
         return java(args);
@@ -123,27 +125,25 @@ fn run(name: &str, args: &[&str], executable: Option<&str>) -> Verdict {
     direct(name, args, executable).map_or_else(|| unknown(name), Verdict::Service)
 }
 
-/// What `bundle exec` runs: mostly within its own process.
-fn bundled(args: &[&str]) -> Verdict {
-    match args.split_first() {
-        None => passed("bundle"),
-        Some((program, rest)) if base(program) == "bundle" => passed(rest.first().map_or("bundle", |_| "bundle")),
-        Some((program, rest)) => match run(base(program), rest, None) {
-            Verdict::Unknown(_) => ruby_runtime(base(program)),
-            other => other,
-        },
+/// What `bundle exec` runs, mostly within its own process.
+fn bundled(args: &[&str], bundles: u8) -> Verdict {
+    let (Some((program, rest)), Some(left)) = (args.split_first(), bundles.checked_sub(1)) else {
+        return passed("bundle");
+    };
+    match run(base(program), rest, None, left) {
+        Verdict::Unknown(script) => Verdict::Service(Known::new("ruby", "runtime").detailed(Some(&script))),
+        other => other,
     }
-}
-
-fn ruby_runtime(script: &str) -> Verdict {
-    Verdict::Service(Known::new("ruby", "runtime").detailed(Some(script)))
 }
 
 /// One of the many names of a multi-call program.
 fn applet(multi: &str, program: &Program<'_>) -> Verdict {
     let called = if program.name == multi {
         let first = program.args.first().copied().unwrap_or_default();
-        let first = first.strip_prefix("--coreutils-prog-shebang=").or_else(|| first.strip_prefix("--coreutils-prog=")).unwrap_or(first);
+        let first = first
+            .strip_prefix("--coreutils-prog-shebang=")
+            .or_else(|| first.strip_prefix("--coreutils-prog="))
+            .unwrap_or(first);
         base(first)
     } else {
         program.name
@@ -157,8 +157,8 @@ fn applet(multi: &str, program: &Program<'_>) -> Verdict {
     if multi == "busybox" && called == "httpd" {
         return Verdict::Service(Known::new("busybox-httpd", "web"));
     }
-    match run(called, &[], None) {
-        Verdict::Unknown(_) if Language::of(called).is_none() && role_of(called) == "unknown" => unknown(called),
+    match run(called, &[], None, 0) {
+        Verdict::Unknown(_) if Language::of(called).is_none() => unknown(called),
         _ => unknown(multi),
     }
 }
@@ -178,7 +178,8 @@ fn direct(name: &str, args: &[&str], executable: Option<&str>) -> Option<Known> 
         "mysqld" => known("mysql"),
         "mariadbd" => known("mariadb"),
         "redis-server" | "valkey-server" | "redis-sentinel" | "valkey-sentinel" => {
-            let sentinel = name.ends_with("-sentinel") || args.iter().any(|word| matches!(*word, "--sentinel" | "[sentinel]"));
+            let sentinel =
+                name.ends_with("-sentinel") || args.iter().any(|word| matches!(*word, "--sentinel" | "[sentinel]"));
             let valkey = name.starts_with("valkey") || matches!(executable, Some("valkey-server" | "valkey-sentinel"));
             known(match (valkey, sentinel) {
                 (false, false) => "redis",
@@ -203,9 +204,10 @@ fn direct(name: &str, args: &[&str], executable: Option<&str>) -> Option<Known> 
 /// takes a file.
 fn looks_like_busybox(args: &[&str]) -> bool {
     args.iter().any(|argument| matches!(*argument, "-p" | "-h" | "-vv"))
-        || args.iter().position(|argument| *argument == "-f").is_some_and(|place| {
-            args.get(place + 1).is_none_or(|next| next.starts_with('-'))
-        })
+        || args
+            .iter()
+            .position(|argument| *argument == "-f")
+            .is_some_and(|place| args.get(place + 1).is_none_or(|next| next.starts_with('-')))
 }
 
 fn is_php_fpm(name: &str) -> bool {
@@ -218,12 +220,14 @@ fn python_program(name: &str, args: &[&str]) -> Option<Known> {
         "gunicorn" => {
             let class = option(args, "-k", "--worker-class");
             let titled = args.iter().find(|word| word.starts_with('[') && word.ends_with(']'));
-            known(name).map(|known| known.detailed(class.or_else(|| application(args)).or(titled.map(|word| word.trim_matches(['[', ']'])))))
+            known(name).map(|known| {
+                known.detailed(class.or_else(|| application(args)).or(titled.map(|word| word.trim_matches(['[', ']']))))
+            })
         }
         "uvicorn" | "hypercorn" | "daphne" => known(name).map(|known| known.detailed(application(args))),
         "flower" => known(name),
-        "flask" => (positional(args, &["-A", "--app", "-e", "--env-file"]) == Some("run")).then(|| known("flask"))?,
-        "manage.py" | "django-admin" | "django" => (positional(args, &[]) == Some("runserver")).then(|| known("django"))?,
+        "flask" if positional(args, &["-A", "--app", "-e", "--env-file"]) == Some("run") => known(name),
+        "manage.py" | "django-admin" | "django" if positional(args, &[]) == Some("runserver") => known("django"),
         "celery" => {
             let valued = ["-A", "--app", "-b", "--broker", "--result-backend", "--loader", "--config", "--workdir"];
             match positional(args, &valued) {
@@ -236,21 +240,20 @@ fn python_program(name: &str, args: &[&str]) -> Option<Known> {
         // The titles that its processes give themselves.
         "[celeryd" => known("celery"),
         "[celery" if args.first().is_some_and(|word| word.starts_with("beat]")) => known("celery-beat"),
-        "rq" => (positional(args, &[]) == Some("worker")).then(|| known("rq"))?,
+        "rq" if positional(args, &[]) == Some("worker") => known(name),
         _ => None,
     }
 }
 
 /// The application of an application server: `MODULE:NAME`.
 fn application<'a>(args: &[&'a str]) -> Option<&'a str> {
-    args.iter().copied().enumerate().find_map(|(place, argument)| {
-        let (module, name) = argument.split_once(':')?;
+    args.iter().copied().find(|argument| {
+        let Some((module, name)) = argument.split_once(':') else { return false };
         let word = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
                 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '(' | ')'))
         };
-        let value = place > 0 && args.get(place - 1).is_some_and(|before| before.starts_with('-'));
-        (!value && word(module) && word(name)).then_some(argument)
+        word(module) && word(name)
     })
 }
 
@@ -258,23 +261,32 @@ fn ruby_program(name: &str, args: &[&str]) -> Option<Known> {
     let known = |service: &str| Some(Known::new(service, role_of(service)));
     match name {
         "puma" | "unicorn" | "sidekiq" | "resque" => known(name),
-        "rails" => matches!(positional(args, &[]), Some("server" | "s")).then(|| known("rails"))?,
+        "rails" if matches!(positional(args, &[]), Some("server" | "s")) => known(name),
         // Its title begins with name and version: `resque-2.0.0: Waiting for *`.
-        _ => name.strip_prefix("resque-").filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).and_then(|_| known("resque")),
+        _ => name
+            .strip_prefix("resque-")
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            .and_then(|_| known("resque")),
     }
 }
 
-fn interpreted(language: Language, name: &str, args: &[&str]) -> Verdict {
+fn interpreted(language: Language, name: &str, args: &[&str], bundles: u8) -> Verdict {
     let (service, role) = language.service();
     let runtime = |detail: &str| Known::new(service, role).detailed(Some(detail));
     match program::script(language, args) {
         Script::None => unknown(name),
         Script::Inline(shown, rest) => {
             let known = runtime(shown);
-            if language == Language::Python && is_helper(&rest) { Verdict::Helper(known) } else { Verdict::Service(known) }
+            if language == Language::Python && is_helper(&rest) {
+                Verdict::Helper(known)
+            } else {
+                Verdict::Service(known)
+            }
         }
-        Script::File(script, rest) if language == Language::Ruby && script == "bundle" && rest.first() == Some(&"exec") => {
-            bundled(rest.get(1..).unwrap_or_default())
+        Script::File(script, rest)
+            if language == Language::Ruby && script == "bundle" && rest.first() == Some(&"exec") =>
+        {
+            bundled(rest.get(1..).unwrap_or_default(), bundles)
         }
         Script::File(script, _) if program::is_passed_over(script) => passed(script),
         Script::Module("supervisor.supervisord", _) => passed("supervisord"),
@@ -300,8 +312,18 @@ fn is_helper(code: &[&str]) -> bool {
 
 fn java(args: &[&str]) -> Verdict {
     const VALUED: &[&str] = &[
-        "-cp", "-classpath", "--class-path", "-p", "--module-path", "--add-modules", "--add-opens", "--add-exports",
-        "--add-reads", "--limit-modules", "--upgrade-module-path", "--patch-module",
+        "-cp",
+        "-classpath",
+        "--class-path",
+        "-p",
+        "--module-path",
+        "--add-modules",
+        "--add-opens",
+        "--add-exports",
+        "--add-reads",
+        "--limit-modules",
+        "--upgrade-module-path",
+        "--patch-module",
     ];
     let mut place = 0;
     let main = loop {
@@ -319,7 +341,9 @@ fn java(args: &[&str]) -> Verdict {
     let product = match main {
         "org.apache.catalina.startup.Bootstrap" => "tomcat",
         "kafka.Kafka" => "kafka",
-        "org.apache.zookeeper.server.quorum.QuorumPeerMain" | "org.apache.zookeeper.server.ZooKeeperServerMain" => "zookeeper",
+        "org.apache.zookeeper.server.quorum.QuorumPeerMain" | "org.apache.zookeeper.server.ZooKeeperServerMain" => {
+            "zookeeper"
+        }
         "org.elasticsearch.bootstrap.Elasticsearch" => "elasticsearch",
         // It starts the server as its child and waits for it.
         "org.elasticsearch.launcher.CliToolLauncher" if args.contains(&"-Dcli.name=server") => return passed("java"),

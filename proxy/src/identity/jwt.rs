@@ -17,6 +17,8 @@ use crate::json;
 
 /// Longest token that is read; an account's with every role is about 12 KiB.
 pub const MAX_TOKEN: usize = 256 * 1024;
+/// The version of the claims that are written and read.
+pub const VERSION: u8 = 2;
 const ALGORITHM: &str = "ed25519-nkey";
 const UNLIMITED: i64 = -1;
 
@@ -421,7 +423,7 @@ pub fn decode(token: &str) -> Result<Claims, Error> {
     }
     let decoded: Claims =
         serde_json::from_value(object(claims, "claims")?).map_err(|_| Error::Json { part: "claims" })?;
-    if decoded.nats.version() != 2 {
+    if decoded.nats.version() != VERSION {
         return Err(Error::Version { claim: "version" });
     }
     let (issuer, subject) = decoded.nats.kinds();

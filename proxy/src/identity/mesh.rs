@@ -11,17 +11,16 @@ use std::{
 };
 
 use super::{
+    accounts,
     credential::Issuer,
-    jwt::{self, Account, Activation, Body, Claims, Export, Flow, Import, Limits, Operator, Permissions},
+    jwt::{self, Body, Claims, Operator, Permissions, VERSION},
     key::{Key, KeyError, Kind},
-    permissions, private_file,
+    private_file,
 };
 use crate::{MeshName, Role, UserName};
 
 /// How long a user's credential holds unless said otherwise.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-const VERSION: u8 = 2;
 
 /// Why the keys of a mesh cannot be made, read or used.
 #[derive(Debug, thiserror::Error)]
@@ -390,10 +389,13 @@ impl MeshKeys {
 
     /// Signs and stores the accounts whose claims differ from `stored` (system, mesh, store).
     fn sign_accounts(&mut self, stored: &[Claims]) -> Result<(), Error> {
+        let roles = self.roles.iter().map(|(role, key)| (role, key.public()));
+        let mesh_account = accounts::mesh(&self.mesh, self.account.public(), &self.store, roles)
+            .map_err(|source| Error::Token { kind: "activation", source })?;
         let wanted = [
-            ("system", self.system.public().to_owned(), account(Vec::new(), Vec::new(), Limits::open())),
-            ("mesh", self.account.public().to_owned(), self.mesh_account()?),
-            ("store", self.store.public().to_owned(), self.store_account()),
+            ("system", self.system.public().to_owned(), accounts::system()),
+            ("mesh", self.account.public().to_owned(), mesh_account),
+            ("store", self.store.public().to_owned(), accounts::store(&self.mesh)),
         ];
         for (index, (name, key, mut account)) in wanted.into_iter().enumerate() {
             let before = stored.get(index).and_then(|claims| match &claims.nats {
@@ -401,7 +403,7 @@ impl MeshKeys {
                 _ => None,
             });
             account.revocations = before.map(|account| account.revocations.clone()).unwrap_or_default();
-            if before.is_some_and(|before| comparable(before) == comparable(&account)) {
+            if before.is_some_and(|before| accounts::say_the_same(before, &account)) {
                 continue;
             }
             let token = self.sign_account(name, &key, Body::Account(Box::new(account)))?;
@@ -420,78 +422,6 @@ impl MeshKeys {
         private_file::write(&self.directory.join(format!("{name}.jwt")), &jwt)?;
         Ok(AccountToken { account: key.to_owned(), jwt })
     }
-
-    fn mesh_account(&self) -> Result<Account, Error> {
-        let imports = exports(&self.mesh)
-            .into_iter()
-            .map(|Export { name, subject, flow, .. }| {
-                let activation = Activation { subject: subject.clone(), kind: flow, version: VERSION };
-                let token = Claims::new(&name, self.account.public(), Body::Activation(activation))
-                    .encode(&self.store)
-                    .map_err(|source| Error::Token { kind: "activation", source })?;
-                Ok(Import { name, subject, account: self.store.public().to_owned(), token, flow })
-            })
-            .collect::<Result<_, Error>>()?;
-        let mut account = account(imports, Vec::new(), Limits::open());
-        account.signing_keys = self
-            .roles
-            .iter()
-            .map(|(role, key)| jwt::Scope {
-                kind: jwt::ScopeKind::UserScope,
-                key: key.public().to_owned(),
-                role: role.to_string(),
-                template: permissions::template(&self.mesh, role),
-            })
-            .collect();
-        Ok(account)
-    }
-
-    fn store_account(&self) -> Account {
-        account(Vec::new(), exports(&self.mesh), Limits::open().with_jetstream())
-    }
-}
-
-/// What the store offers to the mesh, and to nobody without an activation token.
-///
-/// Streams are made, changed and deleted in the store account alone: nothing of that is offered.
-fn exports(mesh: &MeshName) -> Vec<Export> {
-    let services = [
-        ("stream-info", "$JS.API.STREAM.INFO.*".to_owned()),
-        ("direct-get", "$JS.API.DIRECT.GET.>".to_owned()),
-        ("consumer-create", "$JS.API.CONSUMER.CREATE.>".to_owned()),
-        ("consumer-info", "$JS.API.CONSUMER.INFO.*.*".to_owned()),
-        ("acknowledge", "$JS.ACK.>".to_owned()),
-        ("flow-control", "$JS.FC.>".to_owned()),
-        ("write", "$KV.>".to_owned()),
-        ("audit", permissions::audit_subject(mesh)),
-    ];
-    let export =
-        |(name, subject, flow): (&str, String, Flow)| Export { name: name.to_owned(), subject, flow, token_req: true };
-    services
-        .into_iter()
-        .map(|(name, subject)| (name, subject, Flow::Service))
-        .chain([("deliver", "_INBOX.>".to_owned(), Flow::Stream)])
-        .map(export)
-        .collect()
-}
-
-fn account(imports: Vec<Import>, exports: Vec<Export>, limits: Limits) -> Account {
-    Account {
-        imports,
-        exports,
-        limits,
-        signing_keys: Vec::new(),
-        revocations: std::collections::BTreeMap::new(),
-        default_permissions: Permissions::default(),
-        version: VERSION,
-    }
-}
-
-/// The account without its activation tokens, which differ each time they are made.
-fn comparable(account: &Account) -> Account {
-    let mut account = account.clone();
-    account.imports.iter_mut().for_each(|import| import.token.clear());
-    account
 }
 
 fn login(name: &str, account: &Key, lifetime: Duration) -> Result<Login, Error> {

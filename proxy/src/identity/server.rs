@@ -21,6 +21,9 @@ const STORE_SHARE: u64 = 75;
 /// More accounts than any supervised server holds.
 const MAX_ACCOUNTS: usize = 1000;
 
+/// More files of ports than any number of killed servers leaves between two starts.
+const MAX_PORTS: usize = 1000;
+
 /// Why a server's files cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -48,6 +51,15 @@ pub enum Error {
     /// The stored account tokens cannot be looked through.
     #[error("cannot look through {directory}")]
     Accounts {
+        /// The directory.
+        directory: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// What a former server left cannot be removed.
+    #[error("cannot remove what a former bus server left in {directory}")]
+    Forget {
         /// The directory.
         directory: PathBuf,
         /// Why not.
@@ -157,11 +169,22 @@ impl ServerFiles {
         for directory in [&self.directory, &self.accounts(), &self.ports(), &options.store] {
             private_file::make_directory(directory)?;
         }
+        self.forget_ports()?;
         let removed = self.remove_foreign(keys)?;
         let restored = self.restore(keys)?;
         let config = self.config();
         private_file::write(&config, &self.render(keys, options)?)?;
         Ok(Written { config, restored, removed })
+    }
+
+    /// A killed server leaves its file of ports behind, and the next one may get the same process id.
+    fn forget_ports(&self) -> Result<(), Error> {
+        let directory = self.ports();
+        let failed = |source| Error::Forget { directory: directory.clone(), source };
+        for entry in fs::read_dir(&directory).map_err(failed)?.take(MAX_PORTS) {
+            fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
+        }
+        Ok(())
     }
 
     fn restore(&self, keys: &MeshKeys) -> Result<Vec<String>, Error> {

@@ -9,9 +9,9 @@ use std::{
 
 use aigis_proxy::{
     MeshName, Role, UserName,
-    identity::{Credential, Login, MeshKeys, ServerFiles, ServerOptions},
+    identity::{Credential, Key, Login, MeshKeys, ServerFiles, ServerOptions},
 };
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectError, ConnectOptions, Event};
 use tokio::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,6 +60,17 @@ impl BusServer {
         };
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it again where it was before, after [`BusServer::stop`].
+    pub(crate) async fn run_again(&mut self) {
+        self.options.listen.set_port(self.port);
+        self.files.write(&self.keys, &self.options).unwrap();
+        self.run().await;
+    }
+
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
@@ -85,15 +96,35 @@ impl BusServer {
         self.log_in(&login, "_INBOX").await.unwrap().0
     }
 
-    pub(crate) async fn log_in(
-        &self,
-        login: &Login,
-        inbox: &str,
-    ) -> Result<(Client, Events), async_nats::ConnectError> {
-        let (sender, events) = mpsc::unbounded_channel();
+    pub(crate) async fn system(&self) -> (Client, Events) {
+        let login = self.keys.system_credential(Duration::from_secs(600)).unwrap();
+        self.log_in(&login, "_INBOX").await.unwrap()
+    }
+
+    pub(crate) async fn log_in(&self, login: &Login, inbox: &str) -> Result<(Client, Events), ConnectError> {
         let signer = login.clone();
-        let client = ConnectOptions::with_jwt(login.jwt().to_owned(), move |nonce| {
-            let signature = signer.sign(&nonce);
+        self.connect(login.jwt().to_owned(), move |nonce| signer.sign(nonce), inbox).await
+    }
+
+    /// Logs in with any token and any key, whether they fit or not.
+    pub(crate) async fn log_in_with(
+        &self,
+        jwt: String,
+        key: Key,
+        inbox: &str,
+    ) -> Result<(Client, Events), ConnectError> {
+        self.connect(jwt, move |nonce| key.sign(nonce), inbox).await
+    }
+
+    async fn connect(
+        &self,
+        jwt: String,
+        sign: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static,
+        inbox: &str,
+    ) -> Result<(Client, Events), ConnectError> {
+        let (sender, events) = mpsc::unbounded_channel();
+        let client = ConnectOptions::with_jwt(jwt, move |nonce| {
+            let signature = sign(&nonce);
             async move { Ok(signature) }
         })
         .custom_inbox_prefix(inbox)

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use aigis_proxy::Role;
+use aigis_proxy::{
+    Role, UserName,
+    identity::{Credential, MeshKeys, ServerOptions, server},
+};
 use async_nats::{
     Client, HeaderMap, Message, Subscriber,
     jetstream::{self, kv, stream},
@@ -213,6 +216,7 @@ async fn audit_lines_are_acknowledged_kept_and_heard() {
     let acknowledged = put(&alpha, "aigis.v1.main.event.audit.alpha.restart", "{}").await;
     assert_eq!(acknowledged["stream"], json!("AUDIT"));
     assert!(tokio::time::timeout(SOON, heard.next()).await.unwrap().is_some());
+    assert!(next(&mut heard).await.is_none(), "heard once");
     alpha.publish("aigis.v1.main.event.audit.beta.restart", "{}".into()).await.unwrap();
     events.expect("Violation for Publish to \"aigis.v1.main.event.audit.beta.restart\"").await;
     assert!(last(&adam, "AUDIT", "aigis.v1.main.event.audit.alpha.restart").await.is_some());
@@ -223,8 +227,8 @@ async fn audit_lines_are_acknowledged_kept_and_heard() {
     events.expect("Violation for Publish to \"$JS.API.STREAM.INFO.AUDIT\"").await;
 }
 
-/// The asker chooses where the store's answer goes. It may arrive there, but never as a record, and never with a
-/// reply subject of the caller whom the subject names, without which no callee runs it.
+/// The asker chooses where the store's answer goes. It may arrive there, but never as a record, never with a reply
+/// subject, without which no callee runs it, and never looking like an event.
 #[tokio::test]
 async fn atk_42_the_stores_answers_write_nothing_and_make_no_call() {
     let server = BusServer::start().await;
@@ -232,6 +236,7 @@ async fn atk_42_the_stores_answers_write_nothing_and_make_no_call() {
     let (alpha, _) = server.user("alpha", Role::Node).await;
     put(&alpha, "$KV.records.ci.web.alpha", "mine").await;
     let mut calls = alpha.subscribe("aigis.v1.main.to.alpha.>").await.unwrap();
+    let mut heard = alpha.subscribe("aigis.v1.main.event.>").await.unwrap();
     alpha.flush().await.unwrap();
     let (vera, _) = server.user("vera", Role::Viewer).await;
 
@@ -252,6 +257,12 @@ async fn atk_42_the_stores_answers_write_nothing_and_make_no_call() {
     while let Some(message) = next(&mut calls).await {
         assert!(message.reply.is_none(), "{message:?}");
     }
+    while let Some(message) = next(&mut heard).await {
+        let stored = message.headers.as_ref().is_some_and(|headers| headers.get("Nats-Stream").is_some());
+        let body: Option<Value> = serde_json::from_slice(&message.payload).ok();
+        let answer = body.is_some_and(|body| body["type"].as_str().is_some_and(|kind| kind.starts_with("io.nats.")));
+        assert!(stored || answer, "no reader may take it for an event: {message:?}");
+    }
     assert_eq!(messages(&store, "KV_records").await, 1);
     assert_eq!(&last(&store, "KV_records", "$KV.records.ci.web.alpha").await.unwrap().payload[..], b"mine");
     for empty in ["KV_leases", "KV_shared", "AUDIT"] {
@@ -259,7 +270,9 @@ async fn atk_42_the_stores_answers_write_nothing_and_make_no_call() {
     }
 }
 
-/// A consumer delivers to a subject of its maker's choice, inside the store account.
+/// A consumer delivers to a subject of its maker's choice, inside the store account. The server delivers only where
+/// somebody subscribes to exactly that subject; streams subscribe to wildcards, and a client reaches no more of the
+/// store account than its own inbox.
 #[tokio::test]
 async fn atk_42_a_consumer_delivers_into_no_stream_and_no_api() {
     let server = BusServer::start().await;
@@ -269,38 +282,122 @@ async fn atk_42_a_consumer_delivers_into_no_stream_and_no_api() {
     put(&alpha, "$KV.blobs.poison", "{}").await;
     let mut calls = alpha.subscribe("aigis.v1.main.to.alpha.>").await.unwrap();
     alpha.flush().await.unwrap();
+    let mut written = store.subscribe("$KV.records.>").await.unwrap();
+    store.flush().await.unwrap();
     let (vera, _) = server.user("vera", Role::Viewer).await;
 
-    for (index, target) in [
+    let targets = [
         "aigis.v1.main.to.alpha.admin.adam.web.stop",
-        "$KV.records.ci.web.alpha",
         "$KV.records.ci.web.beta",
         "$KV.leases.live.alpha",
         "aigis.v1.main.event.audit.alpha.x",
         "$JS.API.STREAM.DELETE.KV_shared",
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        for stream in ["KV_records", "KV_blobs"] {
-            let config = json!({
-                "name": format!("c{index}"), "deliver_subject": target, "ack_policy": "none", "deliver_policy": "all",
-                "headers_only": target.starts_with("$JS"), "replay_policy": "instant",
-            });
-            let body = json!({"stream_name": stream, "config": config}).to_string();
-            let answer = put(&vera, &format!("$JS.API.CONSUMER.CREATE.{stream}.c{index}"), &body).await;
-            eprintln!("{stream} -> {target}: {}", answer.get("error").unwrap_or(&json!("made")));
-        }
+    ];
+    for (index, target) in targets.into_iter().enumerate() {
+        let config = json!({
+            "name": format!("c{index}"), "deliver_subject": target, "ack_policy": "none", "deliver_policy": "all",
+            "headers_only": target.starts_with("$JS"), "replay_policy": "instant",
+        });
+        let body = json!({"stream_name": "KV_blobs", "config": config}).to_string();
+        put(&vera, &format!("$JS.API.CONSUMER.CREATE.KV_blobs.c{index}"), &body).await;
     }
-    assert!(next(&mut calls).await.is_none());
-    let names: Vec<_> = {
-        use futures::TryStreamExt;
-        jetstream::new(store.clone()).stream_names().try_collect::<Vec<_>>().await.unwrap()
+    put(&alpha, "$KV.blobs.more", "{}").await;
+    assert!(next(&mut calls).await.is_none() && next(&mut written).await.is_none());
+    for index in 0..targets.len() {
+        let info = put(&vera, &format!("$JS.API.CONSUMER.INFO.KV_blobs.c{index}"), "").await;
+        assert_eq!(info["delivered"]["stream_seq"], json!(0), "{info}");
+    }
+    for (stream, count) in [("KV_records", 1), ("KV_blobs", 2), ("KV_leases", 0), ("KV_shared", 0), ("AUDIT", 0)] {
+        assert_eq!(messages(&store, stream).await, count, "{stream}");
+    }
+}
+
+#[tokio::test]
+async fn atk_02_forged_credentials_do_not_log_in() {
+    let server = BusServer::start().await;
+    let vera = UserName::parse("vera").unwrap();
+    let good = server.credential("vera", Role::Viewer);
+    let key = Credential::generate().unwrap();
+    let issue = |keys: &MeshKeys, lifetime| keys.issue(&vera, Role::Viewer, key.public(), lifetime).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let stranger = MeshKeys::create(&directory.path().join("keys"), server.keys.mesh()).unwrap();
+    let own = issue(&server.keys, SOON);
+    let (signed, _) = own.rsplit_once('.').unwrap();
+    let (_, signature) = good.jwt().rsplit_once('.').unwrap();
+
+    for jwt in [
+        good.jwt().to_owned(),
+        issue(&stranger, SOON),
+        issue(&server.keys, Duration::ZERO),
+        format!("{signed}.{signature}"),
+        String::new(),
+    ] {
+        let refused = server.log_in_with(jwt.clone(), key.clone(), "_INBOX.vera").await;
+        assert!(refused.is_err(), "{jwt}");
+    }
+    assert!(server.log_in_with(own, key, "_INBOX.vera").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_revoked_user_is_cut_off_and_stays_out() {
+    let mut server = BusServer::start().await;
+    let credential = server.credential("vera", Role::Viewer);
+    let (_vera, mut events) = server.log_in(credential.login(), &credential.inbox()).await.unwrap();
+    let (system, _) = server.system().await;
+
+    let token = server.keys.revoke(credential.public()).unwrap();
+    let answer = put(&system, "$SYS.REQ.CLAIMS.UPDATE", &token.jwt).await;
+    assert_eq!(answer["data"]["code"], json!(200), "{answer}");
+    events.expect("disconnected").await;
+    assert!(server.log_in(credential.login(), &credential.inbox()).await.is_err());
+    assert!(server.user("olga", Role::Operator).await.0.flush().await.is_ok());
+}
+
+/// A message to the system account can store an account token that the operator never signed.
+#[tokio::test]
+async fn planted_account_tokens_are_put_back_before_each_start() {
+    let mut server = BusServer::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let stranger = MeshKeys::create(&directory.path().join("keys"), server.keys.mesh()).unwrap();
+    server.stop();
+    let account = server.keys.accounts()[1].account.clone();
+    let accounts = server.files.accounts();
+    std::fs::write(accounts.join(format!("{account}.jwt")), &stranger.accounts()[1].jwt).unwrap();
+    let planted = accounts.join(format!("{}.jwt", stranger.accounts()[0].account));
+    std::fs::write(&planted, &stranger.accounts()[0].jwt).unwrap();
+
+    let written = server.files.write(&server.keys, &server.options).unwrap();
+    assert_eq!((written.restored, written.removed), (vec![account], vec![planted.clone()]));
+    server.run().await;
+    assert!(!planted.exists());
+    assert!(server.user("vera", Role::Viewer).await.0.flush().await.is_ok());
+    let again = server.files.write(&server.keys, &server.options).unwrap();
+    assert!(again.restored.is_empty() && again.removed.is_empty());
+}
+
+#[tokio::test]
+async fn records_outlive_a_killed_server() {
+    let mut server = BusServer::start().await;
+    make_buckets(&server).await;
+    let (alpha, _) = server.user("alpha", Role::Node).await;
+    put(&alpha, "$KV.records.ci.web.alpha", "kept").await;
+    drop(alpha);
+    server.stop();
+    server.files.write(&server.keys, &server.options).unwrap();
+    server.run().await;
+    let (vera, _) = server.user("vera", Role::Viewer).await;
+    let kept = last(&vera, "KV_records", "$KV.records.ci.web.alpha").await.unwrap();
+    assert_eq!(&kept.payload[..], b"kept");
+}
+
+#[tokio::test]
+async fn the_server_listens_beyond_loopback_with_tls_alone_and_nowhere_everywhere() {
+    let server = BusServer::start().await;
+    let refuse = |listen: &str| {
+        let options = ServerOptions { listen: listen.parse().unwrap(), ..server.options.clone() };
+        server.files.write(&server.keys, &options).unwrap_err()
     };
-    eprintln!("streams {names:?}");
-    for name in &names {
-        eprintln!("{name}: {}", messages(&store, name).await);
-    }
-    eprintln!("{:?}", last(&store, "KV_records", "$KV.records.ci.web.alpha").await);
-    assert_eq!(messages(&store, "KV_records").await, 1);
+    assert!(matches!(refuse("0.0.0.0:4222"), server::Error::Everywhere { .. }));
+    assert!(matches!(refuse("[::]:4222"), server::Error::Everywhere { .. }));
+    assert!(matches!(refuse("192.0.2.1:4222"), server::Error::Plain { .. }));
 }

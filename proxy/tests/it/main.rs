@@ -1,4 +1,8 @@
 //! What `proxy` promises, shown on a real `nats-server`.
 
+#[cfg(test)]
 mod bus_server;
+#[cfg(test)]
+mod calls;
+#[cfg(test)]
 mod identity;

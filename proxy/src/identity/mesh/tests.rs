@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::identity::permissions;
 
 fn keys() -> (tempfile::TempDir, MeshKeys) {
     let directory = tempfile::tempdir().unwrap();

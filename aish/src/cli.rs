@@ -1,0 +1,259 @@
+//! The command line: what can be said, and how it is read.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use aigis_proxy::MeshName;
+use clap::{
+    Args, Command as Parser, CommandFactory, FromArgMatches, Subcommand,
+    error::{ErrorKind, RichFormatter},
+};
+
+use crate::{
+    command::{
+        audit::Audit, call::Call, completions::Completions, describe::Describe, doctor::Doctor, down::Down,
+        events::Events, exec::Exec, list::List, logs::Logs, man::Man, message::Message, nodes::Nodes, up::Up,
+        users::Users,
+    },
+    duration,
+    exit::{Failure, Usage},
+    output::Color,
+};
+
+/// The word under which a message is parsed: nobody can type it as a command, because no name has a space.
+const MESSAGE: &str = "to ci";
+/// More than any sensible command line; input of that size comes by a pipe.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// Talks to the containers of a mesh.
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "aish",
+    version,
+    about = "Talks to the containers of a mesh",
+    long_about = "Talks to the containers of a mesh: `aish web status` asks the container \"web\" how it is, wherever it runs.\n\n\
+        Any word that is no command is the address of a CI (NAME or NAME@NODE); what follows is its message.",
+    override_usage = "aish [OPTIONS] COMMAND\n       aish [OPTIONS] CI [MESSAGE]...\n       aish [OPTIONS] --all | @SELECTOR TEXT",
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Print results, and errors, as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// How long the call may take: 500ms, 5s, 2m; a bare number is seconds; at most 24h
+    #[arg(long, global = true, value_name = "D", value_parser = duration::parse)]
+    pub(crate) timeout: Option<Duration>,
+    /// Print no notes and no progress
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+    /// Keep control characters on a terminal
+    #[arg(long, global = true)]
+    pub(crate) raw: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub(crate) color: Color,
+    /// The credential file [default: the mesh's own]
+    #[arg(long, global = true, value_name = "FILE", env = "AIGIS_CREDS", hide_env_values = true)]
+    pub(crate) creds: Option<PathBuf>,
+    /// The mesh
+    #[arg(long, global = true, value_name = "NAME", env = "AIGIS_MESH", hide_env_values = true, default_value = "main")]
+    pub(crate) mesh: MeshName,
+    /// The data directory [default: aigis in the user's data directory]
+    #[arg(long, global = true, value_name = "DIR", env = "AIGIS_DATA", hide_env_values = true)]
+    pub(crate) data: Option<PathBuf>,
+    // Read from the environment by hand, because a parser's error would print the value, which may hold a password.
+    /// The bus, nats://HOST:PORT [env: AIGIS_BUS] [default: the mesh's own]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) bus: Option<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Up(Up),
+    Down(Down),
+    List(List),
+    Nodes(Nodes),
+    Describe(Describe),
+    Call(Call),
+    Logs(Logs),
+    Exec(Exec),
+    Events(Events),
+    Audit(Audit),
+    Doctor(Doctor),
+    Users(Users),
+    Completions(Completions),
+    Man(Man),
+    #[command(skip)]
+    Message(Message),
+}
+
+impl Command {
+    /// The command's name, for its span.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Up(_) => "up",
+            Self::Down(_) => "down",
+            Self::List(_) => "list",
+            Self::Nodes(_) => "nodes",
+            Self::Describe(_) => "describe",
+            Self::Call(_) => "call",
+            Self::Logs(_) => "logs",
+            Self::Exec(_) => "exec",
+            Self::Events(_) => "events",
+            Self::Audit(_) => "audit",
+            Self::Doctor(_) => "doctor",
+            Self::Users(_) => "users",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
+            Self::Message(_) => "message",
+        }
+    }
+}
+
+/// The whole command line as its parser sees it, without the form that has no command.
+pub(crate) fn parser() -> Parser {
+    Cli::command()
+}
+
+/// The form `aish CI [MESSAGE]...`, as a command of its own.
+pub(crate) fn message_parser(name: &'static str) -> Parser {
+    Message::augment_args(Parser::new(name)).override_usage(
+        "aish CI [OPTIONS] [MESSAGE]...\n       aish [OPTIONS] --all TEXT\n       aish [OPTIONS] @SELECTOR TEXT",
+    )
+}
+
+/// Reads the command line.
+///
+/// # Errors
+///
+/// What is to be printed instead of running anything, help included.
+pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, Refusal> {
+    check(&arguments)?;
+    let arguments = routed(arguments);
+    let mut matches = parser().subcommand(message_parser(MESSAGE)).try_get_matches_from(arguments)?;
+    if let Some((MESSAGE, message)) = matches.subcommand() {
+        let message = Message::from_arg_matches(message)?;
+        return Ok(Cli { global: Global::from_arg_matches(&matches)?, command: Command::Message(message) });
+    }
+    Ok(Cli::from_arg_matches_mut(&mut matches)?)
+}
+
+/// Why nothing runs.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Help or the version was asked for.
+    Asked(String),
+    /// The command line cannot be used.
+    Wrong(Failure),
+}
+
+impl From<clap::Error> for Refusal {
+    fn from(error: clap::Error<RichFormatter>) -> Self {
+        let text = error.render().to_string();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Asked(text),
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+                Self::Wrong(Failure::usage("a command or a CI is missing", "see: aish --help; or: aish list"))
+            }
+            _ => Self::Wrong(Failure::Usage(usage(&text))),
+        }
+    }
+}
+
+/// Makes our form of the parser's words: what is wrong before the usage, its tips and the usage as a hint.
+fn usage(text: &str) -> Usage {
+    let text = text.strip_prefix("error: ").unwrap_or(text).replace(MESSAGE, "CI");
+    let (what, usage) = text.split_once("Usage: ").unwrap_or((&text, ""));
+    let mut message = String::new();
+    let mut hints = Vec::new();
+    for line in what.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match line.strip_prefix("tip: ") {
+            Some(tip) => hints.push(tip.to_owned()),
+            None if line.starts_with("For more information") => {}
+            None => {
+                if !message.is_empty() {
+                    message.push(' ');
+                }
+                message.push_str(line);
+            }
+        }
+    }
+    match usage.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
+        Some(usage) => hints.push(format!("usage: {usage}")),
+        None => hints.push("see: aish --help".to_owned()),
+    }
+    Usage { message, hint: Some(hints.join("; ")) }
+}
+
+fn check(arguments: &[OsString]) -> Result<(), Refusal> {
+    let wrong = |message: String, hint: &str| Err(Refusal::Wrong(Failure::usage(message, hint)));
+    let total: usize = arguments.iter().map(|argument| argument.len()).sum();
+    if total > MAX_BYTES {
+        return wrong(
+            format!("the command line is {total} bytes; at most {MAX_BYTES} are taken"),
+            "give what is large by a pipe: printf … | aish CI",
+        );
+    }
+    for (index, argument) in arguments.iter().enumerate().skip(1) {
+        let bytes = argument.as_encoded_bytes();
+        // Paths may be any bytes, but they stand behind an option of their own, or in the environment.
+        if argument.to_str().is_none() {
+            return wrong(format!("argument {index} is not UTF-8"), "give what is no text by a pipe: aish CI MESSAGE <FILE");
+        }
+        if bytes.contains(&0) {
+            return wrong(format!("argument {index} holds a NUL character"), "leave it out");
+        }
+    }
+    Ok(())
+}
+
+/// Puts the hidden command in front, unless the first word that is no option is a command.
+fn routed(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let parser = parser();
+    let message = message_parser(MESSAGE);
+    let takes_value = |option: &str| {
+        let matching = |argument: &&clap::Arg| match option.strip_prefix("--") {
+            Some(long) => argument.get_long() == Some(long),
+            None => option.strip_prefix('-').is_some_and(|short| {
+                let mut short = short.chars();
+                short.next() == argument.get_short() && short.next().is_none() && argument.get_short().is_some()
+            }),
+        };
+        let known = parser.get_arguments().chain(message.get_arguments()).find(matching);
+        known.is_some_and(|argument| argument.get_action().takes_values())
+    };
+    let mut everyone = false;
+    let mut first = None;
+    let mut index = 1;
+    while let Some(word) = arguments.get(index).and_then(|word| word.to_str()) {
+        if word == "--" {
+            first = arguments.get(index + 1).map(|_| "--");
+            break;
+        }
+        if word == "-" || !word.starts_with('-') {
+            first = Some(word);
+            break;
+        }
+        everyone |= word == "--all";
+        index += if takes_value(word) { 2 } else { 1 };
+    }
+    let is_command = first.is_some_and(|word| parser.find_subcommand(word).is_some());
+    if everyone || (first.is_some() && !is_command) {
+        arguments.insert(1, MESSAGE.into());
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use super::*;
+use std::os::unix::ffi::OsStringExt;
+
+fn read(line: &str) -> Result<Cli, Refusal> {
+    parse(std::iter::once("aish").chain(line.split_whitespace()).map(OsString::from).collect())
+}
+
+fn message(line: &str) -> Message {
+    match read(line).unwrap().command {
+        Command::Message(message) => message,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn wrong(line: &str) -> Usage {
+    match read(line).unwrap_err() {
+        Refusal::Wrong(Failure::Usage(usage)) => usage,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_parser_is_sound() {
+    parser().subcommand(message_parser(MESSAGE)).debug_assert();
+}
+
+#[test]
+fn every_command_is_a_reserved_word() {
+    let parser = parser();
+    for command in parser.get_subcommands() {
+        for name in std::iter::once(command.get_name()).chain(command.get_all_aliases()) {
+            assert!(aigis_proxy::RESERVED.contains(&name), "{name} is a command and no reserved word");
+        }
+    }
+}
+
+#[test]
+fn options_may_stand_on_both_sides_of_an_address() {
+    let cli = read("--timeout 5s web status --json").unwrap();
+    assert!(cli.global.json);
+    assert_eq!(cli.global.timeout, Some(Duration::from_secs(5)));
+    assert_eq!(message("web what is up").words, ["web", "what", "is", "up"]);
+    assert_eq!(message("-n echo hi").words, ["echo", "hi"]);
+    assert!(message("-n echo hi").no_stdin && message("web restart --yes").yes);
+    assert_eq!(message("web -").words, ["web", "-"]);
+    assert_eq!(message("web -- --weird").words, ["web", "--weird"]);
+    assert_eq!(message("--all describe").words, ["describe"]);
+    assert_eq!(message("@coding status --kind container --node a --node b").node.len(), 2);
+    assert!(matches!(read("--json list").unwrap().command, Command::List(_)));
+    assert!(matches!(read("--mesh other nodes").unwrap().command, Command::Nodes(_)));
+}
+
+#[test]
+fn bad_43_a_bad_command_line_names_the_option_and_the_valid_values() {
+    assert!(wrong("list --bogus").message.contains("--bogus"));
+    assert!(wrong("web status --bogus").message.contains("--bogus"));
+    assert!(wrong("list --timeout 1s --timeout 2s").message.contains("--timeout"));
+    let kinds = wrong("list --kind bogus");
+    assert!(kinds.message.contains("container") && kinds.message.contains("wrapped"), "{}", kinds.message);
+    let states = wrong("list --state dead");
+    assert!(states.message.contains("offline"), "{}", states.message);
+    assert!(wrong("list --timeout 25h").message.contains("at most 24h"));
+    assert!(wrong("list --mesh A.b").message.contains("mesh name"));
+    for usage in [wrong("list --bogus"), wrong("call")] {
+        assert!(!usage.message.contains("Usage") && usage.hint.is_some());
+    }
+}
+
+#[test]
+fn bad_43_what_is_no_text_is_refused() {
+    for (bad, said) in [(vec![0xff, 0xfe], "UTF-8"), (b"a\0b".to_vec(), "NUL"), (vec![b'a'; 2 * 1024 * 1024], "bytes")] {
+        let arguments = vec!["aish".into(), "web".into(), OsString::from_vec(bad)];
+        match parse(arguments).unwrap_err() {
+            Refusal::Wrong(failure @ Failure::Usage(_)) => {
+                assert_eq!(failure.code(), 2);
+                let Failure::Usage(usage) = failure else { unreachable!() };
+                assert!(usage.message.contains(said), "{}", usage.message);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_at_all_is_a_usage_error_and_help_is_not() {
+    assert!(matches!(read("").unwrap_err(), Refusal::Wrong(Failure::Usage(_))));
+    assert!(matches!(read("--help").unwrap_err(), Refusal::Asked(_)));
+    assert!(matches!(read("--version").unwrap_err(), Refusal::Asked(_)));
+    assert!(matches!(read("list --help").unwrap_err(), Refusal::Asked(_)));
+}

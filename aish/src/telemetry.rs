@@ -1,0 +1,72 @@
+//! Logs on standard error, and traces to a collector where one is named.
+
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::LevelFilter, layer::SubscriberExt, registry::LookupSpan,
+    util::SubscriberInitExt,
+};
+
+/// How long the last spans may take to leave.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// What must be flushed before the process ends.
+#[derive(Debug)]
+pub(crate) struct Telemetry {
+    provider: SdkTracerProvider,
+    exports: bool,
+}
+
+/// Sets up logs and traces; within a Tokio runtime.
+///
+/// Every process makes spans, so that `traceparent` joins both sides of a call; they leave it only where
+/// `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` says where to.
+pub(crate) fn start(default: LevelFilter) -> Telemetry {
+    let resource = Resource::builder().with_service_name("aish").build();
+    let builder = SdkTracerProvider::builder().with_resource(resource);
+    let wanted = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
+        .into_iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    let exporter = wanted.then(|| opentelemetry_otlp::SpanExporter::builder().with_tonic().build());
+    let (provider, flaw) = match exporter {
+        Some(Ok(exporter)) => (builder.with_batch_exporter(exporter).build(), None),
+        Some(Err(error)) => (builder.build(), Some(error)),
+        None => (builder.build(), None),
+    };
+    let exports = wanted && flaw.is_none();
+    Registry::default().with(log(default)).with(spans(&provider)).init();
+    if let Some(error) = flaw {
+        tracing::warn!(%error, "no traces are exported");
+    }
+    Telemetry { provider, exports }
+}
+
+/// Lines on standard error, by `AIGIS_LOG`. The filter is this layer's alone: filtered spans would lose their trace.
+fn log<S: Subscriber + for<'a> LookupSpan<'a>>(default: LevelFilter) -> impl Layer<S> {
+    let filter = EnvFilter::builder()
+        .with_default_directive(default.into())
+        .with_env_var("AIGIS_LOG")
+        .from_env_lossy();
+    tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(filter)
+}
+
+fn spans<S: Subscriber + for<'a> LookupSpan<'a>>(provider: &SdkTracerProvider) -> impl Layer<S> {
+    tracing_opentelemetry::layer().with_tracer(provider.tracer("aigis")).with_filter(LevelFilter::INFO)
+}
+
+impl Telemetry {
+    /// Sends what is left, within 2 s.
+    pub(crate) async fn flush(self) {
+        if !self.exports {
+            return;
+        }
+        // The exporter's own thread waits for this runtime, so this thread must not wait for it.
+        let flushing = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(FLUSH));
+        if !matches!(tokio::time::timeout(FLUSH, flushing).await, Ok(Ok(Ok(())))) {
+            tracing::warn!("some traces were not exported");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! An ordered consumer: a subscription under the user's own inbox to which the store delivers a stream in order. It
+//! ends at the first gap, so that whoever reads it begins anew.
+
+use std::time::{Duration, Instant};
+
+use async_nats::{HeaderValue, Subscriber};
+use futures::StreamExt;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{Error, answer, lost};
+use crate::{
+    bus::{Bus, Message, StatusCode},
+    subject::{self, Token},
+};
+
+/// How often the store says that it has nothing to say.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long its silence is borne: more means that the consumer, or the way to it, is gone.
+pub(super) const SILENCE: Duration = Duration::from_secs(3);
+/// How long the store keeps a consumer that nobody listens to.
+const ABANDONED: Duration = Duration::from_secs(15);
+
+/// What is read of a stream.
+#[derive(Debug, Clone)]
+pub(super) struct Selection {
+    pub(super) stream: &'static str,
+    pub(super) filters: Vec<String>,
+    /// The store's words for where to begin.
+    pub(super) from: From,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum From {
+    /// The newest message of each subject.
+    LastOfEach,
+    /// The first message that is there.
+    Beginning,
+    /// The first message at or after an instant.
+    Time(OffsetDateTime),
+}
+
+/// One message of a stream, or the news that there is none waiting.
+#[derive(Debug)]
+pub(super) enum Delivered {
+    Message { message: Message, place: Place },
+    Idle,
+}
+
+/// Where a message stands, as its reply subject says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) stream_sequence: u64,
+    pub(super) consumer_sequence: u64,
+    pub(super) published: OffsetDateTime,
+    /// How many more wait behind it.
+    pub(super) pending: u64,
+}
+
+/// A consumer that lives as long as this value; the store removes it soon after.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    bus: Bus,
+    subscriber: Subscriber,
+    sequence: u64,
+    heard: Instant,
+    /// How many messages waited when it was made.
+    pub(super) pending: u64,
+    /// The store's time when it was made, and this process's.
+    clock: (OffsetDateTime, Instant),
+}
+
+#[derive(Deserialize)]
+struct Created {
+    #[serde(default)]
+    num_pending: u64,
+    ts: Option<String>,
+    created: String,
+}
+
+impl Consumer {
+    pub(super) async fn create(bus: &Bus, selection: &Selection, within: Duration) -> Result<Self, Error> {
+        let stream = selection.stream;
+        let away = |reason: String| Error::Unavailable { reason, sent: false };
+        let deliver = format!("{}.{}", subject::inbox(bus.user()), Token::random().as_str());
+        // The subscription and the request go over one connection in order: no round trip is needed between them.
+        let subscriber = bus.client().subscribe(deliver.clone()).await.map_err(|error| away(error.to_string()))?;
+        let mut config = json!({
+            "deliver_subject": deliver,
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "max_deliver": 1,
+            "flow_control": true,
+            "idle_heartbeat": nanoseconds(HEARTBEAT),
+            "inactive_threshold": nanoseconds(ABANDONED),
+            "mem_storage": true,
+            "num_replicas": 1,
+        });
+        let mut set =
+            |key: &str, value: Value| config.as_object_mut().map(|object| object.insert(key.to_owned(), value));
+        match &selection.from {
+            From::LastOfEach => set("deliver_policy", "last_per_subject".into()),
+            From::Beginning => set("deliver_policy", "all".into()),
+            From::Time(time) => {
+                set("opt_start_time", time.format(&Rfc3339).unwrap_or_default().into());
+                set("deliver_policy", "by_start_time".into())
+            }
+        };
+        set("filter_subjects", selection.filters.clone().into());
+        let body = json!({ "stream_name": stream, "config": config }).to_string();
+        let reply = bus.request(format!("$JS.API.CONSUMER.CREATE.{stream}"), None, body.into(), within).await;
+        let created: Created = answer(stream, &reply.map_err(|error| lost(bus, stream, &error))?)?;
+        let now = Instant::now();
+        let time = created.ts.unwrap_or(created.created);
+        let time = OffsetDateTime::parse(&time, &Rfc3339).map_err(|_| Error::Malformed { key: stream.to_owned() })?;
+        Ok(Self {
+            bus: bus.clone(),
+            subscriber,
+            sequence: 0,
+            heard: now,
+            pending: created.num_pending,
+            clock: (time, now),
+        })
+    }
+
+    /// How long ago that was, by the store's clock.
+    pub(super) fn age(&self, then: OffsetDateTime) -> Duration {
+        let (time, local) = self.clock;
+        (time + local.elapsed() - then).try_into().unwrap_or_default()
+    }
+
+    /// The next message; `None` when the order is broken or the store is silent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self) -> Option<Delivered> {
+        loop {
+            let patience = SILENCE.saturating_sub(self.heard.elapsed());
+            let message = tokio::time::timeout(patience, self.subscriber.next()).await.ok()??;
+            self.heard = Instant::now();
+            if message.status == Some(StatusCode::IDLE_HEARTBEAT) {
+                if self.is_behind(&message) {
+                    return None;
+                }
+                if self.answer_control(&message).await {
+                    continue;
+                }
+                return Some(Delivered::Idle);
+            }
+            if message.status.is_some() {
+                return None;
+            }
+            let place = message.reply.as_deref().and_then(place)?;
+            if place.consumer_sequence != self.sequence + 1 {
+                return None;
+            }
+            self.sequence = place.consumer_sequence;
+            return Some(Delivered::Message { message, place });
+        }
+    }
+
+    /// Whether the store says that it sent more than has come.
+    fn is_behind(&self, message: &Message) -> bool {
+        header(message, "Nats-Last-Consumer")
+            .and_then(|text| text.parse().ok())
+            .is_some_and(|sent: u64| sent > self.sequence)
+    }
+
+    /// Lets a store go on that waits for a sign that its messages were taken; says whether it did.
+    async fn answer_control(&self, message: &Message) -> bool {
+        let stalled = header(message, "Nats-Consumer-Stalled").map(str::to_owned);
+        let asked = message.reply.as_ref().map(ToString::to_string);
+        match stalled.or(asked) {
+            Some(subject) => {
+                if self.bus.publish(subject, None, bytes::Bytes::new()).await.is_err() {
+                    tracing::debug!("a stalled delivery could not be let go on");
+                }
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message.headers.as_ref()?.get(name).map(HeaderValue::as_str)
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Reads `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<delivered>.<stream>.<consumer>.<time>.<pending>[.<token>]`.
+fn place(reply: &str) -> Option<Place> {
+    let tokens = reply.strip_prefix("$JS.ACK.")?;
+    let skip = if tokens.split('.').count() >= 9 { 5 } else { 3 };
+    let mut numbers = tokens.split('.').skip(skip);
+    let mut next = || numbers.next();
+    let (stream, consumer, time, pending) = (next()?, next()?, next()?, next()?);
+    Some(Place {
+        stream_sequence: stream.parse().ok()?,
+        consumer_sequence: consumer.parse().ok()?,
+        published: OffsetDateTime::from_unix_timestamp_nanos(time.parse().ok()?).ok()?,
+        pending: pending.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_a_place_are_read() {
+        let short = place("$JS.ACK.KV_records.c.1.7.3.1700000000000000000.2").unwrap();
+        assert_eq!((short.stream_sequence, short.consumer_sequence, short.pending), (7, 3, 2));
+        let long = place("$JS.ACK._.hash.KV_records.c.1.7.3.1700000000000000000.2.x").unwrap();
+        assert_eq!(short, long);
+        assert_eq!(place("$JS.ACK.KV_records"), None);
+        assert_eq!(place("_INBOX.olga.x"), None);
+    }
+}

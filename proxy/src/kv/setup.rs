@@ -1,0 +1,253 @@
+//! Makes the store: its buckets, its audit stream, and the id that tells this store from any other.
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Bucket, Error, MAX_VALUE, answer, lost, patiently};
+use crate::{
+    bus::Bus,
+    identity::{Login, permissions},
+    name::MeshName,
+    subject::Token,
+};
+
+/// The key of the store's id in the metadata of the stream of records.
+const STORE: &str = "aigis-store";
+/// What an entry's headers may take besides its value.
+const HEADERS: usize = 4 * 1024;
+/// How long audit lines are kept.
+const AUDIT_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// How long the marks of ended leases stay.
+const MARKS_KEPT: Duration = Duration::from_secs(60);
+/// How long the whole set-up may take; a fresh store is up within a second.
+const WITHIN: Duration = Duration::from_secs(30);
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// "stream not found" and "stream name already in use with a different configuration".
+const NOT_FOUND: u64 = 10059;
+const IN_USE: u64 = 10058;
+
+/// What tells one store from another that bears the same name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StoreId(String);
+
+impl StoreId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for StoreId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Why the store could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// No connection.
+    #[error("cannot log in to the store of the bus at {url}")]
+    Connect {
+        /// The address.
+        url: String,
+        /// What the attempt met.
+        #[source]
+        source: async_nats::ConnectError,
+    },
+    /// The store refused.
+    #[error("the store refused to make \"{stream}\": {reason}")]
+    Refused {
+        /// The stream.
+        stream: &'static str,
+        /// The store's words.
+        reason: String,
+    },
+    /// The store did not answer.
+    #[error("the store of the bus at {url} did not answer in time; see the log of the bus")]
+    Silent {
+        /// The address.
+        url: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct StreamInfo {
+    config: StreamConfig,
+}
+
+#[derive(Deserialize)]
+struct StreamConfig {
+    #[serde(default)]
+    metadata: std::collections::HashMap<String, String>,
+}
+
+/// Makes what is missing of the store and brings the rest to its form, and returns the store's id. `replicas` is how
+/// many servers keep each stream. It can be called at every start.
+///
+/// # Errors
+///
+/// No connection, a refusal, or silence.
+pub async fn create_store(url: &str, login: &Login, mesh: &MeshName, replicas: u8) -> Result<StoreId, SetupError> {
+    let signer = login.clone();
+    let client =
+        ConnectOptions::with_jwt(login.jwt().to_owned(), move |nonce| std::future::ready(Ok(signer.sign(&nonce))))
+            .name("aigis store set-up")
+            .connection_timeout(ATTEMPT)
+            .request_timeout(Some(ATTEMPT))
+            .connect(url)
+            .await
+            .map_err(|source| SetupError::Connect { url: url.to_owned(), source })?;
+    let work = async {
+        let id = make_records(&client, url, replicas).await?;
+        for (stream, config) in [
+            (Bucket::Leases.stream(), leases(replicas)),
+            (Bucket::Shared.stream(), bucket(Bucket::Shared, 16, replicas)),
+            (permissions::AUDIT, audit(mesh, replicas)),
+        ] {
+            make(&client, url, stream, config).await?;
+        }
+        Ok(id)
+    };
+    tokio::time::timeout(WITHIN, work).await.unwrap_or_else(|_| Err(SetupError::Silent { url: url.to_owned() }))
+}
+
+/// Reads the id of the store in use.
+///
+/// # Errors
+///
+/// What forbids it; a store without an id is [`Error::Malformed`].
+pub async fn store_id(bus: &Bus, within: Duration) -> Result<StoreId, Error> {
+    let stream = Bucket::Records.stream();
+    let info: StreamInfo = patiently(bus, within, async |attempt| {
+        let subject = format!("$JS.API.STREAM.INFO.{stream}");
+        let reply = bus.request(subject, None, bytes::Bytes::new(), attempt).await;
+        answer(stream, &reply.map_err(|error| lost(bus, stream, &error))?)
+    })
+    .await?;
+    let id = info.config.metadata.get(STORE).cloned();
+    id.map(StoreId).ok_or_else(|| Error::Malformed { key: stream.to_owned() })
+}
+
+/// The records carry the store's id: it is made with them, and kept whenever they are brought to their form.
+async fn make_records(client: &Client, url: &str, replicas: u8) -> Result<StoreId, SetupError> {
+    let stream = Bucket::Records.stream();
+    let found = ask(client, url, stream, &format!("STREAM.INFO.{stream}"), &Value::Null).await;
+    let known = match found {
+        Ok(info) => info.pointer(&format!("/config/metadata/{STORE}")).and_then(Value::as_str).map(str::to_owned),
+        Err(Failure::Api { code: NOT_FOUND, .. }) => None,
+        Err(failure) => return Err(failure.into_error(url, stream)),
+    };
+    let id = known.unwrap_or_else(|| format!("store-{}", Token::random().as_str()));
+    let mut config = bucket(Bucket::Records, 1, replicas);
+    if let Some(object) = config.as_object_mut() {
+        object.insert("metadata".to_owned(), json!({ STORE: id }));
+    }
+    make(client, url, stream, config).await?;
+    Ok(StoreId(id))
+}
+
+fn bucket(bucket: Bucket, versions: u32, replicas: u8) -> Value {
+    json!({
+        "name": bucket.stream(),
+        "subjects": [bucket.subject(">")],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs_per_subject": versions,
+        "max_msg_size": MAX_VALUE + HEADERS,
+        "num_replicas": replicas,
+        "allow_direct": true,
+        "allow_rollup_hdrs": false,
+        "deny_delete": true,
+        "deny_purge": true,
+    })
+}
+
+fn leases(replicas: u8) -> Value {
+    json!({
+        "name": Bucket::Leases.stream(),
+        "subjects": [Bucket::Leases.subject(">")],
+        "storage": "memory",
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
+        "max_msg_size": 8 * 1024,
+        "num_replicas": replicas,
+        "allow_direct": true,
+        "allow_msg_ttl": true,
+        // Marks need roll-ups, which is why no other bucket has them.
+        "allow_rollup_hdrs": true,
+        "subject_delete_marker_ttl": nanoseconds(MARKS_KEPT),
+        "deny_delete": true,
+    })
+}
+
+fn audit(mesh: &MeshName, replicas: u8) -> Value {
+    json!({
+        "name": permissions::AUDIT,
+        "subjects": [permissions::audit_subject(mesh)],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "old",
+        "max_age": nanoseconds(AUDIT_KEPT),
+        "max_msg_size": MAX_VALUE + HEADERS,
+        "num_replicas": replicas,
+        "allow_direct": true,
+        "allow_rollup_hdrs": false,
+        "deny_delete": true,
+        "deny_purge": true,
+    })
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+enum Failure {
+    Api { code: u64, reason: String },
+    Silent,
+}
+
+impl Failure {
+    fn into_error(self, url: &str, stream: &'static str) -> SetupError {
+        match self {
+            Self::Api { reason, .. } => SetupError::Refused { stream, reason },
+            Self::Silent => SetupError::Silent { url: url.to_owned() },
+        }
+    }
+}
+
+async fn make(client: &Client, url: &str, stream: &'static str, config: Value) -> Result<(), SetupError> {
+    let mut made = ask(client, url, stream, &format!("STREAM.CREATE.{stream}"), &config).await;
+    if matches!(made, Err(Failure::Api { code: IN_USE, .. })) {
+        made = ask(client, url, stream, &format!("STREAM.UPDATE.{stream}"), &config).await;
+    }
+    made.map(drop).map_err(|failure| failure.into_error(url, stream))
+}
+
+/// Asks the store's API until it answers: a server that has just started says for a moment that nobody is there.
+async fn ask(client: &Client, url: &str, stream: &str, api: &str, body: &Value) -> Result<Value, Failure> {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    for round in 0..40 {
+        let reply = client.request(format!("$JS.API.{api}"), body.clone().into()).await;
+        let answer = reply.ok().and_then(|reply| serde_json::from_slice::<Value>(&reply.payload).ok());
+        match answer {
+            Some(answer) => {
+                let Some(error) = answer.get("error") else { return Ok(answer) };
+                let code = error.get("err_code").and_then(Value::as_u64).unwrap_or_default();
+                if error.get("code").and_then(Value::as_u64) != Some(503) {
+                    let reason = error.get("description").and_then(Value::as_str).unwrap_or_default().to_owned();
+                    return Err(Failure::Api { code, reason });
+                }
+            }
+            None => tracing::debug!(url, stream, round, "the store is not ready"),
+        }
+        tokio::time::sleep(super::jitter(round)).await;
+    }
+    Err(Failure::Silent)
+}
