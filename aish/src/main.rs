@@ -1,1 +1,91 @@
-fn main(){}
+//! Talks to the containers of a mesh: one command line for every host.
+
+use std::process::ExitCode;
+
+use tracing::{Instrument, level_filters::LevelFilter};
+
+use crate::{
+    cli::{Cli, Command, Refusal},
+    context::Context,
+    exit::{Failure, INTERRUPTED},
+    output::{Color, Output},
+    signals::Signals,
+};
+
+mod ask;
+mod cli;
+mod command;
+mod context;
+mod duration;
+mod exit;
+mod frames;
+mod message;
+mod output;
+mod process;
+#[cfg(test)]
+mod reference;
+mod render;
+mod session;
+mod signals;
+mod telemetry;
+mod url;
+mod values;
+
+fn main() -> ExitCode {
+    // Fails only if one is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    // Before anything is parsed, only the words themselves say which form errors are to have.
+    let json = arguments.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "--json");
+    let plain = Output::new(json, false, false, Color::Auto);
+    let cli = match cli::parse(arguments) {
+        Ok(cli) => cli,
+        Err(Refusal::Asked(text)) => return finish(plain, plain.text(&text)),
+        Err(Refusal::Wrong(failure)) => return finish(plain, Err(failure)),
+    };
+    let is_node = matches!(cli.command, Command::Up(_));
+    // A command waits for one thing at a time; a node serves many.
+    let mut builder =
+        if is_node { tokio::runtime::Builder::new_multi_thread() } else { tokio::runtime::Builder::new_current_thread() };
+    let runtime = match builder.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return finish(plain, Err(Failure::Output(error))),
+    };
+    let code = runtime.block_on(run(cli));
+    // A thread may still wait for standard input, which may never end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(cli: Cli) -> ExitCode {
+    let Cli { global, command } = cli;
+    let is_node = matches!(command, Command::Up(_));
+    let telemetry = telemetry::start(if is_node { LevelFilter::INFO } else { LevelFilter::WARN });
+    let context = Context::new(global);
+    let mut signals = Signals::take();
+    let span = tracing::info_span!("aish", command = command.name());
+    let code = if let Command::Up(up) = command {
+        // A node ends in order, by itself, when a signal comes.
+        finish(context.output, up.run(&context, signals).await)
+    } else {
+        let result = tokio::select! {
+            result = Box::pin(command::run(command, &context)).instrument(span) => Some(result),
+            () = signals.any() => None,
+        };
+        // Whatever was dropped unfinished has left its cancel to be sent.
+        context.close().await;
+        result.map_or(ExitCode::from(INTERRUPTED), |result| finish(context.output, result))
+    };
+    telemetry.flush().await;
+    code
+}
+
+fn finish(output: Output, result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}

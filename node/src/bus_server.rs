@@ -132,7 +132,12 @@ impl BusServer {
     /// # Errors
     ///
     /// The first start failed.
-    pub async fn start(program: PathBuf, files: ServerFiles, options: ServerOptions, keys: MeshKeys) -> Result<Self, Error> {
+    pub async fn start(
+        program: PathBuf,
+        files: ServerFiles,
+        options: ServerOptions,
+        keys: MeshKeys,
+    ) -> Result<Self, Error> {
         let (sender, status) = watch::channel(Status::default());
         let stop = CancellationToken::new();
         let supervisor = Supervisor { program, files, options, keys, status: sender, stop: stop.clone() };

@@ -71,12 +71,7 @@ impl Reconciler {
     #[must_use]
     pub fn new(known: impl IntoIterator<Item = (String, Name)>, taken: BTreeSet<Name>, now: Instant) -> Self {
         let held = known.into_iter().map(|(container_name, name)| {
-            let held = Held {
-                base: name.clone(),
-                name,
-                missing_since: Some(now),
-                written: None,
-            };
+            let held = Held { base: name.clone(), name, missing_since: Some(now), written: None };
             (container_name, held)
         });
         Self { held: held.collect(), taken }

@@ -1,1 +1,17 @@
-//! x
+//! The mesh's memory: records, leases, a watch-fed cache that resolves names without a round trip, and audit.
+
+pub mod observer;
+pub mod record;
+pub mod resolve;
+pub mod row;
+mod shards;
+pub mod snapshot;
+#[cfg(test)]
+mod testing;
+mod timestamp;
+
+pub use record::{Capacity, CiRecord, Container, Engine, Kind, NodeRecord, SkillNote, State};
+pub use resolve::{Resolved, Service};
+pub use row::{NodeRow, Row};
+pub use snapshot::{Found, Sight, Snapshot};
+pub use timestamp::Timestamp;

@@ -4,7 +4,7 @@
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 DATA=${AIGIS_DATA:-$HOME/.local/share/aigis}
-PATH=$PATH:$HOME/.cargo/bin
+PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
 export DEBIAN_FRONTEND=noninteractive
 
 # The bus server: one release, pinned by the digest of its wheel (what is downloaded) and of the program in it

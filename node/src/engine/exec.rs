@@ -200,9 +200,16 @@ impl ExecHandle {
     pub async fn kill(&self) -> Result<bool, Error> {
         // A budget that ran out is often why the command is to end: it must not keep it alive.
         let fresh = Self { engine: Engine { deadline: None, ..self.engine.clone() }, ..self.clone() };
-        match fresh.state().await? {
-            ExecState { running: true, pid: Some(pid), .. } => Ok(host::kill(pid, &self.container)),
-            _ => Ok(false),
+        // The engine learns the process's number a moment after the command's first output.
+        let end = Instant::now() + Duration::from_secs(2);
+        loop {
+            match fresh.state().await? {
+                ExecState { running: true, pid: Some(pid), .. } => return Ok(host::kill(pid, &self.container)),
+                ExecState { running: true, pid: None, .. } if Instant::now() < end => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                _ => return Ok(false),
+            }
         }
     }
 }

@@ -228,15 +228,12 @@ impl Decoder {
         let room = PIECE - self.line % PIECE;
         let within = self.buffer.len().min(room);
         let end = self.buffer.iter().take(within).position(|byte| *byte == b'\n');
+        // The engine itself holds a line back until it ends or fills a piece.
         let take = match end {
             Some(at) => at + 1,
             None if within == room || ended => within,
-            // What a program has printed so far, a prompt say, is worth showing before its line ends.
-            None => within,
+            None => return None,
         };
-        if take == 0 {
-            return None;
-        }
         self.line = if end.is_some() { 0 } else { self.line + take };
         let bytes = self.buffer.split_to(take).freeze();
         Some(LogEntry { at: self.at, source: Source::Stdout, bytes })

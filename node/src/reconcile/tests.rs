@@ -2,7 +2,7 @@ use super::*;
 
 fn container(id: u8, name: &str, state: State) -> Arc<Container> {
     Arc::new(Container {
-        id: ContainerId::parse(&format!("{id:064x}")).unwrap(),
+        id: format!("{id:064x}").parse().unwrap(),
         name: name.to_owned(),
         labels: BTreeMap::new(),
         state,

@@ -24,7 +24,7 @@ async fn make_buckets(server: &BusServer) -> Client {
     for bucket in ["records", "shared", "blobs"] {
         let config = stream::Config {
             name: format!("KV_{bucket}"),
-            subjects: vec![format!("$KV.{bucket}.>").into()],
+            subjects: vec![format!("$KV.{bucket}.>")],
             max_messages_per_subject: 1,
             allow_direct: true,
             deny_delete: true,
@@ -282,6 +282,8 @@ async fn atk_42_a_consumer_delivers_into_no_stream_and_no_api() {
     put(&alpha, "$KV.blobs.poison", "{}").await;
     let mut calls = alpha.subscribe("aigis.v1.main.to.alpha.>").await.unwrap();
     alpha.flush().await.unwrap();
+    let trap = stream::Config { name: "TRAP".to_owned(), subjects: vec!["trap".into()], ..Default::default() };
+    jetstream::new(store.clone()).create_stream(trap).await.unwrap();
     let mut written = store.subscribe("$KV.records.>").await.unwrap();
     store.flush().await.unwrap();
     let (vera, _) = server.user("vera", Role::Viewer).await;
@@ -292,6 +294,7 @@ async fn atk_42_a_consumer_delivers_into_no_stream_and_no_api() {
         "$KV.leases.live.alpha",
         "aigis.v1.main.event.audit.alpha.x",
         "$JS.API.STREAM.DELETE.KV_shared",
+        "trap",
     ];
     for (index, target) in targets.into_iter().enumerate() {
         let config = json!({
@@ -303,7 +306,8 @@ async fn atk_42_a_consumer_delivers_into_no_stream_and_no_api() {
     }
     put(&alpha, "$KV.blobs.more", "{}").await;
     assert!(next(&mut calls).await.is_none() && next(&mut written).await.is_none());
-    for index in 0..targets.len() {
+    assert_eq!(messages(&store, "TRAP").await, 2, "a stream with a literal subject: what no stream of ours may have");
+    for index in 0..targets.len() - 1 {
         let info = put(&vera, &format!("$JS.API.CONSUMER.INFO.KV_blobs.c{index}"), "").await;
         assert_eq!(info["delivered"]["stream_seq"], json!(0), "{info}");
     }

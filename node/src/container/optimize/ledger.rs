@@ -47,8 +47,8 @@ pub(super) struct Entry {
     pub(super) undoes: Option<Kind>,
     /// What changes. Holds no secret: an action's own command is read from its label again.
     pub(super) change: Change,
-    #[serde(with = "time::serde::rfc3339")]
-    pub(super) expires_at: OffsetDateTime,
+    /// Until when it can be applied, in seconds since 1970.
+    pub(super) expires_at_s: i64,
     /// Whether it was applied, or was about to be.
     pub(super) applied: bool,
 }
@@ -161,7 +161,7 @@ impl Ledger {
             Err(Refusal::Former { id: shown() })
         } else if entry.applied {
             Err(Refusal::Applied { id: shown() })
-        } else if entry.expires_at <= now {
+        } else if entry.expires_at_s <= now.unix_timestamp() {
             Err(Refusal::Expired { id: shown() })
         } else {
             Ok(entry.clone())
@@ -193,11 +193,11 @@ impl Ledger {
 
 /// Drops what is long past, and the oldest above the bound.
 fn prune(entries: &mut BTreeMap<(Name, String), Entry>, now: OffsetDateTime) {
-    entries.retain(|_, entry| entry.expires_at + REMEMBERED > now);
+    entries.retain(|_, entry| entry.expires_at_s.saturating_add(REMEMBERED.as_secs() as i64) > now.unix_timestamp());
     if entries.len() <= MOST {
         return;
     }
-    let mut ages: Vec<_> = entries.iter().map(|(key, entry)| (entry.expires_at, key.clone())).collect();
+    let mut ages: Vec<_> = entries.iter().map(|(key, entry)| (entry.expires_at_s, key.clone())).collect();
     ages.sort();
     for (_, key) in ages.into_iter().take(entries.len() - MOST) {
         entries.remove(&key);
@@ -245,7 +245,7 @@ mod tests {
             kind: Kind::RaisePidsLimit,
             undoes: None,
             change: Change { before: Value::from(1), after: Value::from(2) },
-            expires_at,
+            expires_at_s: expires_at.unix_timestamp(),
             applied: false,
         }
     }

@@ -24,7 +24,7 @@ const LARGE_LOG: u64 = 100 * MIB;
 /// The most processes that the kernel numbers.
 const MOST_PIDS: u64 = 4_194_304;
 const RETRIES: u64 = 5;
-const FAILING: u64 = 3;
+pub(super) const FAILING: u64 = 3;
 
 /// What `optimize` measured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
@@ -288,9 +288,19 @@ fn round_up(value: u64) -> u64 {
     value.checked_next_multiple_of(STEP).unwrap_or(value)
 }
 
-fn memory_change(before: (Option<u64>, Option<u64>), after: (Option<u64>, Option<u64>)) -> Change {
-    let limits = |(memory, swap): (Option<u64>, Option<u64>)| json!({"memory_limit_bytes": memory, "memory_swap_limit_bytes": swap});
-    Change { before: limits(before), after: limits(after) }
+/// Memory limits as a change shows them.
+pub(super) fn memory_form(memory: Option<u64>, swap: Option<u64>) -> Value {
+    json!({"memory_limit_bytes": memory, "memory_swap_limit_bytes": swap})
+}
+
+/// A CPU limit as a change shows it.
+pub(super) fn cpu_form(limit: CpuLimit) -> Value {
+    match limit {
+        CpuLimit::Nano(nano) => json!({"limit_cpus": limit.cpus(), "nano_cpus": nano}),
+        CpuLimit::Quota { quota, period } => {
+            json!({"limit_cpus": limit.cpus(), "cpu_quota_us": quota, "cpu_period_us": period})
+        }
+    }
 }
 
 fn raise_memory(facts: &Facts) -> Option<Proposal> {
@@ -307,7 +317,8 @@ fn raise_memory(facts: &Facts) -> Option<Proposal> {
     }
     // What swap it may use beside its memory stays as it is.
     let swap = facts.memory_swap_limit.map(|swap| raised.saturating_add(swap.saturating_sub(limit)));
-    let change = memory_change((Some(limit), facts.memory_swap_limit), (Some(raised), swap));
+    let before = memory_form(Some(limit), facts.memory_swap_limit);
+    let change = Change { before, after: memory_form(Some(raised), swap) };
     let deed = Deed::Update(Limits { memory: Some(raised), memory_swap: Some(swap.unwrap_or(NO_LIMIT)), ..Limits::default() });
     let mut made = proposal(facts, Kind::RaiseMemoryLimit, change, deed);
     made.title = format!("raise the memory limit from {} to {}", bytes(limit), bytes(raised));
@@ -337,7 +348,7 @@ fn set_memory(facts: &Facts) -> Option<Proposal> {
     }
     let limit = round_up(peak.saturating_mul(2)).min(host / 5 * 4 / STEP * STEP).max(round_up(smallest_limit(peak)));
     let swap = limit.saturating_mul(2);
-    let change = memory_change((None, None), (Some(limit), Some(swap)));
+    let change = Change { before: memory_form(None, None), after: memory_form(Some(limit), Some(swap)) };
     let deed = Deed::Update(Limits { memory: Some(limit), memory_swap: Some(swap), ..Limits::default() });
     let mut made = proposal(facts, Kind::SetMemoryLimit, change, deed);
     made.title = format!("set a memory limit of {}", bytes(limit));
@@ -360,13 +371,7 @@ fn raise_cpu(facts: &Facts) -> Option<Proposal> {
         return None;
     }
     let raised = limit.raised(facts.host_cpus)?;
-    let form = |limit: CpuLimit| match limit {
-        CpuLimit::Nano(nano) => json!({"limit_cpus": limit.cpus(), "nano_cpus": nano}),
-        CpuLimit::Quota { quota, period } => {
-            json!({"limit_cpus": limit.cpus(), "cpu_quota_us": quota, "cpu_period_us": period})
-        }
-    };
-    let change = Change { before: form(limit), after: form(raised) };
+    let change = Change { before: cpu_form(limit), after: cpu_form(raised) };
     let mut made = proposal(facts, Kind::RaiseCpuLimit, change, Deed::Update(cpu_limits(raised)));
     made.title = format!("raise the CPU limit from {} to {} CPUs", cpus(limit.cpus()), cpus(raised.cpus()));
     made.reason = format!("it was held back in {} of its CPU periods", percent(throttled));

@@ -32,7 +32,8 @@ const MEMORY: time::Duration = time::Duration::hours(24);
 /// Most containers whose history is kept.
 const MAX_HISTORIES: usize = 10_000;
 
-type Refresh = Pin<Box<dyn Future<Output = (Scope, Result<Listing, Error>)> + Send>>;
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Refresh = Work<(Scope, Result<Listing, Error>)>;
 
 /// What a list that is under way was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +114,7 @@ impl Task {
     async fn follow(&mut self, version: Version, mut stream: EventStream) -> Error {
         let mut full = every(FULL_LIST);
         let mut probe = every(PROBE);
-        let mut probing: Option<Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>> = None;
+        let mut probing: Option<Work<Result<(), Error>>> = None;
         let mut listing: Option<Refresh> = None;
         let mut gathered = Instant::now();
         loop {
@@ -323,7 +324,7 @@ fn every(period: Duration) -> Interval {
 }
 
 /// Waits for what is under way; for ever if nothing is.
-async fn poll<T>(under_way: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+async fn poll<T>(under_way: &mut Option<Work<T>>) -> T {
     match under_way {
         Some(future) => future.await,
         None => std::future::pending().await,

@@ -1,0 +1,46 @@
+//! The commands, a file each: the words above a command's type are its help.
+
+use crate::{cli::Command, context::Context, exit::Failure};
+
+pub(crate) mod audit;
+mod broadcast;
+pub(crate) mod call;
+pub(crate) mod completions;
+pub(crate) mod describe;
+pub(crate) mod doctor;
+pub(crate) mod down;
+pub(crate) mod events;
+pub(crate) mod exec;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod man;
+pub(crate) mod message;
+pub(crate) mod nodes;
+pub(crate) mod up;
+pub(crate) mod users;
+
+/// Runs a command that ends by itself.
+///
+/// # Errors
+///
+/// What the command met.
+pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
+    match command {
+        // The node's command takes the signals, so it is run where they are.
+        Command::Up(_) => Ok(()),
+        Command::Down(down) => down.run(context).await,
+        Command::List(list) => list.run(context).await,
+        Command::Nodes(nodes) => nodes.run(context).await,
+        Command::Describe(describe) => describe.run(context).await,
+        Command::Call(call) => call.run(context).await,
+        Command::Logs(logs) => logs.run(context).await,
+        Command::Exec(exec) => exec.run(context).await,
+        Command::Events(events) => events.run(context).await,
+        Command::Audit(audit) => audit.run(context).await,
+        Command::Doctor(doctor) => doctor.run(context).await,
+        Command::Users(users) => users.run(context).await,
+        Command::Completions(completions) => completions.run(context),
+        Command::Man(man) => man.run(context),
+        Command::Message(message) => message.run(context).await,
+    }
+}

@@ -1,0 +1,203 @@
+//! What every command works with: options, output, the mesh's files, and the one connection to the bus.
+
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use aigis_proxy::{
+    Bus, Code, Error, MeshName, NodeName, bus,
+    identity::{Credential, Issuer, credential},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{cli::Global, exit::Failure, output::Output, session::Session, url};
+
+/// How long what is still to be said to the bus may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What `mesh.json` says of a mesh that this host is part of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct MeshFile {
+    /// The mesh.
+    pub(crate) mesh: MeshName,
+    /// Where its bus listens.
+    pub(crate) bus: String,
+    /// This host's node.
+    #[serde(default)]
+    pub(crate) node: Option<NodeName>,
+    /// Who vouches for its users.
+    #[serde(default)]
+    pub(crate) issuer: Option<Issuer>,
+}
+
+/// The surroundings of one command.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) output: Output,
+    bus: OnceCell<Bus>,
+}
+
+impl Context {
+    /// Makes the surroundings by the options.
+    pub(crate) fn new(global: Global) -> Self {
+        let output = Output::new(global.json, global.quiet, global.raw, global.color);
+        Self { global, output, bus: OnceCell::new() }
+    }
+
+    /// The data directory, that of all meshes.
+    ///
+    /// # Errors
+    ///
+    /// A usage error where neither an option nor the environment says it.
+    pub(crate) fn data(&self) -> Result<PathBuf, Failure> {
+        if let Some(data) = &self.global.data {
+            return Ok(data.clone());
+        }
+        let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let user = of("XDG_DATA_HOME").filter(|path| path.is_absolute());
+        let user = user.or_else(|| of("HOME").map(|home| home.join(".local/share")));
+        user.map(|user| user.join("aigis"))
+            .ok_or_else(|| Failure::usage("there is no data directory: HOME is not set", "name one: --data DIR"))
+    }
+
+    /// The directory of the mesh.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::data`].
+    pub(crate) fn directory(&self) -> Result<PathBuf, Failure> {
+        Ok(self.data()?.join(self.global.mesh.as_str()))
+    }
+
+    /// What this host knows of the mesh, if it is part of it.
+    ///
+    /// # Errors
+    ///
+    /// `data_loss` for a file that is damaged.
+    pub(crate) fn mesh_file(&self) -> Result<Option<MeshFile>, Failure> {
+        let file = self.directory()?.join("mesh.json");
+        let text = match std::fs::read(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::precondition(format!("{} cannot be read: {error}", file.display())).into()),
+        };
+        let parsed = serde_json::from_slice(&text).map_err(|error| {
+            Error::new(Code::DataLoss, format!("{} is damaged: {error}", file.display()))
+                .hint("move it away; aish up writes it anew")
+        });
+        Ok(Some(parsed?))
+    }
+
+    /// The address of the bus: the option, the environment, or the mesh's own.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for an address that is none; `unavailable` where there is no mesh.
+    pub(crate) fn bus_url(&self) -> Result<String, Failure> {
+        if let Some(url) = self.given_bus()? {
+            return Ok(url);
+        }
+        match self.mesh_file()? {
+            Some(mesh) => url::check("mesh.json", &mesh.bus),
+            None => {
+                let mesh = &self.global.mesh;
+                let message = format!("this host knows no mesh \"{mesh}\"");
+                Err(Error::unavailable(message).hint("start it: aish up; or name a bus: --bus URL --creds FILE").sent(false).into())
+            }
+        }
+    }
+
+    /// The address of the bus that the option or the environment names.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for an address that is none.
+    pub(crate) fn given_bus(&self) -> Result<Option<String>, Failure> {
+        if let Some(url) = &self.global.bus {
+            return url::check("--bus", url).map(Some);
+        }
+        match std::env::var_os(url::VARIABLE).filter(|value| !value.is_empty()) {
+            Some(url) => url::check(url::VARIABLE, &url.to_string_lossy()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The credential file: the option, or the mesh's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::data`].
+    pub(crate) fn credential_file(&self) -> Result<PathBuf, Failure> {
+        match &self.global.creds {
+            Some(file) => Ok(file.clone()),
+            None => Ok(self.directory()?.join("creds/default.creds")),
+        }
+    }
+
+    /// Reads the credential.
+    ///
+    /// # Errors
+    ///
+    /// `permission_denied` that names the file and what is wrong with it.
+    pub(crate) fn credential(&self) -> Result<Credential, Failure> {
+        let issuer = self.mesh_file()?.and_then(|mesh| mesh.issuer);
+        Ok(read_credential(&self.credential_file()?, issuer.as_ref())?)
+    }
+
+    /// Connects to the bus, once.
+    ///
+    /// # Errors
+    ///
+    /// What keeps from it.
+    pub(crate) async fn connect(&self) -> Result<Bus, Failure> {
+        if let Some(bus) = self.bus.get() {
+            return Ok(bus.clone());
+        }
+        let url = self.bus_url()?;
+        let credential = Arc::new(self.credential()?);
+        let label = format!("aish {}", credential.name());
+        let bus = Bus::connect(bus::Options { url, credential, label }).await.map_err(Error::from)?;
+        Ok(self.bus.get_or_init(|| bus).clone())
+    }
+
+    /// Connects, and fills a cache of the registry.
+    ///
+    /// # Errors
+    ///
+    /// What keeps from it.
+    pub(crate) async fn session(&self) -> Result<Session, Failure> {
+        let bus = self.connect().await?;
+        Ok(Session::open(bus).await?)
+    }
+
+    /// Sends what is left to be sent: cancels of calls that were dropped.
+    pub(crate) async fn close(&self) {
+        if let Some(bus) = self.bus.get() {
+            bus.close(FAREWELL).await;
+        }
+    }
+}
+
+/// Reads a credential file.
+///
+/// # Errors
+///
+/// `permission_denied`, whatever is wrong: without a credential nobody is anybody.
+pub(crate) fn read_credential(file: &Path, issuer: Option<&Issuer>) -> Result<Credential, Error> {
+    Credential::read(file, issuer).map_err(|error| {
+        let mut message = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(error) = source {
+            message.push_str(": ");
+            message.push_str(&error.to_string());
+            source = error.source();
+        }
+        let missing = matches!(&error, credential::Error::File(_)) && !file.exists();
+        let error = Error::new(Code::PermissionDenied, message).sent(false);
+        if missing { error.hint("start a mesh: aish up; or name a credential: --creds FILE") } else { error }
+    })
+}

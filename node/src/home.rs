@@ -1,0 +1,216 @@
+//! Where a mesh keeps its files on this host: `DATA/<mesh>/`.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use aigis_proxy::{MeshName, NodeName, UserName};
+use serde::{Deserialize, Serialize};
+
+/// The directory of one mesh on this host.
+#[derive(Debug, Clone)]
+pub struct Home {
+    data: PathBuf,
+    mesh: MeshName,
+}
+
+/// What every process on this host must know to reach the mesh: `mesh.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeshFile {
+    /// The mesh.
+    pub mesh: MeshName,
+    /// The bus's address.
+    pub bus: String,
+    /// This host's node.
+    pub node: NodeName,
+    /// Whether this host's node supervises the bus server.
+    pub supervised: bool,
+}
+
+/// Why a file of the mesh is not usable.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read or written.
+    #[error("{} cannot be used", .path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It holds something else.
+    #[error("{}:{line}:{column}: not a mesh file: {reason}", .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where, from 1.
+        line: usize,
+        /// Where, from 1.
+        column: usize,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Home {
+    /// The directory of `mesh` below the data directory; nothing is made yet.
+    #[must_use]
+    pub fn new(data: impl Into<PathBuf>, mesh: MeshName) -> Self {
+        Self { data: data.into(), mesh }
+    }
+
+    /// Makes the directory, readable by its owner alone.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be made.
+    pub fn create(&self) -> Result<(), Error> {
+        for path in [self.root(), self.root().join("creds")] {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            made.map_err(|source| Error::Io { path, source })?;
+        }
+        Ok(())
+    }
+
+    /// The mesh.
+    #[must_use]
+    pub fn mesh(&self) -> &MeshName {
+        &self.mesh
+    }
+
+    /// The data directory, shared by all meshes.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The mesh's own directory.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.data.join(self.mesh.as_str())
+    }
+
+    /// The credential of that user.
+    #[must_use]
+    pub fn credential(&self, user: &UserName) -> PathBuf {
+        self.root().join("creds").join(format!("{user}.creds"))
+    }
+
+    /// The credential that commands use when none is named.
+    #[must_use]
+    pub fn default_credential(&self) -> PathBuf {
+        self.root().join("creds").join("default.creds")
+    }
+
+    /// The mesh's signing keys, on the issuer alone.
+    #[must_use]
+    pub fn issuer(&self) -> PathBuf {
+        self.root().join("issuer")
+    }
+
+    /// The supervised server's files.
+    #[must_use]
+    pub fn bus(&self) -> PathBuf {
+        self.root().join("bus")
+    }
+
+    /// The journal of what changed something.
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.root().join("audit")
+    }
+
+    /// Holds the node's process id; locked while it runs.
+    #[must_use]
+    pub fn pid_file(&self) -> PathBuf {
+        self.root().join("node.pid")
+    }
+
+    /// Exists while the node answers; holds its process id.
+    #[must_use]
+    pub fn ready_file(&self) -> PathBuf {
+        self.root().join("node.ready")
+    }
+
+    /// What a detached node writes.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
+        self.root().join("node.log")
+    }
+
+    fn mesh_file(&self) -> PathBuf {
+        self.root().join("mesh.json")
+    }
+
+    /// Reads `mesh.json`; `None` if this host has no node of this mesh.
+    ///
+    /// # Errors
+    ///
+    /// Unreadable, or malformed with its place.
+    pub fn read_mesh(&self) -> Result<Option<MeshFile>, Error> {
+        let path = self.mesh_file();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Io { path, source }),
+        };
+        serde_json::from_slice(&text).map(Some).map_err(|error| Error::Malformed {
+            path,
+            line: error.line(),
+            column: error.column(),
+            reason: error.to_string().split(" at line ").next().unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// Writes `mesh.json` in one step.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write_mesh(&self, file: &MeshFile) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(file).unwrap_or_default();
+        replace(&self.mesh_file(), text.as_bytes())
+    }
+}
+
+/// Replaces a file's content in one step, flushed, readable by its owner alone.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let fail = |source| Error::Io { path: path.to_owned(), source };
+    let fresh = path.with_extension("new");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).map_err(fail)?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(fail)?;
+    fs::rename(&fresh, path).map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mesh_file_reads_back_and_a_bad_one_names_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path(), MeshName::parse("main").unwrap());
+        home.create().unwrap();
+        assert_eq!(home.read_mesh().unwrap(), None);
+        let file = MeshFile {
+            mesh: home.mesh().clone(),
+            bus: "nats://127.0.0.1:4222".to_owned(),
+            node: NodeName::parse("alpha").unwrap(),
+            supervised: true,
+        };
+        home.write_mesh(&file).unwrap();
+        assert_eq!(home.read_mesh().unwrap(), Some(file));
+        fs::write(home.mesh_file(), "{\n  \"mesh\": 3}").unwrap();
+        assert!(home.read_mesh().unwrap_err().to_string().contains("mesh.json:2:"));
+    }
+}

@@ -1,0 +1,199 @@
+//! Brings a mesh up on this host: its keys, its bus, its store, and the credentials of the node and of its first admin.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aigis_proxy::{
+    NodeName, Role, UserName,
+    identity::{Credential, Issuer, MeshKeys, ServerFiles, ServerOptions, credential, mesh, server},
+    kv::{self, StoreId},
+};
+
+use crate::{
+    bus_server::{self, BusServer},
+    home::{self, Home, MeshFile},
+};
+
+/// How long a user's credential lives.
+pub const CREDENTIAL_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// A credential is renewed once a third of its life is over.
+const RENEW_AFTER: Duration = Duration::from_secs(CREDENTIAL_LIFE.as_secs() / 3);
+/// How long the credential lives with which the store is set up.
+const SETUP_LIFE: Duration = Duration::from_secs(120);
+/// The port of a bus that is asked for nothing else.
+const DEFAULT_PORT: u16 = 4222;
+/// What JetStream may keep in memory: the leases of some thousand nodes.
+const MEMORY_STORE: u64 = 256 * 1024 * 1024;
+
+/// Why a mesh does not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of ours.
+    #[error(transparent)]
+    Home(#[from] home::Error),
+    /// The mesh's keys.
+    #[error(transparent)]
+    Keys(#[from] mesh::Error),
+    /// A credential.
+    #[error(transparent)]
+    Credential(#[from] credential::Error),
+    /// A fresh key.
+    #[error("no key can be made")]
+    Key(#[from] aigis_proxy::identity::KeyError),
+    /// The supervised server.
+    #[error(transparent)]
+    Server(#[from] bus_server::Error),
+    /// Its room on disk.
+    #[error(transparent)]
+    Room(#[from] server::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] kv::SetupError),
+    /// The mesh has its bus elsewhere.
+    #[error(
+        "the mesh \"{mesh}\" on this host has the bus {known}, not {asked}; run aish down first, or choose another --mesh"
+    )]
+    OtherBus {
+        /// The mesh.
+        mesh: String,
+        /// Where it is.
+        known: String,
+        /// What was asked for.
+        asked: String,
+    },
+    /// No port is free.
+    #[error("no port on {address} is free for the bus")]
+    NoPort {
+        /// The address.
+        address: IpAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// How a mesh is to come up.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The node's name.
+    pub node: NodeName,
+    /// Where the supervised bus listens; loopback and a free port if absent.
+    pub listen: Option<SocketAddr>,
+    /// An existing bus to use instead.
+    pub bus: Option<String>,
+}
+
+/// A mesh that is up.
+#[derive(Debug)]
+pub struct Mesh {
+    /// What other processes of this host find.
+    pub file: MeshFile,
+    /// The node's credential.
+    pub credential: Arc<Credential>,
+    /// The signing keys.
+    pub keys: MeshKeys,
+    /// The store's id.
+    pub store: StoreId,
+    /// The supervised server, unless the bus is somebody else's.
+    pub server: Option<BusServer>,
+}
+
+/// Brings the mesh up.
+///
+/// # Errors
+///
+/// Says what is missing or refused.
+pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
+    home.create()?;
+    let known = home.read_mesh()?;
+    let keys = if home.issuer().exists() {
+        MeshKeys::open(&home.issuer())?
+    } else {
+        MeshKeys::create(&home.issuer(), home.mesh())?
+    };
+    let (url, supervised) = match (&wanted.bus, &known) {
+        (Some(url), _) => (url.clone(), None),
+        (None, Some(known)) if !known.supervised => (known.bus.clone(), None),
+        (None, known) => {
+            let listen = choose(wanted.listen, known.as_ref())?;
+            (format!("nats://{listen}"), Some(listen))
+        }
+    };
+    let server = match supervised {
+        Some(listen) => Some(serve(home, &wanted.node, listen).await?),
+        None => None,
+    };
+    let issuer = keys.issuer();
+    let node = wanted.node.user();
+    let credential = ensure(&keys, &issuer, &home.credential(&node), &node, Role::Node)?;
+    let admin = first_admin();
+    ensure(&keys, &issuer, &home.default_credential(), &admin, Role::Admin)?;
+    let login = keys.store_credential(SETUP_LIFE)?;
+    let store = kv::create_store(&url, &login, home.mesh(), 1).await?;
+    let file =
+        MeshFile { mesh: home.mesh().clone(), bus: url, node: wanted.node.clone(), supervised: supervised.is_some() };
+    home.write_mesh(&file)?;
+    Ok(Mesh { file, credential: Arc::new(credential), keys, store, server })
+}
+
+async fn serve(home: &Home, node: &NodeName, listen: SocketAddr) -> Result<BusServer, Error> {
+    let program = bus_server::find(home.data()).await?;
+    let store = home.bus().join("store");
+    let options = ServerOptions {
+        name: format!("{}-{node}", home.mesh()),
+        listen,
+        max_file_store: server::room(existing(&store, home))?,
+        store,
+        max_memory_store: MEMORY_STORE,
+        tls: None,
+        log: Some(home.bus().join("server.log")),
+    };
+    // The supervisor keeps keys of its own: it writes the accounts' tokens before each start.
+    let keys = MeshKeys::open(&home.issuer())?;
+    Ok(BusServer::start(program, ServerFiles::new(home.bus()), options, keys).await?)
+}
+
+/// A directory that exists, on the partition of `store`.
+fn existing<'a>(store: &'a Path, home: &'a Home) -> &'a Path {
+    if store.exists() { store } else { home.data() }
+}
+
+/// Where the bus listens: as asked, else where it did before, else the usual port, else any free one.
+fn choose(asked: Option<SocketAddr>, known: Option<&MeshFile>) -> Result<SocketAddr, Error> {
+    let before =
+        known.filter(|known| known.supervised).and_then(|known| known.bus.strip_prefix("nats://")?.parse().ok());
+    if let Some(address) = asked.filter(|address| address.port() != 0).or(before.filter(|_| asked.is_none())) {
+        return Ok(address);
+    }
+    let address = asked.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
+    let free = |port| TcpListener::bind((address, port)).and_then(|listener| listener.local_addr());
+    free(DEFAULT_PORT).or_else(|_| free(0)).map_err(|source| Error::NoPort { address, source })
+}
+
+/// Reads a credential, and makes it anew when there is none, when it nears its end, or is no longer usable.
+fn ensure(keys: &MeshKeys, issuer: &Issuer, file: &Path, name: &UserName, role: Role) -> Result<Credential, Error> {
+    if let Ok(credential) = Credential::read(file, Some(issuer))
+        && credential.name() == name
+        && credential.issued() + RENEW_AFTER > SystemTime::now()
+    {
+        return Ok(credential);
+    }
+    let key = Credential::generate()?;
+    let token = keys.issue(name, role, key.public(), CREDENTIAL_LIFE)?;
+    let credential = Credential::new(&token, key, Some(issuer))
+        .map_err(|flaw| credential::Error::Flawed { file: file.to_owned(), flaw })?;
+    credential.write(file)?;
+    Ok(credential)
+}
+
+/// The name of whoever brings the mesh up, as far as it is a user name.
+fn first_admin() -> UserName {
+    let login = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
+    let name = UserName::parse(&login.to_ascii_lowercase()).or_else(|_| UserName::parse("admin"));
+    #[expect(clippy::expect_used, reason = "the constant is a user name")]
+    name.expect("admin is a user name")
+}

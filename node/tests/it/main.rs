@@ -1,0 +1,4 @@
+//! Tests of the node against a real engine.
+
+mod engine;
+mod images;

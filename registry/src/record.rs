@@ -1,0 +1,456 @@
+//! What the mesh remembers: records of CIs, nodes and bus starts, and the leases of those that answer.
+//!
+//! A record travels with the SHA-256 of its content, which is checked on every read: a damaged one is refused.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use aigis_proxy::{Effect, Name, NodeName, SkillPath, UserName, skill::SkillInfo};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use crate::timestamp::Timestamp;
+
+/// What a CI is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A container, named from outside.
+    Container,
+    /// A plugin.
+    Plugin,
+    /// A host agent.
+    Node,
+    /// An app.
+    App,
+    /// An assistant.
+    Aip,
+    /// A program that `aish wrap` runs.
+    Wrapped,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [Self::Container, Self::Plugin, Self::Node, Self::App, Self::Aip, Self::Wrapped];
+
+    /// The kind's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Plugin => "plugin",
+            Self::Node => "node",
+            Self::App => "app",
+            Self::Aip => "aip",
+            Self::Wrapped => "wrapped",
+        }
+    }
+}
+
+/// Whether a CI is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It answers.
+    Live,
+    /// Its sign of life is late, or cannot be seen from here.
+    Unknown,
+    /// It is registered, and does not answer.
+    Offline,
+    /// Its owner says that it no longer exists.
+    Gone,
+}
+
+impl State {
+    /// Every state, the best first.
+    pub const ALL: [Self; 4] = [Self::Live, Self::Unknown, Self::Offline, Self::Gone];
+
+    /// The state's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Unknown => "unknown",
+            Self::Offline => "offline",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// A word that is none of those allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{shown}\" is no {what}; use one of {valid}")]
+pub struct UnknownWord {
+    what: &'static str,
+    shown: String,
+    valid: String,
+}
+
+macro_rules! words {
+    ($type:ident, $what:literal) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                Self::ALL.into_iter().find(|word| word.as_str() == text).ok_or_else(|| UnknownWord {
+                    what: $what,
+                    shown: aigis_proxy::quoted(text),
+                    valid: Self::ALL.map(Self::as_str).join(", "),
+                })
+            }
+        }
+    };
+}
+
+words!(Kind, "kind");
+words!(State, "state");
+
+/// What a record tells of a skill.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SkillNote {
+    /// Its path.
+    pub path: SkillPath,
+    /// What it does to the world.
+    pub effect: Effect,
+    /// Whether it answers with a stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stream: bool,
+}
+
+impl From<&SkillInfo> for SkillNote {
+    fn from(info: &SkillInfo) -> Self {
+        Self { path: info.path.clone(), effect: info.effect, stream: info.stream }
+    }
+}
+
+/// What a record tells of a container: the verdict of the engine's last event, not a measurement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its full id.
+    pub id: String,
+    /// Its name at the engine.
+    pub name: String,
+    /// The engine's word for its state.
+    pub state: String,
+    /// The verdict of its health check.
+    pub health: Option<String>,
+    /// How it ended, if it did.
+    #[serde(default)]
+    pub exit_code: Option<i64>,
+    /// The image as it was named.
+    pub image: String,
+    /// The image's id.
+    pub image_id: String,
+    /// When it was created.
+    pub created_at: Option<Timestamp>,
+}
+
+impl Container {
+    /// Whether calls may be balanced onto it.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.state == "running"
+    }
+}
+
+/// The record of a CI, under `ci.<name>.<node>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CiRecord {
+    /// Its name.
+    pub name: Name,
+    /// The node it stands on, which alone may write this record.
+    pub node: NodeName,
+    /// The user at the bus that answers for it.
+    pub server: UserName,
+    /// What it is.
+    pub kind: Kind,
+    /// When its owner said that it no longer exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_at: Option<Timestamp>,
+    /// Other names that lead to it.
+    #[serde(default)]
+    pub aliases: Vec<Name>,
+    /// The labels that are kept.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What it is for, in its owner's words.
+    #[serde(default)]
+    pub description: String,
+    /// The service that it is a replica of.
+    #[serde(default)]
+    pub service: Option<Name>,
+    /// What was wrong with its labels.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// What can be called, sorted by path.
+    #[serde(default)]
+    pub skills: Vec<SkillNote>,
+    /// The container, if it is one.
+    #[serde(default)]
+    pub container: Option<Container>,
+    /// When the name was first registered.
+    pub registered_at: Timestamp,
+    /// When this was written last.
+    pub updated_at: Timestamp,
+}
+
+impl CiRecord {
+    /// Makes the record of a CI that the node itself serves.
+    #[must_use]
+    pub fn new(name: Name, node: NodeName, kind: Kind) -> Self {
+        let now = Timestamp::now();
+        Self {
+            name,
+            server: node.user(),
+            node,
+            kind,
+            gone_at: None,
+            aliases: Vec::new(),
+            labels: BTreeMap::new(),
+            description: String::new(),
+            service: None,
+            warnings: Vec::new(),
+            skills: Vec::new(),
+            container: None,
+            registered_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// Whether its owner says that it no longer exists.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.gone_at.is_some()
+    }
+
+    /// Whether its name is unique in the mesh, because it chose the name itself.
+    #[must_use]
+    pub fn owns_name(&self) -> bool {
+        self.kind != Kind::Container
+    }
+
+    /// Whether both say the same, whenever it was said.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let times = Self { registered_at: self.registered_at, updated_at: self.updated_at, ..other.clone() };
+        *self == times
+    }
+}
+
+/// What a node can reach of its engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Engine {
+    /// Whether it answers.
+    pub reachable: bool,
+    /// Its version.
+    pub version: Option<String>,
+    /// The version of its interface in use.
+    pub api_version: Option<String>,
+}
+
+/// What a host has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Processors.
+    pub cpus: Option<u32>,
+    /// Memory.
+    pub memory_bytes: Option<u64>,
+    /// Room on the disk of the data directory.
+    pub disk_free_bytes: Option<u64>,
+}
+
+/// The record of a node, under `node.<name>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Its name.
+    pub name: NodeName,
+    /// The public key of its user at the bus.
+    pub id: String,
+    /// The version of Aigis that it runs.
+    pub version: String,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Whether nothing new is to be placed on it.
+    #[serde(default)]
+    pub cordoned: bool,
+    /// Whether it is being emptied.
+    #[serde(default)]
+    pub draining: bool,
+    /// Its engine; `None` if it has none.
+    #[serde(default)]
+    pub engine: Option<Engine>,
+    /// Since when the engine is, or is not, reachable.
+    #[serde(default)]
+    pub engine_since_at: Option<Timestamp>,
+    /// What it has.
+    #[serde(default)]
+    pub capacity: Capacity,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When this was written last.
+    pub updated_at: Timestamp,
+}
+
+impl NodeRecord {
+    /// Whether the node has an engine that it cannot reach.
+    #[must_use]
+    pub fn lost_its_engine(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| !engine.reachable)
+    }
+
+    /// Whether both say the same, whenever it was said.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        *self == Self { updated_at: self.updated_at, ..other.clone() }
+    }
+}
+
+/// The record of a bus start, under `bus.<server>.<node>`: how old it is tells how long the bus has been up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BusRecord {
+    /// The id of the server, new at each of its starts.
+    pub server: String,
+    /// The node that met it first.
+    pub node: NodeName,
+}
+
+/// A sign of life, under `live.<user>` in the leases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Tells one start of the owner from another.
+    pub boot: String,
+    /// Moves with each renewal; observers watch it move.
+    pub counter: u64,
+    /// When the owner started.
+    pub since_at: Timestamp,
+    /// Whether the owner says that it ends now.
+    #[serde(default)]
+    pub goodbye: bool,
+}
+
+/// The keys of the bucket of records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Key {
+    Ci(Name, NodeName),
+    Node(NodeName),
+    Bus(String, NodeName),
+}
+
+impl Key {
+    /// Reads a key; `None` if it is of a kind that this version does not know.
+    pub(crate) fn parse(key: &str) -> Option<Self> {
+        let mut tokens = key.split('.');
+        let parsed = match (tokens.next()?, tokens.next()?, tokens.next()) {
+            ("ci", name, Some(node)) => Self::Ci(Name::parse(name).ok()?, NodeName::parse(node).ok()?),
+            ("node", node, None) => Self::Node(NodeName::parse(node).ok()?),
+            ("bus", server, Some(node)) => Self::Bus(server.to_owned(), NodeName::parse(node).ok()?),
+            _ => return None,
+        };
+        tokens.next().is_none().then_some(parsed)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ci(name, node) => write!(f, "ci.{name}.{node}"),
+            Self::Node(node) => write!(f, "node.{node}"),
+            Self::Bus(server, node) => write!(f, "bus.{server}.{node}"),
+        }
+    }
+}
+
+/// Why a stored record is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// Its content is not what was written.
+    #[error("its digest does not match its content")]
+    Digest,
+    /// It has no form of a record.
+    #[error("it cannot be read: {0}")]
+    Form(String),
+    /// It stands under the key of another.
+    #[error("it stands under a key that is not its own")]
+    Place,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed<'a> {
+    digest: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+/// The SHA-256 of bytes, in hex.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
+}
+
+/// Writes a record as it is stored, with its digest.
+pub(crate) fn seal(record: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    let content = serde_json::value::to_raw_value(record)?;
+    let digest = digest(content.get().as_bytes()).into();
+    serde_json::to_vec(&Sealed { digest, content: &content })
+}
+
+/// Reads a stored record and checks its digest.
+pub(crate) fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damage> {
+    let sealed: Sealed<'_> = serde_json::from_slice(bytes).map_err(|error| Damage::Form(error.to_string()))?;
+    if digest(sealed.content.get().as_bytes()) != sealed.digest {
+        return Err(Damage::Digest);
+    }
+    serde_json::from_str(sealed.content.get()).map_err(|error| Damage::Form(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::container;
+
+    #[test]
+    fn r_16_a_flipped_bit_is_refused_and_never_believed() {
+        let record = container("web", "alpha");
+        let sealed = seal(&record).unwrap();
+        assert_eq!(open::<CiRecord>(&sealed).unwrap(), record);
+        for index in 0..sealed.len() {
+            for bit in 0..8 {
+                let mut flipped = sealed.clone();
+                flipped[index] ^= 1 << bit;
+                if let Ok(read) = open::<CiRecord>(&flipped) {
+                    assert_eq!(read, record, "byte {index} bit {bit}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_ignores_what_it_does_not_know() {
+        let mut value = serde_json::to_value(container("web", "alpha")).unwrap();
+        value["colour"] = "red".into();
+        assert_eq!(open::<CiRecord>(&seal(&value).unwrap()).unwrap().name.as_str(), "web");
+    }
+
+    #[test]
+    fn keys_read_back() {
+        for key in ["ci.web.alpha", "node.alpha", "bus.NABC.alpha"] {
+            assert_eq!(Key::parse(key).unwrap().to_string(), key);
+        }
+        for bad in ["ci.web", "ci.web.alpha.x", "ci.Web.alpha", "node.alpha.x", "user.olga.alpha", ""] {
+            assert_eq!(Key::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn words_name_the_valid_ones() {
+        assert_eq!("live".parse::<State>().unwrap(), State::Live);
+        let message = "bogus".parse::<Kind>().unwrap_err().to_string();
+        assert!(message.contains("container, plugin, node, app, aip, wrapped"), "{message}");
+    }
+}

@@ -1,0 +1,186 @@
+//! All that is known of the mesh at one moment: cheap to hold, never changing under its reader.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use aigis_proxy::{Name, NodeName, UserName};
+
+use crate::{
+    record::{CiRecord, Lease, NodeRecord, State},
+    shards::Shards,
+    timestamp::Timestamp,
+};
+
+/// How a lease's owner is seen from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sight {
+    /// Live, unknown or offline.
+    pub state: State,
+    /// Since when, where it is known.
+    pub since: Option<Timestamp>,
+}
+
+impl Sight {
+    const NONE: Self = Self { state: State::Unknown, since: None };
+}
+
+/// A lease as it was seen last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) lease: Lease,
+    pub(crate) at: Timestamp,
+}
+
+/// A record and its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The record.
+    pub record: Arc<CiRecord>,
+    /// Whether the CI is there.
+    pub state: State,
+}
+
+type Index = Shards<Name, Vec<Arc<CiRecord>>>;
+
+/// All that is known at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub(crate) names: Index,
+    pub(crate) aliases: Index,
+    pub(crate) services: Index,
+    pub(crate) nodes: Arc<BTreeMap<NodeName, Arc<NodeRecord>>>,
+    pub(crate) sights: Arc<HashMap<UserName, Sight>>,
+    pub(crate) seen: Arc<HashMap<UserName, Seen>>,
+    /// Keys whose content is not believed, and why.
+    pub(crate) damaged: Arc<BTreeMap<String, String>>,
+    pub(crate) whole: bool,
+    pub(crate) connected: bool,
+}
+
+impl Snapshot {
+    /// Whether all that the bus knows is known here; if not, every state is unknown.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Whether the connection to the bus stands.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// The record of a node.
+    #[must_use]
+    pub fn node(&self, name: &NodeName) -> Option<&Arc<NodeRecord>> {
+        self.nodes.get(name)
+    }
+
+    /// Every node's record, sorted by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<NodeRecord>> {
+        self.nodes.values()
+    }
+
+    /// Every CI's record, in no order, those that are gone among them.
+    pub fn cis(&self) -> impl Iterator<Item = &Arc<CiRecord>> {
+        self.names.iter().flat_map(|(_, records)| records)
+    }
+
+    /// The record of that CI on that node, be it gone.
+    #[must_use]
+    pub fn ci(&self, name: &Name, node: &NodeName) -> Option<&Arc<CiRecord>> {
+        self.names.get(name)?.iter().find(|record| record.node == *node)
+    }
+
+    /// Keys whose stored content is damaged, with the reason.
+    pub fn damaged(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.damaged.iter().map(|(key, reason)| (key.as_str(), reason.as_str()))
+    }
+
+    /// How whoever renews a lease under that name is seen from here.
+    #[must_use]
+    pub fn sight(&self, owner: &str) -> Sight {
+        self.sights.get(owner).copied().unwrap_or(Sight::NONE)
+    }
+
+    /// The state of a CI.
+    #[must_use]
+    pub fn state(&self, record: &CiRecord) -> State {
+        self.sight_of(record).state
+    }
+
+    /// The state of a CI, and since when.
+    #[must_use]
+    pub fn sight_of(&self, record: &CiRecord) -> Sight {
+        if let Some(gone) = record.gone_at {
+            return Sight { state: State::Gone, since: Some(gone) };
+        }
+        let sight = self.sight(record.server.as_str());
+        if sight.state == State::Live
+            && record.container.is_some()
+            && let Some(node) = self.nodes.get(&record.node)
+            && node.lost_its_engine()
+        {
+            return Sight { state: State::Unknown, since: node.engine_since_at };
+        }
+        if sight.state == State::Live {
+            return Sight { since: sight.since.max(Some(record.registered_at)), ..sight };
+        }
+        sight
+    }
+
+    pub(crate) fn found(&self, record: &Arc<CiRecord>) -> Found {
+        Found { record: record.clone(), state: self.state(record) }
+    }
+
+    /// Puts a record in place of the former one of the same name and node.
+    pub(crate) fn insert(&mut self, record: &Arc<CiRecord>, former: Option<&Arc<CiRecord>>) {
+        if let Some(former) = former {
+            self.remove(former);
+        }
+        add(&mut self.names, &record.name, record);
+        for alias in &record.aliases {
+            add(&mut self.aliases, alias, record);
+        }
+        if let Some(service) = &record.service {
+            add(&mut self.services, service, record);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, record: &Arc<CiRecord>) {
+        take(&mut self.names, &record.name, record);
+        for alias in &record.aliases {
+            take(&mut self.aliases, alias, record);
+        }
+        if let Some(service) = &record.service {
+            take(&mut self.services, service, record);
+        }
+    }
+}
+
+fn add(index: &mut Index, name: &Name, record: &Arc<CiRecord>) {
+    index.change(name, |place| place.get_or_insert_default().push(record.clone()));
+}
+
+fn take(index: &mut Index, name: &Name, record: &CiRecord) {
+    index.change(name, |place| {
+        if let Some(records) = place {
+            records.retain(|other| other.name != record.name || other.node != record.node);
+        }
+        place.take_if(|records| records.is_empty());
+    });
+}
+
+#[cfg(test)]
+pub(crate) fn of(records: impl IntoIterator<Item = CiRecord>) -> Snapshot {
+    let mut snapshot = Snapshot { whole: true, connected: true, ..Snapshot::default() };
+    let mut sights = HashMap::new();
+    for record in records {
+        sights.insert(record.server.clone(), Sight { state: State::Live, since: None });
+        snapshot.insert(&Arc::new(record), None);
+    }
+    snapshot.sights = Arc::new(sights);
+    snapshot
+}
