@@ -42,7 +42,7 @@ pub(crate) async fn ask(
     let request = Request { args, kwargs, meta };
     let mut last = None;
     // A server that surely got nothing costs no more than the next one's turn.
-    for server in session.servers(found)? {
+    for server in session.servers(found, path)? {
         let target = Target { server, ci: found.name.clone(), path: path.clone() };
         let opened = tokio::select! {
             opened = client::open(session.bus(), &target, request.clone()) => opened,

@@ -3,10 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use aigis_proxy::MeshName;
-use clap::{
-    Args, Command as Parser, CommandFactory, FromArgMatches, Subcommand,
-    error::{ErrorKind, RichFormatter},
-};
+use clap::{Args, Command as Parser, CommandFactory, FromArgMatches, Subcommand, error::ErrorKind};
 
 use crate::{
     command::{
@@ -66,7 +63,14 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "AIGIS_CREDS", hide_env_values = true)]
     pub(crate) creds: Option<PathBuf>,
     /// The mesh
-    #[arg(long, global = true, value_name = "NAME", env = "AIGIS_MESH", hide_env_values = true, default_value = "main")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "AIGIS_MESH",
+        hide_env_values = true,
+        default_value = "main"
+    )]
     pub(crate) mesh: MeshName,
     /// The data directory [default: aigis in the user's data directory]
     #[arg(long, global = true, value_name = "DIR", env = "AIGIS_DATA", hide_env_values = true)]
@@ -159,7 +163,7 @@ pub(crate) enum Refusal {
 }
 
 impl From<clap::Error> for Refusal {
-    fn from(error: clap::Error<RichFormatter>) -> Self {
+    fn from(error: clap::Error) -> Self {
         let text = error.render().to_string();
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Asked(text),
@@ -209,7 +213,10 @@ fn check(arguments: &[OsString]) -> Result<(), Refusal> {
         let bytes = argument.as_encoded_bytes();
         // Paths may be any bytes, but they stand behind an option of their own, or in the environment.
         if argument.to_str().is_none() {
-            return wrong(format!("argument {index} is not UTF-8"), "give what is no text by a pipe: aish CI MESSAGE <FILE");
+            return wrong(
+                format!("argument {index} is not UTF-8"),
+                "give what is no text by a pipe: aish CI MESSAGE <FILE",
+            );
         }
         if bytes.contains(&0) {
             return wrong(format!("argument {index} holds a NUL character"), "leave it out");

@@ -7,31 +7,16 @@ use std::{
     time::Duration,
 };
 
+use aigis_node::home::{Home, MeshFile};
 use aigis_proxy::{
-    Bus, Code, Error, MeshName, NodeName, bus,
-    identity::{Credential, Issuer, credential},
+    Bus, Code, Error, bus,
+    identity::{Credential, FileError, Issuer, credential},
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{cli::Global, exit::Failure, output::Output, session::Session, url};
 
 /// How long what is still to be said to the bus may take.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// What `mesh.json` says of a mesh that this host is part of.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct MeshFile {
-    /// The mesh.
-    pub(crate) mesh: MeshName,
-    /// Where its bus listens.
-    pub(crate) bus: String,
-    /// This host's node.
-    #[serde(default)]
-    pub(crate) node: Option<NodeName>,
-    /// Who vouches for its users.
-    #[serde(default)]
-    pub(crate) issuer: Option<Issuer>,
-}
 
 /// The surroundings of one command.
 #[derive(Debug)]
@@ -64,13 +49,13 @@ impl Context {
             .ok_or_else(|| Failure::usage("there is no data directory: HOME is not set", "name one: --data DIR"))
     }
 
-    /// The directory of the mesh.
+    /// The mesh's files on this host.
     ///
     /// # Errors
     ///
     /// As [`Context::data`].
-    pub(crate) fn directory(&self) -> Result<PathBuf, Failure> {
-        Ok(self.data()?.join(self.global.mesh.as_str()))
+    pub(crate) fn home(&self) -> Result<Home, Failure> {
+        Ok(Home::new(self.data()?, self.global.mesh.clone()))
     }
 
     /// What this host knows of the mesh, if it is part of it.
@@ -79,17 +64,22 @@ impl Context {
     ///
     /// `data_loss` for a file that is damaged.
     pub(crate) fn mesh_file(&self) -> Result<Option<MeshFile>, Failure> {
-        let file = self.directory()?.join("mesh.json");
-        let text = match std::fs::read(&file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::precondition(format!("{} cannot be read: {error}", file.display())).into()),
-        };
-        let parsed = serde_json::from_slice(&text).map_err(|error| {
-            Error::new(Code::DataLoss, format!("{} is damaged: {error}", file.display()))
-                .hint("move it away; aish up writes it anew")
-        });
-        Ok(Some(parsed?))
+        Ok(self.home()?.read_mesh().map_err(|error| Error::new(Code::DataLoss, chain(&error)))?)
+    }
+
+    /// Who vouches for the users of the mesh, if this host knows.
+    ///
+    /// # Errors
+    ///
+    /// `data_loss` for a file that is damaged.
+    pub(crate) fn issuer(&self) -> Result<Option<Issuer>, Failure> {
+        let file = self.home()?.root().join("issuer.json");
+        let damaged = |why: String| Error::new(Code::DataLoss, format!("{}: {why}", file.display()));
+        match std::fs::read(&file) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(damaged(error.to_string()).into()),
+        }
     }
 
     /// The address of the bus: the option, the environment, or the mesh's own.
@@ -106,7 +96,10 @@ impl Context {
             None => {
                 let mesh = &self.global.mesh;
                 let message = format!("this host knows no mesh \"{mesh}\"");
-                Err(Error::unavailable(message).hint("start it: aish up; or name a bus: --bus URL --creds FILE").sent(false).into())
+                Err(Error::unavailable(message)
+                    .hint("start it: aish up; or name a bus: --bus URL --creds FILE")
+                    .sent(false)
+                    .into())
             }
         }
     }
@@ -134,7 +127,7 @@ impl Context {
     pub(crate) fn credential_file(&self) -> Result<PathBuf, Failure> {
         match &self.global.creds {
             Some(file) => Ok(file.clone()),
-            None => Ok(self.directory()?.join("creds/default.creds")),
+            None => Ok(self.home()?.default_credential()),
         }
     }
 
@@ -144,8 +137,7 @@ impl Context {
     ///
     /// `permission_denied` that names the file and what is wrong with it.
     pub(crate) fn credential(&self) -> Result<Credential, Failure> {
-        let issuer = self.mesh_file()?.and_then(|mesh| mesh.issuer);
-        Ok(read_credential(&self.credential_file()?, issuer.as_ref())?)
+        Ok(read_credential(&self.credential_file()?, self.issuer()?.as_ref())?)
     }
 
     /// Connects to the bus, once.
@@ -189,15 +181,20 @@ impl Context {
 /// `permission_denied`, whatever is wrong: without a credential nobody is anybody.
 pub(crate) fn read_credential(file: &Path, issuer: Option<&Issuer>) -> Result<Credential, Error> {
     Credential::read(file, issuer).map_err(|error| {
-        let mut message = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(error) = source {
-            message.push_str(": ");
-            message.push_str(&error.to_string());
-            source = error.source();
-        }
-        let missing = matches!(&error, credential::Error::File(_)) && !file.exists();
-        let error = Error::new(Code::PermissionDenied, message).sent(false);
+        let missing = matches!(&error, credential::Error::File(FileError::Missing { .. }));
+        let error = Error::new(Code::PermissionDenied, chain(&error)).sent(false);
         if missing { error.hint("start a mesh: aish up; or name a credential: --creds FILE") } else { error }
     })
+}
+
+/// An error with what caused it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }

@@ -59,14 +59,17 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, milliseconds) in [("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("7", 7_000), ("24h", 86_400_000)] {
+        for (text, milliseconds) in [("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("7", 7_000), ("24h", 86_400_000)]
+        {
             assert_eq!(parse(text).unwrap().as_millis(), milliseconds, "{text}");
         }
     }
 
     #[test]
     fn bad_69_durations_say_the_range() {
-        for bad in ["0", "-1s", "25h", "1e3", "5 s", "∞", "", "s", "0ms", "99999999999999999999999s", "1.5s", "+5", "5S"] {
+        for bad in
+            ["0", "-1s", "25h", "1e3", "5 s", "∞", "", "s", "0ms", "99999999999999999999999s", "1.5s", "+5", "5S"]
+        {
             assert!(parse(bad).unwrap_err().contains("at most 24h"), "{bad}");
         }
     }

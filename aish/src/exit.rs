@@ -37,6 +37,15 @@ impl Failure {
         Self::Usage(Usage { message: message.into(), hint: Some(hint.into()) })
     }
 
+    /// The error of a call that is one of many, which has no exit code of its own.
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Address(error) | Self::Call(error) => error,
+            Self::Usage(usage) => Error::invalid(usage.message),
+            other => Error::internal(format!("the call ended unexpectedly: {other:?}")),
+        }
+    }
+
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {

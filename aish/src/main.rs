@@ -22,6 +22,7 @@ mod frames;
 mod message;
 mod output;
 mod process;
+mod quantity;
 #[cfg(test)]
 mod reference;
 mod render;
@@ -45,8 +46,11 @@ fn main() -> ExitCode {
     };
     let is_node = matches!(cli.command, Command::Up(_));
     // A command waits for one thing at a time; a node serves many.
-    let mut builder =
-        if is_node { tokio::runtime::Builder::new_multi_thread() } else { tokio::runtime::Builder::new_current_thread() };
+    let mut builder = if is_node {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
     let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return finish(plain, Err(Failure::Output(error))),

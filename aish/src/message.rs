@@ -1,7 +1,6 @@
 //! What a message is made of: the words of the command line, standard input, or both.
 
 use std::{
-    fs::File,
     io::{self, Read},
     os::fd::AsFd,
     time::Duration,
@@ -63,6 +62,21 @@ pub(crate) fn plan(words: &[String], no_stdin: bool, stdin: Stdin) -> Plan {
     }
 }
 
+impl Plan {
+    /// Why there is nothing to send, where that is known without reading.
+    pub(crate) fn refusal(&self) -> Option<Failure> {
+        match self {
+            Self::Nothing => {
+                Some(Failure::usage("there is no message", "say one: aish CI MESSAGE, such as: aish web status"))
+            }
+            Self::Contradiction => {
+                Some(Failure::usage("\"-\" reads standard input, and --no-stdin forbids it", "leave one of them out"))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Looks at what standard input is.
 pub(crate) fn stdin() -> Stdin {
     match rustix::fs::fstat(io::stdin().as_fd()).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
@@ -103,10 +117,7 @@ pub(crate) async fn make(plan: Plan, takes_input: bool, output: &Output) -> Resu
             let (length, bytes) = read(MAX_TEXT, "the message", output).await?;
             Ok(Message { text: text(length, bytes)?, beside: 0, input: None })
         }
-        Plan::Nothing => Err(Failure::usage("there is no message", "say one: aish CI MESSAGE, such as: aish web status")),
-        Plan::Contradiction => {
-            Err(Failure::usage("\"-\" reads standard input, and --no-stdin forbids it", "leave one of them out"))
-        }
+        refused => Err(refused.refusal().unwrap_or(Failure::Said(2))),
     }
 }
 
@@ -176,13 +187,18 @@ fn consume(mut source: impl Read, keep: usize, mut came: impl FnMut()) -> Result
     }
 }
 
-/// Opens standard input for reading beside other work; for `exec`.
+/// Reads standard input to its end, as the input of a command.
 ///
 /// # Errors
 ///
-/// What the operating system says.
-pub(crate) fn open_stdin() -> io::Result<tokio::fs::File> {
-    Ok(tokio::fs::File::from_std(File::from(io::stdin().as_fd().try_clone_to_owned()?)))
+/// `resource_exhausted` for more than one request holds.
+pub(crate) async fn read_input(output: &Output) -> Result<Vec<u8>, Failure> {
+    let (length, bytes) = read(MAX_TEXT, "the command's input", output).await?;
+    if length > bytes.len() as u64 {
+        let message = format!("standard input is {length} bytes; a command takes at most {MAX_TEXT}");
+        return Err(Error::new(Code::ResourceExhausted, message).hint("give it as a file inside the container").into());
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

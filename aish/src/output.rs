@@ -209,7 +209,8 @@ fn tabbed(rows: &[Vec<String>]) -> String {
 }
 
 fn aligned(header: &[&str], rows: &[Vec<String>], colored: Option<usize>) -> String {
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|text| escaped(&field(text))).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|text| escaped(&field(text))).collect()).collect();
     let widths: Vec<usize> = (0..header.len())
         .map(|column| {
             let of_rows = rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count()).max();

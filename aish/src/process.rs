@@ -1,40 +1,42 @@
-//! The node's process on this host: who it is, whether it is ready, and how it is ended.
+//! The node's process on this host: whether it runs, and how it is asked to end.
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    fs::{self, File, TryLockError},
+    io,
+    path::Path,
 };
 
+use aigis_node::home::Home;
 use aigis_proxy::Error;
 use rustix::process::{Pid, Signal, kill_process};
-use serde::{Deserialize, Serialize};
 
-/// A process that cannot be taken for another one: numbers are used again, the time of a start is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Process {
-    /// Its number.
-    pub(crate) pid: i32,
-    /// When it started, in the kernel's ticks since its own start.
-    pub(crate) started: u64,
-}
+/// A node's process, known to run because it holds the lock on its file: a number alone is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process(Pid);
 
 impl Process {
-    /// The process of that number, if it runs.
-    pub(crate) fn of(pid: i32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (state, started) = parse(&stat)?;
-        // One that has ended, and whose parent has not yet looked, does nothing any more.
-        (!matches!(state, "Z" | "X")).then_some(Self { pid, started })
+    /// The running node of that mesh.
+    ///
+    /// # Errors
+    ///
+    /// `failed_precondition` for a file that cannot be used.
+    pub(crate) fn running(home: &Home) -> Result<Option<Self>, Error> {
+        let path = home.pid_file();
+        if !is_locked(&path)? {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let number = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+        match number.filter(|number| *number > 1).and_then(Pid::from_raw) {
+            Some(pid) => Ok(Some(Self(pid))),
+            None => Err(Error::precondition(format!("{} is in use and names no process", path.display()))
+                .hint("the node may be starting; try again")),
+        }
     }
 
-    /// This process.
-    pub(crate) fn own() -> Option<Self> {
-        Self::of(rustix::process::getpid().as_raw_nonzero().get())
-    }
-
-    /// Whether it still runs.
-    pub(crate) fn runs(self) -> bool {
-        Self::of(self.pid) == Some(self)
+    /// Its number.
+    pub(crate) fn pid(self) -> i32 {
+        self.0.as_raw_nonzero().get()
     }
 
     /// Asks it to end.
@@ -43,84 +45,42 @@ impl Process {
     ///
     /// What the operating system says.
     pub(crate) fn terminate(self) -> io::Result<()> {
-        match Pid::from_raw(self.pid).filter(|_| self.runs()) {
-            Some(pid) => Ok(kill_process(pid, Signal::TERM)?),
-            None => Ok(()),
-        }
+        Ok(kill_process(self.0, Signal::TERM)?)
     }
 }
 
-/// The state and the start of a process, out of its line in `/proc`; its name may hold spaces and brackets.
-fn parse(stat: &str) -> Option<(&str, u64)> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
-}
-
-/// The file that names the node's process.
-pub(crate) fn file(directory: &Path) -> PathBuf {
-    directory.join("node.pid")
-}
-
-/// The file that the node writes once it answers.
-pub(crate) fn ready_file(directory: &Path) -> PathBuf {
-    directory.join("node.ready")
-}
-
-/// The running node of that mesh directory.
-///
-/// # Errors
-///
-/// `failed_precondition` for a file that names no process.
-pub(crate) fn running(directory: &Path) -> Result<Option<Process>, Error> {
-    let file = file(directory);
-    let text = match fs::read(&file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::precondition(format!("{} cannot be read: {error}", file.display()))),
+/// Whether somebody holds the lock on that file.
+fn is_locked(path: &Path) -> Result<bool, Error> {
+    let unusable = |error: io::Error| Error::precondition(format!("{} cannot be used: {error}", path.display()));
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(unusable(error)),
     };
-    let process: Process = serde_json::from_slice(&text).map_err(|_| {
-        Error::precondition(format!("{} names no process", file.display())).hint("remove it, if no node runs here")
-    })?;
-    Ok(Some(process).filter(|process| process.runs()))
-}
-
-/// Says in `file` that this process is meant.
-///
-/// # Errors
-///
-/// `failed_precondition` with the operating system's words.
-pub(crate) fn write(file: &Path, value: &impl Serialize) -> Result<(), Error> {
-    let failed = |error: io::Error| Error::precondition(format!("{} cannot be written: {error}", file.display()));
-    let text = serde_json::to_vec(value).map_err(|error| failed(error.into()))?;
-    let part = file.with_extension("part");
-    fs::write(&part, text).and_then(|()| fs::rename(&part, file)).map_err(failed)
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aigis_proxy::MeshName;
 
     #[test]
-    fn a_process_is_known_by_its_start() {
-        let own = Process::own().unwrap();
-        assert!(own.runs());
-        assert!(!Process { started: own.started + 1, ..own }.runs());
-        assert_eq!(parse("7 (a b) c) S 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4242 9"), Some(("S", 4242)));
-        assert_eq!(parse("7 (x) S"), None);
-    }
-
-    #[test]
-    fn a_file_of_a_process_that_ended_names_none() {
+    fn only_who_holds_the_lock_runs() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(running(directory.path()).unwrap(), None);
-        let own = Process::own().unwrap();
-        write(&file(directory.path()), &own).unwrap();
-        assert_eq!(running(directory.path()).unwrap(), Some(own));
-        write(&file(directory.path()), &Process { started: 0, ..own }).unwrap();
-        assert_eq!(running(directory.path()).unwrap(), None);
-        fs::write(file(directory.path()), "x").unwrap();
-        assert!(running(directory.path()).is_err());
+        let home = Home::new(directory.path(), MeshName::parse("main").unwrap());
+        home.create().unwrap();
+        assert_eq!(Process::running(&home).unwrap(), None);
+        fs::write(home.pid_file(), "4242\n").unwrap();
+        assert_eq!(Process::running(&home).unwrap(), None, "left by a node that ended");
+        let held = File::open(home.pid_file()).unwrap();
+        held.lock().unwrap();
+        assert_eq!(Process::running(&home).unwrap().unwrap().pid(), 4242);
+        fs::write(home.pid_file(), "x").unwrap();
+        assert!(Process::running(&home).is_err());
     }
 }

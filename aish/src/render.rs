@@ -24,11 +24,11 @@ pub(crate) fn result(output: &Output, path: &str, value: &Value, address: &Addre
 /// # Errors
 ///
 /// What keeps from writing it.
-pub(crate) fn reply(output: &Output, value: &Value) -> Result<(), Failure> {
+pub(crate) fn reply(output: &Output, value: &Value, address: &Address) -> Result<(), Failure> {
     if output.is_json() {
         return output.json(&answers(value));
     }
-    output.text(&reply_text(value))?;
+    output.text(&reply_text(value, address))?;
     notes(output, value);
     for answer in value.get("answers").and_then(Value::as_array).into_iter().flatten() {
         if let Some(result) = answer.get("result") {
@@ -40,14 +40,14 @@ pub(crate) fn reply(output: &Output, value: &Value) -> Result<(), Failure> {
 
 /// A skill's result as text.
 pub(crate) fn text(path: &str, value: &Value, address: &Address) -> String {
-    known(path, value, address).unwrap_or_else(|| plain(value))
+    aigis_node::text::render(path, value, &address.to_string()).unwrap_or_else(|| plain(value))
 }
 
 /// The text that a reply to a message carries.
-pub(crate) fn reply_text(value: &Value) -> String {
+pub(crate) fn reply_text(value: &Value, address: &Address) -> String {
     match value.get("text").and_then(Value::as_str) {
         Some(text) => text.to_owned(),
-        None => plain(value),
+        None => text("message", value, address),
     }
 }
 
@@ -81,10 +81,6 @@ fn notes(output: &Output, value: &Value) {
     }
 }
 
-fn known(_path: &str, _value: &Value, _address: &Address) -> Option<String> {
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +100,7 @@ mod tests {
     fn values_without_words_are_readable() {
         assert_eq!(plain(&json!("x")), "x");
         assert_eq!(plain(&json!({"a": 1})), "{\n  \"a\": 1\n}");
-        assert_eq!(reply_text(&json!({"text": "web is running"})), "web is running");
+        let address = Address::parse("web@alpha").unwrap();
+        assert_eq!(reply_text(&json!({"text": "web is running"}), &address), "web is running");
     }
 }

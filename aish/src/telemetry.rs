@@ -46,10 +46,7 @@ pub(crate) fn start(default: LevelFilter) -> Telemetry {
 
 /// Lines on standard error, by `AIGIS_LOG`. The filter is this layer's alone: filtered spans would lose their trace.
 fn log<S: Subscriber + for<'a> LookupSpan<'a>>(default: LevelFilter) -> impl Layer<S> {
-    let filter = EnvFilter::builder()
-        .with_default_directive(default.into())
-        .with_env_var("AIGIS_LOG")
-        .from_env_lossy();
+    let filter = EnvFilter::builder().with_default_directive(default.into()).with_env_var("AIGIS_LOG").from_env_lossy();
     tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(filter)
 }
 

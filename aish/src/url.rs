@@ -21,7 +21,10 @@ pub(crate) fn check(origin: &str, text: &str) -> Result<String, Failure> {
     }
     if rest.contains('@') {
         let why = "it has a user or password in it; a bus is logged in to by a credential file";
-        return Err(Failure::usage(format!("{origin} is no address of a bus: {why}"), "write nats://HOST:PORT, and --creds FILE"));
+        return Err(Failure::usage(
+            format!("{origin} is no address of a bus: {why}"),
+            "write nats://HOST:PORT, and --creds FILE",
+        ));
     }
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (host, port) = match rest.strip_prefix('[') {
@@ -55,8 +58,22 @@ mod tests {
 
     #[test]
     fn bad_42_addresses_name_their_origin_and_never_the_password() {
-        for bad in ["foo", "http://x", "nats://:0", "nats://h:0", "nats://h:65536", "nats://", "nats://h:", "nats://a b:1",
-            "nats://u:hunter2@h:4222", "nats://hunter2@h", "hunter2", "nats://[::1:4222", "nats://[hunter2]:1", "nats://[::1]x"] {
+        for bad in [
+            "foo",
+            "http://x",
+            "nats://:0",
+            "nats://h:0",
+            "nats://h:65536",
+            "nats://",
+            "nats://h:",
+            "nats://a b:1",
+            "nats://u:hunter2@h:4222",
+            "nats://hunter2@h",
+            "hunter2",
+            "nats://[::1:4222",
+            "nats://[hunter2]:1",
+            "nats://[::1]x",
+        ] {
             let failure = check(VARIABLE, bad).unwrap_err();
             assert_eq!(failure.code(), 2, "{bad}");
             let shown = format!("{failure:?}");

@@ -69,9 +69,13 @@ mod tests {
 
     #[test]
     fn words_are_json_or_strings() {
-        let arguments = read(&["3", "status", "tail=10", "since=10m", "follow=true", "a=b=c", "x.y=1", "=", "[1]", "e="]).unwrap();
+        let arguments =
+            read(&["3", "status", "tail=10", "since=10m", "follow=true", "a=b=c", "x.y=1", "=", "[1]", "e="]).unwrap();
         assert_eq!(Value::from(arguments.args), json!([3, "status", "x.y=1", "=", [1]]));
-        assert_eq!(Value::from(arguments.kwargs), json!({"tail": 10, "since": "10m", "follow": true, "a": "b=c", "e": ""}));
+        assert_eq!(
+            Value::from(arguments.kwargs),
+            json!({"tail": 10, "since": "10m", "follow": true, "a": "b=c", "e": ""})
+        );
     }
 
     #[test]

@@ -13,8 +13,11 @@ use aigis_proxy::{
     identity::{MeshKeys, ServerFiles, ServerOptions},
     task,
 };
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::{io::unix::AsyncFd, net::TcpStream, process::Command, sync::watch};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
+use tokio::{net::TcpStream, process::Command, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 /// The first wait before a restart; it doubles to [`LAST_WAIT`].
@@ -22,6 +25,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LAST_WAIT: Duration = Duration::from_secs(5);
 /// How long a fresh server may take until it answers.
 const READY: Duration = Duration::from_secs(20);
+/// How often an adopted server is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long it may take to end when asked to.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -141,11 +146,11 @@ impl BusServer {
         let (sender, status) = watch::channel(Status::default());
         let stop = CancellationToken::new();
         let supervisor = Supervisor { program, files, options, keys, status: sender, stop: stop.clone() };
-        let process = match supervisor.adopt() {
+        let mut process = match supervisor.adopt() {
             Some(process) => process,
             None => supervisor.launch().await?,
         };
-        supervisor.ready(&process).await?;
+        supervisor.ready(&mut process).await?;
         let supervision = task::spawn("bus-server", supervisor.run(process));
         Ok(Self { status, stop, supervision })
     }
@@ -169,28 +174,35 @@ impl BusServer {
 #[derive(Debug)]
 struct Process {
     pid: Pid,
-    handle: AsyncFd<std::os::fd::OwnedFd>,
-    /// Kept so that the process is reaped when it ends.
+    handle: std::os::fd::OwnedFd,
+    /// Ours is reaped when it ends; an adopted one is somebody else's child.
     child: Option<tokio::process::Child>,
 }
 
 impl Process {
     fn open(pid: Pid, child: Option<tokio::process::Child>) -> io::Result<Self> {
-        let handle = AsyncFd::new(pidfd_open(pid, PidfdFlags::NONBLOCK)?)?;
-        Ok(Self { pid, handle, child })
+        Ok(Self { pid, handle: pidfd_open(pid, PidfdFlags::empty())?, child })
     }
 
     /// Completes when the process has ended.
     async fn ended(&mut self) {
-        // A handle that cannot be read any more says the same: there is nothing left to wait for.
-        let _ = self.handle.readable().await;
         if let Some(child) = &mut self.child {
+            // An error says the same: there is nothing left to wait for.
             let _ = child.wait().await;
+            return;
+        }
+        while !self.has_ended() {
+            tokio::time::sleep(LOOK).await;
         }
     }
 
+    fn has_ended(&self) -> bool {
+        let mut handle = [PollFd::new(&self.handle, PollFlags::IN)];
+        poll(&mut handle, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+    }
+
     fn signal(&self, signal: Signal) {
-        if let Err(error) = pidfd_send_signal(self.handle.get_ref(), signal) {
+        if let Err(error) = pidfd_send_signal(&self.handle, signal) {
             tracing::debug!(%error, "the bus server took no signal");
         }
     }
@@ -232,7 +244,7 @@ impl Supervisor {
     }
 
     /// Awaits until the server answers, or has ended.
-    async fn ready(&self, process: &Process) -> Result<(), Error> {
+    async fn ready(&self, process: &mut Process) -> Result<(), Error> {
         let listen = self.options.listen;
         let not_ready = || Error::NotReady { listen, log: self.options.log.clone().unwrap_or_default() };
         let answers = async {
@@ -242,7 +254,7 @@ impl Supervisor {
         };
         tokio::select! {
             () = answers => {}
-            _ = process.handle.readable() => return Err(not_ready()),
+            () = process.ended() => return Err(not_ready()),
             () = tokio::time::sleep(READY) => return Err(not_ready()),
         }
         self.status.send_modify(|status| {
@@ -284,8 +296,8 @@ impl Supervisor {
     }
 
     async fn again(&self) -> Result<Process, Error> {
-        let process = self.launch().await?;
-        self.ready(&process).await.map(|()| process)
+        let mut process = self.launch().await?;
+        self.ready(&mut process).await.map(|()| process)
     }
 
     async fn end(&self, mut process: Process) {

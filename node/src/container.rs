@@ -8,12 +8,15 @@ mod arguments;
 mod debug;
 mod describe;
 mod examination;
+mod exec;
 mod health;
 mod instant;
 mod inventory;
+mod lifecycle;
 mod logs;
 mod message;
 mod monitor;
+pub mod optimize;
 mod stats;
 mod status;
 pub mod text;
@@ -33,10 +36,11 @@ use aigis_proxy::{
 use futures::future::BoxFuture;
 use time::OffsetDateTime;
 
-pub(crate) use answer::{Common, Fault, Look, Reply};
+pub(crate) use answer::{Fault, Look, Reply};
 pub(crate) use arguments::Whole;
 pub use health::Verdict;
 pub(crate) use instant::Instant;
+pub(crate) use message::Said;
 
 use crate::{
     engine::{Container as Listed, ContainerId, Engine, watch::Watch},
@@ -57,6 +61,8 @@ pub struct Host {
     pub sampler: Sampler,
     /// Where the node keeps its files.
     pub data: PathBuf,
+    /// The proposals that were issued.
+    pub proposals: optimize::Ledger,
     dispatcher: OnceLock<Dispatcher>,
 }
 
@@ -64,7 +70,8 @@ impl Host {
     /// Makes what container CIs share.
     #[must_use]
     pub fn new(node: NodeName, engine: Engine, watch: Watch, sampler: Sampler, data: PathBuf) -> Self {
-        Self { node, engine, watch, sampler, data, dispatcher: OnceLock::new() }
+        let proposals = optimize::Ledger::open(&data);
+        Self { node, engine, watch, sampler, data, proposals, dispatcher: OnceLock::new() }
     }
 
     /// Sets the way by which a message runs what changes something, so that permission, journal and deadline are the
@@ -195,6 +202,9 @@ static TABLE: LazyLock<Table<Container>> = LazyLock::new(|| {
     logs::add(&mut table);
     monitor::add(&mut table);
     debug::add(&mut table);
+    lifecycle::add(&mut table);
+    exec::add(&mut table);
+    optimize::add(&mut table);
     table
 });
 

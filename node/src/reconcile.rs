@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 
 use crate::{
     engine::{Container, ContainerId, State},
-    naming::{self, Declared},
+    naming,
 };
 
 /// How long a container that was never started waits before it is shown: a recreate uses temporary names.
@@ -25,24 +25,11 @@ const GONE_GRACE: Duration = Duration::from_secs(2);
 /// How often one CI's record may change.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A container as its CI knows it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
-    /// What the engine lists.
-    pub container: Arc<Container>,
-    /// What its labels declare.
-    pub declared: Declared,
-    /// The labels that its record keeps.
-    pub labels: BTreeMap<String, String>,
-    /// What is wrong with its labels.
-    pub warnings: Vec<String>,
-}
-
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// This CI is bound to this container: register it, or write what changed.
-    Bind(Name, Box<Seen>),
+    Bind(Name, Arc<Container>),
     /// This CI's container is gone.
     Gone(Name),
 }
@@ -53,7 +40,7 @@ struct Held {
     base: Name,
     name: Name,
     missing_since: Option<Instant>,
-    written: Option<(Instant, Box<Seen>)>,
+    written: Option<(Instant, Arc<Container>)>,
 }
 
 /// The names that this node's containers hold.
@@ -100,7 +87,7 @@ impl Reconciler {
                 look_again(now + left);
                 continue;
             }
-            self.bind(container, declared, now, &mut actions, &mut look_again);
+            self.bind(container, now, &mut actions, &mut look_again);
         }
         for (container_name, held) in &mut self.held {
             if present.contains(container_name) {
@@ -122,15 +109,11 @@ impl Reconciler {
     fn bind(
         &mut self,
         container: &Arc<Container>,
-        declared: Declared,
         now: Instant,
         actions: &mut Vec<Action>,
         look_again: &mut impl FnMut(Instant),
     ) {
         let named = naming::ci_name(&container.name, &container.labels);
-        let (labels, mut warnings) = naming::kept_labels(&container.labels);
-        warnings.extend(named.warnings);
-        warnings.extend(declared.warnings.iter().cloned());
         let renamed = self.held.get(&container.name).is_some_and(|held| !held.keeps(&named.name, &container.name));
         if renamed && let Some(held) = self.held.remove(&container.name) {
             actions.push(Action::Gone(held.name));
@@ -147,13 +130,12 @@ impl Reconciler {
         });
         held.base = named.name;
         held.missing_since = None;
-        let seen = Box::new(Seen { container: container.clone(), declared, labels, warnings });
         match &held.written {
-            Some((_, written)) if *written == seen => {}
+            Some((_, written)) if written == container => {}
             Some((at, _)) if now < *at + WRITE_INTERVAL => look_again(*at + WRITE_INTERVAL),
             _ => {
-                held.written = Some((now, seen.clone()));
-                actions.push(Action::Bind(name, seen));
+                held.written = Some((now, container.clone()));
+                actions.push(Action::Bind(name, container.clone()));
             }
         }
     }

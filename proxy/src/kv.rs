@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::{FutureExt, TryFutureExt};
 use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -301,9 +302,9 @@ pub async fn get(bus: &Bus, bucket: Bucket, key: &str, within: Duration) -> Resu
 pub async fn newest(bus: &Bus, bucket: Bucket, filter: &str, within: Duration) -> Result<Option<Entry>, Error> {
     let subject = format!("$JS.API.DIRECT.GET.{}", bucket.stream());
     let body = serde_json::json!({ "last_by_subj": bucket.subject(filter) }).to_string();
-    let message = patiently(bus, within, async |attempt| {
-        let reply = bus.request(subject.clone(), None, body.clone().into(), attempt).await;
-        reply.map_err(|error| lost(bus, filter, &error))
+    let message = patiently(bus, within, |attempt| {
+        let asked = bus.request(subject.clone(), None, body.clone().into(), attempt);
+        asked.map_err(|error| lost(bus, filter, &error))
     })
     .await?;
     stored(bucket, filter, message)
@@ -363,19 +364,19 @@ async fn write(
     value: Bytes,
     within: Duration,
 ) -> Result<u64, Error> {
-    patiently(bus, within, async |attempt| {
-        let reply = bus.request(subject.to_owned(), Some(headers.clone()), value.clone(), attempt).await;
-        acknowledged(key, reply.map_err(|error| lost(bus, key, &error))?)
+    patiently(bus, within, |attempt| {
+        let asked = bus.request(subject.to_owned(), Some(headers.clone()), value.clone(), attempt);
+        asked.map(|reply| acknowledged(key, reply.map_err(|error| lost(bus, key, &error))?))
     })
     .await
 }
 
 /// Repeats what met silence, after a random wait, while there is time and the connection stands.
-async fn patiently<T>(
-    bus: &Bus,
-    within: Duration,
-    mut attempt: impl AsyncFnMut(Duration) -> Result<T, Error>,
-) -> Result<T, Error> {
+async fn patiently<T, F, Fut>(bus: &Bus, within: Duration, mut attempt: F) -> Result<T, Error>
+where
+    F: FnMut(Duration) -> Fut,
+    Fut: Future<Output = Result<T, Error>>,
+{
     let end = Instant::now() + within;
     let mut sent_before = false;
     for round in 0_u32.. {

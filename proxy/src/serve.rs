@@ -109,6 +109,18 @@ impl Server {
         Ok(task::Owned::spawn("serve", self.clone().serve(subscriber)))
     }
 
+    /// Hears calls by hand to one target, `NAME` or `NAME@NODE`. It costs no round trip: such calls are heard a moment
+    /// later, which nobody can tell from a CI that came a moment later.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` when the connection is closed.
+    pub async fn listen_by_hand(&self, target: &str) -> Result<task::Owned, Error> {
+        let subject = self.0.bus.subjects().by_hand(target);
+        let subscriber = self.0.bus.subscribe_unproven(&subject).await?;
+        Ok(task::Owned::spawn("serve", self.clone().serve(subscriber)))
+    }
+
     async fn serve(self, mut subscriber: Subscriber) {
         while let Some(message) = subscriber.next().await {
             self.take(message);

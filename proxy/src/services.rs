@@ -2,10 +2,8 @@
 
 use crate::{error::Error, name::UserName, role::Role};
 
-/// The service name under which [`Issuer`] is served by the user `issuer`.
+/// The service name of [`Issuer`]; its target is the node that holds the mesh's signing keys.
 pub const ISSUER: &str = "users";
-/// The target that the issuer serves its services under.
-pub const ISSUER_TARGET: &str = "issuer";
 
 /// The issuer: the node that holds the mesh's signing keys.
 #[tarpc::service(derive = [serde::Serialize, serde::Deserialize])]

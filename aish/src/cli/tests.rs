@@ -68,7 +68,8 @@ fn bad_43_a_bad_command_line_names_the_option_and_the_valid_values() {
 
 #[test]
 fn bad_43_what_is_no_text_is_refused() {
-    for (bad, said) in [(vec![0xff, 0xfe], "UTF-8"), (b"a\0b".to_vec(), "NUL"), (vec![b'a'; 2 * 1024 * 1024], "bytes")] {
+    for (bad, said) in [(vec![0xff, 0xfe], "UTF-8"), (b"a\0b".to_vec(), "NUL"), (vec![b'a'; 2 * 1024 * 1024], "bytes")]
+    {
         let arguments = vec!["aish".into(), "web".into(), OsString::from_vec(bad)];
         match parse(arguments).unwrap_err() {
             Refusal::Wrong(failure @ Failure::Usage(_)) => {

@@ -13,7 +13,9 @@ use crate::{
 ///
 /// A VALUE is JSON if it parses as JSON, else a string. A stream is printed as it comes, with --json as JSON Lines.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  aish call web.status\n  aish call web.logs tail=20 follow=true\n  aish call web@beta.stop grace_s=30")]
+#[command(
+    after_help = "Examples:\n  aish call web.status\n  aish call web.logs tail=20 follow=true\n  aish call web@beta.stop grace_s=30"
+)]
 pub(crate) struct Call {
     /// The CI and its skill, such as web.status or web@beta.optimize.apply
     #[arg(value_name = "ADDRESS.SKILL")]
@@ -83,8 +85,19 @@ mod tests {
 
     #[test]
     fn bad_02_bad_03_targets_are_usage_errors() {
-        for bad in ["", "web", "web.", "web..x", "web.$JS", ".status", "web@.status", "web@b@c.status", "web@*.status",
-            "$SYS.x", &format!("web.{}", "a".repeat(65))] {
+        for bad in [
+            "",
+            "web",
+            "web.",
+            "web..x",
+            "web.$JS",
+            ".status",
+            "web@.status",
+            "web@b@c.status",
+            "web@*.status",
+            "$SYS.x",
+            &format!("web.{}", "a".repeat(65)),
+        ] {
             assert_eq!(target(bad).unwrap_err().code(), 2, "{bad}");
         }
     }

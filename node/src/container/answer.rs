@@ -2,7 +2,10 @@
 
 use std::{future::Future, sync::Arc};
 
-use aigis_proxy::{Error, Name, NodeName, skill::{Call, Ci}};
+use aigis_proxy::{
+    Error, Name, NodeName,
+    skill::{Call, Ci},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;

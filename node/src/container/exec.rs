@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{Container, lifecycle::Target};
 use crate::engine::{ExecOutput, ExecRequest};
 
-pub(super) use run::{Ran, to_the_end};
+pub(super) use run::to_the_end;
 use run::{Running, begin};
 
 /// Most bytes of output in one frame, so that it fits into a message whatever its bytes are.
@@ -111,8 +111,9 @@ async fn exec(
     exec: Exec,
 ) -> Result<impl Stream<Item = Result<Frame, Error>> + Send + 'static, Error> {
     let (request, input) = exec.check()?;
-    let (engine, id, address) = super::lifecycle::parts(&container)?;
-    let target = Target { engine: &engine, id: &id, address: &address };
+    let (bound, address) = (container.bound(), container.address().to_string());
+    // Not bounded by the call's deadline: that is for the first answer, and a command may run for longer.
+    let target = Target { engine: &container.host().engine, id: bound.id(), address: &address };
     let running = begin(target, request, input).await?;
     Ok(frames(running))
 }

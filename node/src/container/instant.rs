@@ -140,8 +140,20 @@ mod tests {
             assert_eq!(Moment::parse(text).map(|moment| moment.resolve(now)), Some(expected), "{text}");
         }
         for text in [
-            "yesterday", "", "10", "m", "-1m", "5 s", "∞", "99999999999d", "2026-02-30T00:00:00Z", "0000-01-01T00:00:00Z",
-            "10000-01-01T00:00:00Z", "2026-11-21T07:25:40", "2026-12-31T23:59:60Z", "2026-11-21T23:59:60Z",
+            "yesterday",
+            "",
+            "10",
+            "m",
+            "-1m",
+            "5 s",
+            "∞",
+            "99999999999d",
+            "2026-02-30T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "10000-01-01T00:00:00Z",
+            "2026-11-21T07:25:40",
+            "2026-12-31T23:59:60Z",
+            "2026-11-21T23:59:60Z",
         ] {
             assert_eq!(Moment::parse(text), None, "{text}");
         }
@@ -151,6 +163,9 @@ mod tests {
     #[test]
     fn instants_have_milliseconds() {
         let at = Instant(datetime!(2026-11-21 09:25:40.450_9 +2));
-        assert_eq!((at.to_string().as_str(), at.seconds().as_str()), ("2026-11-21T07:25:40.450Z", "2026-11-21T07:25:40Z"));
+        assert_eq!(
+            (at.to_string().as_str(), at.seconds().as_str()),
+            ("2026-11-21T07:25:40.450Z", "2026-11-21T07:25:40Z")
+        );
     }
 }

@@ -168,12 +168,14 @@ struct Decoder {
     tty: bool,
     /// With a terminal: bytes of the current line that were already given out.
     line: usize,
+    /// With a terminal: whether the stamp of the current piece was taken off.
+    stamped: bool,
     at: Option<OffsetDateTime>,
 }
 
 impl Decoder {
     fn new(tty: bool) -> Self {
-        Self { buffer: BytesMut::new(), tty, line: 0, at: None }
+        Self { buffer: BytesMut::new(), tty, line: 0, stamped: false, at: None }
     }
 
     /// The next entry, if the buffer holds a whole one.
@@ -193,7 +195,10 @@ impl Decoder {
             0 | 1 => Source::Stdout,
             2 => Source::Stderr,
             // Three is how the engine tells of its own failure in the middle of a log.
-            3 => return Err("the engine could not go on with the log".to_owned()),
+            3 => {
+                let words = self.buffer.get(8..).unwrap_or_default();
+                return Err(String::from_utf8_lossy(words.get(..length.min(500)).unwrap_or(words)).trim().to_owned());
+            }
             other => return Err(format!("a log frame has the unknown source {other}")),
         };
         if length > MAX_FRAME {
@@ -216,7 +221,7 @@ impl Decoder {
             return None;
         }
         // A stamp stands before each line and before each further piece of a long one.
-        if self.line.is_multiple_of(PIECE) {
+        if !self.stamped {
             if self.buffer.len() <= STAMP && !ended {
                 return None;
             }
@@ -224,6 +229,7 @@ impl Decoder {
                 self.at = Some(at);
                 self.buffer.advance(STAMP + 1);
             }
+            self.stamped = true;
         }
         let room = PIECE - self.line % PIECE;
         let within = self.buffer.len().min(room);
@@ -235,6 +241,7 @@ impl Decoder {
             None => return None,
         };
         self.line = if end.is_some() { 0 } else { self.line + take };
+        self.stamped = !self.line.is_multiple_of(PIECE);
         let bytes = self.buffer.split_to(take).freeze();
         Some(LogEntry { at: self.at, source: Source::Stdout, bytes })
     }
@@ -292,6 +299,18 @@ mod tests {
         assert!(all(false, &[9, 0, 0, 0, 0, 0, 0, 1, 7]).unwrap_err().contains("unknown source 9"));
         assert!(all(false, &[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]).unwrap_err().contains("4294967295"));
         assert!(all(false, &[1, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn a_terminal_s_line_that_looks_like_a_stamp_is_kept_in_whatever_parts_it_comes() {
+        let mut decoder = Decoder::new(true);
+        let mut found = Vec::new();
+        for byte in format!("{AT}{AT}x\n{AT}\n").into_bytes() {
+            decoder.buffer.extend_from_slice(&[byte]);
+            found.extend(decoder.entry(false).unwrap());
+        }
+        let texts: Vec<&[u8]> = found.iter().map(|entry| entry.bytes.as_ref()).collect();
+        assert_eq!(texts, [format!("{AT}x\n").as_bytes(), b"\n"]);
     }
 
     #[test]

@@ -1,4 +1,16 @@
-//! Tests of the node against a real engine.
+//! What `node` promises, shown on a real engine.
 
+#[cfg(test)]
+mod container;
+#[cfg(test)]
 mod engine;
+#[cfg(test)]
 mod images;
+#[cfg(test)]
+mod exec;
+#[cfg(test)]
+mod in_process;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod optimize;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions};
+use futures::FutureExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -123,10 +124,10 @@ pub async fn create_store(url: &str, login: &Login, mesh: &MeshName, replicas: u
 /// What forbids it; a store without an id is [`Error::Malformed`].
 pub async fn store_id(bus: &Bus, within: Duration) -> Result<StoreId, Error> {
     let stream = Bucket::Records.stream();
-    let info: StreamInfo = patiently(bus, within, async |attempt| {
+    let info: StreamInfo = patiently(bus, within, |attempt| {
         let subject = format!("$JS.API.STREAM.INFO.{stream}");
-        let reply = bus.request(subject, None, bytes::Bytes::new(), attempt).await;
-        answer(stream, &reply.map_err(|error| lost(bus, stream, &error))?)
+        let asked = bus.request(subject, None, bytes::Bytes::new(), attempt);
+        asked.map(|reply| answer(stream, &reply.map_err(|error| lost(bus, stream, &error))?))
     })
     .await?;
     let id = info.config.metadata.get(STORE).cloned();

@@ -165,13 +165,18 @@ pub(in crate::container) async fn to_the_end(
             kept.extend(output?.bytes);
             kept.drain(..kept.len().saturating_sub(keep));
         }
-        Ok(())
+        Ok::<(), Error>(())
     };
     match tokio::time::timeout(limit, reading).await {
         Ok(read) => read?,
         Err(_) => {
             let output: Vec<u8> = kept.into();
-            let message = format!("\"{}\" in {} did not end within {} s, and was killed", quoted(&running.program), running.address, limit.as_secs());
+            let message = format!(
+                "\"{}\" in {} did not end within {} s, and was killed",
+                quoted(&running.program),
+                running.address,
+                limit.as_secs()
+            );
             return Err(Error::new(aigis_proxy::Code::DeadlineExceeded, message)
                 .with("output", String::from_utf8_lossy(&output).into_owned())
                 .sent(true));

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::{After, Before};
+use super::After;
 use crate::engine::{self, ContainerId, Engine, Inspection, LogQuery, State};
 
 /// The least time between a deed and the look at what became of it.
@@ -39,6 +39,14 @@ impl Deed {
             Self::Start => "start",
             Self::Stop { .. } => "stop",
             Self::Restart { .. } => "restart",
+        }
+    }
+
+    /// The time between the stop signal and the kill.
+    pub(super) fn grace(self) -> Duration {
+        match self {
+            Self::Start => Duration::ZERO,
+            Self::Stop { grace } | Self::Restart { grace } => grace,
         }
     }
 }
@@ -87,8 +95,10 @@ impl Target<'_> {
     }
 }
 
-fn removed(address: &str) -> Error {
-    Error::unavailable(format!("the container of {address} was removed")).hint("see what is there: aish list").sent(true)
+/// The error of a container that is gone.
+pub(in crate::container) fn removed(address: &str) -> Error {
+    Error::unavailable(format!("{address} was removed: its container no longer exists"))
+        .hint("see when: aish list --state gone")
 }
 
 /// Does the deed and looks at what became of it.
@@ -157,7 +167,8 @@ async fn act(target: Target<'_>, deed: Deed, before: &Inspection) -> Result<(), 
     }
     match engine.inspect(id).await {
         Ok(after) if before.state.has_processes() && !after.state.has_processes() => {
-            let message = format!("{address} was stopped and could not be started: it is now stopped ({})", refused.message);
+            let message =
+                format!("{address} was stopped and could not be started: it is now stopped ({})", refused.message);
             Err(Error::precondition(message)
                 .hint(format!("when that is put right: aish call {address}.start"))
                 .with("after", after_value(&after)))
@@ -196,17 +207,4 @@ async fn last_lines(engine: &Engine, container: &Inspection) -> Vec<String> {
 
 fn after_value(after: &Inspection) -> serde_json::Value {
     json!(After::of(after))
-}
-
-impl Before {
-    pub(super) fn of(container: &Inspection) -> Self {
-        Self { state: container.state.as_str().to_owned(), started_at: container.started_at.map(super::stamp) }
-    }
-}
-
-impl After {
-    pub(super) fn of(container: &Inspection) -> Self {
-        let Before { state, started_at } = Before::of(container);
-        Self { state, started_at, exit_code: container.exit_code }
-    }
 }

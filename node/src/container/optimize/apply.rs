@@ -7,6 +7,7 @@ use std::time::Duration;
 use aigis_proxy::{Code, Error, Name};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use tokio::sync::Mutex;
 
 use super::{
     APPLY_WINDOW, RESTART_GRACE,
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     container::{
-        exec,
+        Fault, Instant, exec,
         lifecycle::{self, Target, perform},
     },
     engine::{ExecRequest, Inspection, Limits, RestartPolicy},
@@ -25,6 +26,15 @@ use crate::{
 
 /// Most bytes of an action's output that are answered.
 const OUTPUT: usize = 4096;
+
+/// The ids of a CI.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Issued<'a> {
+    pub(super) ledger: &'a Ledger,
+    pub(super) ci: &'a Name,
+    /// Held by the one that applies.
+    pub(super) turn: &'a Mutex<()>,
+}
 
 /// What was done.
 #[derive(Debug)]
@@ -49,7 +59,8 @@ pub(super) struct Applied {
 /// # Cancel safety
 ///
 /// Whoever stops waiting leaves an id that is marked as applied; an action's process is killed.
-pub(super) async fn apply(eyes: Eyes<'_>, ledger: &Ledger, ci: &Name, id: &str) -> Result<Applied, Error> {
+pub(super) async fn apply(eyes: Eyes<'_>, issued: Issued<'_>, id: &str) -> Result<Applied, Error> {
+    let Issued { ledger, ci, turn } = issued;
     let target = eyes.target;
     let known = async || {
         let found = ledger.find(ci, target.id, id, OffsetDateTime::now_utc()).await;
@@ -57,7 +68,6 @@ pub(super) async fn apply(eyes: Eyes<'_>, ledger: &Ledger, ci: &Name, id: &str) 
     };
     // What was never issued need not wait for its turn to be told so.
     known().await?;
-    let turn = ledger.turn(ci);
     let _turn = turn.lock().await;
     let entry = known().await?;
     if entry.kind == Kind::Undo {
@@ -66,10 +76,12 @@ pub(super) async fn apply(eyes: Eyes<'_>, ledger: &Ledger, ci: &Name, id: &str) 
     if entry.kind == Kind::LimitLogSize {
         return Err(advice(target.address, id));
     }
-    let observed = observe(eyes, APPLY_WINDOW).await?;
-    let proposal = held(&observed.facts, &entry).ok_or_else(|| {
-        ask_again(format!("\"{id}\" no longer holds for {}: nothing was changed", target.address))
+    let observed = observe(eyes, APPLY_WINDOW).await.map_err(|fault| match fault {
+        Fault::Gone => lifecycle::removed(target.address),
+        Fault::Failed(error) => error,
     })?;
+    let proposal = held(&observed.facts, &entry)
+        .ok_or_else(|| ask_again(format!("\"{id}\" no longer holds for {}: nothing was changed", target.address)))?;
     if !proposal.applicable {
         let state = observed.facts.state;
         let message = format!("\"{id}\" cannot be applied while {} is {state}: nothing was changed", target.address);
@@ -120,11 +132,8 @@ async fn update(target: Target<'_>, ledger: &Ledger, entry: &Entry, limits: &Lim
     });
     let mut notes = Vec::new();
     let mut undo = undoing.as_ref().map(|entry| entry.id.clone());
-    if let Some(Err(error)) = match undoing {
-        Some(entry) => Some(ledger.issue(vec![entry], at).await),
-        None => None,
-    } {
-        // The change is made: that it cannot be taken back by an id must not hide it.
+    // The change is made: that no id can take it back must not hide it.
+    if let Err(error) = ledger.issue(undoing.into_iter().collect(), at).await {
         notes.push(format!("there is no undo: {error}"));
         undo = None;
     }
@@ -180,9 +189,7 @@ fn value_of(kind: Kind, container: &Inspection) -> Value {
         }
         Kind::RaiseCpuLimit => cpu_limit(container).map_or(Value::Null, proposals::cpu_form),
         Kind::RaisePidsLimit => json!({"pids_limit": container.pids_limit}),
-        Kind::SetRestartPolicy => {
-            policy_form(&container.restart_policy.name, container.restart_policy.maximum_retries)
-        }
+        Kind::SetRestartPolicy => policy_form(&container.restart_policy.name, container.restart_policy.maximum_retries),
         Kind::Restart | Kind::LimitLogSize | Kind::Action | Kind::Undo => Value::Null,
     }
 }
@@ -211,17 +218,14 @@ fn limits_of(kind: Kind, value: &Value) -> Option<Limits> {
 
 async fn restart(target: Target<'_>) -> Result<Applied, Error> {
     let done = perform(target, lifecycle::Deed::Restart { grace: RESTART_GRACE }).await?;
-    let value = |container: &Inspection| {
-        json!({"state": container.state.as_str(), "started_at": container.started_at.map(crate::container::stamp)})
-    };
+    let value = |container: &Inspection| json!({"state": container.state.as_str(), "started_at": container.started_at.map(Instant)});
     let (before, after) = (value(&done.before), value(&done.after));
     Ok(Applied { before, after, undo: None, exit_code: None, output: None, notes: Vec::new(), at: done.observed_at })
 }
 
 async fn run(target: Target<'_>, ledger: &Ledger, entry: &Entry, action: &Action) -> Result<Applied, Error> {
     let before = target.inspect().await?;
-    let request =
-        ExecRequest { argv: action.argv.clone(), user: action.user.clone(), ..ExecRequest::default() };
+    let request = ExecRequest { argv: action.argv.clone(), user: action.user.clone(), ..ExecRequest::default() };
     let limit = Duration::from_secs(action.timeout_s);
     let ran = match exec::to_the_end(target, request, limit, OUTPUT).await {
         Ok(ran) => ran,

@@ -8,7 +8,6 @@ use std::{
     fs, io,
     io::{Read, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -83,12 +82,11 @@ impl From<Error> for aigis_proxy::Error {
     }
 }
 
-/// The ids that were issued on this node, and the turns of those who apply them.
+/// The ids that were issued on this node.
 #[derive(Debug)]
 pub struct Ledger {
     path: PathBuf,
     entries: Mutex<BTreeMap<(Name, String), Entry>>,
-    turns: std::sync::Mutex<BTreeMap<Name, Weak<Mutex<()>>>>,
 }
 
 impl Ledger {
@@ -108,19 +106,7 @@ impl Ledger {
             }
         };
         let entries = entries.into_iter().map(|entry| ((entry.ci.clone(), entry.id.clone()), entry)).collect();
-        Self { path, entries: Mutex::new(entries), turns: std::sync::Mutex::default() }
-    }
-
-    /// The lock that one apply on that CI holds at a time.
-    pub(super) fn turn(&self, ci: &Name) -> Arc<Mutex<()>> {
-        let mut turns = self.turns.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(turn) = turns.get(ci).and_then(Weak::upgrade) {
-            return turn;
-        }
-        turns.retain(|_, turn| turn.strong_count() > 0);
-        let turn = Arc::new(Mutex::new(()));
-        turns.insert(ci.clone(), Arc::downgrade(&turn));
-        turn
+        Self { path, entries: Mutex::new(entries) }
     }
 
     /// Issues ids; one that was issued before is good again. Durable when it returns.
@@ -261,7 +247,9 @@ mod tests {
         // What is kept is kept over a restart of the node.
         let ledger = Ledger::open(directory.path());
         assert_eq!(ledger.find(&web, &container('a'), "x-1", now).await.unwrap(), made);
-        let found = async |ci: &str, of: char, id: &str, at| ledger.find(&Name::parse(ci).unwrap(), &container(of), id, at).await;
+        let found = async |ci: &str, of: char, id: &str, at| {
+            ledger.find(&Name::parse(ci).unwrap(), &container(of), id, at).await
+        };
         assert!(matches!(found("web", 'a', "bogus", now).await, Err(Refusal::Unknown { .. })));
         assert!(matches!(found("api", 'a', "x-1", now).await, Err(Refusal::Unknown { .. })));
         assert!(matches!(found("web", 'b', "x-1", now).await, Err(Refusal::Former { .. })));

@@ -1,21 +1,16 @@
 //! What `optimize` looks at: a sample a second for a while, what the node has seen, and the engine's settings.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use aigis_proxy::Error;
 use time::OffsetDateTime;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use super::{
     proposals::{CpuLimit, FAILING, Facts, Measures},
     words::rounded,
 };
 use crate::{
-    container::{lifecycle::Target, stamp},
+    container::{Fault, Instant, lifecycle::Target},
     engine::{Container, ContainerId, Inspection, State, watch::Watch},
     host, naming, redact,
     usage::{Sampler, Usage},
@@ -50,9 +45,9 @@ pub(super) struct Observed {
 ///
 /// # Errors
 ///
-/// `unavailable` if the engine is away or the container is gone.
-pub(super) async fn observe(eyes: Eyes<'_>, window: Duration) -> Result<Observed, Error> {
-    let first = eyes.target.inspect().await?;
+/// [`Fault::Gone`] if the container is; whatever the engine fails with.
+pub(super) async fn observe(eyes: Eyes<'_>, window: Duration) -> Result<Observed, Fault> {
+    let first = eyes.target.engine.inspect(eyes.target.id).await?;
     let mut notes = Vec::new();
     let mut series = Series::default();
     match first.pid {
@@ -60,7 +55,7 @@ pub(super) async fn observe(eyes: Eyes<'_>, window: Duration) -> Result<Observed
         _ => notes.push(format!("it is {}: there is nothing to measure", first.state)),
     }
     // Settings and state as they are at the end: what is proposed is for the container as it is now.
-    let last = eyes.target.inspect().await?;
+    let last = eyes.target.engine.inspect(eyes.target.id).await?;
     let at = OffsetDateTime::now_utc();
     if first.state.has_processes() && last.started_at != first.started_at {
         notes.push("it was started again while it was measured".to_owned());
@@ -109,7 +104,7 @@ fn facts(
         restart_policy: last.restart_policy.clone(),
         failing_streak: failing(last),
         check_output: check_output.filter(|output| !output.is_empty()),
-        started_at: last.started_at.map(stamp),
+        started_at: last.started_at.map(Instant),
         connections: last.network_mode.as_deref() != Some("none"),
         log_driver: last.log_driver.clone(),
         log_has_max_size: last.log_options.contains_key("max-size"),
@@ -147,8 +142,10 @@ fn seen(eyes: Eyes<'_>, last: &Inspection, at: OffsetDateTime, measures: &mut Me
     let watched = at - history.watched_since_at;
     let lived = last.created_at.map_or(DAY, |created| at - created).min(DAY);
     if watched < lived {
-        let since = stamp(history.watched_since_at);
-        notes.push(format!("the node has watched it only since {since}: there may have been more OOM kills and restarts"));
+        let since = Instant(history.watched_since_at);
+        notes.push(format!(
+            "the node has watched it only since {since}: there may have been more OOM kills and restarts"
+        ));
     }
 }
 
@@ -184,7 +181,7 @@ impl Mean {
 impl Series {
     /// Takes a sample a second until `window` has passed.
     async fn take(&mut self, eyes: Eyes<'_>, pid: u32, window: Duration) {
-        let end = Instant::now() + window;
+        let end = tokio::time::Instant::now() + window;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -227,7 +224,8 @@ impl Series {
 /// The size of a log with its rotated files.
 fn log_bytes(path: Option<&str>) -> Option<u64> {
     let path = path?;
-    let size = |path: &str| std::fs::metadata(Path::new(path)).ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
+    let size =
+        |path: &str| std::fs::metadata(Path::new(path)).ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
     let rotated = (1..MOST_LOG_FILES).map_while(|number| size(&format!("{path}.{number}")));
     Some(size(path)?.saturating_add(rotated.fold(0, u64::saturating_add)))
 }
@@ -248,7 +246,10 @@ async fn neighbours(eyes: Eyes<'_>, notes: &mut Vec<String>) -> Vec<String> {
         known.containers.values().filter(runs).cloned().collect()
     };
     if others.len() > MOST_NEIGHBOURS {
-        notes.push(format!("only {MOST_NEIGHBOURS} of {} containers were asked whether they share its network", others.len()));
+        notes.push(format!(
+            "only {MOST_NEIGHBOURS} of {} containers were asked whether they share its network",
+            others.len()
+        ));
     }
     let mut found = Vec::new();
     for other in others.iter().take(MOST_NEIGHBOURS) {
@@ -274,7 +275,8 @@ mod tests {
         let mut series = Series::default();
         assert_eq!(series.measures(Some(100)), Measures::default());
         for (memory, cpu) in [(Some(10), Some(1.0)), (None, None), (Some(90), Some(2.0)), (Some(20), Some(f64::NAN))] {
-            let mut usage = crate::usage::nothing(OffsetDateTime::now_utc(), vec!["network traffic is not known".into()]);
+            let mut usage =
+                crate::usage::nothing(OffsetDateTime::now_utc(), vec!["network traffic is not known".into()]);
             (usage.memory.used_bytes, usage.cpu.percent) = (memory, cpu);
             series.add(&usage);
         }

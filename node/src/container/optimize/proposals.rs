@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::words::{bytes, cpus, percent};
 use crate::{
+    container::Instant,
     engine::{ContainerId, Limits, RestartPolicy, State},
     naming::Action,
     redact,
@@ -28,23 +29,23 @@ pub(super) const FAILING: u64 = 3;
 
 /// What `optimize` measured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
-pub struct Measures {
+pub(super) struct Measures {
     /// The most memory in use, in bytes.
-    pub memory_peak_bytes: Option<u64>,
+    pub(super) memory_peak_bytes: Option<u64>,
     /// The same as a share of the limit.
-    pub memory_percent_peak: Option<f64>,
+    pub(super) memory_percent_peak: Option<f64>,
     /// The mean of the CPU samples; 100 is one full CPU.
-    pub cpu_percent_mean: Option<f64>,
+    pub(super) cpu_percent_mean: Option<f64>,
     /// The share of CPU periods in which it was held back.
-    pub throttled_percent: Option<f64>,
+    pub(super) throttled_percent: Option<f64>,
     /// The most processes and threads.
-    pub pids_peak: Option<u64>,
+    pub(super) pids_peak: Option<u64>,
     /// How often the kernel killed for memory in the last 24 hours.
     pub oom_kills_24h: Option<u64>,
     /// How often it was started again in the last 24 hours.
     pub restarts_24h: Option<u64>,
     /// The size of its log on the host.
-    pub log_bytes: Option<u64>,
+    pub(super) log_bytes: Option<u64>,
 }
 
 /// How CPU time is limited: the engine can change each only by its own kind.
@@ -99,8 +100,7 @@ pub(super) struct Facts {
     pub(super) failing_streak: u64,
     /// The end of the failing check's last output; secrets masked.
     pub(super) check_output: Option<String>,
-    /// When it was started, RFC 3339.
-    pub(super) started_at: Option<String>,
+    pub(super) started_at: Option<Instant>,
     pub(super) connections: bool,
     pub(super) log_driver: Option<String>,
     pub(super) log_has_max_size: bool,
@@ -112,7 +112,7 @@ pub(super) struct Facts {
 /// The kinds of proposals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub(super) enum Kind {
     /// More memory.
     RaiseMemoryLimit,
     /// A memory limit where there is none.
@@ -151,62 +151,62 @@ impl Kind {
 
 /// What a proposal would change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Change {
+pub(super) struct Change {
     /// How it is.
-    pub before: Value,
+    pub(super) before: Value,
     /// How it would be.
-    pub after: Value,
+    pub(super) after: Value,
 }
 
 /// What a proposal reaches beyond its purpose. `null`: not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct BlastRadius {
+pub(super) struct BlastRadius {
     /// Whether the container is restarted.
-    pub restarts_container: bool,
+    pub(super) restarts_container: bool,
     /// How long it would not answer, estimated, in seconds.
-    pub downtime_s: Option<u64>,
+    pub(super) downtime_s: Option<u64>,
     /// Whether open connections end.
-    pub connections_dropped: Option<bool>,
+    pub(super) connections_dropped: Option<bool>,
     /// Other CIs that would feel it.
-    pub other_cis: Vec<String>,
+    pub(super) other_cis: Vec<String>,
     /// Whether data could be lost: never.
-    pub data_at_risk: bool,
+    pub(super) data_at_risk: bool,
 }
 
 /// Why a proposal is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Evidence {
+pub(super) struct Evidence {
     /// Where it was seen.
-    pub source: String,
+    pub(super) source: String,
     /// What was seen.
-    pub detail: String,
+    pub(super) detail: String,
 }
 
 /// One thing that could be done, as `optimize` answers it.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct Proposal {
+pub(super) struct Proposal {
     /// By which it is applied.
-    pub id: String,
+    pub(super) id: String,
     /// Its kind.
-    pub kind: Kind,
+    pub(super) kind: Kind,
     /// What it would do, in a line.
-    pub title: String,
+    pub(super) title: String,
     /// Why, in a sentence.
-    pub reason: String,
+    pub(super) reason: String,
     /// What was seen.
-    pub evidence: Vec<Evidence>,
+    pub(super) evidence: Vec<Evidence>,
     /// What would change.
-    pub change: Change,
+    pub(super) change: Change,
     /// What else it reaches.
-    pub blast_radius: BlastRadius,
+    pub(super) blast_radius: BlastRadius,
     /// Whether it can be taken back.
-    pub reversible: bool,
+    pub(super) reversible: bool,
     /// How it would be taken back.
-    pub undo: Option<String>,
+    pub(super) undo: Option<String>,
     /// Whether `optimize.apply` can do it.
-    pub applicable: bool,
+    pub(super) applicable: bool,
     /// Until when the id can be applied.
-    pub expires_at: Option<String>,
+    pub(super) expires_at: Option<Instant>,
     #[serde(skip)]
     #[schemars(skip)]
     pub(super) deed: Deed,
@@ -319,7 +319,8 @@ fn raise_memory(facts: &Facts) -> Option<Proposal> {
     let swap = facts.memory_swap_limit.map(|swap| raised.saturating_add(swap.saturating_sub(limit)));
     let before = memory_form(Some(limit), facts.memory_swap_limit);
     let change = Change { before, after: memory_form(Some(raised), swap) };
-    let deed = Deed::Update(Limits { memory: Some(raised), memory_swap: Some(swap.unwrap_or(NO_LIMIT)), ..Limits::default() });
+    let deed =
+        Deed::Update(Limits { memory: Some(raised), memory_swap: Some(swap.unwrap_or(NO_LIMIT)), ..Limits::default() });
     let mut made = proposal(facts, Kind::RaiseMemoryLimit, change, deed);
     made.title = format!("raise the memory limit from {} to {}", bytes(limit), bytes(raised));
     made.reason = match (peak, kills) {
@@ -431,8 +432,10 @@ fn restart(facts: &Facts) -> Option<Proposal> {
         return None;
     }
     // The start is part of the change, so that another failure after a restart is another finding.
-    let change =
-        Change { before: json!({"started_at": facts.started_at}), after: json!({"state": "running", "restarted": true}) };
+    let change = Change {
+        before: json!({"started_at": facts.started_at}),
+        after: json!({"state": "running", "restarted": true}),
+    };
     let mut made = proposal(facts, Kind::Restart, change, Deed::Restart);
     made.title = "restart the container".to_owned();
     made.reason = format!("its health check failed {} times in a row", facts.failing_streak);
@@ -458,9 +461,11 @@ fn log_size(facts: &Facts) -> Option<Proposal> {
         "docker run: --log-opt max-size=50m --log-opt max-file=3",
         "compose: logging: {driver: json-file, options: {max-size: \"50m\", max-file: \"3\"}}",
     ]});
-    let mut made = proposal(facts, Kind::LimitLogSize, Change { before: json!({"max_size": null}), after }, Deed::Advice);
+    let mut made =
+        proposal(facts, Kind::LimitLogSize, Change { before: json!({"max_size": null}), after }, Deed::Advice);
     made.title = "bound the log when the container is made anew".to_owned();
-    made.reason = format!("its log has {} and no bound; the engine sets one only when it makes a container", bytes(size));
+    made.reason =
+        format!("its log has {} and no bound; the engine sets one only when it makes a container", bytes(size));
     made.evidence.push(evidence("log", format!("json-file log of {} without max-size", bytes(size))));
     made.reversible = false;
     Some(made)

@@ -1,19 +1,6 @@
 //! Figures in words, for titles and reasons.
 
-/// `64.0 MiB`.
-pub(super) fn bytes(value: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if value < 1024 {
-        return format!("{value} B");
-    }
-    let mut shown = value as f64 / 1024.0;
-    let mut unit = 0;
-    while shown >= 1023.95 && unit + 1 < UNITS.len() {
-        shown /= 1024.0;
-        unit += 1;
-    }
-    format!("{shown:.1} {}", UNITS.get(unit).copied().unwrap_or("TiB"))
-}
+pub(super) use crate::container::text::bytes;
 
 /// `93.9%`.
 pub(super) fn percent(value: f64) -> String {
@@ -37,9 +24,6 @@ mod tests {
 
     #[test]
     fn figures_read_as_people_write_them() {
-        assert_eq!(bytes(512), "512 B");
-        assert_eq!(bytes(64 * 1024 * 1024), "64.0 MiB");
-        assert_eq!(bytes(1024 * 1024 * 1024 - 1), "1.0 GiB");
         assert_eq!((cpus(0.75), cpus(2.0), cpus(10.0)), ("0.75".into(), "2".into(), "10".into()));
         assert_eq!(percent(93.94), "93.9%");
     }

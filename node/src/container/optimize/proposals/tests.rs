@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use proptest::prelude::*;
+use time::macros::datetime;
 
 use super::*;
 
@@ -20,7 +21,7 @@ fn facts() -> Facts {
         restart_policy: RestartPolicy { name: "no".into(), maximum_retries: 0 },
         failing_streak: 0,
         check_output: None,
-        started_at: Some("2026-11-21T07:25:40.450Z".into()),
+        started_at: Some(datetime!(2026-11-21 07:25:40.450 UTC).into()),
         connections: true,
         log_driver: Some("json-file".into()),
         log_has_max_size: false,
@@ -136,7 +137,7 @@ fn a_failing_check_asks_for_a_restart_that_says_what_it_costs() {
     let made = only(&facts);
     assert!(made.blast_radius.restarts_container && made.blast_radius.connections_dropped == Some(true));
     assert_eq!(made.blast_radius.other_cis, ["side"]);
-    facts.started_at = Some("2026-11-22T07:25:40.450Z".into());
+    facts.started_at = Some(datetime!(2026-11-22 07:25:40.450 UTC).into());
     assert_ne!(only(&facts).id, made.id, "a failure after the restart is another finding");
     facts.state = State::Exited;
     assert!(proposals(&facts).is_empty());

@@ -1,0 +1,211 @@
+use std::time::{Duration, SystemTime};
+
+use aigis_node::home::MeshFile;
+use aigis_proxy::{Bus, Error, identity::Credential};
+use aigis_registry::{Snapshot, State};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{context::Context, exit::Failure, session::Session};
+
+/// How long before its end a credential is warned of.
+const NEAR: Duration = Duration::from_secs(24 * 60 * 60);
+/// How far clocks may differ before it is said.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// Check this host's part of the mesh
+///
+/// Each check passes, warns or fails; the exit code is 1 if any fails.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Pass,
+    Warn,
+    Fail,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    outcome: Outcome,
+    detail: String,
+    hint: Option<String>,
+}
+
+impl Check {
+    fn pass(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Pass, detail: detail.into(), hint: None }
+    }
+
+    fn warn(name: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Warn, detail: detail.into(), hint: Some(hint.into()) }
+    }
+
+    fn fail(name: &'static str, failure: Failure) -> Self {
+        let Error { message, hint, .. } = failure.into_error();
+        Self { name, outcome: Outcome::Fail, detail: message, hint }
+    }
+}
+
+impl Doctor {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let checks = examine(context).await;
+        let well = checks.iter().all(|check| check.outcome != Outcome::Fail);
+        if context.output.is_json() {
+            context.output.json(&json!({"ok": well, "checks": checks}))?;
+        } else {
+            for Check { name, outcome, detail, hint } in &checks {
+                let word = match outcome {
+                    Outcome::Pass => "pass",
+                    Outcome::Warn => "warn",
+                    Outcome::Fail => "fail",
+                };
+                context.output.text(&format!("{word}  {name}: {detail}"))?;
+                if let Some(hint) = hint {
+                    context.output.text(&format!("      hint: {hint}"))?;
+                }
+            }
+        }
+        if well { Ok(()) } else { Err(Failure::Said(1)) }
+    }
+}
+
+/// Checks one thing after another, as far as each rests on the one before.
+async fn examine(context: &Context) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let mesh = match context.mesh_file() {
+        Ok(mesh) => mesh,
+        Err(failure) => {
+            checks.push(Check::fail("mesh", failure));
+            return checks;
+        }
+    };
+    checks.push(match &mesh {
+        Some(mesh) => Check::pass("mesh", format!("\"{}\", this host is its node {}", mesh.mesh, mesh.node)),
+        None => Check::warn("mesh", "this host runs no node of this mesh", "start one: aish up"),
+    });
+    match context.credential() {
+        Ok(credential) => checks.push(credential_check(&credential, SystemTime::now())),
+        Err(failure) => {
+            checks.push(Check::fail("credential", failure));
+            return checks;
+        }
+    }
+    let bus = match context.connect().await {
+        Ok(bus) => bus,
+        Err(failure) => {
+            checks.push(Check::fail("bus", failure));
+            return checks;
+        }
+    };
+    let url = context.bus_url().unwrap_or_default();
+    checks.push(Check::pass("bus", format!("nats-server {} at {url}", bus.server_version())));
+    checks.push(durability(mesh.as_ref()));
+    checks.push(isolation(&bus, mesh.as_ref()));
+    match context.session().await {
+        Ok(session) => checks.extend(registry(&session, mesh.as_ref())),
+        Err(failure) => checks.push(Check::fail("registry", failure)),
+    }
+    checks
+}
+
+fn credential_check(credential: &Credential, now: SystemTime) -> Check {
+    let who = format!("{}, {}", credential.name(), credential.role());
+    if credential.issued() > now + SKEW {
+        let detail = format!("{who}; it was issued in the future of this machine's clock");
+        return Check::warn("credential", detail, "set the clock");
+    }
+    match credential.expires() {
+        Some(end) if end < now + NEAR => {
+            let minutes = end.duration_since(now).unwrap_or_default().as_secs() / 60;
+            Check::warn(
+                "credential",
+                format!("{who}; it ends in {minutes} minutes"),
+                "ask an admin for a new one; aish up renews the host's own",
+            )
+        }
+        _ => Check::pass("credential", who),
+    }
+}
+
+fn durability(mesh: Option<&MeshFile>) -> Check {
+    match mesh {
+        Some(mesh) if mesh.supervised => {
+            Check::pass("durability", "records are flushed to disk before they are acknowledged")
+        }
+        _ => Check::warn(
+            "durability",
+            "the bus is not run by this host: whether it flushes before it acknowledges cannot be seen from here",
+            "its configuration should say: jetstream { sync_interval: always }, or keep 3 replicas",
+        ),
+    }
+}
+
+/// What a bus of somebody else's may not enforce.
+fn isolation(bus: &Bus, mesh: Option<&MeshFile>) -> Check {
+    if mesh.is_some_and(|mesh| mesh.supervised) {
+        return Check::pass("isolation", "identity is enforced by the bus, and its store has an account of its own");
+    }
+    Check::warn(
+        "isolation",
+        format!("the bus's accounts are not this host's to know ({} is logged in as {})", bus.user(), bus.role()),
+        "if mesh and store share one account, any user of it can write any record",
+    )
+}
+
+fn registry(session: &Session, mesh: Option<&MeshFile>) -> Vec<Check> {
+    let snapshot = session.snapshot();
+    let count = snapshot.cis().filter(|record| !record.is_gone()).count();
+    let mut checks = vec![match snapshot.is_whole() {
+        true => Check::pass("registry", format!("{count} CIs on {} nodes", snapshot.nodes().count())),
+        false => Check::warn("registry", "not all of it could be read: states are unknown", "try again in a moment"),
+    }];
+    checks.extend(nodes(&snapshot, mesh));
+    checks
+}
+
+fn nodes(snapshot: &Snapshot, mesh: Option<&MeshFile>) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for row in snapshot.node_rows() {
+        let own = mesh.is_some_and(|mesh| mesh.node == row.name);
+        let name = &row.name;
+        checks.push(match row.state {
+            State::Live => Check::pass("node", format!("{name} is live")),
+            state if own => Check::fail(
+                "node",
+                Error::unavailable(format!("{name}, this host's node, is {state}"))
+                    .hint("start it: aish up --detach")
+                    .into(),
+            ),
+            state => Check::warn("node", format!("{name} is {state}"), "on that host: aish doctor"),
+        });
+        match row.engine.filter(|_| row.state == State::Live) {
+            Some(engine) if engine.reachable => {
+                let version = engine.version.unwrap_or_else(|| "of unknown version".to_owned());
+                checks.push(Check::pass("engine", format!("Docker {version} on {name}")));
+            }
+            Some(_) => {
+                let detail = format!("the engine of {name} does not answer");
+                let hint = format!("start it on that host; why not: aish {name} status");
+                checks.push(if own {
+                    Check::fail("engine", Error::unavailable(detail).hint(hint).into())
+                } else {
+                    Check::warn("engine", detail, hint)
+                });
+            }
+            None if row.state == State::Live => checks.push(Check::warn(
+                "engine",
+                format!("{name} has no engine"),
+                "install Docker on that host to see its containers",
+            )),
+            None => {}
+        }
+    }
+    if checks.is_empty() {
+        checks.push(Check::warn("node", "the mesh has no node", "start one: aish up"));
+    }
+    checks
+}

@@ -1,0 +1,244 @@
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Seek, SeekFrom},
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use aigis_node::{Home, Options, node};
+use aigis_proxy::{Code, Error, NodeName};
+use serde_json::json;
+use tokio::time::{Instant, interval};
+
+use super::list::label;
+use crate::{
+    context::{Context, chain},
+    exit::{Failure, INTERRUPTED},
+    process::Process,
+    signals::Signals,
+};
+
+mod serve;
+
+/// How long a node may take until it answers.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How much of its log is shown when it does not come up.
+const SHOWN: u64 = 4 * 1024;
+
+/// Start this host's node, and with it a mesh if there is none
+///
+/// Starts a bus of its own unless --bus names one, and serves the containers of this host. Runs until Ctrl-C, or in
+/// the background with --detach. Doing it again changes nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  aish up --detach\n  aish up --bus nats://bus.example:4222 --name alpha")]
+pub(crate) struct Up {
+    /// Where the bus listens: IP or IP:PORT [default: 127.0.0.1:4222, or another free port]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
+    listen: Option<SocketAddr>,
+    /// The node's name [default: the host's]
+    #[arg(long, value_name = "NODE")]
+    name: Option<NodeName>,
+    /// A label of the node
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    label: Vec<(String, String)>,
+    /// Run in the background; returns once the node answers
+    #[arg(long)]
+    detach: bool,
+    /// Set by --detach on the process that it starts
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+/// Reads `IP` or `IP:PORT`.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let alone = || text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 0));
+    text.parse().or_else(|_| alone()).map_err(|_| "write IP or IP:PORT, such as 127.0.0.1:4222".to_owned())
+}
+
+impl Up {
+    pub(crate) async fn run(self, context: &Context, mut signals: Signals) -> Result<(), Failure> {
+        let home = context.home()?;
+        let bus = context.given_bus()?;
+        if let Some(process) = Process::running(&home)? {
+            return announce(context, &home, process.pid(), "is up already");
+        }
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => usual_name(&home)?,
+        };
+        // What a node that was killed left behind must not be taken for the new one's.
+        let _ = std::fs::remove_file(home.ready_file());
+        if self.detach && !self.detached {
+            return tokio::select! {
+                result = self.detach(context, &home, &name, bus.as_deref()) => result,
+                () = signals.any() => Err(Failure::Said(INTERRUPTED)),
+            };
+        }
+        if self.detached {
+            // Fails only where this process leads a session already, which is what is wanted.
+            let _ = rustix::process::setsid();
+        }
+        let options = Options {
+            home: home.clone(),
+            node: name,
+            listen: self.listen,
+            bus,
+            labels: self.label.into_iter().collect(),
+        };
+        let node = tokio::select! {
+            node = Box::pin(serve::start(options)) => node?,
+            () = signals.any() => return Err(Failure::Said(INTERRUPTED)),
+        };
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        // Whoever started a node in the foreground may have closed its output; the node serves all the same.
+        let said = if self.detached { Ok(()) } else { announce(context, &home, own, "is up") };
+        if let Err(Failure::Output(error)) = said {
+            tracing::warn!(%error, "nobody was told that the node is up");
+        }
+        signals.any().await;
+        tracing::info!("the node ends");
+        node.stop(node::GRACE).await;
+        Ok(())
+    }
+
+    async fn detach(&self, context: &Context, home: &Home, name: &NodeName, bus: Option<&str>) -> Result<(), Failure> {
+        home.create().map_err(|error| Error::precondition(chain(&error)))?;
+        let path = home.log_file();
+        let failed = |what: &str, error: std::io::Error| Error::precondition(format!("{what}: {error}"));
+        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let log = opened.map_err(|error| failed(&path.display().to_string(), error))?;
+        let begin = log.metadata().map_or(0, |metadata| metadata.len());
+        let mut child =
+            self.command(home, name, bus, log).map_err(|error| failed("the node cannot be started", error))?;
+        context.output.progress("waiting for the node to answer");
+        let pid = i32::try_from(child.id()).unwrap_or_default();
+        let deadline = Instant::now() + context.global.timeout.unwrap_or(PATIENCE);
+        let ended = tokio::select! {
+            () = ready(home, pid) => return announce(context, home, pid, "is up"),
+            code = ended(&mut child) => Some(code),
+            () = tokio::time::sleep_until(deadline) => None,
+        };
+        let said = tail(&path, begin);
+        if let Some(code) = ended {
+            context.output.aside(said.trim_end());
+            return Err(Failure::Said(code));
+        }
+        if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let message = "the node did not answer in time, and was told to end";
+        Err(Error::new(Code::DeadlineExceeded, message).hint(format!("its log says why: {}", path.display())).into())
+    }
+
+    /// The same command again, in the foreground of a session of its own.
+    fn command(&self, home: &Home, name: &NodeName, bus: Option<&str>, log: File) -> std::io::Result<Child> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["up", "--detached", "--name", name.as_str(), "--mesh", home.mesh().as_str(), "--data"]);
+        command.arg(std::path::absolute(home.data())?);
+        if let Some(listen) = self.listen {
+            command.args(["--listen", &listen.to_string()]);
+        }
+        if let Some(bus) = bus {
+            command.args(["--bus", bus]);
+        }
+        for (key, value) in &self.label {
+            command.args(["--label", &format!("{key}={value}")]);
+        }
+        command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
+    }
+}
+
+/// Resolves once the node of that process answers.
+async fn ready(home: &Home, pid: i32) {
+    let file = home.ready_file();
+    let mut tick = interval(Duration::from_millis(50));
+    loop {
+        tick.tick().await;
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if text.split_ascii_whitespace().next().and_then(|word| word.parse().ok()) == Some(pid) {
+            return;
+        }
+    }
+}
+
+/// Resolves once the process has ended, with its exit code.
+async fn ended(child: &mut Child) -> u8 {
+    let mut tick = interval(Duration::from_millis(50));
+    loop {
+        tick.tick().await;
+        match child.try_wait() {
+            Ok(None) => {}
+            Ok(Some(status)) => {
+                return status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code > 0).unwrap_or(70);
+            }
+            Err(_) => return 70,
+        }
+    }
+}
+
+/// The end of what was logged since `begin`.
+fn tail(path: &Path, begin: u64) -> String {
+    let read = || -> std::io::Result<String> {
+        let mut file = File::open(path)?;
+        let end = file.metadata()?.len();
+        file.seek(SeekFrom::Start(begin.max(end.saturating_sub(SHOWN))))?;
+        let mut text = Vec::new();
+        file.take(SHOWN).read_to_end(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    };
+    read().unwrap_or_default()
+}
+
+fn announce(context: &Context, home: &Home, pid: i32, how: &str) -> Result<(), Failure> {
+    let mesh = context.mesh_file()?.ok_or_else(|| {
+        Error::unavailable(format!("the node (process {pid}) has not yet written where its bus is")).hint("try again")
+    })?;
+    let (node, bus) = (&mesh.node, &mesh.bus);
+    if context.output.is_json() {
+        let log = home.log_file();
+        return context.output.json(&json!({"node": node, "mesh": mesh.mesh, "bus": bus, "pid": pid, "log": log}));
+    }
+    context.output.text(&format!("node {node} of mesh {} {how}, bus {bus}; next: aish list", mesh.mesh))
+}
+
+/// The node's name if none is given: the one it had before, else the host's.
+fn usual_name(home: &Home) -> Result<NodeName, Failure> {
+    if let Ok(Some(mesh)) = home.read_mesh() {
+        return Ok(mesh.node);
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    from_host(host.trim())
+        .ok_or_else(|| Failure::usage("the host's name gives no name for a node", "name it: aish up --name NODE"))
+}
+
+/// The first label of a host's name, made a node's name.
+fn from_host(host: &str) -> Option<NodeName> {
+    let first = host.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let mut name: String =
+        first.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect();
+    name.truncate(63);
+    NodeName::parse(name.trim_matches(['-', '_'])).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_give_names() {
+        for (host, name) in [("Alpha.example.com", "alpha"), ("host_1", "host_1"), ("-x-", "x"), ("a b", "a-b")] {
+            assert_eq!(from_host(host).unwrap().as_str(), name);
+        }
+        assert!(from_host("").is_none() && from_host("--").is_none());
+    }
+
+    #[test]
+    fn addresses_to_listen_on() {
+        assert_eq!(listen("127.0.0.1").unwrap().port(), 0);
+        assert_eq!(listen("[::1]:7").unwrap().port(), 7);
+        assert!(listen("localhost").is_err() && listen(":4222").is_err());
+    }
+}

@@ -1,0 +1,174 @@
+//! The mesh as one command sees it: the bus, and a cache of the registry.
+
+use std::time::Duration;
+
+use aigis_proxy::{Address, Bus, Effect, Error, Name, SkillPath, UserName, subject::Token};
+use aigis_registry::{Cache, Kind, Resolved, Service, Snapshot, State};
+
+use crate::exit::Failure;
+
+/// How long filling the cache may take.
+const FILL: Duration = Duration::from_secs(5);
+
+/// A connection and what it has learned of the mesh.
+#[derive(Debug)]
+pub(crate) struct Session {
+    bus: Bus,
+    cache: Cache,
+}
+
+/// A CI that can be asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    /// How it is named to people: `NAME@NODE`, or the service's name.
+    pub(crate) address: Address,
+    /// How it is named to its servers.
+    pub(crate) name: Name,
+    /// What it is.
+    pub(crate) kind: Kind,
+    /// Whether it is there.
+    pub(crate) state: State,
+    resolved: Resolved,
+}
+
+impl Session {
+    /// Fills the cache.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` if the registry does not answer in time.
+    pub(crate) async fn open(bus: Bus) -> Result<Self, Error> {
+        let cache = Cache::open(&bus, FILL).await?;
+        Ok(Self { bus, cache })
+    }
+
+    /// The bus.
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// The registry, as it is seen now.
+    pub(crate) fn snapshot(&self) -> std::sync::Arc<Snapshot> {
+        self.cache.snapshot()
+    }
+
+    /// The registry, as it changes.
+    pub(crate) fn changed(&self) -> tokio::sync::watch::Receiver<std::sync::Arc<Snapshot>> {
+        self.cache.changed()
+    }
+
+    /// Finds what an address names.
+    ///
+    /// # Errors
+    ///
+    /// None, several, or one that is gone.
+    pub(crate) fn find(&self, address: &Address) -> Result<Found, Failure> {
+        let resolved = self.snapshot().resolve(address).map_err(Failure::Address)?;
+        Ok(Found::of(resolved))
+    }
+
+    /// The servers to ask for a skill, the first one first.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` for a CI that is known to be away, and a service without a running replica;
+    /// `failed_precondition` for a skill of a service that changes something.
+    pub(crate) fn servers(&self, found: &Found, path: &SkillPath) -> Result<Vec<UserName>, Error> {
+        match &found.resolved {
+            Resolved::One(one) if found.state == State::Offline => {
+                Err(away(&found.address).with("node", one.record.node.as_str()))
+            }
+            Resolved::One(one) => Ok(vec![one.record.server.clone()]),
+            Resolved::Service(service) => balanced(service, path),
+        }
+    }
+
+    /// Whether the record says of a skill that it only reads.
+    pub(crate) fn reads(&self, found: &Found, path: &SkillPath) -> bool {
+        let Resolved::One(one) = &found.resolved else { return true };
+        one.record.skills.iter().any(|skill| skill.path == *path && skill.effect == Effect::Read)
+    }
+
+    /// Resolves once the CI is known to be away, which may be never.
+    pub(crate) async fn lost(&self, found: &Found) -> Error {
+        let Resolved::One(_) = &found.resolved else { return std::future::pending().await };
+        let mut changed = self.changed();
+        loop {
+            let state = match changed.borrow_and_update().resolve(&found.address) {
+                Ok(Resolved::One(now)) => Some(now.state),
+                _ => None,
+            };
+            if state == Some(State::Offline) {
+                return away(&found.address);
+            }
+            if changed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Found {
+    fn of(resolved: Resolved) -> Self {
+        match &resolved {
+            Resolved::One(one) => {
+                let record = &one.record;
+                Self {
+                    address: Address { name: record.name.clone(), node: Some(record.node.clone()) },
+                    name: record.name.clone(),
+                    kind: record.kind,
+                    state: one.state,
+                    resolved,
+                }
+            }
+            Resolved::Service(service) => Self {
+                address: Address { name: service.name.clone(), node: None },
+                name: service.name.clone(),
+                kind: Kind::Container,
+                state: service.state(),
+                resolved,
+            },
+        }
+    }
+
+    /// What the registry resolved the address to.
+    pub(crate) fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    /// Whether input beside a message is of use to it.
+    pub(crate) fn takes_input(&self) -> bool {
+        matches!(self.kind, Kind::Plugin | Kind::App | Kind::Aip | Kind::Wrapped)
+    }
+}
+
+fn away(address: &Address) -> Error {
+    Error::unavailable(format!("{address} is offline: its node does not answer")).hint("see: aish nodes").sent(false)
+}
+
+/// The servers of a service's running replicas, beginning with one by chance.
+fn balanced(service: &Service, path: &SkillPath) -> Result<Vec<UserName>, Error> {
+    let changes = |replica: &aigis_registry::Found| {
+        replica.record.skills.iter().any(|skill| skill.path == *path && skill.effect != Effect::Read)
+    };
+    if service.replicas.iter().any(changes) {
+        return Err(service.must_name_one().sent(false));
+    }
+    let turn = chance();
+    let mut servers = Vec::new();
+    for step in 0..service.running().count() {
+        let server = service.pick(turn.wrapping_add(step))?.record.server.clone();
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    match servers.is_empty() {
+        true => service.pick(turn).map(|one| vec![one.record.server.clone()]),
+        false => Ok(servers),
+    }
+}
+
+/// A number by chance.
+fn chance() -> usize {
+    Token::random().as_str().bytes().fold(0, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)))
+}

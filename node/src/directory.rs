@@ -1,0 +1,118 @@
+//! The CIs that this node serves, found by name, alias or service.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use aigis_proxy::{Address, Code, Error, Name, NodeName, dispatch, skill::Ci, subject::HandTarget};
+use aigis_registry::Cache;
+
+use crate::naming;
+
+/// A CI of this node, and what else it answers to.
+#[derive(Clone)]
+struct Entry {
+    ci: Arc<dyn Ci>,
+    service: Option<Name>,
+    running: bool,
+}
+
+/// The CIs of this node.
+pub struct Directory {
+    node: NodeName,
+    cache: Cache,
+    entries: RwLock<BTreeMap<Name, Entry>>,
+    turn: AtomicUsize,
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl Directory {
+    /// An empty directory. The cache tells what else in the mesh has a name.
+    #[must_use]
+    pub fn new(node: NodeName, cache: Cache) -> Self {
+        Self { node, cache, entries: RwLock::default(), turn: AtomicUsize::new(0) }
+    }
+
+    /// Adds a CI, or replaces the one of that name. `running` says whether it can serve as a replica of `service`.
+    pub fn insert(&self, ci: Arc<dyn Ci>, service: Option<Name>, running: bool) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.insert(ci.name().clone(), Entry { ci, service, running });
+    }
+
+    /// Takes a CI out.
+    pub fn remove(&self, name: &Name) {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// How many CIs there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The subjects' targets that mean a CI: its name and alias, bare and with the node.
+    #[must_use]
+    pub fn targets(&self, name: &Name) -> Vec<String> {
+        let names = [Some(name.clone()), naming::alias(name)].into_iter().flatten();
+        names.flat_map(|name| [name.to_string(), format!("{name}@{}", self.node)]).collect()
+    }
+
+    fn local(&self, name: &Name) -> Option<Arc<dyn Ci>> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get(name) {
+            return Some(entry.ci.clone());
+        }
+        let of_service: Vec<&Entry> =
+            entries.values().filter(|entry| entry.running && entry.service.as_ref() == Some(name)).collect();
+        if !of_service.is_empty() {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            return of_service.get(turn % of_service.len()).map(|entry| entry.ci.clone());
+        }
+        let base = Name::parse(name.as_str().strip_suffix("-ci")?).ok()?;
+        entries.get(&base).map(|entry| entry.ci.clone())
+    }
+}
+
+impl dispatch::Directory for Directory {
+    fn find(&self, target: &HandTarget, by_hand: bool) -> Result<Arc<dyn Ci>, Error> {
+        let HandTarget { name, node } = target;
+        let here = Address { name: name.clone(), node: Some(self.node.clone()) };
+        if node.as_ref().is_some_and(|node| *node != self.node) {
+            return Err(Error::unavailable(format!("{name} of that node is not served by {}", self.node)).sent(false));
+        }
+        // A name said by hand, without a node, means what it means everywhere: where it is ambiguous nothing runs.
+        if by_hand && node.is_none() {
+            let bare = Address { name: name.clone(), node: None };
+            if let Err(error) = self.cache.snapshot().resolve(&bare)
+                && error.code == Code::FailedPrecondition
+            {
+                return Err(error);
+            }
+        }
+        match self.local(name) {
+            Some(ci) => Ok(ci),
+            None => Err(self
+                .cache
+                .snapshot()
+                .resolve(&here)
+                .err()
+                .unwrap_or_else(|| Error::unavailable(format!("{here} is not served any more")).sent(false))),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The node: brings the mesh up on this host, serves its CIs, keeps its lease, and ends in order.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aigis_proxy::{
+    Bus, Error as CallError, NodeName,
+    bus::{self, ConnectError},
+    dispatch::Dispatcher,
+    serve::Server,
+    service_info, task,
+};
+use aigis_registry::{
+    Cache, CiRecord, Kind, LeaseKeeper, Registry, SkillNote,
+    audit::{AuditJournal, OpenError},
+};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{
+    bus_server::BusServer,
+    container::Host,
+    directory::Directory,
+    engine::{
+        Engine,
+        watch::{EngineState, Watch},
+    },
+    home::{self, Home, MeshFile},
+    issuer,
+    mesh::{self, Wanted},
+    own::{self, OwnCi},
+    reconcile::Reconciler,
+    registrar::Registrar,
+    upkeep::Upkeep,
+    usage::Sampler,
+};
+
+/// How long the bus may take to give what a start needs.
+const WITHIN: Duration = Duration::from_secs(20);
+/// How long the engine may take to be heard before the node goes on without it.
+const ENGINE_WITHIN: Duration = Duration::from_secs(5);
+/// How long running calls get when the node ends.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How a node is to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the mesh keeps its files.
+    pub home: Home,
+    /// The node's name.
+    pub node: NodeName,
+    /// Where a supervised bus listens.
+    pub listen: Option<SocketAddr>,
+    /// An existing bus to use instead.
+    pub bus: Option<String>,
+    /// The node's labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process is this node.
+    #[error("the node of this mesh runs already on this host, as process {pid}")]
+    Running {
+        /// Its process id.
+        pid: String,
+    },
+    /// Its lock.
+    #[error("the file {path} cannot be locked")]
+    Lock {
+        /// The file.
+        path: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The mesh does not come up.
+    #[error(transparent)]
+    Mesh(#[from] mesh::Error),
+    /// The bus.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A part of the start over the bus.
+    #[error("the node cannot {what}")]
+    Start {
+        /// What it was about to do.
+        what: &'static str,
+        /// Why it cannot.
+        #[source]
+        source: CallError,
+    },
+    /// The operating system gives no thread.
+    #[error("the node's lease cannot be kept")]
+    Lease(#[source] io::Error),
+    /// The journal.
+    #[error("the node's journal cannot be opened")]
+    Journal(#[from] OpenError),
+}
+
+/// A node that runs.
+#[derive(Debug)]
+pub struct Node {
+    file: MeshFile,
+    home: Home,
+    bus: Bus,
+    server: Server,
+    lease: LeaseKeeper,
+    journal: Arc<AuditJournal>,
+    bus_server: Option<BusServer>,
+    tasks: Vec<task::Owned>,
+    _lock: fs::File,
+}
+
+impl Node {
+    /// Starts a node, and returns when it answers and the mesh knows of it.
+    ///
+    /// # Errors
+    ///
+    /// Says which part did not start, and why. What was started before is ended.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let Options { home, node, listen, bus, labels } = options;
+        let wanted = Wanted { node: node.clone(), listen, bus };
+        home.create().map_err(mesh::Error::from)?;
+        let lock = lock(&home)?;
+        let mesh = mesh::up(&home, &wanted).await?;
+        let bus_options = |label: &str| bus::Options {
+            url: mesh.file.bus.clone(),
+            credential: mesh.credential.clone(),
+            label: format!("aigis {node} {label}"),
+        };
+        let doing = |what| move |source: CallError| Error::Start { what, source };
+        let bus = Bus::connect(bus_options("calls")).await?;
+        let registry = Registry::new(bus.clone(), node.clone());
+        registry.note_birth().await.map_err(|e| doing("note the bus's start")(e.into()))?;
+        let known = registry.load(WITHIN).await.map_err(|e| doing("read its records")(e.into()))?;
+        let cache = Cache::open(&bus, WITHIN).await.map_err(|e| doing("read the registry")(e.into()))?;
+        let journal = Arc::new(AuditJournal::open(&home.audit(), mesh.credential.clone())?);
+        let mut tasks = vec![journal.ship(&bus)];
+        let engine = Engine::from_env();
+        let watch = Watch::spawn(engine.clone());
+        let sampler = Sampler::spawn(engine.clone(), watch.observation());
+        let host = Arc::new(Host::new(node.clone(), engine, watch, sampler, home.root()));
+        let directory = Arc::new(Directory::new(node.clone(), cache.clone()));
+        let dispatcher = Dispatcher::new(directory.clone(), journal.clone());
+        host.set_dispatcher(dispatcher.clone());
+        let server = Server::new(bus.clone(), dispatcher.clone());
+        let own = Arc::new(OwnCi::new(own::Parts {
+            host: host.clone(),
+            directory: directory.clone(),
+            bus: bus.clone(),
+            server: server.clone(),
+            dispatcher,
+            bus_server: mesh.server.as_ref().map(BusServer::status),
+            labels: labels.clone(),
+        }));
+        directory.insert(own, None, true);
+        let record = CiRecord {
+            skills: own::table().skills().iter().map(|skill| SkillNote::from(&**skill)).collect(),
+            labels: labels.clone(),
+            ..CiRecord::new(node.ci(), node.clone(), Kind::Node)
+        };
+        registry.claim(record, &cache.snapshot()).await.map_err(|e| doing("claim its name")(e.into()))?;
+        let mut upkeep = Upkeep::new(host.clone(), registry.clone(), bus.clone(), mesh.credential.public(), labels);
+        upkeep.settle().await.map_err(doing("write its record"))?;
+        let subjects = bus.subjects();
+        let listening = doing("listen for calls");
+        tasks.push(server.listen(&subjects.by_hand_control()).await.map_err(&listening)?);
+        for target in directory.targets(&node.ci()) {
+            tasks.push(server.listen_by_hand(&target).await.map_err(&listening)?);
+        }
+        tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
+        tasks.push(issuer::serve(&bus, mesh.keys, journal.clone(), node.clone()).await.map_err(&listening)?);
+        let reconciler = Reconciler::new(containers(&known), BTreeSet::from([node.ci()]), Instant::now());
+        let mut registrar = Registrar::new(host.clone(), directory, server.clone(), registry, reconciler);
+        // What changed on the engine meanwhile is put right before the mesh hears that this node lives.
+        heard(&host.watch).await;
+        registrar.settle().await;
+        tasks.push(server.listen(&subjects.served_by(bus.user())).await.map_err(&listening)?);
+        tasks.push(task::Owned::spawn("registrar", registrar.run()));
+        tasks.push(task::Owned::spawn("upkeep", upkeep.run()));
+        let lease = LeaseKeeper::start(bus_options("lease"), &node).map_err(Error::Lease)?;
+        lease.ready(WITHIN).await.map_err(doing("keep its lease"))?;
+        home::replace(&home.ready_file(), format!("{}\n", std::process::id()).as_bytes()).map_err(mesh::Error::from)?;
+        Ok(Self { file: mesh.file, home, bus, server, lease, journal, bus_server: mesh.server, tasks, _lock: lock })
+    }
+
+    /// What other processes of this host find.
+    #[must_use]
+    pub fn file(&self) -> &MeshFile {
+        &self.file
+    }
+
+    /// The server, for its counters.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Stops taking calls, gives running ones `grace`, says goodbye, and ends the bus server last.
+    pub async fn stop(self, grace: Duration) {
+        let Self { home, bus, server, lease, journal, bus_server, tasks, .. } = self;
+        // A file that cannot be removed misleads nobody: readers compare the process id.
+        let _ = fs::remove_file(home.ready_file());
+        lease.goodbye(Duration::from_secs(2)).await;
+        server.stop(grace).await;
+        // What waits is shipped by the next start; a moment now spares it the wait.
+        let shipped = async {
+            while journal.backlog() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), shipped).await;
+        drop(tasks);
+        bus.close(Duration::from_secs(2)).await;
+        if let Some(bus_server) = bus_server {
+            bus_server.stop().await;
+        }
+        let _ = fs::remove_file(home.pid_file());
+    }
+}
+
+/// Takes the lock that makes this process the only one of this node, and notes its process id.
+fn lock(home: &Home) -> Result<fs::File, Error> {
+    let path = home.pid_file();
+    let failed = |source| Error::Lock { path: path.display().to_string(), source };
+    let open = || fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = open().map_err(failed)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let pid = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+        return Err(Error::Running { pid });
+    }
+    file.set_len(0).map_err(failed)?;
+    fs::write(&path, format!("{}\n", std::process::id())).map_err(failed)?;
+    Ok(file)
+}
+
+/// The container CIs that this node's records name, as pairs of container name and CI name.
+fn containers(known: &[CiRecord]) -> Vec<(String, aigis_proxy::Name)> {
+    known
+        .iter()
+        .filter(|record| !record.is_gone())
+        .filter_map(|record| record.container.as_ref().map(|container| (container.name.clone(), record.name.clone())))
+        .collect()
+}
+
+/// Waits until the engine was heard for the first time, or found to be away.
+async fn heard(watch: &Watch) {
+    let mut observed = watch.observation();
+    let known = observed.wait_for(|observation| observation.engine != EngineState::Unknown);
+    if tokio::time::timeout(ENGINE_WITHIN, known).await.is_err() {
+        tracing::warn!("the engine says nothing; its containers follow when it does");
+    }
+}

@@ -1,0 +1,320 @@
+//! The node's own CI: what it serves, what it can reach, what is under way.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, LazyLock, atomic::Ordering},
+};
+
+use aigis_proxy::{
+    Bus, Effect, Error, Name, NodeName, SkillPath,
+    dispatch::Dispatcher,
+    serve::Server,
+    skill::{Answer, Call, Ci, Nothing, SkillInfo, Table},
+};
+use aigis_registry::Timestamp;
+use futures::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::{
+    bus_server,
+    container::{Host, Said},
+    directory::Directory,
+    engine::watch::EngineState,
+    message::{self, Answered, Message},
+};
+
+/// The node as a CI.
+pub struct OwnCi {
+    name: Name,
+    host: Arc<Host>,
+    directory: Arc<Directory>,
+    bus: Bus,
+    server: Server,
+    dispatcher: Dispatcher,
+    bus_server: Option<watch::Receiver<bus_server::Status>>,
+    labels: BTreeMap<String, String>,
+    started_at: Timestamp,
+}
+
+impl fmt::Debug for OwnCi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnCi").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What `status` answers.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Status {
+    ci: String,
+    node: String,
+    observed_at: String,
+    version: String,
+    started_at: String,
+    engine: EngineView,
+    bus: BusView,
+    /// How many CIs this node serves, itself among them.
+    cis: usize,
+    /// Calls and streams under way, but for this one.
+    calls_in_flight: usize,
+    requests: u64,
+    errors: u64,
+    /// Requests whose reply subject was not their caller's own.
+    dropped: u64,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct EngineView {
+    address: String,
+    reachable: bool,
+    version: Option<String>,
+    api_version: Option<String>,
+    /// Why it is not reachable.
+    trouble: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct BusView {
+    connected: bool,
+    server_version: String,
+    /// Whether this node supervises it.
+    supervised: bool,
+    /// How often the supervisor has started it again.
+    restarts: Option<u32>,
+}
+
+/// What `health` answers.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Health {
+    ci: String,
+    node: String,
+    observed_at: String,
+    verdict: String,
+    checks: Vec<Check>,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Check {
+    name: String,
+    outcome: String,
+    detail: String,
+}
+
+/// What `describe` answers.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Description {
+    name: String,
+    address: String,
+    node: String,
+    kind: String,
+    state: String,
+    labels: BTreeMap<String, String>,
+    skills: Vec<Value>,
+}
+
+/// What `message` answers.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Replied {
+    ci: String,
+    node: String,
+    text: String,
+    answers: Vec<Answered>,
+}
+
+static TABLE: LazyLock<Table<OwnCi>> = LazyLock::new(|| {
+    let mut table = Table::new();
+    table.value(
+        "describe",
+        Effect::Read,
+        "Says what this node is and what can be called.",
+        async |own: Arc<OwnCi>, _, _: Nothing| own.describe(),
+    );
+    table.value(
+        "status",
+        Effect::Read,
+        "Says what this node serves and reaches.",
+        async |own: Arc<OwnCi>, _, _: Nothing| Ok(own.status()),
+    );
+    table.value("health", Effect::Read, "Judges the node's bus and engine.", async |own: Arc<OwnCi>, _, _: Nothing| {
+        Ok(own.health())
+    });
+    table.value(
+        "message",
+        Effect::Read,
+        "Answers free text by the node's own skills.",
+        async |own: Arc<OwnCi>, call: Call, said: Said| own.message(call, said).await,
+    );
+    table
+});
+
+/// The skills that every node has.
+#[must_use]
+pub fn table() -> &'static Table<OwnCi> {
+    &TABLE
+}
+
+/// What the node's CI is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// What its containers share.
+    pub host: Arc<Host>,
+    /// What it serves.
+    pub directory: Arc<Directory>,
+    /// Its connection.
+    pub bus: Bus,
+    /// Its server.
+    pub server: Server,
+    /// Its dispatcher.
+    pub dispatcher: Dispatcher,
+    /// The supervised bus server, if it has one.
+    pub bus_server: Option<watch::Receiver<bus_server::Status>>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl OwnCi {
+    /// Makes the node's CI, named after it.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { host, directory, bus, server, dispatcher, bus_server, labels } = parts;
+        let name = host.node.ci();
+        Self { name, host, directory, bus, server, dispatcher, bus_server, labels, started_at: Timestamp::now() }
+    }
+
+    fn status(&self) -> Status {
+        let observed = self.host.watch.observation().borrow().engine.clone();
+        let (version, api_version, trouble) = match &observed {
+            EngineState::Reachable { version } => {
+                (Some(version.version.clone()), Some(version.negotiated.clone()), None)
+            }
+            EngineState::Unreachable { what, .. } => (None, None, Some(what.clone())),
+            EngineState::Unknown => (None, None, Some("not asked yet".to_owned())),
+        };
+        let counters = self.server.counters();
+        Status {
+            ci: self.name.to_string(),
+            node: self.host.node.to_string(),
+            observed_at: Timestamp::now().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at.to_string(),
+            engine: EngineView {
+                address: self.host.engine.address(),
+                reachable: observed.is_reachable(),
+                version,
+                api_version,
+                trouble,
+            },
+            bus: BusView {
+                connected: self.bus.link().borrow().up,
+                server_version: self.bus.server_version(),
+                supervised: self.bus_server.is_some(),
+                restarts: self.bus_server.as_ref().map(|status| status.borrow().restarts),
+            },
+            cis: self.directory.len(),
+            calls_in_flight: counters.in_flight.load(Ordering::Relaxed).saturating_sub(1),
+            requests: counters.requests.load(Ordering::Relaxed),
+            errors: counters.errors.load(Ordering::Relaxed),
+            dropped: counters.dropped.load(Ordering::Relaxed),
+            notes: Vec::new(),
+        }
+    }
+
+    fn health(&self) -> Health {
+        let status = self.status();
+        let check = |name: &str, good: bool, detail: String| Check {
+            name: name.to_owned(),
+            outcome: if good { "pass" } else { "fail" }.to_owned(),
+            detail,
+        };
+        let engine = status.engine.trouble.unwrap_or_else(|| format!("{} answers", status.engine.address));
+        let checks = vec![
+            check("bus", status.bus.connected, format!("nats-server {}", status.bus.server_version)),
+            check("engine", status.engine.reachable, engine),
+        ];
+        let verdict = if status.engine.reachable { "healthy" } else { "degraded" };
+        Health {
+            ci: status.ci,
+            node: status.node,
+            observed_at: status.observed_at,
+            verdict: verdict.to_owned(),
+            checks,
+            notes: Vec::new(),
+        }
+    }
+
+    fn describe(&self) -> Result<Description, Error> {
+        let skills = TABLE.skills().iter().map(|skill| serde_json::to_value(&**skill)).collect::<Result<_, _>>();
+        Ok(Description {
+            name: self.name.to_string(),
+            address: format!("{0}@{0}", self.name),
+            node: self.host.node.to_string(),
+            kind: "node".to_owned(),
+            state: "live".to_owned(),
+            labels: self.labels.clone(),
+            skills: skills.map_err(|error| Error::internal(format!("a schema has no JSON form: {error}")))?,
+        })
+    }
+
+    async fn message(self: Arc<Self>, call: Call, said: Said) -> Result<Replied, Error> {
+        let (ci, node) = (self.name.to_string(), self.host.node.to_string());
+        let dispatcher = self.dispatcher.clone();
+        let message = Message { text: &said.text, confirm: said.confirm, own_names: &[&ci] };
+        let (text, answers) = Box::pin(message::answer(self, message, &call, Some(&dispatcher), text)).await?;
+        Ok(Replied { ci, node, text, answers })
+    }
+}
+
+impl Ci for OwnCi {
+    fn name(&self) -> &Name {
+        &self.name
+    }
+
+    fn node(&self) -> &NodeName {
+        &self.host.node
+    }
+
+    fn skills(&self) -> Vec<Arc<SkillInfo>> {
+        TABLE.skills()
+    }
+
+    fn skill(&self, path: &str) -> Option<Arc<SkillInfo>> {
+        TABLE.skill(path)
+    }
+
+    fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {
+        TABLE.run(self, &path, call)
+    }
+}
+
+/// The text form of a node's results.
+#[must_use]
+pub fn text(skill: &str, result: &Value, address: &str) -> Option<String> {
+    match skill {
+        "status" => {
+            let status: Status = serde_json::from_value(result.clone()).ok()?;
+            let engine = match (&status.engine.version, status.engine.trouble) {
+                (Some(version), _) => format!("{version} at {}", status.engine.address),
+                (None, trouble) => format!("not reachable: {}", trouble.unwrap_or_default()),
+            };
+            let bus = if status.bus.connected { "connected" } else { "not connected" };
+            Some(format!(
+                "{address} is live\nversion: {}\nengine: {engine}\nbus: {bus}, nats-server {}\ncis: {}\ncalls in flight: {}\nstarted: {}\n",
+                status.version, status.bus.server_version, status.cis, status.calls_in_flight, status.started_at
+            ))
+        }
+        "health" => {
+            let health: Health = serde_json::from_value(result.clone()).ok()?;
+            let mut text = format!("{address}: {}\n", health.verdict);
+            for check in health.checks {
+                text.push_str(&format!("{}: {} ({})\n", check.name, check.outcome, check.detail));
+            }
+            Some(text)
+        }
+        _ => None,
+    }
+}

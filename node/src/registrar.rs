@@ -1,0 +1,185 @@
+//! Keeps the node's container CIs what the engine says they are: served, heard by hand, and on record.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use aigis_proxy::{Error, Name, serve::Server, task};
+use aigis_registry::{CiRecord, Kind, Registry, SkillNote, record};
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use crate::{
+    container::{self, Bound, Container, Host},
+    directory::Directory,
+    engine::{self, watch::Observation},
+    reconcile::{Action, Reconciler},
+};
+
+/// The task's parts. It owns every container CI of the node.
+#[derive(Debug)]
+pub struct Registrar {
+    host: Arc<Host>,
+    directory: Arc<Directory>,
+    server: Server,
+    registry: Registry,
+    reconciler: Reconciler,
+    served: BTreeMap<Name, Served>,
+    /// Records that could not be written yet.
+    unwritten: BTreeMap<Name, Unwritten>,
+}
+
+#[derive(Debug)]
+struct Served {
+    ci: Arc<Container>,
+    _by_hand: Vec<task::Owned>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unwritten {
+    Record,
+    Gone,
+}
+
+/// How long to wait before a record that could not be written is tried again.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Registrar {
+    /// Makes the registrar; it does nothing until [`Registrar::run`].
+    #[must_use]
+    pub fn new(
+        host: Arc<Host>,
+        directory: Arc<Directory>,
+        server: Server,
+        registry: Registry,
+        reconciler: Reconciler,
+    ) -> Self {
+        let (served, unwritten) = (BTreeMap::new(), BTreeMap::new());
+        Self { host, directory, server, registry, reconciler, served, unwritten }
+    }
+
+    /// Brings everything up to date once, as far as the engine has been heard.
+    pub async fn settle(&mut self) {
+        let observed = self.host.watch.observation().borrow().clone();
+        self.observe(&observed).await;
+    }
+
+    /// Follows the engine until dropped.
+    pub async fn run(mut self) {
+        let mut observed: watch::Receiver<Observation> = self.host.watch.observation();
+        loop {
+            let now = observed.borrow_and_update().clone();
+            let wake = self.observe(&now).await;
+            tokio::select! {
+                changed = observed.changed() => if changed.is_err() { return },
+                () = until(wake) => {}
+            }
+        }
+    }
+
+    /// Does what an observation asks for; returns when to look again at the latest.
+    async fn observe(&mut self, observed: &Observation) -> Option<Instant> {
+        if !observed.engine.is_reachable() {
+            return None;
+        }
+        let (actions, wake) = self.reconciler.observe(&observed.containers, Instant::now(), OffsetDateTime::now_utc());
+        for action in actions {
+            match action {
+                Action::Bind(name, container) => self.bind(name, container).await,
+                Action::Gone(name) => {
+                    self.served.remove(&name);
+                    self.directory.remove(&name);
+                    self.unwritten.insert(name, Unwritten::Gone);
+                }
+            }
+        }
+        self.write().await;
+        if self.unwritten.is_empty() {
+            return wake;
+        }
+        let retry = Instant::now() + RETRY;
+        Some(wake.map_or(retry, |wake| wake.min(retry)))
+    }
+
+    async fn bind(&mut self, name: Name, container: Arc<engine::Container>) {
+        let bound = Bound::new(container, OffsetDateTime::now_utc());
+        let (service, running) = (bound.service().cloned(), bound.container.state == engine::State::Running);
+        let ci = match self.served.get(&name) {
+            Some(served) => {
+                served.ci.bind(bound);
+                served.ci.clone()
+            }
+            None => {
+                let ci = Arc::new(Container::new(self.host.clone(), name.clone(), bound));
+                let by_hand = self.hear_by_hand(&name).await;
+                self.served.insert(name.clone(), Served { ci: ci.clone(), _by_hand: by_hand });
+                ci
+            }
+        };
+        self.directory.insert(ci, service, running);
+        self.unwritten.insert(name, Unwritten::Record);
+    }
+
+    async fn hear_by_hand(&self, name: &Name) -> Vec<task::Owned> {
+        let mut heard = Vec::new();
+        for target in self.directory.targets(name) {
+            match self.server.listen_by_hand(&target).await {
+                Ok(listening) => heard.push(listening),
+                Err(error) => tracing::warn!(%error, target, "calls by hand to this name are not heard"),
+            }
+        }
+        heard
+    }
+
+    async fn write(&mut self) {
+        let pending: Vec<(Name, Unwritten)> = self.unwritten.iter().map(|(name, what)| (name.clone(), *what)).collect();
+        for (name, what) in pending {
+            let written = match (what, self.served.get(&name)) {
+                (Unwritten::Record, Some(served)) => self.registry.put_ci(record(&served.ci)).await.map(|_| ()),
+                _ => self.registry.mark_gone(&name).await.map(|_| ()),
+            };
+            match written {
+                Ok(()) => {
+                    self.unwritten.remove(&name);
+                }
+                Err(error) => {
+                    // The bus is away, most likely: nothing else would fare better now.
+                    let error = Error::from(error);
+                    tracing::warn!(%error, ci = %name, "a record was not written; trying again");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the mesh is told of a container CI.
+fn record(ci: &Container) -> CiRecord {
+    let bound = ci.bound();
+    let name = aigis_proxy::skill::Ci::name(ci).clone();
+    let listed = &bound.container;
+    CiRecord {
+        aliases: ci.alias().cloned().into_iter().collect(),
+        labels: bound.labels.clone(),
+        description: bound.declared.description.clone(),
+        service: bound.service().cloned(),
+        warnings: bound.warnings.clone(),
+        skills: container::table().skills().iter().map(|skill| SkillNote::from(&**skill)).collect(),
+        container: Some(record::Container {
+            id: listed.id.to_string(),
+            name: listed.name.clone(),
+            state: listed.state.as_str().to_owned(),
+            health: listed.health.map(|health| health.as_str().to_owned()),
+            exit_code: listed.exit_code,
+            image: listed.image.clone(),
+            image_id: listed.image_id.clone().unwrap_or_default(),
+            created_at: listed.created_at.map(Into::into),
+        }),
+        ..CiRecord::new(name, ci.host().node.clone(), Kind::Container)
+    }
+}

@@ -1,0 +1,151 @@
+//! What a node does again and again: tells what it is and has, notes a bus that started anew, and puts its own records
+//! back where the bus lost them.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use aigis_proxy::{Bus, Error};
+use aigis_registry::{Capacity, NodeRecord, Registry, Timestamp, record};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{container::Host, engine::watch::EngineState};
+
+/// How often the node looks at itself.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// The task's parts.
+#[derive(Debug)]
+pub struct Upkeep {
+    host: Arc<Host>,
+    registry: Registry,
+    bus: Bus,
+    record: NodeRecord,
+}
+
+impl Upkeep {
+    /// Makes the task's parts; `id` is the public key of the node's user.
+    #[must_use]
+    pub fn new(host: Arc<Host>, registry: Registry, bus: Bus, id: &str, labels: BTreeMap<String, String>) -> Self {
+        let now = Timestamp::now();
+        let record = NodeRecord {
+            name: host.node.clone(),
+            id: id.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            labels,
+            cordoned: false,
+            draining: false,
+            engine: None,
+            engine_since_at: None,
+            capacity: Capacity::default(),
+            started_at: now,
+            updated_at: now,
+        };
+        Self { host, registry, bus, record }
+    }
+
+    /// Writes the node's record as things stand.
+    ///
+    /// # Errors
+    ///
+    /// The bus is away, or refuses.
+    pub async fn settle(&mut self) -> Result<(), Error> {
+        let observed = self.host.watch.observation().borrow().engine.clone();
+        let engine = match &observed {
+            EngineState::Reachable { version } => record::Engine {
+                reachable: true,
+                version: Some(version.version.clone()),
+                api_version: Some(version.negotiated.clone()),
+            },
+            // What it was is still the best guess of what it will be.
+            EngineState::Unreachable { .. } => record::Engine {
+                reachable: false,
+                ..self.record.engine.clone().unwrap_or(record::Engine {
+                    reachable: false,
+                    version: None,
+                    api_version: None,
+                })
+            },
+            EngineState::Unknown => record::Engine { reachable: false, version: None, api_version: None },
+        };
+        let turned = self.record.engine.as_ref().is_none_or(|known| known.reachable != engine.reachable);
+        if turned {
+            self.record.engine_since_at = Some(Timestamp::now());
+        }
+        self.record.engine = Some(engine);
+        self.record.capacity = capacity(&self.host.data);
+        self.registry.put_node(self.record.clone()).await?;
+        Ok(())
+    }
+
+    /// Runs until dropped.
+    pub async fn run(mut self) {
+        let mut observed = self.host.watch.observation();
+        let mut link = self.bus.link();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failed = false;
+        loop {
+            let retry = async {
+                if failed {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                } else {
+                    std::future::pending().await
+                }
+            };
+            tokio::select! {
+                changed = observed.changed() => if changed.is_err() { return },
+                changed = link.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.reconnected().await;
+                }
+                _ = look.tick() => self.look().await,
+                () = retry => {}
+            }
+            failed = match self.settle().await {
+                Ok(()) => false,
+                Err(error) => {
+                    tracing::debug!(%error, "the node's record was not written; trying again");
+                    true
+                }
+            };
+        }
+    }
+
+    async fn reconnected(&self) {
+        if self.bus.link().borrow().up
+            && let Err(error) = self.registry.note_birth().await
+        {
+            tracing::warn!(%error, "the start of the bus was not noted");
+        }
+    }
+
+    /// Compares the node's records with what the bus holds, and clears away what is long gone.
+    async fn look(&self) {
+        if let Err(error) = self.registry.reconcile(LOOK).await {
+            tracing::debug!(%error, "the records were not compared");
+        }
+        if let Err(error) = self.registry.sweep().await {
+            tracing::debug!(%error, "old records were not cleared away");
+        }
+    }
+}
+
+/// What this host has. What cannot be read is unknown.
+fn capacity(data: &std::path::Path) -> Capacity {
+    let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+    });
+    let disk = rustix::fs::statvfs(data).ok().map(|room| {
+        // A changing last digit would be a new record each time it is looked at.
+        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        const STEP: u64 = 1 << 30;
+        free / STEP * STEP
+    });
+    Capacity {
+        cpus: std::thread::available_parallelism().ok().and_then(|cpus| u32::try_from(cpus.get()).ok()),
+        memory_bytes: memory,
+        disk_free_bytes: disk,
+    }
+}

@@ -1,0 +1,240 @@
+use std::{path::Path, sync::Arc};
+
+use aigis_proxy::{
+    Address, Meta, Request, SkillPath,
+    dispatch::{Begun, Deed, Journal},
+    identity::{Credential, MeshKeys},
+    subject::Caller,
+};
+use bytes::Bytes;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::*;
+
+struct Setting {
+    directory: tempfile::TempDir,
+    credential: Arc<Credential>,
+}
+
+fn setting() -> Setting {
+    let directory = tempfile::tempdir().unwrap();
+    let mesh = aigis_proxy::MeshName::parse("main").unwrap();
+    let keys = MeshKeys::create(&directory.path().join("keys"), &mesh).unwrap();
+    let key = Credential::generate().unwrap();
+    let name = UserName::parse("alpha").unwrap();
+    let jwt = keys.issue(&name, Role::Node, key.public(), Duration::from_secs(60)).unwrap();
+    let credential = Arc::new(Credential::new(&jwt, key, Some(&keys.issuer())).unwrap());
+    Setting { directory, credential }
+}
+
+impl Setting {
+    fn spool(&self) -> std::path::PathBuf {
+        self.directory.path().join("audit")
+    }
+
+    fn open(&self) -> AuditJournal {
+        AuditJournal::open(&self.spool(), self.credential.clone()).unwrap()
+    }
+
+    fn messages(&self) -> Vec<LogMessage> {
+        let mut files = spool::segments(&self.spool()).unwrap();
+        files.sort_unstable();
+        let lines = files.iter().flat_map(|segment| {
+            let text = std::fs::read(spool::path(&self.spool(), *segment)).unwrap();
+            text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>()
+        });
+        lines
+            .filter_map(|line| spool::parse(&line))
+            .enumerate()
+            .map(|(index, kept)| LogMessage {
+                subject: "aigis.v1.main.event.audit.alpha.begin".to_owned(),
+                body: Bytes::from(serde_json::to_vec(&kept.signed).unwrap()),
+                sequence: index as u64 + 1,
+                stored: OffsetDateTime::now_utc(),
+            })
+            .collect()
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        self.messages().iter().map(|message| Entry::read(message, "alpha").unwrap()).collect()
+    }
+
+    fn keys(&self) -> BTreeMap<NodeName, String> {
+        [(NodeName::parse("alpha").unwrap(), self.credential.public().to_owned())].into()
+    }
+}
+
+struct Call {
+    caller: Caller,
+    ci: Address,
+    path: SkillPath,
+    request: Request,
+}
+
+fn call(id: Option<&str>, grace: u64) -> Call {
+    Call {
+        caller: Caller { role: Role::Operator, name: UserName::parse("olga").unwrap() },
+        ci: Address::parse("web@alpha").unwrap(),
+        path: SkillPath::parse("stop").unwrap(),
+        request: Request {
+            args: Vec::new(),
+            kwargs: [("grace_s".to_owned(), json!(grace)), ("db_password".to_owned(), json!("NONCE"))]
+                .into_iter()
+                .collect(),
+            meta: Meta { call: id.map(str::to_owned), timeout: Some(Duration::from_millis(200)), ..Meta::default() },
+        },
+    }
+}
+
+impl Call {
+    fn deed(&self) -> Deed<'_> {
+        Deed { caller: &self.caller, ci: &self.ci, path: &self.path, effect: Effect::Write, request: &self.request }
+    }
+}
+
+#[tokio::test]
+async fn r_15_a_repeat_gets_the_first_outcome_over_a_restart_too() {
+    let setting = setting();
+    let (first, other) = (call(Some("c1"), 3), call(Some("c1"), 4));
+    let mut journal = setting.open();
+    assert!(matches!(journal.begin(first.deed()).await, Ok(Begun::Run)));
+    journal.end(first.deed(), &Ok(json!({"changed": true}))).await;
+    for _ in 0..2 {
+        let Ok(Begun::Repeat(Ok(value))) = journal.begin(first.deed()).await else { panic!("no repeat") };
+        assert_eq!(value, json!({"changed": true}));
+        let error = journal.begin(other.deed()).await.unwrap_err();
+        assert_eq!(error.code, Code::AlreadyExists);
+        assert!(error.message.contains("c1") && error.detail("at").is_some(), "{error}");
+        journal = setting.open();
+    }
+    let failed = call(Some("c2"), 3);
+    assert!(matches!(journal.begin(failed.deed()).await, Ok(Begun::Run)));
+    journal.end(failed.deed(), &Err(Error::precondition("paused"))).await;
+    let journal = setting.open();
+    let Ok(Begun::Repeat(Err(error))) = journal.begin(failed.deed()).await else { panic!("no repeat") };
+    assert_eq!(error, Error::precondition("paused"));
+    let mut stranger = call(Some("c1"), 4);
+    stranger.caller.name = UserName::parse("adam").unwrap();
+    assert!(matches!(journal.begin(stranger.deed()).await, Ok(Begun::Run)), "another caller's id is another call");
+}
+
+#[tokio::test]
+async fn r_15_a_call_that_began_before_a_restart_is_not_run_again() {
+    let setting = setting();
+    let call = call(Some("c1"), 3);
+    assert!(matches!(setting.open().begin(call.deed()).await, Ok(Begun::Run)));
+    let error = setting.open().begin(call.deed()).await.unwrap_err();
+    assert_eq!(error.code, Code::FailedPrecondition);
+    assert!(error.message.contains("before the node restarted"), "{error}");
+}
+
+#[tokio::test]
+async fn r_15_a_repeat_awaits_the_first_one() {
+    let setting = setting();
+    let journal = setting.open();
+    let call = call(Some("c1"), 3);
+    assert!(matches!(journal.begin(call.deed()).await, Ok(Begun::Run)));
+    assert_eq!(journal.begin(call.deed()).await.unwrap_err().code, Code::DeadlineExceeded);
+    let outcome = Ok(json!(1));
+    let (repeated, ()) = tokio::join!(journal.begin(call.deed()), journal.end(call.deed(), &outcome));
+    assert!(matches!(repeated, Ok(Begun::Repeat(Ok(value))) if value == json!(1)));
+}
+
+#[tokio::test]
+async fn r_32_lines_are_chained_signed_and_hide_secrets() {
+    let setting = setting();
+    let journal = setting.open();
+    let call = call(None, 3);
+    for _ in 0..3 {
+        assert!(matches!(journal.begin(call.deed()).await, Ok(Begun::Run)));
+        journal.end(call.deed(), &Err(Error::precondition("paused"))).await;
+    }
+    journal.refused(&call.caller, "web@alpha exec", "the role does not permit it").await;
+    drop(journal);
+    let journal = setting.open();
+    journal.refused(&call.caller, "web@alpha exec", "no").await;
+    let entries = setting.entries();
+    assert_eq!(entries.len(), 8);
+    assert_eq!(entries.iter().map(|entry| entry.line.seq).collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
+    assert_eq!(verify(&entries, &setting.keys()), []);
+    let line = &entries[0].line;
+    assert_eq!((line.caller.as_str(), line.role, line.phase), ("olga", Role::Operator, Phase::Begin));
+    assert_eq!(line.arguments.as_ref().unwrap()["kwargs"]["grace_s"], json!(3));
+    assert_eq!(entries[1].line.code, Some(Code::FailedPrecondition));
+    assert_eq!(entries[6].line.ci.as_deref(), Some("web@alpha"));
+    let all = setting.messages().iter().map(|m| String::from_utf8_lossy(&m.body).into_owned()).collect::<String>();
+    assert!(!all.contains("NONCE"));
+}
+
+#[tokio::test]
+async fn atk_57_an_edited_dropped_or_foreign_line_shows() {
+    let setting = setting();
+    let journal = setting.open();
+    let call = call(None, 3);
+    for _ in 0..4 {
+        assert!(matches!(journal.begin(call.deed()).await, Ok(Begun::Run)));
+    }
+    let kinds = |entries: &[Entry]| {
+        verify(entries, &setting.keys()).iter().map(|flaw| (flaw.seq, flaw.kind)).collect::<Vec<_>>()
+    };
+    let mut dropped = setting.entries();
+    dropped.remove(1);
+    assert_eq!(kinds(&dropped), [(Some(3), FlawKind::Gap { after: 1 })]);
+    let mut messages = setting.messages();
+    let edited = String::from_utf8(messages[1].body.to_vec()).unwrap().replace("olga", "adam");
+    messages[1].body = edited.into();
+    assert_eq!(Entry::read(&messages[1], "alpha").unwrap_err(), FlawKind::Damaged);
+    assert_eq!(Entry::read(&messages[0], "beta").unwrap_err(), FlawKind::Damaged);
+    let foreign = Credential::generate().unwrap();
+    let keys = [(NodeName::parse("alpha").unwrap(), foreign.public().to_owned())].into();
+    assert!(verify(&setting.entries(), &keys).iter().all(|flaw| flaw.kind == FlawKind::Signature));
+}
+
+#[tokio::test]
+async fn a_spool_that_was_cut_off_within_a_line_goes_on_behind_the_last_whole_one() {
+    let setting = setting();
+    let call = call(None, 3);
+    let journal = setting.open();
+    for _ in 0..2 {
+        assert!(matches!(journal.begin(call.deed()).await, Ok(Begun::Run)));
+    }
+    drop(journal);
+    let file = spool::path(&setting.spool(), 1);
+    cut(&file, 20);
+    let journal = setting.open();
+    assert!(matches!(journal.begin(call.deed()).await, Ok(Begun::Run)));
+    let entries = setting.entries();
+    assert_eq!(entries.iter().map(|entry| entry.line.seq).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(verify(&entries, &setting.keys()), []);
+}
+
+fn cut(file: &Path, bytes: u64) {
+    let opened = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+    opened.set_len(opened.metadata().unwrap().len() - bytes).unwrap();
+}
+
+#[tokio::test]
+async fn refusals_of_one_caller_are_counted_beyond_ten_a_second() {
+    let setting = setting();
+    let journal = setting.open();
+    let caller = call(None, 0).caller;
+    for _ in 0..50 {
+        journal.refused(&caller, "web@alpha stop", "no").await;
+    }
+    let lines = setting.entries().len();
+    assert!((10..50).contains(&lines), "{lines}");
+}
+
+#[tokio::test]
+async fn what_waits_for_the_bus_is_bounded() {
+    let setting = setting();
+    std::fs::create_dir_all(setting.spool()).unwrap();
+    let file = std::fs::File::create(spool::path(&setting.spool(), 1)).unwrap();
+    let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
+    std::io::Write::write_all(&mut std::io::BufWriter::new(file), &line.repeat(64 * 1024)).unwrap();
+    let journal = setting.open();
+    assert!(journal.backlog() >= 64 * 1024 * 1024);
+    let error = journal.begin(call(None, 3).deed()).await.unwrap_err();
+    assert_eq!(error.code, Code::ResourceExhausted);
+}

@@ -1,0 +1,390 @@
+//! A node's own records: written only when they say something new, never over what someone else wrote.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use aigis_proxy::{
+    Bus, Code, Error, Name, NodeName,
+    kv::{self, Bucket, Entry, Expect, Operation},
+};
+use tokio::sync::Mutex as Lock;
+
+use crate::{
+    record::{BusRecord, CiRecord, Key, NodeRecord, State, open, seal},
+    snapshot::Snapshot,
+    timestamp::Timestamp,
+};
+
+/// How long the record of a CI that is gone, or of a former start of the bus, is kept.
+const KEPT: time::Duration = time::Duration::hours(24);
+/// How often a write is repeated that another write of this node overtook.
+const ROUNDS: usize = 5;
+
+/// What this node last wrote, or found, under a key of its own.
+#[derive(Debug, Default)]
+struct Own {
+    revision: u64,
+    content: Content,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+enum Content {
+    #[default]
+    Nothing,
+    Damaged,
+    Ci(Box<CiRecord>),
+    Node(Box<NodeRecord>),
+    Bus(BusRecord, Timestamp),
+}
+
+impl Content {
+    fn read(key: &Key, entry: &Entry) -> Self {
+        if entry.operation != Operation::Put {
+            return Self::Nothing;
+        }
+        let read = match key {
+            Key::Ci(..) => open(&entry.value).map(|record| Self::Ci(Box::new(record))),
+            Key::Node(_) => open(&entry.value).map(|record| Self::Node(Box::new(record))),
+            Key::Bus(..) => open(&entry.value).map(|record| Self::Bus(record, entry.created.into())),
+        };
+        read.unwrap_or_else(|damage| {
+            tracing::error!(key = entry.key, %damage, "an own record on the bus is damaged; it will be written again");
+            Self::Damaged
+        })
+    }
+
+    fn seal(&self) -> Result<Vec<u8>, Error> {
+        let sealed = match self {
+            Self::Ci(record) => seal(record),
+            Self::Node(record) => seal(record),
+            Self::Bus(record, _) => seal(record),
+            Self::Nothing | Self::Damaged => Ok(Vec::new()),
+        };
+        sealed.map_err(|error| Error::internal(format!("a record has no JSON form: {error}")))
+    }
+
+    fn says_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ci(a), Self::Ci(b)) => a.says_the_same(b),
+            (Self::Node(a), Self::Node(b)) => a.says_the_same(b),
+            _ => self == other,
+        }
+    }
+}
+
+/// What a comparison of the own records with the bus found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Records that were as they should be.
+    pub sound: usize,
+    /// Records that were missing, damaged or different, and were written again.
+    pub restored: usize,
+}
+
+type Table = HashMap<String, Arc<Lock<Own>>>;
+
+/// A node's hand on the mesh's records; cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    bus: Bus,
+    node: NodeName,
+    own: Arc<Mutex<Table>>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// Makes the hand of that node, which must be the bus's own user: it may write no other's records.
+    #[must_use]
+    pub fn new(bus: Bus, node: NodeName) -> Self {
+        Self { bus, node, own: Arc::default() }
+    }
+
+    /// Reads the own records, as they stand on the bus; for a start. Returns the CIs among them, those that are gone
+    /// too.
+    ///
+    /// # Errors
+    ///
+    /// As [`kv::list`].
+    pub async fn load(&self, within: Duration) -> Result<Vec<CiRecord>, Error> {
+        let mut records = Vec::new();
+        for entry in self.stored(within).await? {
+            let Some(key) = Key::parse(&entry.key) else { continue };
+            let content = Content::read(&key, &entry);
+            if let Content::Ci(record) = &content {
+                records.push((**record).clone());
+            }
+            *self.place(&entry.key).lock().await = Own { revision: entry.revision, content };
+        }
+        Ok(records)
+    }
+
+    async fn stored(&self, within: Duration) -> Result<Vec<Entry>, Error> {
+        let node = &self.node;
+        let (of_cis, of_node, of_bus) = (format!("ci.*.{node}"), format!("node.{node}"), format!("bus.*.{node}"));
+        let (cis, nodes, births) = tokio::try_join!(
+            kv::list(&self.bus, Bucket::Records, &of_cis, within),
+            kv::list(&self.bus, Bucket::Records, &of_node, within),
+            kv::list(&self.bus, Bucket::Records, &of_bus, within),
+        )?;
+        Ok([cis, nodes, births].concat())
+    }
+
+    fn place(&self, key: &str) -> Arc<Lock<Own>> {
+        let mut table = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        table.entry(key.to_owned()).or_default().clone()
+    }
+
+    fn places(&self) -> Vec<(String, Arc<Lock<Own>>)> {
+        let table = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        table.iter().map(|(key, place)| (key.clone(), place.clone())).collect()
+    }
+
+    /// Writes the record of a container, or of a CI whose name was claimed, if it says something new; says whether it
+    /// was written.
+    ///
+    /// # Errors
+    ///
+    /// `already_exists` if another kind of CI of this node holds the name; `unavailable` and what else the store says.
+    pub async fn put_ci(&self, record: CiRecord) -> Result<bool, Error> {
+        let key = self.key_of(&record)?;
+        let place = self.place(&key);
+        let mut own = place.lock().await;
+        if let Content::Ci(held) = &own.content
+            && !held.is_gone()
+            && held.owns_name() != record.owns_name()
+        {
+            return Err(taken(held, None));
+        }
+        self.put(&key, &mut own, Content::Ci(Box::new(record))).await
+    }
+
+    /// Writes the node's record, if it says something new; says whether it was written.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn put_node(&self, record: NodeRecord) -> Result<bool, Error> {
+        let key = Key::Node(self.node.clone()).to_string();
+        if record.name != self.node {
+            return Err(Error::internal(format!("{} cannot write the record of {}", self.node, record.name)));
+        }
+        let place = self.place(&key);
+        let mut own = place.lock().await;
+        self.put(&key, &mut own, Content::Node(Box::new(record))).await
+    }
+
+    /// Says that a CI of this node no longer exists; says whether that was news.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn mark_gone(&self, name: &Name) -> Result<bool, Error> {
+        let key = Key::Ci(name.clone(), self.node.clone()).to_string();
+        let place = self.place(&key);
+        let mut own = place.lock().await;
+        let Content::Ci(record) = &own.content else { return Ok(false) };
+        if record.is_gone() {
+            return Ok(false);
+        }
+        let gone = CiRecord { gone_at: Some(Timestamp::now()), ..(**record).clone() };
+        self.put(&key, &mut own, Content::Ci(Box::new(gone))).await
+    }
+
+    /// Claims a mesh-unique name: of all that claim it at once, one gets it. `seen` tells the state of a holder.
+    ///
+    /// # Errors
+    ///
+    /// `already_exists` with `data.holder`, `data.node` and `data.state`; and what the store says.
+    pub async fn claim(&self, record: CiRecord, seen: &Snapshot) -> Result<(), Error> {
+        let key = self.key_of(&record)?;
+        let filter = format!("ci.{}.*", record.name);
+        let place = self.place(&key);
+        let mut own = place.lock().await;
+        let content = Content::Ci(Box::new(stamped(record, None)));
+        let body = content.seal()?;
+        let mut newest = 0;
+        for _ in 0..ROUNDS {
+            let expect = Expect::Newest { filter: &filter, revision: newest };
+            match kv::put(&self.bus, Bucket::Records, &key, body.clone().into(), expect, kv::PATIENCE).await {
+                Ok(revision) => {
+                    *own = Own { revision, content };
+                    return Ok(());
+                }
+                Err(kv::Error::WrongRevision { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            newest = 0;
+            for entry in kv::list(&self.bus, Bucket::Records, &filter, kv::PATIENCE).await? {
+                newest = newest.max(entry.revision);
+                let Some(parsed) = Key::parse(&entry.key) else { continue };
+                let Content::Ci(holder) = Content::read(&parsed, &entry) else { continue };
+                if holder.is_gone() {
+                    continue;
+                }
+                let ours = entry.key == key && matches!(&content, Content::Ci(claimed) if claimed.kind == holder.kind);
+                if !ours {
+                    return Err(taken(&holder, Some(seen.state(&holder))));
+                }
+            }
+        }
+        Err(Error::unavailable(format!("\"{filter}\" changes too often to be claimed; try again")).sent(false))
+    }
+
+    /// Deletes what is no longer kept: CIs gone for a day, and former starts of the bus. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// What the store says; the rest stays for the next time.
+    pub async fn sweep(&self) -> Result<usize, Error> {
+        let (now, server) = (Timestamp::now().time(), kv::server_id(&self.bus));
+        let mut swept = 0;
+        for (key, place) in self.places() {
+            let mut own = place.lock().await;
+            let since = match &own.content {
+                Content::Ci(record) => record.gone_at,
+                Content::Bus(record, since) if record.server != server => Some(*since),
+                _ => None,
+            };
+            if since.is_none_or(|since| now - since.time() < KEPT) {
+                continue;
+            }
+            let expect = Expect::Revision(own.revision);
+            let revision = kv::delete(&self.bus, Bucket::Records, &key, expect, kv::PATIENCE).await?;
+            *own = Own { revision, content: Content::Nothing };
+            swept += 1;
+        }
+        Ok(swept)
+    }
+
+    /// Compares the own records with what the bus holds, and puts back what is missing, damaged or different.
+    ///
+    /// # Errors
+    ///
+    /// What the store says; the rest stays for the next time.
+    pub async fn reconcile(&self, within: Duration) -> Result<Reconciled, Error> {
+        let mut done = Reconciled::default();
+        let mut places = Vec::new();
+        for (key, place) in self.places() {
+            let revision = place.lock().await.revision;
+            places.push((key, place, revision));
+        }
+        let mut stored: HashMap<String, Entry> =
+            self.stored(within).await?.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+        for (key, place, before) in places {
+            let mut own = place.lock().await;
+            if matches!(own.content, Content::Nothing | Content::Damaged) {
+                continue;
+            }
+            let entry = stored.remove(&key);
+            let found = entry.as_ref().zip(Key::parse(&key)).map(|(entry, key)| Content::read(&key, entry));
+            let revision = entry.map_or(0, |entry| entry.revision);
+            // What was written while the list was read may or may not be in it: the next comparison tells.
+            if found.is_some_and(|found| found.says_the_same(&own.content)) || own.revision != before {
+                done.sound += 1;
+                continue;
+            }
+            tracing::warn!(key, "an own record on the bus was lost or changed; it is written again");
+            own.revision = revision;
+            let content = std::mem::take(&mut own.content);
+            self.write(&key, &mut own, content).await?;
+            done.restored += 1;
+        }
+        Ok(done)
+    }
+
+    /// Notes the start of the bus server in use, unless another node did; to be called after each connect.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn note_birth(&self) -> Result<(), Error> {
+        let server = kv::server_id(&self.bus);
+        let record = BusRecord { server: server.clone(), node: self.node.clone() };
+        let key = Key::Bus(server.clone(), self.node.clone()).to_string();
+        let filter = format!("bus.{server}.*");
+        let place = self.place(&key);
+        let mut own = place.lock().await;
+        let content = Content::Bus(record, Timestamp::now());
+        let body = content.seal()?.into();
+        let expect = Expect::Newest { filter: &filter, revision: 0 };
+        match kv::put(&self.bus, Bucket::Records, &key, body, expect, kv::PATIENCE).await {
+            Ok(revision) => {
+                *own = Own { revision, content };
+                Ok(())
+            }
+            Err(kv::Error::WrongRevision { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn key_of(&self, record: &CiRecord) -> Result<String, Error> {
+        if record.node != self.node {
+            let (own, other) = (&self.node, &record.node);
+            return Err(Error::internal(format!("{own} cannot write a record of {other}")));
+        }
+        Ok(Key::Ci(record.name.clone(), record.node.clone()).to_string())
+    }
+
+    async fn put(&self, key: &str, own: &mut Own, content: Content) -> Result<bool, Error> {
+        if own.content.says_the_same(&content) {
+            return Ok(false);
+        }
+        let content = match (content, &own.content) {
+            (Content::Ci(record), Content::Ci(former)) => Content::Ci(Box::new(stamped(*record, Some(former)))),
+            (Content::Ci(record), _) => Content::Ci(Box::new(stamped(*record, None))),
+            (Content::Node(mut record), _) => {
+                record.updated_at = Timestamp::now();
+                Content::Node(record)
+            }
+            (content, _) => content,
+        };
+        self.write(key, own, content).await.map(|()| true)
+    }
+
+    /// Writes over what this node wrote before. Nobody else may write there, so a revision that differs is an own
+    /// write whose acknowledgement got lost, or one of a former process.
+    async fn write(&self, key: &str, own: &mut Own, content: Content) -> Result<(), Error> {
+        let body = content.seal()?;
+        for _ in 0..ROUNDS {
+            let expect = Expect::Revision(own.revision);
+            match kv::put(&self.bus, Bucket::Records, key, body.clone().into(), expect, kv::PATIENCE).await {
+                Ok(revision) => {
+                    *own = Own { revision, content };
+                    return Ok(());
+                }
+                Err(kv::Error::WrongRevision { .. }) => {
+                    let stored = kv::get(&self.bus, Bucket::Records, key, kv::PATIENCE).await?;
+                    own.revision = stored.map_or(0, |entry| entry.revision);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::precondition(format!("\"{key}\" is written by another process under the name of this node"))
+            .hint("stop the other one: a node's name belongs to one process"))
+    }
+}
+
+/// The record with the times that a writer sets: a name that was never away keeps the time of its registration.
+fn stamped(record: CiRecord, former: Option<&CiRecord>) -> CiRecord {
+    let now = Timestamp::now();
+    let since = former.filter(|former| !former.is_gone()).map_or(now, |former| former.registered_at);
+    CiRecord { registered_at: since, updated_at: now, ..record }
+}
+
+fn taken(holder: &CiRecord, state: Option<State>) -> Error {
+    let state = state.unwrap_or(State::Live);
+    let CiRecord { name, node, kind, .. } = holder;
+    Error::new(Code::AlreadyExists, format!("the name {name} is held by {name}@{node}, a {kind}, which is {state}"))
+        .hint("choose another name")
+        .with("holder", format!("{name}@{node}"))
+        .with("node", node.as_str())
+        .with("state", state.as_str())
+}

@@ -1,0 +1,3 @@
+//! The acceptance rows, on the real binary: a test bears its row's number.
+
+mod listing;

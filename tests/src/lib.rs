@@ -1,0 +1,18 @@
+//! What whole-mesh tests stand on: a mesh of the real binary in a directory of its own, and containers on the real
+//! engine, each ended with the test that made it.
+
+mod aish;
+mod container;
+mod engine;
+mod wait;
+
+pub use aish::{Mesh, Ran};
+pub use container::{Container, docker};
+pub use engine::PrivateEngine;
+pub use wait::until;
+
+/// A word that no other test and no earlier run has used.
+#[must_use]
+pub fn nonce() -> String {
+    uuid::Uuid::new_v4().simple().to_string().split_off(20)
+}
