@@ -148,7 +148,7 @@ impl BusServer {
         let supervisor = Supervisor { program, files, options, keys, status: sender, stop: stop.clone() };
         let mut process = match supervisor.adopt() {
             Some(process) => process,
-            None => supervisor.launch().await?,
+            None => supervisor.launch()?,
         };
         supervisor.ready(&mut process).await?;
         let supervision = task::spawn("bus-server", supervisor.run(process));
@@ -223,7 +223,7 @@ impl Supervisor {
         Some(process)
     }
 
-    async fn launch(&self) -> Result<Process, Error> {
+    fn launch(&self) -> Result<Process, Error> {
         let written = self.files.write(&self.keys, &self.options)?;
         if !written.restored.is_empty() || !written.removed.is_empty() {
             tracing::warn!(restored = ?written.restored, removed = ?written.removed, "stored account tokens were not ours");
@@ -296,7 +296,7 @@ impl Supervisor {
     }
 
     async fn again(&self) -> Result<Process, Error> {
-        let mut process = self.launch().await?;
+        let mut process = self.launch()?;
         self.ready(&mut process).await.map(|()| process)
     }
 

@@ -23,7 +23,7 @@ struct Entry {
 }
 
 /// The CIs of this node.
-pub struct Directory {
+pub(crate) struct Directory {
     node: NodeName,
     cache: Cache,
     entries: RwLock<BTreeMap<Name, Entry>>,
@@ -39,36 +39,30 @@ impl fmt::Debug for Directory {
 impl Directory {
     /// An empty directory. The cache tells what else in the mesh has a name.
     #[must_use]
-    pub fn new(node: NodeName, cache: Cache) -> Self {
+    pub(crate) fn new(node: NodeName, cache: Cache) -> Self {
         Self { node, cache, entries: RwLock::default(), turn: AtomicUsize::new(0) }
     }
 
     /// Adds a CI, or replaces the one of that name. `running` says whether it can serve as a replica of `service`.
-    pub fn insert(&self, ci: Arc<dyn Ci>, service: Option<Name>, running: bool) {
+    pub(crate) fn insert(&self, ci: Arc<dyn Ci>, service: Option<Name>, running: bool) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.insert(ci.name().clone(), Entry { ci, service, running });
     }
 
     /// Takes a CI out.
-    pub fn remove(&self, name: &Name) {
+    pub(crate) fn remove(&self, name: &Name) {
         self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// How many CIs there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The subjects' targets that mean a CI: its name and alias, bare and with the node.
     #[must_use]
-    pub fn targets(&self, name: &Name) -> Vec<String> {
+    pub(crate) fn targets(&self, name: &Name) -> Vec<String> {
         let names = [Some(name.clone()), naming::alias(name)].into_iter().flatten();
         names.flat_map(|name| [name.to_string(), format!("{name}@{}", self.node)]).collect()
     }

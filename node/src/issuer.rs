@@ -31,7 +31,12 @@ struct Signer {
 /// # Errors
 ///
 /// As [`Bus::subscribe`].
-pub async fn serve(bus: &Bus, keys: MeshKeys, journal: Arc<dyn Journal>, node: NodeName) -> Result<task::Owned, Error> {
+pub(crate) async fn serve(
+    bus: &Bus,
+    keys: MeshKeys,
+    journal: Arc<dyn Journal>,
+    node: NodeName,
+) -> Result<task::Owned, Error> {
     let keys = Arc::new(keys);
     let target = node.to_string();
     rpc::serve(bus, &target, ISSUER, move |caller, context, request| {

@@ -137,9 +137,9 @@ impl Node {
         let doing = |what| move |source: CallError| Error::Start { what, source };
         let bus = Bus::connect(bus_options("calls")).await?;
         let registry = Registry::new(bus.clone(), node.clone());
-        registry.note_birth().await.map_err(|e| doing("note the bus's start")(e.into()))?;
-        let known = registry.load(WITHIN).await.map_err(|e| doing("read its records")(e.into()))?;
-        let cache = Cache::open(&bus, WITHIN).await.map_err(|e| doing("read the registry")(e.into()))?;
+        registry.note_birth().await.map_err(doing("note the bus's start"))?;
+        let known = registry.load(WITHIN).await.map_err(doing("read its records"))?;
+        let cache = Cache::open(&bus, WITHIN).await.map_err(doing("read the registry"))?;
         let journal = Arc::new(AuditJournal::open(&home.audit(), mesh.credential.clone())?);
         let mut tasks = vec![journal.ship(&bus)];
         let engine = Engine::from_env();
@@ -165,7 +165,7 @@ impl Node {
             labels: labels.clone(),
             ..CiRecord::new(node.ci(), node.clone(), Kind::Node)
         };
-        registry.claim(record, &cache.snapshot()).await.map_err(|e| doing("claim its name")(e.into()))?;
+        registry.claim(record, &cache.snapshot()).await.map_err(doing("claim its name"))?;
         let mut upkeep = Upkeep::new(host.clone(), registry.clone(), bus.clone(), mesh.credential.public(), labels);
         upkeep.settle().await.map_err(doing("write its record"))?;
         let subjects = bus.subjects();

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The node as a CI.
-pub struct OwnCi {
+pub(crate) struct OwnCi {
     name: Name,
     host: Arc<Host>,
     directory: Arc<Directory>,
@@ -154,33 +154,33 @@ static TABLE: LazyLock<Table<OwnCi>> = LazyLock::new(|| {
 
 /// The skills that every node has.
 #[must_use]
-pub fn table() -> &'static Table<OwnCi> {
+pub(crate) fn table() -> &'static Table<OwnCi> {
     &TABLE
 }
 
 /// What the node's CI is made of.
 #[derive(Debug)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// What its containers share.
-    pub host: Arc<Host>,
+    pub(crate) host: Arc<Host>,
     /// What it serves.
-    pub directory: Arc<Directory>,
+    pub(crate) directory: Arc<Directory>,
     /// Its connection.
-    pub bus: Bus,
+    pub(crate) bus: Bus,
     /// Its server.
-    pub server: Server,
+    pub(crate) server: Server,
     /// Its dispatcher.
-    pub dispatcher: Dispatcher,
+    pub(crate) dispatcher: Dispatcher,
     /// The supervised bus server, if it has one.
-    pub bus_server: Option<watch::Receiver<bus_server::Status>>,
+    pub(crate) bus_server: Option<watch::Receiver<bus_server::Status>>,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 impl OwnCi {
     /// Makes the node's CI, named after it.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         let Parts { host, directory, bus, server, dispatcher, bus_server, labels } = parts;
         let name = host.node.ci();
         Self { name, host, directory, bus, server, dispatcher, bus_server, labels, started_at: Timestamp::now() }
@@ -293,7 +293,7 @@ impl Ci for OwnCi {
 
 /// The text form of a node's results.
 #[must_use]
-pub fn text(skill: &str, result: &Value, address: &str) -> Option<String> {
+pub(crate) fn text(skill: &str, result: &Value, address: &str) -> Option<String> {
     match skill {
         "status" => {
             let status: Status = serde_json::from_value(result.clone()).ok()?;

@@ -27,7 +27,7 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Action {
+pub(crate) enum Action {
     /// This CI is bound to this container: register it, or write what changed.
     Bind(Name, Arc<Container>),
     /// This CI's container is gone.
@@ -45,7 +45,7 @@ struct Held {
 
 /// The names that this node's containers hold.
 #[derive(Debug, Default)]
-pub struct Reconciler {
+pub(crate) struct Reconciler {
     /// By the container's own name, which the engine keeps unique.
     held: BTreeMap<String, Held>,
     /// Names that other CIs of this node hold.
@@ -56,7 +56,7 @@ impl Reconciler {
     /// Begins with the CIs that the node's records name, so that a restart renames nothing: pairs of container name
     /// and CI name. Names in `taken` belong to other kinds of CI.
     #[must_use]
-    pub fn new(known: impl IntoIterator<Item = (String, Name)>, taken: BTreeSet<Name>, now: Instant) -> Self {
+    pub(crate) fn new(known: impl IntoIterator<Item = (String, Name)>, taken: BTreeSet<Name>, now: Instant) -> Self {
         let held = known.into_iter().map(|(container_name, name)| {
             let held = Held { base: name.clone(), name, missing_since: Some(now), written: None };
             (container_name, held)
@@ -65,7 +65,7 @@ impl Reconciler {
     }
 
     /// Takes what the engine lists now, and says what is to be done and when to look again at the latest.
-    pub fn observe(
+    pub(crate) fn observe(
         &mut self,
         containers: &BTreeMap<ContainerId, Arc<Container>>,
         now: Instant,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use aigis_proxy::{Error, Name, serve::Server, task};
+use aigis_proxy::{Name, serve::Server, task};
 use aigis_registry::{CiRecord, Kind, Registry, SkillNote, record};
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use crate::{
 
 /// The task's parts. It owns every container CI of the node.
 #[derive(Debug)]
-pub struct Registrar {
+pub(crate) struct Registrar {
     host: Arc<Host>,
     directory: Arc<Directory>,
     server: Server,
@@ -45,7 +45,7 @@ const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 impl Registrar {
     /// Makes the registrar; it does nothing until [`Registrar::run`].
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         host: Arc<Host>,
         directory: Arc<Directory>,
         server: Server,
@@ -57,19 +57,19 @@ impl Registrar {
     }
 
     /// Brings everything up to date once, as far as the engine has been heard.
-    pub async fn settle(&mut self) {
+    pub(crate) async fn settle(&mut self) {
         let observed = self.host.watch.observation().borrow().clone();
         self.observe(&observed).await;
     }
 
     /// Follows the engine until dropped.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut observed: watch::Receiver<Observation> = self.host.watch.observation();
         loop {
             let now = observed.borrow_and_update().clone();
             let wake = self.observe(&now).await;
             tokio::select! {
-                changed = observed.changed() => if changed.is_err() { return },
+                changed = observed.changed() => if changed.is_err() { return; },
                 () = until(wake) => {}
             }
         }
@@ -142,7 +142,6 @@ impl Registrar {
                 }
                 Err(error) => {
                     // The bus is away, most likely: nothing else would fare better now.
-                    let error = Error::from(error);
                     tracing::warn!(%error, ci = %name, "a record was not written; trying again");
                     return;
                 }

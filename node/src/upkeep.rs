@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// The task's parts.
 #[derive(Debug)]
-pub struct Upkeep {
+pub(crate) struct Upkeep {
     host: Arc<Host>,
     registry: Registry,
     bus: Bus,
@@ -24,7 +24,13 @@ pub struct Upkeep {
 impl Upkeep {
     /// Makes the task's parts; `id` is the public key of the node's user.
     #[must_use]
-    pub fn new(host: Arc<Host>, registry: Registry, bus: Bus, id: &str, labels: BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(
+        host: Arc<Host>,
+        registry: Registry,
+        bus: Bus,
+        id: &str,
+        labels: BTreeMap<String, String>,
+    ) -> Self {
         let now = Timestamp::now();
         let record = NodeRecord {
             name: host.node.clone(),
@@ -47,7 +53,7 @@ impl Upkeep {
     /// # Errors
     ///
     /// The bus is away, or refuses.
-    pub async fn settle(&mut self) -> Result<(), Error> {
+    pub(crate) async fn settle(&mut self) -> Result<(), Error> {
         let observed = self.host.watch.observation().borrow().engine.clone();
         let engine = match &observed {
             EngineState::Reachable { version } => record::Engine {
@@ -77,7 +83,7 @@ impl Upkeep {
     }
 
     /// Runs until dropped.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut observed = self.host.watch.observation();
         let mut link = self.bus.link();
         let mut look = interval(LOOK);
@@ -85,14 +91,13 @@ impl Upkeep {
         let mut failed = false;
         loop {
             let retry = async {
-                if failed {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                } else {
-                    std::future::pending().await
+                match failed {
+                    true => tokio::time::sleep(Duration::from_secs(1)).await,
+                    false => std::future::pending().await,
                 }
             };
             tokio::select! {
-                changed = observed.changed() => if changed.is_err() { return },
+                changed = observed.changed() => if changed.is_err() { return; },
                 changed = link.changed() => {
                     if changed.is_err() {
                         return;

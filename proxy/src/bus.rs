@@ -401,9 +401,8 @@ impl Bus {
 
     /// Subscribes without waiting until it is known to hold.
     pub(crate) async fn subscribe_unproven(&self, subject: &str) -> Result<Subscriber, Error> {
-        let away = |error: async_nats::SubscribeError| {
-            Error::unavailable(format!("cannot subscribe to {subject}: {error}"))
-        };
+        let away =
+            |error: async_nats::SubscribeError| Error::unavailable(format!("cannot subscribe to {subject}: {error}"));
         self.0.client.subscribe(subject.to_owned()).await.map_err(away)
     }
 

@@ -113,7 +113,7 @@ pub struct Error {
     pub data: Option<Value>,
     /// The failure behind this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<Box<Error>>,
+    pub cause: Option<Box<Self>>,
 }
 
 impl Error {

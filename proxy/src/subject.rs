@@ -28,7 +28,7 @@ impl fmt::Display for Caller {
 
 /// The 128 random bits that tell one reply, stream or handle from all others, as 22 characters of base64url.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Token([u8; Token::LENGTH]);
+pub struct Token([u8; Self::LENGTH]);
 
 impl Token {
     /// Characters of a token.

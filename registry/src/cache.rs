@@ -185,7 +185,7 @@ impl Keeper {
         }
         self.observer.link(up, &kv::server_id(&self.bus));
         self.snapshot.connected = up;
-        (self.judge, self.news) = (true, true);
+        (self.judge, self.dirty, self.news) = (true, true, true);
     }
 
     fn take_record(&mut self, event: Result<Event, kv::Error>) {

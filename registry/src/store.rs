@@ -70,6 +70,8 @@ impl Content {
         match (self, other) {
             (Self::Ci(a), Self::Ci(b)) => a.says_the_same(b),
             (Self::Node(a), Self::Node(b)) => a.says_the_same(b),
+            // To write it again would make the bus seem young.
+            (Self::Bus(a, _), Self::Bus(b, _)) => a == b,
             _ => self == other,
         }
     }

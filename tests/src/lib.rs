@@ -7,7 +7,7 @@ mod engine;
 mod wait;
 
 pub use aish::{Mesh, Ran};
-pub use container::{Container, docker};
+pub use container::{Container, docker, now};
 pub use engine::PrivateEngine;
 pub use wait::until;
 

@@ -124,7 +124,7 @@ pub(super) fn add(table: &mut Table<Container>) {
 }
 
 async fn status(container: Arc<Container>, call: Call, _: Nothing) -> Result<Reply<Status>, Error> {
-    container.read(&call, |look| async move { Ok(answer(look).await?) }).await
+    container.read(&call, answer).await
 }
 
 async fn answer(look: Look) -> Result<(Status, Vec<String>), super::Fault> {

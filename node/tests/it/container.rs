@@ -79,9 +79,13 @@ impl Rig {
     }
 
     async fn run_as(&self, path: &str, kwargs: Value, addressed: &str) -> Result<Answer, Error> {
+        self.run_by(Role::Operator, path, kwargs, addressed).await
+    }
+
+    async fn run_by(&self, role: Role, path: &str, kwargs: Value, addressed: &str) -> Result<Answer, Error> {
         let Value::Object(kwargs) = kwargs else { panic!("no arguments") };
         let call = Call {
-            caller: Caller { role: Role::Operator, name: UserName::parse("otto").unwrap() },
+            caller: Caller { role, name: UserName::parse("otto").unwrap() },
             addressed: addressed.parse().unwrap(),
             request: Request { kwargs, ..Request::default() },
             deadline: Instant::now() + Duration::from_secs(30),

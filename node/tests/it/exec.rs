@@ -36,9 +36,8 @@ async fn ci_53_output_input_and_exit_code_pass_through() {
     let ended = exec(&ci, json!({"argv": ["sh", "-c", script]})).await.unwrap();
     assert_eq!(ended, ("out\n".into(), "err\n".into(), 7));
     let input = "x".repeat(300_000);
-    let ended = exec(&ci, json!({"argv": ["md5sum"], "input": input})).await.unwrap();
-    let expected = exec(&ci, json!({"argv": ["sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x | md5sum"]})).await;
-    assert_eq!(ended, expected.unwrap());
+    let ended = exec(&ci, json!({"argv": ["busybox", "wc", "-c"], "input": input})).await.unwrap();
+    assert_eq!((ended.0.trim(), ended.2), ("300000", 0));
     let ended = exec(&ci, json!({"argv": ["sh", "-c", "echo $A; pwd"], "env": {"A": "b c"}, "workdir": "/tmp"})).await;
     assert_eq!(ended.unwrap().0, "b c\n/tmp\n");
     let ended = exec(&ci, json!({"argv": ["id", "-u"], "user": "7"})).await.unwrap();

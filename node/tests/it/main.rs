@@ -5,9 +5,9 @@ mod container;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
-mod images;
-#[cfg(test)]
 mod exec;
+#[cfg(test)]
+mod images;
 #[cfg(test)]
 mod in_process;
 #[cfg(test)]

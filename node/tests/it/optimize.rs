@@ -1,6 +1,6 @@
 //! `optimize` and `optimize.apply` on the real engine.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aigis_node::container::Container;
 use aigis_proxy::{Code, Error};
@@ -29,16 +29,16 @@ fn proposal<'a>(found: &'a Value, list: &str, kind: &str) -> &'a Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn ci_45_46_a_full_memory_is_proposed_raised_once_and_taken_back() {
     let lab = Lab::new();
-    let fill = "head -c 62914560 /dev/zero > /dev/shm/x; sleep 1000";
+    let fill = "head -c 62914560 /dev/zero > /dev/shm/x && echo full; exec sleep 1000";
     let running = Running::busybox(&["--memory", "64m", "--shm-size", "64m"], &["sh", "-c", fill]);
     let ci = lab.ci(&running).await;
-    // The file is there before it is measured.
-    let full = format!("{}", 60 * MIB);
-    for _ in 0..100 {
-        if docker(&["exec", running.id.as_str(), "stat", "-c", "%s", "/dev/shm/x"]) == full {
-            break;
+    // The file is there before it is measured. Nothing else fits into the container to look for it.
+    let filled = async {
+        while docker(&["logs", running.id.as_str()]) != "full" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(20), filled).await.expect("the container fills its memory");
     let found = optimize(&ci).await;
     let keys: Vec<&String> = found.as_object().unwrap().keys().collect();
     let wanted = [

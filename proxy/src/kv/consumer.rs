@@ -44,7 +44,7 @@ pub(super) enum From {
 /// One message of a stream, or the news that there is none waiting.
 #[derive(Debug)]
 pub(super) enum Delivered {
-    Message { message: Message, place: Place },
+    Message { message: Box<Message>, place: Place },
     Idle,
 }
 
@@ -157,7 +157,7 @@ impl Consumer {
                 return None;
             }
             self.sequence = place.consumer_sequence;
-            return Some(Delivered::Message { message, place });
+            return Some(Delivered::Message { message: Box::new(message), place });
         }
     }
 

@@ -88,7 +88,10 @@ struct StreamConfig {
 }
 
 /// Makes what is missing of the store and brings the rest to its form, and returns the store's id. `replicas` is how
-/// many servers keep each stream. It can be called at every start.
+/// many servers keep each stream.
+///
+/// To be called after each start of the bus, and not only of the node: leases live in memory, and a lone server that
+/// comes back has forgotten even the bucket.
 ///
 /// # Errors
 ///

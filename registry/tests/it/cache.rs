@@ -93,6 +93,7 @@ async fn ci_74_a_killed_bus_comes_back_with_every_record_and_nobody_turns_offlin
     assert!(Cache::open(&vera, Duration::from_millis(300)).await.is_err());
     server.run().await;
     let back = Instant::now();
+    server.create_store().await;
     until("the return", async || {
         assert_ne!(snapshots.borrow_and_update().sight("beta").state, State::Offline);
         (state(&cache, "beta") == State::Live).then_some(())
@@ -103,7 +104,7 @@ async fn ci_74_a_killed_bus_comes_back_with_every_record_and_nobody_turns_offlin
     assert!(rows.iter().all(|row| row.state == State::Live));
     let after: Vec<_> = rows.into_iter().map(|row| (row.address, row.labels)).collect();
     assert_eq!(before, after);
-    beta.note_birth().await.unwrap();
+    until("the node's own return", async || beta.note_birth().await.ok()).await;
     beta.put_ci(container("new", "beta")).await.unwrap();
     until("a change after the return", async || (cache.snapshot().rows().len() == 101).then_some(())).await;
     let cold = Cache::open(&bus, SOON).await.unwrap();

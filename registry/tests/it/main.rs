@@ -1,7 +1,12 @@
 //! What `registry` and the buckets under it promise, shown on a real `nats-server`.
 
+#[cfg(test)]
 mod audit;
+#[cfg(test)]
 mod buckets;
+#[cfg(test)]
 mod bus_server;
+#[cfg(test)]
 mod cache;
+#[cfg(test)]
 mod records;

@@ -87,7 +87,7 @@ async fn kill(handle: ExecHandle) {
 pub(super) async fn begin(target: Target<'_>, request: ExecRequest, input: Option<Vec<u8>>) -> Result<Running, Error> {
     let container = target.inspect().await?;
     let program = request.argv.first().cloned().unwrap_or_default();
-    let address = target.address.to_owned();
+    let (address, tty) = (target.address.to_owned(), request.tty);
     if container.state != State::Running {
         let (shown, state) = (quoted(&program), container.state);
         let hint = format!("make it run: aish call {address}.start");
@@ -111,7 +111,9 @@ pub(super) async fn begin(target: Target<'_>, request: ExecRequest, input: Optio
     let writer = writer.zip(input).map(|(mut writer, bytes)| {
         task::Owned::spawn("exec-input", async move {
             // A command that ends without having read everything is its own affair.
-            if writer.write_all(&bytes).await.is_ok() && writer.flush().await.is_ok() {
+            let written = writer.write_all(&bytes).await.is_ok() && writer.flush().await.is_ok();
+            // A terminal that is closed hangs up on the command; its input ended with a character.
+            if written && !tty {
                 drop(writer.shutdown().await);
             }
             // Held until the command ends: dropping it would break off the connection of its output.

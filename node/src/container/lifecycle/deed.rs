@@ -84,10 +84,7 @@ impl Target<'_> {
     /// A refusal to do something: "not found" may also be a network or a mount that is missing.
     pub(in crate::container) async fn refused(&self, verb: &str, error: engine::Error) -> Error {
         let (code, words) = (error.code(), error.words().map(str::to_owned));
-        let words = match (code, words) {
-            (Code::NotFound | Code::FailedPrecondition, Some(words)) => words,
-            _ => return error.into(),
-        };
+        let (Code::NotFound | Code::FailedPrecondition, Some(words)) = (code, words) else { return error.into() };
         if code == Code::NotFound && matches!(self.engine.inspect(self.id).await, Err(engine::Error::NotFound { .. })) {
             return removed(self.address);
         }

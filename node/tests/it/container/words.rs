@@ -1,6 +1,51 @@
 //! `message`: what free text runs, and what it does not.
 
+use std::sync::Mutex;
+
+use aigis_proxy::{
+    Code,
+    dispatch::{Begun, Deed, Directory, Dispatcher, Journal},
+    subject::HandTarget,
+};
+use futures::future::{BoxFuture, FutureExt, ready};
+
 use super::*;
+
+/// A directory of one CI.
+struct Only(Arc<Container>);
+
+impl Directory for Only {
+    fn find(&self, _: &HandTarget, _: bool) -> Result<Arc<dyn Ci>, Error> {
+        Ok(Arc::clone(&self.0) as Arc<dyn Ci>)
+    }
+}
+
+/// A journal that keeps its lines in memory.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    fn add(&self, line: String) {
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+impl Journal for Lines {
+    fn begin<'a>(&'a self, deed: Deed<'a>) -> BoxFuture<'a, Result<Begun, Error>> {
+        self.add(format!("{} begins {}", deed.caller, deed.path));
+        ready(Ok(Begun::Run)).boxed()
+    }
+
+    fn end<'a>(&'a self, deed: Deed<'a>, outcome: &'a Result<Value, Error>) -> BoxFuture<'a, ()> {
+        self.add(format!("{} ends {}", if outcome.is_ok() { "well" } else { "badly" }, deed.path));
+        ready(()).boxed()
+    }
+
+    fn refused<'a>(&'a self, caller: &'a Caller, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
+        self.add(format!("{caller} refused"));
+        ready(()).boxed()
+    }
+}
 
 async fn said(rig: &Rig, text: &str) -> Result<Value, Error> {
     match rig.run("message", json!({"text": text})).await? {
@@ -67,4 +112,24 @@ async fn ci_55_ci_57_what_is_not_understood_runs_nothing() {
         assert!(error.detail("could_ask").is_some() && error.detail("hint_call").is_some(), "{text}");
     }
     assert_eq!(rig.events_since(since), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_something_runs_with_yes_and_the_role_and_stands_in_the_journal() {
+    let rig = Rig::new(Running::busybox(&[], &["sleep", "1000"])).await;
+    let journal = Lines::default();
+    rig.ci.host().set_dispatcher(Dispatcher::new(Arc::new(Only(Arc::clone(&rig.ci))), Arc::new(journal.clone())));
+    let said = json!({"text": "please stop", "confirm": true});
+    let own = rig.ci.name().to_string();
+    let since = OffsetDateTime::now_utc();
+    let error = rig.run_by(Role::Viewer, "message", said.clone(), &own).await.unwrap_err();
+    assert_eq!(error.code, Code::PermissionDenied, "{error}");
+    assert_eq!(rig.events_since(since), Vec::<String>::new());
+    let both = json!({"text": "status and stop", "confirm": true});
+    assert_eq!(rig.run_as("message", both, &own).await.unwrap_err().detail("reason"), Some(&json!("ambiguous")));
+    let Answer::Value(stopped) = rig.run_as("message", said, &own).await.unwrap() else { panic!("a stream") };
+    assert_eq!(stopped.pointer("/answers/0/result/changed"), Some(&json!(true)), "{stopped}");
+    assert_eq!(rig.running.field("{{.State.Running}}"), "false");
+    let lines = journal.0.lock().unwrap().clone();
+    assert_eq!(lines, ["viewer.otto refused", "operator.otto begins stop", "well ends stop"]);
 }
