@@ -3,6 +3,7 @@
 mod apply;
 mod ledger;
 mod observe;
+mod proposal;
 mod proposals;
 mod text;
 mod words;
@@ -22,7 +23,7 @@ use super::{Container, Fault, Look, Reply, Whole, lifecycle::Target};
 use apply::{Applied, Issued};
 use ledger::{Entry, PROPOSAL};
 use observe::{Eyes, Observed, observe};
-use proposals::{Measures, Proposal};
+use proposal::{Measures, Proposal};
 
 pub use ledger::Ledger;
 pub(super) use text::text;

@@ -58,9 +58,33 @@ async fn ci_52_a_taken_port_is_told_in_the_engine_s_words() {
     assert_eq!(error.code, Code::FailedPrecondition);
     assert!(error.message.contains("address already in use") || error.message.contains("port"), "{error}");
     assert_ne!(running.field("{{.State.Status}}"), "running");
-    // A restart that cannot start it says in what state it is.
     drop(holder);
     call(&ci, "start", json!({})).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_network_is_told_and_is_not_taken_for_a_missing_container() {
+    let lab = Lab::new();
+    let name = format!("aigis-test-{}", std::process::id());
+    let network = docker(&["network", "create", &name]);
+    let running = Running::busybox(&["--network", &network], SLEEP);
+    docker(&["kill", running.id.as_str()]);
+    docker(&["network", "rm", &network]);
+    let error = call(&lab.ci(&running).await, "start", json!({})).await.unwrap_err();
+    assert_eq!(error.code, Code::FailedPrecondition);
+    assert!(error.message.contains("network"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_that_stopped_and_could_not_start_says_so() {
+    let (lab, directory) = (Lab::new(), tempfile::tempdir().unwrap());
+    let mount = format!("type=bind,src={},dst=/mnt", directory.path().display());
+    let running = Running::busybox(&["--mount", &mount], SLEEP);
+    directory.close().unwrap();
+    let error = call(&lab.ci(&running).await, "restart", json!({})).await.unwrap_err();
+    assert_eq!(error.code, Code::FailedPrecondition);
+    assert!(error.message.contains("it is now stopped") && error.message.contains("no such file"), "{error}");
+    assert_eq!(error.detail("after").unwrap()["state"], json!("exited"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

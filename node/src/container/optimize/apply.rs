@@ -13,7 +13,8 @@ use super::{
     APPLY_WINDOW, RESTART_GRACE,
     ledger::{Entry, Ledger, Refusal, UNDO},
     observe::{Eyes, cpu_limit, observe},
-    proposals::{self, Change, CpuLimit, Deed, Facts, Kind, NO_LIMIT, Proposal, policy_form, smallest_limit},
+    proposal::{Change, CpuLimit, Deed, Facts, Kind, Proposal},
+    proposals::{self, NO_LIMIT, policy_form, smallest_limit},
 };
 use crate::{
     container::{

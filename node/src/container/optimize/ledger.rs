@@ -17,7 +17,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
-use super::proposals::{Change, Kind};
+use super::proposal::{Change, Kind};
 use crate::engine::ContainerId;
 
 /// How long a proposal holds.

@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 use tokio::time::MissedTickBehavior;
 
 use super::{
-    proposals::{CpuLimit, FAILING, Facts, Measures},
+    proposal::{CpuLimit, Facts, Measures},
+    proposals::FAILING,
     words::rounded,
 };
 use crate::{

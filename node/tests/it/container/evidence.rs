@@ -108,7 +108,7 @@ async fn ci_34_three_services_under_one_supervisor_are_three() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ci_35_an_image_s_name_is_no_process() {
-    let tag = format!("aigis-test/postgres-{}:16", std::process::id());
+    let tag = format!("aigis-test-{}/postgres:16", std::process::id());
     docker(&["tag", crate::images::busybox(), &tag]);
     let running = Running::image(&tag, &["--name", &format!("nginx-{}", std::process::id())], &["sleep", "1000"]);
     let rig = Rig::new(running).await;

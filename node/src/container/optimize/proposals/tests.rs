@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use time::macros::datetime;
 
 use super::*;
+use crate::container::optimize::proposal::Measures;
 
 fn facts() -> Facts {
     Facts {
