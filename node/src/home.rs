@@ -113,6 +113,12 @@ impl Home {
         self.root().join("issuer")
     }
 
+    /// Who vouches for the mesh's users: public, and what credentials are checked against.
+    #[must_use]
+    pub fn issuer_file(&self) -> PathBuf {
+        self.root().join("issuer.json")
+    }
+
     /// The supervised server's files.
     #[must_use]
     pub fn bus(&self) -> PathBuf {

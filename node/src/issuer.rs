@@ -33,11 +33,10 @@ struct Signer {
 /// As [`Bus::subscribe`].
 pub(crate) async fn serve(
     bus: &Bus,
-    keys: MeshKeys,
+    keys: Arc<MeshKeys>,
     journal: Arc<dyn Journal>,
     node: NodeName,
 ) -> Result<task::Owned, Error> {
-    let keys = Arc::new(keys);
     let target = node.to_string();
     rpc::serve(bus, &target, ISSUER, move |caller, context, request| {
         let signer = Signer { keys: keys.clone(), journal: journal.clone(), node: node.clone(), caller };

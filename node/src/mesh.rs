@@ -95,7 +95,7 @@ pub struct Mesh {
     /// The node's credential.
     pub credential: Arc<Credential>,
     /// The signing keys.
-    pub keys: MeshKeys,
+    pub keys: Arc<MeshKeys>,
     /// The store's id.
     pub store: StoreId,
     /// The supervised server, unless the bus is somebody else's.
@@ -132,12 +132,24 @@ pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
     let credential = ensure(&keys, &issuer, &home.credential(&node), &node, Role::Node)?;
     let admin = first_admin();
     ensure(&keys, &issuer, &home.default_credential(), &admin, Role::Admin)?;
-    let login = keys.store_credential(SETUP_LIFE)?;
-    let store = kv::create_store(&url, &login, home.mesh(), 1).await?;
+    let store = ensure_store(&keys, &url).await?;
     let file =
         MeshFile { mesh: home.mesh().clone(), bus: url, node: wanted.node.clone(), supervised: supervised.is_some() };
     home.write_mesh(&file)?;
-    Ok(Mesh { file, credential: Arc::new(credential), keys, store, server })
+    let issuer = serde_json::to_string_pretty(&issuer).unwrap_or_default();
+    home::replace(&home.issuer_file(), issuer.as_bytes())?;
+    Ok(Mesh { file, credential: Arc::new(credential), keys: Arc::new(keys), store, server })
+}
+
+/// Makes what is missing of the store: at the first start everything, and after each start of the bus server what it
+/// kept in memory alone.
+///
+/// # Errors
+///
+/// The bus is away, or refuses.
+pub async fn ensure_store(keys: &MeshKeys, url: &str) -> Result<StoreId, Error> {
+    let login = keys.store_credential(SETUP_LIFE)?;
+    Ok(kv::create_store(url, &login, keys.mesh(), 1).await?)
 }
 
 async fn serve(home: &Home, node: &NodeName, listen: SocketAddr) -> Result<BusServer, Error> {

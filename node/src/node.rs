@@ -36,7 +36,7 @@ use crate::{
     own::{self, OwnCi},
     reconcile::Reconciler,
     registrar::Registrar,
-    upkeep::Upkeep,
+    upkeep::{StoreKeeper, Upkeep},
     usage::Sampler,
 };
 
@@ -166,7 +166,9 @@ impl Node {
             ..CiRecord::new(node.ci(), node.clone(), Kind::Node)
         };
         registry.claim(record, &cache.snapshot()).await.map_err(doing("claim its name"))?;
-        let mut upkeep = Upkeep::new(host.clone(), registry.clone(), bus.clone(), mesh.credential.public(), labels);
+        let store = StoreKeeper { keys: mesh.keys.clone(), url: mesh.file.bus.clone() };
+        let mut upkeep =
+            Upkeep::new(host.clone(), registry.clone(), bus.clone(), store, mesh.credential.public(), labels);
         upkeep.settle().await.map_err(doing("write its record"))?;
         let subjects = bus.subjects();
         let listening = doing("listen for calls");

@@ -3,11 +3,11 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use aigis_proxy::{Bus, Error};
+use aigis_proxy::{Bus, Error, identity::MeshKeys};
 use aigis_registry::{Capacity, NodeRecord, Registry, Timestamp, record};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{container::Host, engine::watch::EngineState};
+use crate::{container::Host, engine::watch::EngineState, mesh};
 
 /// How often the node looks at itself.
 const LOOK: Duration = Duration::from_secs(60);
@@ -18,7 +18,19 @@ pub(crate) struct Upkeep {
     host: Arc<Host>,
     registry: Registry,
     bus: Bus,
+    store: StoreKeeper,
     record: NodeRecord,
+    /// Whether the bus may have started anew since the store was looked at.
+    bus_is_new: bool,
+}
+
+/// What it takes to make again what a bus server kept in memory alone.
+#[derive(Debug)]
+pub(crate) struct StoreKeeper {
+    /// The signing keys.
+    pub(crate) keys: Arc<MeshKeys>,
+    /// The bus's address.
+    pub(crate) url: String,
 }
 
 impl Upkeep {
@@ -28,6 +40,7 @@ impl Upkeep {
         host: Arc<Host>,
         registry: Registry,
         bus: Bus,
+        store: StoreKeeper,
         id: &str,
         labels: BTreeMap<String, String>,
     ) -> Self {
@@ -45,7 +58,7 @@ impl Upkeep {
             started_at: now,
             updated_at: now,
         };
-        Self { host, registry, bus, record }
+        Self { host, registry, bus, store, record, bus_is_new: false }
     }
 
     /// Writes the node's record as things stand.
@@ -102,12 +115,15 @@ impl Upkeep {
                     if changed.is_err() {
                         return;
                     }
-                    self.reconnected().await;
+                    self.bus_is_new = true;
                 }
                 _ = look.tick() => self.look().await,
                 () = retry => {}
             }
-            failed = match self.settle().await {
+            if !link.borrow().up {
+                continue;
+            }
+            failed = match self.catch_up().await {
                 Ok(()) => false,
                 Err(error) => {
                     tracing::debug!(%error, "the node's record was not written; trying again");
@@ -117,12 +133,21 @@ impl Upkeep {
         }
     }
 
-    async fn reconnected(&self) {
-        if self.bus.link().borrow().up
-            && let Err(error) = self.registry.note_birth().await
-        {
-            tracing::warn!(%error, "the start of the bus was not noted");
+    async fn catch_up(&mut self) -> Result<(), Error> {
+        self.meet_bus().await?;
+        self.settle().await
+    }
+
+    /// Does what a start of the bus server asks for, unless it was done.
+    async fn meet_bus(&mut self) -> Result<(), Error> {
+        if self.bus_is_new {
+            mesh::ensure_store(&self.store.keys, &self.store.url)
+                .await
+                .map_err(|error| Error::unavailable(error.to_string()))?;
+            self.registry.note_birth().await?;
+            self.bus_is_new = false;
         }
+        Ok(())
     }
 
     /// Compares the node's records with what the bus holds, and clears away what is long gone.

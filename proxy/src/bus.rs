@@ -162,10 +162,11 @@ impl Bus {
         let pending: Arc<Table> = Arc::default();
         let (link_sender, link) =
             watch::channel(Link { up: false, server: String::new(), since: Instant::now(), broken_before: false });
+        let link_sender = Arc::new(link_sender);
         let (denied_sender, denied) = watch::channel(Vec::new());
         let client_slot: Arc<std::sync::OnceLock<async_nats::Client>> = Arc::default();
         let on_event = {
-            let (pending, slot) = (pending.clone(), client_slot.clone());
+            let (pending, slot, link_sender) = (pending.clone(), client_slot.clone(), link_sender.clone());
             move |event: Event| {
                 note(&event, &pending, &link_sender, &denied_sender, slot.get());
                 std::future::ready(())
@@ -186,6 +187,11 @@ impl Bus {
         .map_err(|source| refusal(&url, &user, source))?;
         // Only a client that was made can hear events that matter; the slot is filled once.
         let _ = client_slot.set(client.clone());
+        // The first event may have come before the client was there to be asked.
+        link_sender.send_modify(|link| {
+            link.up = client.connection_state() == async_nats::connection::State::Connected;
+            link.server = client.server_info().server_id;
+        });
         let found = client.server_info().version;
         if let Err(floor) = version::check(&found) {
             return Err(ConnectError::TooOld { url, found, floor });
