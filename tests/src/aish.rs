@@ -60,6 +60,7 @@ impl Ran {
 /// A mesh that ends with the test.
 #[derive(Debug)]
 pub struct Mesh {
+    binary: PathBuf,
     directory: tempfile::TempDir,
     engine: Option<String>,
 }
@@ -79,7 +80,7 @@ impl Mesh {
     #[must_use]
     pub fn up_over(engine: Option<&str>) -> Self {
         let directory = tempfile::Builder::new().prefix("aigis-mesh").tempdir().unwrap_or_else(|e| panic!("{e}"));
-        let mesh = Self { directory, engine: engine.map(str::to_owned) };
+        let mesh = Self { binary: binary(), directory, engine: engine.map(str::to_owned) };
         mesh.start();
         mesh
     }
@@ -153,7 +154,7 @@ impl Mesh {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(&self.binary);
         for unset in ["AIGIS_BUS", "AIGIS_CREDS", "AIGIS_MESH", "AIGIS_LOG", "DOCKER_HOST"] {
             command.env_remove(unset);
         }
