@@ -1,7 +1,13 @@
 //! What `proxy` promises, shown on a real `nats-server`.
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod bad_replies;
+#[cfg(test)]
 mod bus_server;
+#[cfg(test)]
+mod callee;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
