@@ -199,17 +199,26 @@ impl Subjects {
                 _ => return None,
             }
         } else {
-            let (name, node) = match target.split_once('@') {
-                Some((name, node)) => (name, Some(NodeName::parse(node).ok()?)),
-                None => (target, None),
-            };
-            Asked::Skill {
-                target: HandTarget { name: Name::parse(name).ok()?, node },
-                path: SkillPath::parse(path).ok()?,
-            }
+            let (target, path) = skill(target, path)?;
+            Asked::Skill { target, path }
         };
         Some(Heard { caller, asked, by_hand })
     }
+}
+
+/// Reads `<ci>.<skill…>`: what a call names, in a subject as on the node's socket.
+#[must_use]
+pub(crate) fn asked(tail: &str) -> Option<(HandTarget, SkillPath)> {
+    let (target, path) = tail.split_once('.')?;
+    skill(target, path)
+}
+
+fn skill(target: &str, path: &str) -> Option<(HandTarget, SkillPath)> {
+    let (name, node) = match target.split_once('@') {
+        Some((name, node)) => (name, Some(NodeName::parse(node).ok()?)),
+        None => (target, None),
+    };
+    Some((HandTarget { name: Name::parse(name).ok()?, node }, SkillPath::parse(path).ok()?))
 }
 
 fn caller<'a>(tokens: &mut impl Iterator<Item = &'a str>) -> Option<Caller> {

@@ -6,3 +6,5 @@ mod bus_server;
 mod calls;
 #[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod socket;
