@@ -17,6 +17,7 @@ mod reconcile;
 pub mod redact;
 mod registrar;
 pub mod services;
+mod socket;
 mod upkeep;
 pub mod usage;
 

@@ -61,6 +61,9 @@ pub(crate) struct Status {
     /// Calls and streams under way, but for this one.
     calls_in_flight: usize,
     requests: u64,
+    /// Those of them that came over the node's socket.
+    #[serde(default)]
+    local_requests: u64,
     errors: u64,
     /// Requests whose reply subject was not their caller's own.
     dropped: u64,
@@ -218,6 +221,7 @@ impl OwnCi {
             cis: self.directory.len(),
             calls_in_flight: counters.in_flight.load(Ordering::Relaxed).saturating_sub(1),
             requests: counters.requests.load(Ordering::Relaxed),
+            local_requests: counters.local.load(Ordering::Relaxed),
             errors: counters.errors.load(Ordering::Relaxed),
             dropped: counters.dropped.load(Ordering::Relaxed),
             notes: Vec::new(),

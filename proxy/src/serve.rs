@@ -48,6 +48,8 @@ const CREDIT_LIMIT: u32 = 1_024;
 pub struct Counters {
     /// Requests that were taken.
     pub requests: AtomicU64,
+    /// Those of them that came over the node's socket.
+    pub local: AtomicU64,
     /// Requests that ended in an error.
     pub errors: AtomicU64,
     /// Requests that were dropped because their reply subject was not their caller's own.
@@ -234,6 +236,9 @@ impl Server {
         let started = Instant::now();
         let inner = &*self.0;
         inner.counters.requests.fetch_add(1, Ordering::Relaxed);
+        if let Reply::Socket(_) = reply {
+            inner.counters.local.fetch_add(1, Ordering::Relaxed);
+        }
         let admitted = self.admit(&incoming.caller, reply.key(&incoming.caller.name), &running);
         let answer = match &admitted {
             Ok(_) => inner.dispatcher.answer(incoming).await,
