@@ -123,7 +123,10 @@ impl Client {
             return open(&self.bus, target, request).await;
         };
         let begun = Begun::now(&mut request);
-        if let Some((ongoing, replies)) = local.begin(&target.ci, &target.path, &request.to_bytes(), ROOM).await {
+        let body = request.to_bytes();
+        let sending = local.begin(&target.ci, &target.path, &body, ROOM);
+        let sent = tokio::time::timeout_at(begun.deadline, sending).await;
+        if let Ok(Some((ongoing, replies))) = sent {
             let running = Running { way: Way::Socket(ongoing), server: target.server.clone(), ended: false };
             match begun.finish(running, Replies::Socket(replies), target).await {
                 Err(Failed::Unsent) => {}

@@ -78,6 +78,16 @@ pub struct HandTarget {
     pub node: Option<NodeName>,
 }
 
+impl HandTarget {
+    fn parse(text: &str) -> Result<Self, crate::name::Error> {
+        let (name, node) = match text.split_once('@') {
+            Some((name, node)) => (name, Some(NodeName::parse(node)?)),
+            None => (text, None),
+        };
+        Ok(Self { name: Name::parse(name)?, node })
+    }
+}
+
 /// What a subject that a callee hears asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
@@ -199,30 +209,31 @@ impl Subjects {
                 _ => return None,
             }
         } else {
-            let (target, path) = skill(target, path)?;
-            Asked::Skill { target, path }
+            let (name, node) = match target.split_once('@') {
+                Some((name, node)) => (name, Some(NodeName::parse(node).ok()?)),
+                None => (target, None),
+            };
+            Asked::Skill {
+                target: HandTarget { name: Name::parse(name).ok()?, node },
+                path: SkillPath::parse(path).ok()?,
+            }
         };
         Some(Heard { caller, asked, by_hand })
     }
 }
 
-/// Reads `<ci>.<skill…>`: what a call names, in a subject as on the node's socket.
-#[must_use]
-pub(crate) fn asked(tail: &str) -> Option<(HandTarget, SkillPath)> {
-    let (target, path) = tail.split_once('.')?;
-    skill(target, path)
-}
-
-fn skill(target: &str, path: &str) -> Option<(HandTarget, SkillPath)> {
-    let (name, node) = match target.split_once('@') {
-        Some((name, node)) => (name, Some(NodeName::parse(node).ok()?)),
-        None => (target, None),
-    };
-    Some((HandTarget { name: Name::parse(name).ok()?, node }, SkillPath::parse(path).ok()?))
-}
-
 fn caller<'a>(tokens: &mut impl Iterator<Item = &'a str>) -> Option<Caller> {
     Some(Caller { role: tokens.next()?.parse().ok()?, name: UserName::parse(tokens.next()?).ok()? })
+}
+
+/// Reads `<ci>.<skill…>`, as it stands at the end of a subject and in a request over the node's socket.
+///
+/// # Errors
+///
+/// Says what is no name, node or skill path.
+pub(crate) fn read_tail(tail: &str) -> Result<(HandTarget, SkillPath), crate::name::Error> {
+    let (target, path) = tail.split_once('.').unwrap_or((tail, ""));
+    Ok((HandTarget::parse(target)?, SkillPath::parse(path)?))
 }
 
 /// What can be asked of a running call.

@@ -29,7 +29,7 @@ fn atk_09_commands_of_this_host_call_over_the_nodes_own_socket() {
     let before = requests(&mesh);
     let _status = mesh.aish([name.as_str(), "status"]).good();
     let vera = mesh.user("vera", "viewer");
-    let refused = mesh.aish(["--creds", &vera, "call", &name, "stop"]).failed(77);
+    let refused = mesh.aish(["--creds", &vera, "call", &format!("{name}.stop")]).failed(77);
     assert!(refused.stderr.contains("viewer"), "{refused:?}");
     let after = requests(&mesh);
     assert_eq!((after.0 - before.0, after.1 - before.1), (3, 3), "all over the socket");

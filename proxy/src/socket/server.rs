@@ -241,11 +241,13 @@ impl Connection {
         let end = body.iter().position(|byte| *byte == b'\n').ok_or(End::Violation)?;
         let tail = body.split_to(end);
         body.advance(1);
-        let asked = std::str::from_utf8(&tail).ok().and_then(subject::asked);
-        let Some((target, path)) = asked else {
-            let error = Error::invalid("the request names no CI and skill: <ci>.<skill>, then a line feed").sent(false);
-            let body = serde_json::to_vec(&error).unwrap_or_default();
-            return outlet.push(Kind::Error, &body).map_err(|_| End::Closed);
+        let tail = std::str::from_utf8(&tail).map_err(|_| End::Violation)?;
+        let (target, path) = match subject::read_tail(tail) {
+            Ok(asked) => asked,
+            Err(error) => {
+                let body = serde_json::to_vec(&Error::from(error).sent(false)).unwrap_or_default();
+                return outlet.push(Kind::Error, &body).map_err(|_| End::Closed);
+            }
         };
         let caller = self.caller.clone();
         let cancelled = CancellationToken::new();
