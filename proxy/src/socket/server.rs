@@ -178,7 +178,7 @@ impl Door {
 /// Resolves when the user's token is revoked, which may be never.
 async fn revoked(mut revocations: watch::Receiver<Revocations>, user: &Vouched) {
     if revocations.wait_for(|revocations| revocations.end(user)).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

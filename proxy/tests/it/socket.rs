@@ -20,7 +20,7 @@ use aigis_proxy::{
 };
 use futures::{FutureExt, future::BoxFuture};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{net::UnixListener, sync::watch};
 
 use crate::{
     bus_server::BusServer,
@@ -29,6 +29,8 @@ use crate::{
 
 mod hostile;
 mod introduction;
+
+use introduction::Wire;
 
 /// Lets everything run, and keeps who was refused what.
 #[derive(Default)]
@@ -239,6 +241,31 @@ async fn what_did_not_leave_goes_over_the_bus_and_what_may_have_run_is_not_repea
         }
     };
     tokio::time::timeout(Duration::from_secs(20), back).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_was_cut_off_goes_over_the_bus_and_one_that_left_whole_does_not() {
+    let mut host = Host::up(Limits::default()).await;
+    let (_bus, olga) = host.caller("olga", Role::Operator).await;
+    host.listening = None;
+    let listener = UnixListener::bind(host.path()).unwrap();
+    // More than the operating system holds between the two ends, and less than the bus takes.
+    let text = "x".repeat(900 * 1024);
+    let call = {
+        let (olga, text) = (olga.clone(), text.clone());
+        task::spawn("call", async move { olga.call(&target("echo"), request(&[&text])).await })
+    };
+    let wire = Wire::accept(&listener, "olga", Role::Operator).await;
+    wire.0.get_ref().readable().await.unwrap();
+    drop(wire);
+    assert_eq!(call.await.unwrap().unwrap(), json!(text), "answered by the node, over the bus");
+    let call = task::spawn("call", async move { olga.call(&target("write"), request(&[])).await });
+    let mut wire = Wire::accept(&listener, "olga", Role::Operator).await;
+    assert!(wire.next().await.unwrap().ends_with(b"}"), "the request, whole");
+    drop(wire);
+    let error = call.await.unwrap().unwrap_err();
+    assert_eq!((error.code, error.detail("sent")), (Code::Unavailable, Some(&json!(true))));
+    assert_eq!(host.echo.writes.load(Ordering::SeqCst), 0, "not made again");
 }
 
 #[tokio::test]

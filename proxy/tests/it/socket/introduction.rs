@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use data_encoding::BASE64URL_NOPAD;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use super::Host;
@@ -30,6 +30,18 @@ impl Wire {
         let mut wire = Self(Framed::new(stream, codec));
         let hello = wire.json().await.unwrap();
         (wire, hello)
+    }
+
+    /// Takes one caller in as a node would, whoever it is.
+    pub(super) async fn accept(listener: &UnixListener, name: &str, role: Role) -> Self {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut wire = Self(Framed::new(stream, LengthDelimitedCodec::new()));
+        let nonce = BASE64URL_NOPAD.encode(&[7; 32]);
+        wire.send(json!({"aigis": 1, "mesh": "main", "server": "alpha", "nonce": nonce}).to_string()).await;
+        let proof = wire.json().await.unwrap();
+        assert!(proof["jwt"].is_string() && proof["signature"].is_string());
+        wire.send(json!({"welcome": {"role": role.as_str(), "name": name}}).to_string()).await;
+        wire
     }
 
     /// The next frame; `None` once the node has closed the connection.
