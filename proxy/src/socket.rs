@@ -6,17 +6,19 @@
 //! specified in `docs/specs/socket.md`.
 
 mod client;
+mod connection;
 mod frame;
 mod handshake;
 mod link;
+mod reader;
 mod server;
 
 use std::time::Duration;
 
 pub use client::Local;
 pub(crate) use client::{Ongoing, Replies};
+pub(crate) use connection::Outlet;
 pub(crate) use frame::{Frame, Kind};
-pub(crate) use server::Outlet;
 pub use server::{Gate, ListenError, Listening, listen};
 
 /// The largest frame, after its length.

@@ -18,7 +18,8 @@ use super::{
     Limits, MAX_FRAME,
     frame::{Frame, Kind},
     handshake,
-    link::{Link, Reader},
+    link::Link,
+    reader::Reader,
 };
 use crate::{Error, Name, SkillPath, UserName, identity::Credential, subject::Control, task};
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{io::AsyncWriteExt, net::unix::OwnedWriteHalf};
 
 use super::{
-    link::{End, Reader},
+    reader::{End, Reader},
     server::Gate,
 };
 use crate::{
