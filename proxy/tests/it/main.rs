@@ -12,3 +12,5 @@ mod callee;
 mod calls;
 #[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod socket;
