@@ -390,10 +390,27 @@ impl Bus {
     ///
     /// `permission_denied` if the bus refuses the subject; `unavailable` if it is away.
     pub async fn subscribe(&self, subject: &str) -> Result<Subscriber, Error> {
+        self.proven(subject, self.0.client.subscribe(subject.to_owned())).await
+    }
+
+    /// Subscribes to a share of what comes: each message goes to one of those that subscribe under that name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::subscribe`].
+    pub async fn subscribe_shared(&self, subject: &str, share: &str) -> Result<Subscriber, Error> {
+        self.proven(subject, self.0.client.queue_subscribe(subject.to_owned(), share.to_owned())).await
+    }
+
+    async fn proven(
+        &self,
+        subject: &str,
+        subscribing: impl Future<Output = Result<Subscriber, async_nats::SubscribeError>>,
+    ) -> Result<Subscriber, Error> {
         let denied_before = self.denials(subject);
         let away =
             |error: async_nats::SubscribeError| Error::unavailable(format!("cannot subscribe to {subject}: {error}"));
-        let subscriber = self.0.client.subscribe(subject.to_owned()).await.map_err(away)?;
+        let subscriber = subscribing.await.map_err(away)?;
         self.echo().await?;
         if self.denials(subject) > denied_before {
             let user = self.user();

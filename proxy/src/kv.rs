@@ -20,10 +20,12 @@ use crate::{
 };
 
 mod consumer;
+mod heads;
 mod log;
 mod setup;
 mod watch;
 
+pub(crate) use heads::sizes;
 pub use log::{LogMessage, Since, append, read_log};
 pub use setup::{SetupError, StoreId, create_store, store_id};
 pub use watch::{Event, Watch, list};
@@ -39,6 +41,8 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 /// The marks of a deletion that the store leaves in place of a value.
 const OPERATION: &str = "KV-Operation";
 const MARKER: &str = "Nats-Marker-Reason";
+/// How long the store keeps a message.
+const LIFETIME: &str = "Nats-TTL";
 
 /// A bucket of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,11 +53,13 @@ pub enum Bucket {
     Leases,
     /// What changes hands: on disk, sixteen versions a key.
     Shared,
+    /// Content in chunks, under its digest: on disk.
+    Blobs,
 }
 
 impl Bucket {
     /// Every bucket.
-    pub const ALL: [Self; 3] = [Self::Records, Self::Leases, Self::Shared];
+    pub const ALL: [Self; 4] = [Self::Records, Self::Leases, Self::Shared, Self::Blobs];
 
     /// The bucket's name.
     #[must_use]
@@ -62,6 +68,7 @@ impl Bucket {
             Self::Records => "records",
             Self::Leases => "leases",
             Self::Shared => "shared",
+            Self::Blobs => "blobs",
         }
     }
 
@@ -72,6 +79,7 @@ impl Bucket {
             Self::Records => "KV_records",
             Self::Leases => "KV_leases",
             Self::Shared => "KV_shared",
+            Self::Blobs => "KV_blobs",
         }
     }
 
@@ -277,11 +285,31 @@ pub async fn put_lease(
 ) -> Result<u64, Error> {
     check(key, &value)?;
     let mut headers = expecting(Bucket::Leases, Expect::Revision(revision));
-    let seconds = lifetime.as_millis().div_ceil(1000).max(1);
-    headers.insert("Nats-TTL", format!("{seconds}s"));
+    headers.insert(LIFETIME, seconds(lifetime));
     let subject = Bucket::Leases.subject(key);
     let reply = bus.request(subject, Some(headers), value, within).await;
     acknowledged(key, reply.map_err(|error| lost(bus, key, &error))?)
+}
+
+/// Gives a key a value that ends by itself after `lifetime`, which is rounded up to whole seconds.
+///
+/// # Errors
+///
+/// As [`put`].
+pub(crate) async fn put_passing(
+    bus: &Bus,
+    bucket: Bucket,
+    key: &str,
+    value: Bytes,
+    expect: Expect<'_>,
+    lifetime: Duration,
+    within: Duration,
+) -> Result<u64, Error> {
+    check(key, &value)?;
+    let mut headers = expecting(bucket, expect);
+    headers.insert("Nats-Msg-Id", Token::random().as_str());
+    headers.insert(LIFETIME, seconds(lifetime));
+    write(bus, &bucket.subject(key), key, headers, value, within).await
 }
 
 /// Reads what stands under a key: the newest write, which may be a deletion; `None` if there never was one.
@@ -338,6 +366,11 @@ fn operation(headers: Option<&HeaderMap>) -> Operation {
         (Some("DEL" | "PURGE"), _) | (_, Some(_)) => Operation::Delete,
         _ => Operation::Put,
     }
+}
+
+/// A lifetime as the store takes it: whole seconds, at least one.
+fn seconds(lifetime: Duration) -> String {
+    format!("{}s", lifetime.as_millis().div_ceil(1000).max(1))
 }
 
 fn expecting(bucket: Bucket, expect: Expect<'_>) -> HeaderMap {

@@ -1,5 +1,7 @@
 //! The wire of the Aigis mesh.
 
+pub mod blob;
+pub mod body;
 pub mod bus;
 pub mod client;
 pub mod dispatch;

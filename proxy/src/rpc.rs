@@ -3,6 +3,7 @@
 
 use std::{fmt, marker::PhantomData, time::Duration};
 
+use async_nats::Subscriber;
 use futures::{StreamExt, future::BoxFuture};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tarpc::{
@@ -21,6 +22,9 @@ use crate::{
     subject::{Caller, may_reply},
     task, trace,
 };
+
+/// The target of services that all nodes share; it is no name, so no user can bear it.
+pub const SHARED: &str = "_";
 
 /// What travels: our own envelope around tarpc's request, because a hostile deadline inside tarpc's would panic its
 /// decoder.
@@ -119,9 +123,33 @@ where
     R: Serialize + Send + 'static,
     F: Fn(Caller, Context, Q) -> Answering<R> + Send + Sync + 'static,
 {
-    let mut requests = bus.subscribe(&bus.subjects().rpc_served(target, name)).await?;
+    let requests = bus.subscribe(&bus.subjects().rpc_served(target, name)).await?;
+    Ok(answering(bus, requests, name, service))
+}
+
+/// Serves a typed service that all nodes share: each request goes to one of those that serve it.
+///
+/// # Errors
+///
+/// As [`Bus::subscribe`].
+pub async fn serve_shared<Q, R, F>(bus: &Bus, name: &'static str, service: F) -> Result<task::Owned, Error>
+where
+    Q: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+    F: Fn(Caller, Context, Q) -> Answering<R> + Send + Sync + 'static,
+{
+    let requests = bus.subscribe_shared(&bus.subjects().rpc_served(SHARED, name), name).await?;
+    Ok(answering(bus, requests, name, service))
+}
+
+fn answering<Q, R, F>(bus: &Bus, mut requests: Subscriber, name: &'static str, service: F) -> task::Owned
+where
+    Q: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+    F: Fn(Caller, Context, Q) -> Answering<R> + Send + Sync + 'static,
+{
     let bus = bus.clone();
-    Ok(task::Owned::spawn("rpc", async move {
+    task::Owned::spawn("rpc", async move {
         let tracker = TaskTracker::new();
         while let Some(message) = requests.next().await {
             let Some(caller) = bus.subjects().rpc_caller(&message.subject) else { continue };
@@ -138,7 +166,7 @@ where
             };
             tracker.spawn_on(answering, &tokio::runtime::Handle::current());
         }
-    }))
+    })
 }
 
 /// Reads a request; the context's deadline is ours, clamped before any duration is made of it.
