@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::{Instant, Interval, interval};
 
 use crate::{
+    body,
     bus::{Bus, Message, Replies},
     envelope::{DEFAULT_TIMEOUT, Request},
     error::{Code, Error},
@@ -100,14 +101,13 @@ pub async fn open(bus: &Bus, target: &Target, mut request: Request) -> Result<Re
     let token = Token::random();
     let subject = bus.subjects().to(&target.server, bus.caller(), &target.ci, &target.path);
     let deadline = Instant::now() + budget;
+    let body = body::outgoing(bus, request.to_bytes(), deadline).await?;
     let mut running = Running { bus: bus.clone(), server: target.server.clone(), token, ended: false };
     let room = usize::try_from(FIRST_CREDIT).unwrap_or(usize::MAX) * 2 + 8;
-    let mut replies = bus
-        .request_many(&running.token, &subject, request.to_bytes(), room)
-        .await
-        .inspect_err(|_| running.ended = true)?;
+    let mut replies =
+        bus.request_many(&running.token, &subject, body, room).await.inspect_err(|_| running.ended = true)?;
     // The callee tells of its own deadline; the grace is for that answer to arrive.
-    let reply = match tokio::time::timeout_at(deadline + Duration::from_millis(250), replies.next()).await {
+    let mut reply = match tokio::time::timeout_at(deadline + Duration::from_millis(250), replies.next()).await {
         Ok(Some(reply)) => reply.inspect_err(|_| running.ended = true).map_err(|error| named(error, target))?,
         Ok(None) => return Err(Error::unavailable("the connection to the bus was closed").sent(true)),
         Err(_) => {
@@ -121,6 +121,8 @@ pub async fn open(bus: &Bus, target: &Target, mut request: Request) -> Result<Re
         return Ok(Response::Stream(Frames::new(running, replies, overall)));
     }
     running.ended = true;
+    let opened = body::incoming(bus, reply.payload, deadline).await;
+    reply.payload = opened.map_err(|error| unopened(error, target).sent(true))?;
     decode(&reply, target).map(Response::Value)
 }
 
@@ -138,6 +140,11 @@ fn decode(reply: &Message, target: &Target) -> Result<Value, Error> {
 
 fn hostile(target: &Target, reason: &str) -> Error {
     Error::internal(format!("the reply of {} (served by {}) is unusable: {reason}", target.ci, target.server))
+}
+
+/// A reference that is none is the callee's fault.
+fn unopened(error: Error, target: &Target) -> Error {
+    if error.code == Code::InvalidArgument { hostile(target, &error.message) } else { error }
 }
 
 fn named(error: Error, target: &Target) -> Error {
@@ -183,13 +190,15 @@ pub struct Frames {
     beat: Interval,
     silent_since: Instant,
     deadline: Option<Instant>,
+    /// A frame that came and is not read yet: what it carries may have to be fetched.
+    arrived: Option<Bytes>,
 }
 
 impl Frames {
     fn new(running: Running, replies: Replies, deadline: Option<Instant>) -> Self {
         let beat = interval(CREDIT_BEAT);
         let silent_since = Instant::now();
-        Self { running, replies, next: 1, unpaid: 0, beat, silent_since, deadline }
+        Self { running, replies, next: 1, unpaid: 0, beat, silent_since, deadline, arrived: None }
     }
 
     /// The next frame's data; `None` after the end.
@@ -206,6 +215,14 @@ impl Frames {
             return None;
         }
         loop {
+            if let Some(body) = self.arrived.clone() {
+                let opened = body::incoming(&self.running.bus, body, Instant::now() + SILENCE).await;
+                self.arrived = None;
+                match self.read(opened) {
+                    Some(frame) => return frame,
+                    None => continue,
+                }
+            }
             let message = tokio::select! {
                 message = self.replies.next() => message,
                 _ = self.beat.tick() => {
@@ -221,39 +238,51 @@ impl Frames {
                 }
             };
             self.silent_since = Instant::now();
-            let frame: Frame = match message {
+            match message {
                 None => return Some(Err(self.broken("the connection to the bus was closed"))),
                 Some(Err(error)) => {
                     self.running.ended = true;
                     return Some(Err(error));
                 }
-                Some(Ok(message)) => match serde_json::from_slice(&message.payload) {
-                    Ok(frame) => frame,
-                    Err(_) => return Some(Err(self.broken("a frame is unreadable"))),
-                },
-            };
-            if frame.seq != self.next {
-                let reason = format!("frame {} came where frame {} was due", frame.seq, self.next);
-                return Some(Err(self.broken(&reason)));
+                Some(Ok(message)) => self.arrived = Some(message.payload),
             }
-            self.next += 1;
-            if let Some(error) = frame.error {
-                self.running.ended = true;
-                return Some(Err(error));
-            }
-            if frame.end {
-                self.running.ended = true;
-                return None;
-            }
-            if frame.beat {
-                continue;
-            }
-            self.unpaid += 1;
-            if self.unpaid >= FIRST_CREDIT / 2 {
-                self.pay();
-            }
-            return Some(Ok(frame.data.unwrap_or(Value::Null)));
         }
+    }
+
+    /// What a frame brings to the reader; `None` for one that brings nothing.
+    fn read(&mut self, body: Result<Bytes, Error>) -> Option<Option<Result<Value, Error>>> {
+        let body = match body {
+            Ok(body) => body,
+            Err(error) if error.code == Code::InvalidArgument => return Some(Some(Err(self.broken(&error.message)))),
+            Err(error) => {
+                self.finish_cancelled();
+                return Some(Some(Err(error)));
+            }
+        };
+        let Ok(frame) = serde_json::from_slice::<Frame>(&body) else {
+            return Some(Some(Err(self.broken("a frame is unreadable"))));
+        };
+        if frame.seq != self.next {
+            let reason = format!("frame {} came where frame {} was due", frame.seq, self.next);
+            return Some(Some(Err(self.broken(&reason))));
+        }
+        self.next += 1;
+        if let Some(error) = frame.error {
+            self.running.ended = true;
+            return Some(Some(Err(error)));
+        }
+        if frame.end {
+            self.running.ended = true;
+            return Some(None);
+        }
+        if frame.beat {
+            return None;
+        }
+        self.unpaid += 1;
+        if self.unpaid >= FIRST_CREDIT / 2 {
+            self.pay();
+        }
+        Some(Some(Ok(frame.data.unwrap_or(Value::Null))))
     }
 
     fn pay(&mut self) {

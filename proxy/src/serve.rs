@@ -18,9 +18,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
 use crate::{
+    body,
     bus::{Bus, HeaderMap, Message},
     client::{ERROR_HEADER, FIRST_CREDIT, Frame, STREAM_HEADER},
     dispatch::{Dispatcher, Incoming},
+    envelope::DEFAULT_TIMEOUT,
     error::{Code, Error},
     name::UserName,
     skill::Answer,
@@ -202,7 +204,10 @@ impl Server {
         inner.counters.requests.fetch_add(1, Ordering::Relaxed);
         let admitted = self.admit(&incoming.caller, &reply, &running);
         let answer = match &admitted {
-            Ok(_) => inner.dispatcher.answer(incoming).await,
+            Ok(_) => match body::received(&inner.bus, incoming).await {
+                Ok(incoming) => inner.dispatcher.answer(incoming).await,
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error.clone()),
         };
         match answer {
@@ -247,16 +252,11 @@ impl Server {
 
     async fn send_value(&self, reply: String, value: &Value) {
         let body = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
-        let limit = self.0.bus.max_payload();
-        if body.len() > limit {
-            let size = body.len();
-            let error = Error::new(
-                Code::ResourceExhausted,
-                format!("the result is {size} bytes; the bus takes at most {limit}"),
-            )
-            .hint("ask for less of it at once");
-            self.send_error(reply, &error).await;
-        } else if let Err(error) = self.0.bus.publish(reply, None, body).await {
+        let body = match body::outgoing(&self.0.bus, body, Instant::now() + DEFAULT_TIMEOUT).await {
+            Ok(body) => body,
+            Err(error) => return self.send_error(reply, &error).await,
+        };
+        if let Err(error) = self.0.bus.publish(reply, None, body).await {
             tracing::warn!(%error, "a reply was not sent");
         }
     }
@@ -314,8 +314,15 @@ impl Server {
                 () = tokio::time::sleep(BEAT) => Frame { seq, beat: true, ..Frame::default() },
             };
             let last = frame.end || frame.error.is_some();
-            let body = serde_json::to_vec(&frame).unwrap_or_default();
-            if self.0.bus.publish(reply.clone(), None, body.into()).await.is_err() || last {
+            let body = serde_json::to_vec(&frame).unwrap_or_default().into();
+            let (body, last) = match body::outgoing(&self.0.bus, body, Instant::now() + DEFAULT_TIMEOUT).await {
+                Ok(body) => (body, last),
+                Err(error) => {
+                    let frame = Frame { seq, error: Some(error), ..Frame::default() };
+                    (serde_json::to_vec(&frame).unwrap_or_default().into(), true)
+                }
+            };
+            if self.0.bus.publish(reply.clone(), None, body).await.is_err() || last {
                 return;
             }
         }

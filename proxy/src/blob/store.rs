@@ -103,8 +103,8 @@ impl Store {
     /// As [`Store::open`] and [`Reading::next`].
     pub async fn read(&self, life: Life, blob: &Blob) -> Result<Vec<u8>, Error> {
         let mut reading = self.open(life, blob).await?;
-        // The index has confirmed the size.
-        let mut content = Vec::with_capacity(usize::try_from(blob.size).unwrap_or_default());
+        // Index and reference may agree on a size that nothing will fill.
+        let mut content = Vec::with_capacity(usize::try_from(blob.size).unwrap_or(BATCH).min(BATCH));
         while let Some(chunk) = reading.next().await? {
             content.extend_from_slice(&chunk);
         }
