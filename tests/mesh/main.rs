@@ -1,4 +1,5 @@
 //! The acceptance rows, on the real binary: a test bears its row's number.
 
+#[cfg(test)]
 mod blobs;
 mod listing;
