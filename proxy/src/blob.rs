@@ -12,6 +12,7 @@ mod index;
 mod keeper;
 mod reading;
 mod store;
+mod window;
 
 pub use digest::Digest;
 pub use index::{Index, Part};
@@ -23,6 +24,9 @@ pub use store::{Store, Stored};
 pub const MAX_CHUNK: usize = crate::kv::MAX_VALUE;
 /// How long a passing blob is kept.
 pub const PASSING: Duration = Duration::from_secs(10 * 60);
+
+/// How long a chunk may take on its way: a thin link needs seconds, and the store may have no leader for some.
+const WITHIN: Duration = Duration::from_secs(120);
 
 /// A blob: what it is, and how much of it there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -2,6 +2,11 @@
 //!
 //! Every member of the mesh may read its blobs, so the content is sealed, with a key that only the reference holds.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use futures::{FutureExt, future::BoxFuture};
@@ -16,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    blob::{Blob, Digest, Life, Store},
+    blob::{Blob, Digest, Life, PASSING, Store},
     bus::Bus,
     dispatch::Incoming,
     envelope::DEFAULT_TIMEOUT,
@@ -131,12 +136,41 @@ pub(crate) async fn outgoing(bus: &Bus, body: Bytes, deadline: Instant) -> Resul
 /// `invalid_argument` for a reference that is none, `not_found` or `data_loss` for one that leads nowhere or elsewhere,
 /// `resource_exhausted` for too much.
 pub(crate) async fn incoming(bus: &Bus, body: Bytes, deadline: Instant) -> Result<Bytes, Error> {
-    let Some(reference) = read(&body) else { return Ok(body) };
-    let fetched = tokio::time::timeout_at(deadline, fetch(bus, reference?)).await;
+    match read(&body) {
+        Some(reference) => open(bus, reference?, deadline).await,
+        None => Ok(body),
+    }
+}
+
+async fn open(bus: &Bus, reference: Reference, deadline: Instant) -> Result<Bytes, Error> {
+    let fetched = tokio::time::timeout_at(deadline, fetch(bus, reference)).await;
     fetched.unwrap_or_else(|_| Err(late("read")))
 }
 
-/// The same for a request, which its caller may cancel meanwhile.
+/// A body that is being fetched; `None` for one that is itself.
+pub(crate) fn opening(bus: &Bus, body: &Bytes, deadline: Instant) -> Option<Opening> {
+    let (reference, bus) = (read(body)?, bus.clone());
+    Some(Opening(async move { open(&bus, reference?, deadline).await }.boxed()))
+}
+
+/// The future of [`opening`].
+pub(crate) struct Opening(BoxFuture<'static, Result<Bytes, Error>>);
+
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opening")
+    }
+}
+
+impl Future for Opening {
+    type Output = Result<Bytes, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_unpin(context)
+    }
+}
+
+/// [`incoming`] for a request, which its caller may cancel meanwhile, and does when its deadline is over.
 ///
 /// # Errors
 ///
@@ -145,7 +179,7 @@ pub(crate) async fn received(bus: &Bus, mut request: Incoming) -> Result<Incomin
     if read(&request.body).is_some() {
         let body = std::mem::take(&mut request.body);
         request.body = tokio::select! {
-            body = incoming(bus, body, Instant::now() + DEFAULT_TIMEOUT) => body?,
+            body = incoming(bus, body, Instant::now() + PASSING) => body?,
             () = request.cancelled.cancelled() => {
                 return Err(Error::new(Code::Cancelled, "the call was cancelled by its caller"));
             }
@@ -185,8 +219,10 @@ fn fetch(bus: &Bus, reference: Reference) -> BoxFuture<'_, Result<Bytes, Error>>
             return Err(too_large(size));
         }
         let kibibytes = u32::try_from(size.div_ceil(1024)).unwrap_or(u32::MAX);
-        let room = HELD.acquire_many(kibibytes).await;
-        let room = room.map_err(|_| Error::internal("the room for bodies is closed"))?;
+        let Ok(Ok(room)) = tokio::time::timeout(DEFAULT_TIMEOUT, HELD.acquire_many(kibibytes)).await else {
+            let message = format!("this process holds {} MiB of large bodies, which is the limit", ROOM / 1024);
+            return Err(Error::new(Code::ResourceExhausted, message).hint("wait for some of its calls to end"));
+        };
         let (store, blob) = (Store::new(bus), Blob { digest, size });
         let Some(key) = key else {
             // What was put there by hand, for a while or for good.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::{Instant, Interval, interval};
 
 use crate::{
+    blob::PASSING,
     body,
     bus::{Bus, Message, Replies},
     envelope::{DEFAULT_TIMEOUT, Request},
@@ -190,15 +191,15 @@ pub struct Frames {
     beat: Interval,
     silent_since: Instant,
     deadline: Option<Instant>,
-    /// A frame that came and is not read yet: what it carries may have to be fetched.
-    arrived: Option<Bytes>,
+    /// A frame that came and is being fetched.
+    opening: Option<body::Opening>,
 }
 
 impl Frames {
     fn new(running: Running, replies: Replies, deadline: Option<Instant>) -> Self {
         let beat = interval(CREDIT_BEAT);
         let silent_since = Instant::now();
-        Self { running, replies, next: 1, unpaid: 0, beat, silent_since, deadline, arrived: None }
+        Self { running, replies, next: 1, unpaid: 0, beat, silent_since, deadline, opening: None }
     }
 
     /// The next frame's data; `None` after the end.
@@ -215,19 +216,18 @@ impl Frames {
             return None;
         }
         loop {
-            if let Some(body) = self.arrived.clone() {
-                let opened = body::incoming(&self.running.bus, body, Instant::now() + SILENCE).await;
-                self.arrived = None;
-                match self.read(opened) {
-                    Some(frame) => return frame,
-                    None => continue,
-                }
-            }
             let message = tokio::select! {
-                message = self.replies.next() => message,
+                message = self.replies.next(), if self.opening.is_none() => message,
+                body = opened(&mut self.opening) => {
+                    self.opening = None;
+                    match self.read(body) {
+                        Some(frame) => return frame,
+                        None => continue,
+                    }
+                }
                 _ = self.beat.tick() => {
                     self.pay();
-                    if self.silent_since.elapsed() > SILENCE {
+                    if self.opening.is_none() && self.silent_since.elapsed() > SILENCE {
                         return Some(Err(self.broken("nothing came for 30 s")));
                     }
                     continue;
@@ -244,13 +244,22 @@ impl Frames {
                     self.running.ended = true;
                     return Some(Err(error));
                 }
-                Some(Ok(message)) => self.arrived = Some(message.payload),
+                Some(Ok(message)) => {
+                    let deadline = self.deadline.unwrap_or_else(|| Instant::now() + PASSING);
+                    self.opening = body::opening(&self.running.bus, &message.payload, deadline);
+                    if self.opening.is_none()
+                        && let Some(frame) = self.read(Ok(message.payload))
+                    {
+                        return frame;
+                    }
+                }
             }
         }
     }
 
     /// What a frame brings to the reader; `None` for one that brings nothing.
     fn read(&mut self, body: Result<Bytes, Error>) -> Option<Option<Result<Value, Error>>> {
+        self.silent_since = Instant::now();
         let body = match body {
             Ok(body) => body,
             Err(error) if error.code == Code::InvalidArgument => return Some(Some(Err(self.broken(&error.message)))),
@@ -298,6 +307,13 @@ impl Frames {
     fn broken(&mut self, reason: &str) -> Error {
         self.finish_cancelled();
         Error::internal(format!("the stream of \"{}\" broke: {reason}", self.running.server))
+    }
+}
+
+async fn opened(opening: &mut Option<body::Opening>) -> Result<Bytes, Error> {
+    match opening {
+        Some(opening) => opening.await,
+        None => std::future::pending().await,
     }
 }
 

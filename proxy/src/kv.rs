@@ -38,6 +38,8 @@ const MAX_KEY: usize = 512;
 pub const PATIENCE: Duration = Duration::from_secs(25);
 /// How long one attempt may take; an acknowledgement usually takes milliseconds.
 const ATTEMPT: Duration = Duration::from_secs(5);
+/// How long it may take for a chunk of a blob, which is large and may come over a thin link.
+const LARGE_ATTEMPT: Duration = Duration::from_secs(10);
 /// The marks of a deletion that the store leaves in place of a value.
 const OPERATION: &str = "KV-Operation";
 const MARKER: &str = "Nats-Marker-Reason";
@@ -81,6 +83,11 @@ impl Bucket {
             Self::Shared => "KV_shared",
             Self::Blobs => "KV_blobs",
         }
+    }
+
+    /// How long one attempt to read or write a value may take.
+    fn attempt(self) -> Duration {
+        if self == Self::Blobs { LARGE_ATTEMPT } else { ATTEMPT }
     }
 
     /// The subject of a key, or of a filter over keys.
@@ -252,7 +259,7 @@ pub async fn put(
     check(key, &value)?;
     let mut headers = expecting(bucket, expect);
     headers.insert("Nats-Msg-Id", Token::random().as_str());
-    write(bus, &bucket.subject(key), key, headers, value, within).await
+    write(bus, bucket, key, headers, value, within).await
 }
 
 /// Marks a key's value as deleted, and returns the revision of the mark.
@@ -265,7 +272,7 @@ pub async fn delete(bus: &Bus, bucket: Bucket, key: &str, expect: Expect<'_>, wi
     let mut headers = expecting(bucket, expect);
     headers.insert("Nats-Msg-Id", Token::random().as_str());
     headers.insert(OPERATION, "DEL");
-    write(bus, &bucket.subject(key), key, headers, Bytes::new(), within).await
+    write(bus, bucket, key, headers, Bytes::new(), within).await
 }
 
 /// Writes a lease: a value that ends by itself after `lifetime`, which is rounded up to whole seconds. One attempt.
@@ -309,7 +316,7 @@ pub(crate) async fn put_passing(
     let mut headers = expecting(bucket, expect);
     headers.insert("Nats-Msg-Id", Token::random().as_str());
     headers.insert(LIFETIME, seconds(lifetime));
-    write(bus, &bucket.subject(key), key, headers, value, within).await
+    write(bus, bucket, key, headers, value, within).await
 }
 
 /// Reads what stands under a key: the newest write, which may be a deletion; `None` if there never was one.
@@ -330,7 +337,7 @@ pub async fn get(bus: &Bus, bucket: Bucket, key: &str, within: Duration) -> Resu
 pub async fn newest(bus: &Bus, bucket: Bucket, filter: &str, within: Duration) -> Result<Option<Entry>, Error> {
     let subject = format!("$JS.API.DIRECT.GET.{}", bucket.stream());
     let body = serde_json::json!({ "last_by_subj": bucket.subject(filter) }).to_string();
-    let message = patiently(bus, within, |attempt| {
+    let message = patiently(bus, within, bucket.attempt(), |attempt| {
         let asked = bus.request(subject.clone(), None, body.clone().into(), attempt);
         asked.map_err(|error| lost(bus, filter, &error))
     })
@@ -391,21 +398,22 @@ fn expecting(bucket: Bucket, expect: Expect<'_>) -> HeaderMap {
 /// Sends a write until the store has decided on it.
 async fn write(
     bus: &Bus,
-    subject: &str,
+    bucket: Bucket,
     key: &str,
     headers: HeaderMap,
     value: Bytes,
     within: Duration,
 ) -> Result<u64, Error> {
-    patiently(bus, within, |attempt| {
-        let asked = bus.request(subject.to_owned(), Some(headers.clone()), value.clone(), attempt);
+    let subject = bucket.subject(key);
+    patiently(bus, within, bucket.attempt(), |attempt| {
+        let asked = bus.request(subject.clone(), Some(headers.clone()), value.clone(), attempt);
         asked.map(|reply| acknowledged(key, reply.map_err(|error| lost(bus, key, &error))?))
     })
     .await
 }
 
 /// Repeats what met silence, after a random wait, while there is time and the connection stands.
-async fn patiently<T, F, Fut>(bus: &Bus, within: Duration, mut attempt: F) -> Result<T, Error>
+async fn patiently<T, F, Fut>(bus: &Bus, within: Duration, each: Duration, mut attempt: F) -> Result<T, Error>
 where
     F: FnMut(Duration) -> Fut,
     Fut: Future<Output = Result<T, Error>>,
@@ -414,7 +422,7 @@ where
     let mut sent_before = false;
     for round in 0_u32.. {
         let left = end.saturating_duration_since(Instant::now());
-        let mut error = match attempt(left.min(ATTEMPT)).await {
+        let mut error = match attempt(left.min(each)).await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    blob::PASSING,
     body,
     bus::{Bus, HeaderMap},
     client::ERROR_HEADER,
@@ -161,7 +162,7 @@ where
             let Some(reply) = message.reply.clone().filter(|reply| may_reply(&caller.name, reply)) else { continue };
             let (bus, service) = (bus.clone(), service.clone());
             let answering = async move {
-                let body = body::incoming(&bus, message.payload, Instant::now() + DEFAULT_TIMEOUT).await;
+                let body = body::incoming(&bus, message.payload, Instant::now() + PASSING).await;
                 let begun = body
                     .and_then(|body| read(name, &body))
                     .map(|(context, request)| (context.deadline, service(caller, context, request)));
@@ -208,7 +209,7 @@ async fn respond<R: Serialize>(bus: &Bus, reply: String, result: Result<R, Error
             .map_err(|error| Error::internal(format!("the response has no JSON form: {error}")))
     });
     let outgoing = match written {
-        Ok(body) => body::outgoing(bus, body.into(), Instant::now() + DEFAULT_TIMEOUT).await,
+        Ok(body) => body::outgoing(bus, body.into(), Instant::now() + PASSING).await,
         Err(error) => Err(error),
     };
     let (headers, body) = outgoing.map_or_else(

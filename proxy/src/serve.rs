@@ -18,11 +18,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
 use crate::{
+    blob::PASSING,
     body,
     bus::{Bus, HeaderMap, Message},
     client::{ERROR_HEADER, FIRST_CREDIT, Frame, STREAM_HEADER},
     dispatch::{Dispatcher, Incoming},
-    envelope::DEFAULT_TIMEOUT,
     error::{Code, Error},
     name::UserName,
     skill::Answer,
@@ -252,7 +252,7 @@ impl Server {
 
     async fn send_value(&self, reply: String, value: &Value) {
         let body = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
-        let body = match body::outgoing(&self.0.bus, body, Instant::now() + DEFAULT_TIMEOUT).await {
+        let body = match body::outgoing(&self.0.bus, body, Instant::now() + PASSING).await {
             Ok(body) => body,
             Err(error) => return self.send_error(reply, &error).await,
         };
@@ -315,7 +315,7 @@ impl Server {
             };
             let last = frame.end || frame.error.is_some();
             let body = serde_json::to_vec(&frame).unwrap_or_default().into();
-            let (body, last) = match body::outgoing(&self.0.bus, body, Instant::now() + DEFAULT_TIMEOUT).await {
+            let (body, last) = match body::outgoing(&self.0.bus, body, Instant::now() + PASSING).await {
                 Ok(body) => (body, last),
                 Err(error) => {
                     let frame = Frame { seq, error: Some(error), ..Frame::default() };

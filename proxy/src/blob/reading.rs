@@ -1,18 +1,19 @@
 //! Reading a blob: some chunks ahead, each checked, and the whole checked at its end.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 
-use super::{Blob, Digest, Index, Life, Part, Store, digest::Hasher, index};
+use super::{Blob, Digest, Index, Life, Part, Store, WITHIN, digest::Hasher, index, window::Window};
 use crate::{
     error::{Code, Error},
-    kv::{self, Bucket, Operation, PATIENCE},
+    kv::{self, Bucket, Operation},
 };
 
-/// How many chunks are asked for ahead of the reader.
-const AHEAD: usize = 8;
 /// The milliseconds before something that is not there is looked for again: a replica may be a moment behind.
 const AGAIN: [u64; 4] = [50, 100, 200, 400];
 
@@ -23,10 +24,11 @@ pub struct Reading {
     blob: Blob,
     lists: VecDeque<Part>,
     parts: VecDeque<Part>,
-    ahead: FuturesOrdered<BoxFuture<'static, Result<Bytes, Error>>>,
+    ahead: FuturesOrdered<BoxFuture<'static, Result<(Bytes, Duration), Error>>>,
     /// What was read so far; gone once the end was checked.
     whole: Option<Hasher>,
     left: u64,
+    window: Window,
 }
 
 impl std::fmt::Debug for Reading {
@@ -54,7 +56,17 @@ impl Reading {
         let parts = VecDeque::from(index.parts);
         let (lists, parts) = if index.lists { (parts, VecDeque::new()) } else { (VecDeque::new(), parts) };
         let left = blob.size;
-        Ok(Self { store, life, blob, lists, parts, ahead: FuturesOrdered::new(), whole: Some(Hasher::new()), left })
+        Ok(Self {
+            store,
+            life,
+            blob,
+            lists,
+            parts,
+            ahead: FuturesOrdered::new(),
+            whole: Some(Hasher::new()),
+            left,
+            window: Window::default(),
+        })
     }
 
     /// The next piece of the content; `None` once all of it came and proved to be what it is called. Until then nothing
@@ -66,13 +78,15 @@ impl Reading {
     /// away. Nothing comes after an error.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            while self.ahead.len() < AHEAD
+            while self.window.has_room(self.ahead.len())
                 && let Some(part) = self.parts.pop_front()
             {
-                self.ahead.push_back(fetch(self.store.clone(), self.life, self.blob, part).boxed());
+                let (begun, fetching) = (Instant::now(), fetch(self.store.clone(), self.life, self.blob, part));
+                self.ahead.push_back(async move { fetching.await.map(|chunk| (chunk, begun.elapsed())) }.boxed());
             }
             if let Some(chunk) = self.ahead.next().await {
-                let chunk = chunk?;
+                let (chunk, took) = chunk?;
+                self.window.heard(took);
                 let Some(left) = self.left.checked_sub(chunk.len() as u64) else {
                     return Err(damaged(&self.blob, "its lists name more than it has"));
                 };
@@ -114,7 +128,7 @@ async fn fetch(store: Store, life: Life, blob: Blob, part: Part) -> Result<Bytes
 async fn value(store: &Store, key: &str) -> Result<Option<Bytes>, Error> {
     let mut again = AGAIN.into_iter();
     loop {
-        let entry = kv::get(store.bus(), Bucket::Blobs, key, PATIENCE).await?;
+        let entry = kv::get(store.bus(), Bucket::Blobs, key, WITHIN).await?;
         if let Some(entry) = entry.filter(|entry| entry.operation == Operation::Put) {
             return Ok(Some(entry.value));
         }

@@ -1,24 +1,28 @@
 //! Putting blobs into the mesh: a node writes to the bucket, everyone else hands chunks to a node.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{TryStreamExt, stream::FuturesUnordered};
 use tarpc::context;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::{Blob, Content, Index, Life, PASSING, Part, Reading, cutter::Cutter, digest::Hasher, index::Gathering};
+use super::{
+    Blob, Content, Index, Life, PASSING, Part, Reading, WITHIN, cutter::Cutter, digest::Hasher, index::Gathering,
+    window::Window,
+};
 use crate::{
     bus::Bus,
     error::{Code, Error},
-    kv::{self, Bucket, Expect, Operation, PATIENCE},
+    kv::{self, Bucket, Expect, Operation},
     role::Role,
     rpc::{self, Asker, SHARED},
     services::{BLOBS, BlobsClient},
 };
 
-/// How many chunks are under way at once.
-pub(super) const AHEAD: usize = 16;
 /// How much is held before it is sent on, in bytes.
 const BATCH: usize = 4 * 1024 * 1024;
 /// How long a node may take to read a kept blob before it stores its index.
@@ -62,7 +66,15 @@ impl Store {
         let mut cutter = Cutter::new(content, life);
         let (mut whole, mut size) = (Hasher::new(), 0);
         let mut gathering = Gathering::default();
-        let mut sending = Sending { store: self, life, batch: HashMap::new(), held: 0, chunks: 0, bytes: 0 };
+        let mut sending = Sending {
+            store: self,
+            life,
+            batch: HashMap::new(),
+            held: 0,
+            chunks: 0,
+            bytes: 0,
+            window: Window::default(),
+        };
         while let Some(chunk) = cutter.next().await? {
             whole.add(&chunk);
             size += chunk.len() as u64;
@@ -130,12 +142,12 @@ impl Store {
     pub(super) async fn put_chunk(&self, life: Life, part: Part, chunk: Bytes) -> Result<(), Error> {
         if self.bus.role() != Role::Node {
             return self
-                .hand(|node| async move { node.put_chunk(within(PATIENCE), life, part.0, Content(chunk)).await })
+                .hand(|node| async move { node.put_chunk(within(WITHIN), life, part.0, Content(chunk)).await })
                 .await;
         }
         let key = life.chunk(&part.0);
         match life {
-            Life::Kept => kv::put(&self.bus, Bucket::Blobs, &key, chunk, Expect::Anything, PATIENCE).await?,
+            Life::Kept => kv::put(&self.bus, Bucket::Blobs, &key, chunk, Expect::Anything, WITHIN).await?,
             Life::Passing => self.put_passing(&key, chunk, Expect::Anything).await?,
         };
         Ok(())
@@ -162,15 +174,15 @@ impl Store {
             self.put_passing(&key, value, Expect::Revision(0)).await?;
             return Ok(());
         }
-        let known = kv::get(&self.bus, Bucket::Blobs, &key, PATIENCE).await?;
+        let known = kv::get(&self.bus, Bucket::Blobs, &key, WITHIN).await?;
         if known.is_none_or(|known| known.value != value) {
-            kv::put(&self.bus, Bucket::Blobs, &key, value, Expect::Anything, PATIENCE).await?;
+            kv::put(&self.bus, Bucket::Blobs, &key, value, Expect::Anything, WITHIN).await?;
         }
         Ok(())
     }
 
     async fn put_passing(&self, key: &str, value: Bytes, expect: Expect<'_>) -> Result<u64, kv::Error> {
-        kv::put_passing(&self.bus, Bucket::Blobs, key, value, expect, PASSING, PATIENCE).await
+        kv::put_passing(&self.bus, Bucket::Blobs, key, value, expect, PASSING, WITHIN).await
     }
 
     /// Takes a chunk that proved damaged out of the store, so that the next upload sends it again. Whatever hinders
@@ -179,7 +191,7 @@ impl Store {
         let removed = if self.bus.role() == Role::Node {
             self.remove_if_damaged(life, part).await
         } else {
-            self.hand(|node| async move { node.doubt(within(PATIENCE), life, part).await }).await
+            self.hand(|node| async move { node.doubt(within(WITHIN), life, part).await }).await
         };
         if let Err(error) = removed {
             tracing::warn!(%error, chunk = %part.0, "a damaged chunk stays where it is");
@@ -189,11 +201,11 @@ impl Store {
     /// Looks at a chunk, and removes it if it is not what it is called.
     pub(super) async fn remove_if_damaged(&self, life: Life, part: Part) -> Result<(), Error> {
         let key = life.chunk(&part.0);
-        let Some(entry) = kv::get(&self.bus, Bucket::Blobs, &key, PATIENCE).await? else { return Ok(()) };
+        let Some(entry) = kv::get(&self.bus, Bucket::Blobs, &key, WITHIN).await? else { return Ok(()) };
         if entry.operation == Operation::Put && Part::of(&entry.value).0 != part.0 {
             tracing::warn!(chunk = %part.0, "a damaged chunk was removed");
             // If another write came first, that one is not what was looked at.
-            kv::delete(&self.bus, Bucket::Blobs, &key, Expect::Revision(entry.revision), PATIENCE).await?;
+            kv::delete(&self.bus, Bucket::Blobs, &key, Expect::Revision(entry.revision), WITHIN).await?;
         }
         Ok(())
     }
@@ -211,7 +223,7 @@ impl Store {
 
 fn within(time: Duration) -> context::Context {
     let mut context = context::current();
-    context.deadline = std::time::Instant::now() + time;
+    context.deadline = Instant::now() + time;
     context
 }
 
@@ -223,6 +235,7 @@ struct Sending<'a> {
     held: usize,
     chunks: usize,
     bytes: u64,
+    window: Window,
 }
 
 impl Sending<'_> {
@@ -240,16 +253,25 @@ impl Sending<'_> {
         self.held = 0;
         if life == Life::Kept {
             let keys: Vec<String> = batch.keys().map(|part| life.chunk(&part.0)).collect();
-            let there = kv::sizes(&store.bus, Bucket::Blobs, &keys, PATIENCE).await?;
+            let there = kv::sizes(&store.bus, Bucket::Blobs, &keys, WITHIN).await?;
             // One of another size is damaged, and is put right.
             batch.retain(|part, _| there.get(&life.chunk(&part.0)) != Some(&part.size()));
         }
         self.chunks += batch.len();
         self.bytes += batch.keys().map(|part| u64::from(part.1)).sum::<u64>();
-        stream::iter(batch)
-            .map(|(part, chunk)| store.put_chunk(life, part, chunk))
-            .buffer_unordered(AHEAD)
-            .try_collect::<()>()
-            .await
+        let mut under_way = FuturesUnordered::new();
+        let mut waiting = batch.into_iter();
+        loop {
+            while self.window.has_room(under_way.len())
+                && let Some((part, chunk)) = waiting.next()
+            {
+                let begun = Instant::now();
+                under_way.push(async move { store.put_chunk(life, part, chunk).await.map(|()| begun.elapsed()) });
+            }
+            match under_way.try_next().await? {
+                Some(took) => self.window.heard(took),
+                None => return Ok(()),
+            }
+        }
     }
 }

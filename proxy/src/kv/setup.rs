@@ -128,7 +128,7 @@ pub async fn create_store(url: &str, login: &Login, mesh: &MeshName, replicas: u
 /// What forbids it; a store without an id is [`Error::Malformed`].
 pub async fn store_id(bus: &Bus, within: Duration) -> Result<StoreId, Error> {
     let stream = Bucket::Records.stream();
-    let info: StreamInfo = patiently(bus, within, |attempt| {
+    let info: StreamInfo = patiently(bus, within, ATTEMPT, |attempt| {
         let subject = format!("$JS.API.STREAM.INFO.{stream}");
         let asked = bus.request(subject, None, bytes::Bytes::new(), attempt);
         asked.map(|reply| answer(stream, &reply.map_err(|error| lost(bus, stream, &error))?))

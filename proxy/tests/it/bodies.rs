@@ -9,6 +9,7 @@ use aigis_proxy::{
     Bus, Code, Effect, Error, Name, NodeName, Request, Role, SkillPath, UserName,
     blob::{self, Digest, Life, Store},
     body::MAX_BODY,
+    bus::Options,
     client::{self, Response, Target},
     dispatch::{Directory, Dispatcher, NoJournal},
     kv::{self, Bucket},
@@ -246,6 +247,54 @@ async fn bad_14_references_by_hand_that_lead_nowhere_or_elsewhere() {
     }
     let reply = vera.request(format!("{CALL}.size"), json!({"$blob": good}).to_string().into()).await.unwrap();
     assert_eq!(reply.payload, "1");
+}
+
+/// Passes one connection on, each way at 1 Mbit/s.
+async fn thin_link(server: &BusServer) -> (String, task::Owned) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    let address = server.url().strip_prefix("nats://").unwrap().to_owned();
+    let link = task::Owned::spawn("thin link", async move {
+        let (near, _) = listener.accept().await.unwrap();
+        let far = tokio::net::TcpStream::connect(address).await.unwrap();
+        let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+        tokio::join!(trickle(near_in, far_out), trickle(far_in, near_out));
+    });
+    (url, link)
+}
+
+async fn trickle(mut from: impl tokio::io::AsyncRead + Unpin, mut to: impl tokio::io::AsyncWrite + Unpin) {
+    let mut some = [0; 1_250];
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    while let Ok(count @ 1..) = from.read(&mut some).await {
+        tick.tick().await;
+        if to.write_all(&some[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn flt_31_a_thin_link_carries_a_large_body_and_calls_beside_it() {
+    let mesh = mesh().await;
+    let (url, _link) = thin_link(&mesh.server).await;
+    let credential = Arc::new(mesh.server.credential("vera", Role::Viewer));
+    let vera = Bus::connect(Options { url, credential, label: "vera".to_owned() }).await.unwrap();
+    let text = BASE64URL_NOPAD.encode(&noise(1_200_000));
+    let target = target("echo");
+    let small = async {
+        loop {
+            // 30 s is the default of a call.
+            let said = client::call(&vera, &target, Request { args: vec![json!("hi")], ..Request::default() }).await;
+            assert_eq!(said.unwrap(), json!("hi"));
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::select! {
+        echoed = call(&vera, "echo", &text) => assert!(echoed.unwrap() == json!(text)),
+        () = small => unreachable!(),
+    }
+    assert!(!vera.link().borrow().broken_before);
 }
 
 #[tokio::test]
