@@ -2,8 +2,11 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use aigis_proxy::MeshName;
-use clap::{Args, Command as Parser, CommandFactory, FromArgMatches, Subcommand, error::ErrorKind};
+use aigis_proxy::{MeshName, quoted};
+use clap::{
+    Args, Command as Parser, CommandFactory, FromArgMatches, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{
     command::{
@@ -69,7 +72,8 @@ pub(crate) struct Global {
         value_name = "NAME",
         env = "AIGIS_MESH",
         hide_env_values = true,
-        default_value = "main"
+        default_value = "main",
+        value_parser = MeshName::choose
     )]
     pub(crate) mesh: MeshName,
     /// The data directory [default: aigis in the user's data directory]
@@ -163,7 +167,8 @@ pub(crate) enum Refusal {
 }
 
 impl From<clap::Error> for Refusal {
-    fn from(error: clap::Error) -> Self {
+    fn from(mut error: clap::Error) -> Self {
+        bound(&mut error);
         let text = error.render().to_string();
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Asked(text),
@@ -172,6 +177,23 @@ impl From<clap::Error> for Refusal {
             }
             _ => Self::Wrong(Failure::Usage(usage(&text))),
         }
+    }
+}
+
+/// Escapes and cuts what the parser quotes of the command line.
+fn bound(error: &mut clap::Error) {
+    let mut changed = false;
+    for kind in [ContextKind::InvalidSubcommand, ContextKind::InvalidArg, ContextKind::InvalidValue] {
+        let Some(ContextValue::String(given)) = error.get(kind) else { continue };
+        let shown = quoted(given);
+        if shown != *given {
+            error.insert(kind, ContextValue::String(shown));
+            changed = true;
+        }
+    }
+    if changed {
+        // Its tips quote the same words once more.
+        error.remove(ContextKind::Suggested);
     }
 }
 

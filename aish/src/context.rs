@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
-use aigis_node::home::{Home, MeshFile};
+use aigis_node::home::{self, Home, MeshFile};
 use aigis_proxy::{
     Bus, Code, Error, bus,
     identity::{Credential, FileError, Issuer, credential},
+    text_file,
 };
 
 use crate::{cli::Global, exit::Failure, output::Output, session::Session, url};
@@ -62,24 +63,18 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// `data_loss` for a file that is damaged.
+    /// `invalid_argument` for a file that holds something else, `data_loss` for one that cannot be read.
     pub(crate) fn mesh_file(&self) -> Result<Option<MeshFile>, Failure> {
-        Ok(self.home()?.read_mesh().map_err(|error| Error::new(Code::DataLoss, chain(&error)))?)
+        Ok(self.home()?.read_mesh().map_err(damaged)?)
     }
 
     /// Who vouches for the users of the mesh, if this host knows.
     ///
     /// # Errors
     ///
-    /// `data_loss` for a file that is damaged.
+    /// As [`Context::mesh_file`].
     pub(crate) fn issuer(&self) -> Result<Option<Issuer>, Failure> {
-        let file = self.home()?.root().join("issuer.json");
-        let damaged = |why: String| Error::new(Code::DataLoss, format!("{}: {why}", file.display()));
-        match std::fs::read(&file) {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(damaged(error.to_string()).into()),
-        }
+        Ok(self.home()?.read_issuer().map_err(damaged)?)
     }
 
     /// The address of the bus: the option, the environment, or the mesh's own.
@@ -185,6 +180,15 @@ pub(crate) fn read_credential(file: &Path, issuer: Option<&Issuer>) -> Result<Cr
         let error = Error::new(Code::PermissionDenied, chain(&error)).sent(false);
         if missing { error.hint("start a mesh: aish up; or name a credential: --creds FILE") } else { error }
     })
+}
+
+/// What a file of the mesh that cannot be used means.
+fn damaged(error: home::Error) -> Error {
+    let code = match &error {
+        home::Error::File(text_file::Error::Malformed { .. }) => Code::InvalidArgument,
+        _ => Code::DataLoss,
+    };
+    Error::new(code, chain(&error)).hint("the mesh writes this file by itself: mend it, or remove it and run: aish up")
 }
 
 /// An error with what caused it, on one line.

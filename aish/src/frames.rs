@@ -3,6 +3,7 @@
 use aigis_proxy::{Address, Error, client::Frames};
 use data_encoding::BASE64;
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use crate::{
     exit::Failure,
@@ -20,6 +21,9 @@ pub(crate) struct Style {
     pub(crate) terminal: bool,
 }
 
+/// Frames that wait to be printed.
+const WAITING: usize = 16;
+
 /// Prints the frames of a skill until their end; the exit code that the last one carried, if it did.
 ///
 /// # Errors
@@ -33,22 +37,63 @@ pub(crate) async fn print(
     style: Style,
     mut frames: Frames,
 ) -> Result<Option<u8>, Failure> {
+    let (give, take) = mpsc::channel(WAITING);
+    let printer = Printer { output: *output, address: found.address.clone(), path: path.to_owned(), style };
+    // Whoever reads our output may stand still, and a write waits for him: not here, where the bus and signals are heard.
+    let printing = tokio::task::spawn_blocking(move || printer.run(take));
+    let passed = pass(session, found, &mut frames, &give).await;
+    drop(give);
+    printing.await.map_err(|error| Error::internal(format!("the output ended: {error}")))??;
+    Ok(passed?)
+}
+
+/// Passes frames on to be printed, until their end or that of the printing.
+async fn pass(
+    session: &Session,
+    found: &Found,
+    frames: &mut Frames,
+    give: &mpsc::Sender<Value>,
+) -> Result<Option<u8>, Error> {
     let mut code = None;
     loop {
         let frame = tokio::select! {
             frame = frames.next() => frame,
-            error = session.lost(found) => Some(Err(error.sent(true))),
+            error = session.lost(found) => return Err(error.sent(true)),
+            // The printing has failed, and says why.
+            () = give.closed() => return Ok(code),
         };
-        let Some(frame) = frame else { return Ok(code) };
-        let frame = frame?;
+        let Some(frame) = frame.transpose()? else { return Ok(code) };
         if let Some(exit) = frame.get("exit_code").filter(|_| frame.get("seq").is_none()).and_then(Value::as_i64) {
             code = Some(u8::try_from(exit.rem_euclid(256)).unwrap_or(1));
         }
-        if output.is_json() {
-            output.json(&frame)?;
-        } else {
-            show(output, path, &found.address, style, &frame)?;
+        let given = tokio::select! {
+            given = give.send(frame) => given,
+            never = frames.hold() => match never {},
+        };
+        if given.is_err() {
+            return Ok(code);
         }
+    }
+}
+
+/// Prints what it is given, on a thread that may be kept waiting.
+struct Printer {
+    output: Output,
+    address: Address,
+    path: String,
+    style: Style,
+}
+
+impl Printer {
+    fn run(&self, mut frames: mpsc::Receiver<Value>) -> Result<(), Failure> {
+        while let Some(frame) = frames.blocking_recv() {
+            if self.output.is_json() {
+                self.output.json(&frame)?;
+            } else {
+                show(&self.output, &self.path, &self.address, self.style, &frame)?;
+            }
+        }
+        Ok(())
     }
 }
 

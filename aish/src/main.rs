@@ -15,6 +15,7 @@ use crate::{
 mod ask;
 mod cli;
 mod command;
+mod config;
 mod context;
 mod duration;
 mod exit;

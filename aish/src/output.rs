@@ -3,13 +3,19 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write},
+    time::Duration,
 };
 
 use aigis_proxy::Error;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::interval;
 
 use crate::exit::{Failure, Usage};
+
+/// How often it is looked whether anybody still reads.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// When to use colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -87,6 +93,21 @@ impl Output {
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes)?;
         Ok(stdout.flush()?)
+    }
+
+    /// Resolves once nobody can read standard output any more, which may be never: for a command that may have nothing
+    /// to print for long, and so would not notice.
+    pub(crate) async fn closed(&self) {
+        let mut look = interval(LOOK);
+        loop {
+            look.tick().await;
+            let stdout = io::stdout();
+            let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+            let looked = poll(&mut watched, Some(&Timespec::default()));
+            if looked.is_ok() && watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+                return;
+            }
+        }
     }
 
     /// Prints bytes of a command's standard error on ours.

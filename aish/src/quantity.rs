@@ -16,9 +16,35 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS.get(unit).unwrap_or(&"PiB"))
 }
 
+/// Reads a size: a whole number and `B`, `KiB`, `MiB` or `GiB`, with or without one space between them.
+pub(crate) fn parse(text: &str) -> Option<u64> {
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit())?;
+    let (digits, unit) = text.split_at(end);
+    let shift = match unit.strip_prefix(' ').unwrap_or(unit) {
+        "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, count) in [("64 MiB", 64 << 20), ("1GiB", 1 << 30), ("0 B", 0), ("512 KiB", 512 << 10)] {
+            assert_eq!(parse(text), Some(count), "{text}");
+        }
+        for bad in
+            ["", "64", "MiB", "-1 MiB", "1.5 MiB", "64  MiB", "64 mib", "64 MB", "99999999999 GiB", "\u{664} MiB"]
+        {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn sizes() {

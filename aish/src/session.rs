@@ -89,6 +89,16 @@ impl Session {
         one.record.skills.iter().any(|skill| skill.path == *path && skill.effect == Effect::Read)
     }
 
+    /// How long the CI's record says that a skill may take, where that is not the usual.
+    pub(crate) fn declared_timeout(&self, found: &Found, path: &SkillPath) -> Option<Duration> {
+        let replicas = match &found.resolved {
+            Resolved::One(one) => std::slice::from_ref(one),
+            Resolved::Service(service) => service.replicas.as_slice(),
+        };
+        let notes = replicas.iter().flat_map(|replica| &replica.record.skills).filter(|note| note.path == *path);
+        notes.filter_map(|note| note.timeout_s).max().map(Duration::from_secs)
+    }
+
     /// Resolves once the CI is known to be away, which may be never.
     pub(crate) async fn lost(&self, found: &Found) -> Error {
         let Resolved::One(_) = &found.resolved else { return std::future::pending().await };

@@ -13,22 +13,24 @@ use aigis_proxy::{
     identity::{MeshKeys, ServerFiles, ServerOptions},
     task,
 };
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
-};
-use tokio::{net::TcpStream, process::Command, sync::watch};
+use rustix::process::Pid;
+use serde::Deserialize;
+use tokio::{process::Command, sync::watch};
 use tokio_util::sync::CancellationToken;
+
+mod process;
+
+use process::{Process, STOP};
 
 /// The first wait before a restart; it doubles to [`LAST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LAST_WAIT: Duration = Duration::from_secs(5);
 /// How long a fresh server may take until it answers.
 const READY: Duration = Duration::from_secs(20);
-/// How often an adopted server is looked at.
-const LOOK: Duration = Duration::from_millis(100);
-/// How long it may take to end when asked to.
-const STOP: Duration = Duration::from_secs(10);
+/// How often is looked whether it has said where it listens.
+const LOOK: Duration = Duration::from_millis(20);
+/// Most entries of the directory in which it says so.
+const MAX_ENTRIES: usize = 1000;
 
 /// Why there is no supervised server.
 #[derive(Debug, thiserror::Error)]
@@ -40,16 +42,20 @@ pub enum Error {
         data: PathBuf,
     },
     /// What was named cannot be run.
-    #[error("{} cannot be run as a nats-server: {reason}", .path.display())]
+    #[error("{named}{} cannot be run as a nats-server: {reason}", .path.display())]
     NotUsable {
+        /// The variable that names it, as the message's beginning; nothing if it was found.
+        named: &'static str,
         /// The file.
         path: PathBuf,
         /// Why not.
         reason: String,
     },
     /// It is older than the versions with the fixes that the mesh relies on.
-    #[error("{} is nats-server {found}; 2.11.16, 2.12.7 or 2.14.0 of its line, or newer, is required", .path.display())]
+    #[error("{named}{} is nats-server {found}; 2.11.16, 2.12.7 or 2.14.0 of its line, or newer, is required", .path.display())]
     TooOld {
+        /// The variable that names it, as the message's beginning; nothing if it was found.
+        named: &'static str,
         /// The file.
         path: PathBuf,
         /// Its version.
@@ -58,13 +64,34 @@ pub enum Error {
     /// Its files cannot be written.
     #[error("the bus server's files cannot be written")]
     Files(#[from] aigis_proxy::identity::server::Error),
-    /// It ended, or did not answer, right after its start.
-    #[error("the bus server did not answer at {listen} within {} s; its log is {}", READY.as_secs(), .log.display())]
+    /// It ended right after its start.
+    #[error("the bus server ended before it listened at {listen}; its log says why: {}", .log.display())]
+    Ended {
+        /// Where it was to listen.
+        listen: SocketAddr,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// It did not answer.
+    #[error("the bus server did not listen at {listen} within {} s; its log is {}", READY.as_secs(), .log.display())]
     NotReady {
         /// Where it was to listen.
         listen: SocketAddr,
         /// Its log.
         log: PathBuf,
+    },
+    /// The one that was running listens somewhere else.
+    #[error(
+        "the bus server that runs already, process {pid}, listens at {found}, not at {asked}; \
+         leave --listen away, or end that process first"
+    )]
+    Elsewhere {
+        /// Its process id.
+        pid: i32,
+        /// Where it listens.
+        found: String,
+        /// Where it was to listen.
+        asked: SocketAddr,
     },
     /// The operating system refused.
     #[error("the bus server cannot be started")]
@@ -78,15 +105,19 @@ pub enum Error {
 /// None found, not runnable, too old.
 pub async fn find(data: &Path) -> Result<PathBuf, Error> {
     let named = env::var_os("AIGIS_NATS_SERVER").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let path = match named {
-        Some(path) => path,
+    let (named, path) = match named {
+        Some(path) => ("AIGIS_NATS_SERVER: ", path),
         None => env::split_paths(&env::var_os("PATH").unwrap_or_default())
             .chain([data.join("bin")])
             .map(|directory| directory.join("nats-server"))
             .find(|candidate| candidate.is_file())
+            .map(|path| ("", path))
             .ok_or_else(|| Error::NotFound { data: data.join("bin") })?,
     };
-    let not_usable = |reason: String| Error::NotUsable { path: path.clone(), reason };
+    let not_usable = |reason: String| Error::NotUsable { named, path: path.clone(), reason };
+    if path.is_dir() {
+        return Err(not_usable("it is a directory".to_owned()));
+    }
     let asked = Command::new(&path).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(Duration::from_secs(10), asked)
         .await
@@ -96,7 +127,7 @@ pub async fn find(data: &Path) -> Result<PathBuf, Error> {
     let version = words.split_whitespace().find_map(|word| word.parse::<Version>().ok());
     match version {
         Some(version) if version.is_supported() => Ok(path),
-        Some(version) => Err(Error::TooOld { found: version.to_string(), path }),
+        Some(version) => Err(Error::TooOld { named, found: version.to_string(), path }),
         None => Err(not_usable("it does not say its version".to_owned())),
     }
 }
@@ -126,6 +157,7 @@ pub struct Supervisor {
 /// A supervised server. It goes on when this is dropped without [`BusServer::stop`], as it would if the node died.
 #[derive(Debug)]
 pub struct BusServer {
+    address: SocketAddr,
     status: watch::Receiver<Status>,
     stop: CancellationToken,
     supervision: tokio::task::JoinHandle<()>,
@@ -145,14 +177,28 @@ impl BusServer {
     ) -> Result<Self, Error> {
         let (sender, status) = watch::channel(Status::default());
         let stop = CancellationToken::new();
-        let supervisor = Supervisor { program, files, options, keys, status: sender, stop: stop.clone() };
+        let mut supervisor = Supervisor { program, files, options, keys, status: sender, stop: stop.clone() };
         let mut process = match supervisor.adopt() {
             Some(process) => process,
             None => supervisor.launch()?,
         };
-        supervisor.ready(&mut process).await?;
+        // Whatever port it chose, it has it again after each restart: that is where everybody looks for it.
+        supervisor.options.listen = match supervisor.ready(&mut process).await {
+            Ok(address) => address,
+            Err(error) => {
+                supervisor.give_up(process).await;
+                return Err(error);
+            }
+        };
+        let address = supervisor.options.listen;
         let supervision = task::spawn("bus-server", supervisor.run(process));
-        Ok(Self { status, stop, supervision })
+        Ok(Self { address, status, stop, supervision })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What is known of it.
@@ -166,44 +212,6 @@ impl BusServer {
         self.stop.cancel();
         if tokio::time::timeout(STOP + Duration::from_secs(1), self.supervision).await.is_err() {
             tracing::warn!("the bus server did not end in time");
-        }
-    }
-}
-
-/// A process, ours or adopted, known by its handle: a reused process id cannot be mistaken for it.
-#[derive(Debug)]
-struct Process {
-    pid: Pid,
-    handle: std::os::fd::OwnedFd,
-    /// Ours is reaped when it ends; an adopted one is somebody else's child.
-    child: Option<tokio::process::Child>,
-}
-
-impl Process {
-    fn open(pid: Pid, child: Option<tokio::process::Child>) -> io::Result<Self> {
-        Ok(Self { pid, handle: pidfd_open(pid, PidfdFlags::empty())?, child })
-    }
-
-    /// Completes when the process has ended.
-    async fn ended(&mut self) {
-        if let Some(child) = &mut self.child {
-            // An error says the same: there is nothing left to wait for.
-            let _ = child.wait().await;
-            return;
-        }
-        while !self.has_ended() {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    fn has_ended(&self) -> bool {
-        let mut handle = [PollFd::new(&self.handle, PollFlags::IN)];
-        poll(&mut handle, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Err(error) = pidfd_send_signal(&self.handle, signal) {
-            tracing::debug!(%error, "the bus server took no signal");
         }
     }
 }
@@ -243,25 +251,35 @@ impl Supervisor {
         Process::open(pid, Some(child)).map_err(Error::Start)
     }
 
-    /// Awaits until the server answers, or has ended.
-    async fn ready(&self, process: &mut Process) -> Result<(), Error> {
-        let listen = self.options.listen;
-        let not_ready = || Error::NotReady { listen, log: self.options.log.clone().unwrap_or_default() };
-        let answers = async {
-            while TcpStream::connect(listen).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+    /// Awaits until this very process says where it listens: that somebody answers there is no sign of it.
+    async fn ready(&self, process: &mut Process) -> Result<SocketAddr, Error> {
+        let (asked, pid) = (self.options.listen, process.pid);
+        let log = || self.options.log.clone().unwrap_or_default();
+        let said = async {
+            loop {
+                if let Some(said) = said(&self.files.ports(), pid) {
+                    return said;
+                }
+                tokio::time::sleep(LOOK).await;
             }
         };
-        tokio::select! {
-            () = answers => {}
-            () = process.ended() => return Err(not_ready()),
-            () = tokio::time::sleep(READY) => return Err(not_ready()),
-        }
+        let said = tokio::select! {
+            said = said => said,
+            () = process.ended() => return Err(Error::Ended { listen: asked, log: log() }),
+            () = tokio::time::sleep(READY) => return Err(Error::NotReady { listen: asked, log: log() }),
+        };
+        let pid = pid.as_raw_nonzero().get();
+        let wanted =
+            |address: &&SocketAddr| address.ip() == asked.ip() && (asked.port() == 0 || address.port() == asked.port());
+        let Some(address) = said.iter().find(wanted) else {
+            let found = said.first().map(ToString::to_string).unwrap_or_default();
+            return Err(Error::Elsewhere { pid, found, asked });
+        };
         self.status.send_modify(|status| {
-            status.pid = Some(process.pid.as_raw_nonzero().get());
+            status.pid = Some(pid);
             status.trouble = None;
         });
-        Ok(())
+        Ok(*address)
     }
 
     async fn run(self, mut process: Process) {
@@ -269,7 +287,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 () = process.ended() => {}
-                () = self.stop.cancelled() => return self.end(process).await,
+                () = self.stop.cancelled() => return process.end().await,
             }
             self.status.send_modify(|status| {
                 status.pid = None;
@@ -297,14 +315,55 @@ impl Supervisor {
 
     async fn again(&self) -> Result<Process, Error> {
         let mut process = self.launch()?;
-        self.ready(&mut process).await.map(|()| process)
+        match self.ready(&mut process).await {
+            Ok(_) => Ok(process),
+            Err(error) => {
+                self.give_up(process).await;
+                Err(error)
+            }
+        }
     }
 
-    async fn end(&self, mut process: Process) {
-        process.signal(Signal::TERM);
-        if tokio::time::timeout(STOP, process.ended()).await.is_err() {
-            process.signal(Signal::KILL);
-            process.ended().await;
+    /// Ends a server of ours that does not answer, which would keep the next one from the port and the store.
+    async fn give_up(&self, process: Process) {
+        if !process.is_adopted() {
+            process.end().await;
         }
+    }
+}
+
+/// What a server writes of itself, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct Ports {
+    nats: Vec<String>,
+}
+
+/// Where the server of that process id says that it listens; `None` until its file is there and whole.
+fn said(directory: &Path, pid: Pid) -> Option<Vec<SocketAddr>> {
+    let ending = format!("_{}.ports", pid.as_raw_nonzero());
+    let entries = fs::read_dir(directory).ok()?.take(MAX_ENTRIES).flatten();
+    let file = entries.map(|entry| entry.path()).find(|path| path.to_string_lossy().ends_with(&ending))?;
+    let ports: Ports = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    let addresses = ports.nats.iter().filter_map(|url| url.split_once("://")?.1.parse().ok());
+    Some(addresses.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_file_of_that_process_says_where_it_listens() {
+        let directory = tempfile::tempdir().unwrap();
+        let pid = Pid::from_raw(77).unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        write("nats-server_7.ports", r#"{"nats":["nats://127.0.0.1:1"]}"#);
+        write("nats-server_177.ports", r#"{"nats":["nats://127.0.0.1:2"]}"#);
+        assert_eq!(said(directory.path(), pid), None);
+        write("nats-server_77.ports", r#"{"nats":["nats://127.0.0.1:"#);
+        assert_eq!(said(directory.path(), pid), None, "half written");
+        write("nats-server_77.ports", r#"{"nats":["nats://127.0.0.1:3","nats://[::1]:4"],"monitoring":[]}"#);
+        let addresses = ["127.0.0.1:3".parse().unwrap(), "[::1]:4".parse().unwrap()];
+        assert_eq!(said(directory.path(), pid), Some(addresses.to_vec()));
     }
 }

@@ -19,7 +19,7 @@ mod monitor;
 pub mod optimize;
 mod stats;
 mod status;
-pub mod text;
+pub(crate) mod text;
 
 use std::{
     collections::BTreeMap,
@@ -39,6 +39,7 @@ use time::OffsetDateTime;
 pub(crate) use answer::{Fault, Look, Reply};
 pub(crate) use arguments::Whole;
 pub use health::Verdict;
+pub(crate) use health::outward;
 pub(crate) use instant::Instant;
 pub(crate) use message::Said;
 

@@ -131,8 +131,14 @@ impl Engine {
     /// Makes a handle on the engine of `DOCKER_HOST`, or of the usual socket.
     #[must_use]
     pub fn from_env() -> Self {
-        let address = env::var("DOCKER_HOST").ok().filter(|address| !address.is_empty());
-        Self::new(Target::parse(address.as_deref().unwrap_or(DEFAULT_SOCKET)))
+        Self::from_env_or(None)
+    }
+
+    /// As [`Engine::from_env`], with another address in place of the usual socket.
+    #[must_use]
+    pub fn from_env_or(address: Option<&str>) -> Self {
+        let named = env::var("DOCKER_HOST").ok().filter(|address| !address.is_empty());
+        Self::new(Target::parse(named.as_deref().or(address).unwrap_or(DEFAULT_SOCKET)))
     }
 
     /// Makes a handle on the engine behind that socket.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aigis_proxy::{MeshName, NodeName, UserName};
+use aigis_proxy::{MeshName, NodeName, UserName, identity::Issuer, text_file};
 use serde::{Deserialize, Serialize};
 
 /// The directory of one mesh on this host.
@@ -34,8 +34,8 @@ pub struct MeshFile {
 /// Why a file of the mesh is not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read or written.
-    #[error("{} cannot be used", .path.display())]
+    /// It cannot be written.
+    #[error("{} cannot be used", text_file::shown(.path))]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -43,18 +43,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// It holds something else.
-    #[error("{}:{line}:{column}: not a mesh file: {reason}", .path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Where, from 1.
-        line: usize,
-        /// Where, from 1.
-        column: usize,
-        /// What is wrong.
-        reason: String,
-    },
+    /// It cannot be had, or holds something else.
+    #[error(transparent)]
+    File(#[from] text_file::Error),
 }
 
 impl Home {
@@ -159,18 +150,16 @@ impl Home {
     ///
     /// Unreadable, or malformed with its place.
     pub fn read_mesh(&self) -> Result<Option<MeshFile>, Error> {
-        let path = self.mesh_file();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::Io { path, source }),
-        };
-        serde_json::from_slice(&text).map(Some).map_err(|error| Error::Malformed {
-            path,
-            line: error.line(),
-            column: error.column(),
-            reason: error.to_string().split(" at line ").next().unwrap_or_default().to_owned(),
-        })
+        Ok(present(text_file::read_json(&self.mesh_file()))?)
+    }
+
+    /// Reads who vouches for the mesh's users; `None` if this host does not know.
+    ///
+    /// # Errors
+    ///
+    /// Unreadable, or malformed with its place.
+    pub fn read_issuer(&self) -> Result<Option<Issuer>, Error> {
+        Ok(present(text_file::read_json(&self.issuer_file()))?)
     }
 
     /// Writes `mesh.json` in one step.
@@ -181,6 +170,15 @@ impl Home {
     pub fn write_mesh(&self, file: &MeshFile) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(file).unwrap_or_default();
         replace(&self.mesh_file(), text.as_bytes())
+    }
+}
+
+/// What was read, or nothing where there is no such file.
+fn present<T>(read: Result<T, text_file::Error>) -> Result<Option<T>, text_file::Error> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(text_file::Error::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -218,5 +216,17 @@ mod tests {
         assert_eq!(home.read_mesh().unwrap(), Some(file));
         fs::write(home.mesh_file(), "{\n  \"mesh\": 3}").unwrap();
         assert!(home.read_mesh().unwrap_err().to_string().contains("mesh.json:2:"));
+    }
+
+    #[test]
+    fn bad_41_an_issuer_file_with_a_doubled_key_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path(), MeshName::parse("main").unwrap());
+        home.create().unwrap();
+        assert_eq!(home.read_issuer().unwrap(), None);
+        let text = "{\"mesh\": \"main\", \"account\": \"A\", \"roles\": {\"K\": \"viewer\",\n \"K\": \"admin\"}}";
+        fs::write(home.issuer_file(), text).unwrap();
+        let message = home.read_issuer().unwrap_err().to_string();
+        assert!(message.contains("issuer.json:2:") && message.contains("$.roles.K"), "{message}");
     }
 }

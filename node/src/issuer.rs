@@ -54,6 +54,7 @@ impl Issuer for Signer {
             self.journal.refused(&self.caller, &format!("{address} {path}"), &reason).await;
             return Err(Error::new(Code::PermissionDenied, reason).hint("ask an admin of this mesh"));
         }
+        let name = UserName::choose(name.as_str())?;
         let kwargs = Map::from_iter([
             ("name".to_owned(), json!(name)),
             ("role".to_owned(), json!(role)),

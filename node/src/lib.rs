@@ -1,4 +1,20 @@
-//! The host agent: one per host, it owns the host's engine and serves the CIs of its containers.
+//! The host agent: one for each host, it makes every container of the host's engine a CI that answers.
+//!
+//! A [`Node`] brings the bus up, watches the engine, and serves its CIs until it is stopped. What is free text in a
+//! call is decided by a small fixed [`grammar`], so that the same words always do the same thing:
+//!
+//! ```
+//! use aigis_node::grammar::{Decision, Offered, decide};
+//! use aigis_proxy::Effect;
+//!
+//! let skills = [
+//!     Offered { path: "health", effect: Effect::Read, stream: false, required_input: false },
+//!     Offered { path: "restart", effect: Effect::Write, stream: false, required_input: false },
+//! ];
+//! assert_eq!(decide("are you healthy?", &["web"], &skills), Decision::Run(vec!["health".into()]));
+//! assert_eq!(decide("restart", &["web"], &skills), Decision::NeedsYes("restart".into()));
+//! assert_eq!(decide("do not restart", &["web"], &skills), Decision::Negated);
+//! ```
 
 pub mod bus_server;
 pub mod container;
@@ -10,6 +26,7 @@ pub mod host;
 mod issuer;
 pub mod mesh;
 mod message;
+mod metrics;
 pub mod naming;
 pub mod node;
 mod own;
@@ -17,9 +34,9 @@ mod reconcile;
 pub mod redact;
 mod registrar;
 pub mod services;
+pub mod text;
 mod upkeep;
 pub mod usage;
 
-pub use container::text;
 pub use home::{Home, MeshFile};
 pub use node::{Node, Options};

@@ -1,7 +1,7 @@
 //! Brings a mesh up on this host: its keys, its bus, its store, and the credentials of the node and of its first admin.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -25,7 +25,7 @@ const RENEW_AFTER: Duration = Duration::from_secs(CREDENTIAL_LIFE.as_secs() / 3)
 /// How long the credential lives with which the store is set up.
 const SETUP_LIFE: Duration = Duration::from_secs(120);
 /// The port of a bus that is asked for nothing else.
-const DEFAULT_PORT: u16 = 4222;
+pub const DEFAULT_PORT: u16 = 4222;
 /// What JetStream may keep in memory: the leases of some thousand nodes.
 const MEMORY_STORE: u64 = 256 * 1024 * 1024;
 
@@ -64,15 +64,6 @@ pub enum Error {
         known: String,
         /// What was asked for.
         asked: String,
-    },
-    /// No port is free.
-    #[error("no port on {address} is free for the bus")]
-    NoPort {
-        /// The address.
-        address: IpAddr,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
     },
 }
 
@@ -115,17 +106,13 @@ pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
     } else {
         MeshKeys::create(&home.issuer(), home.mesh())?
     };
-    let (url, supervised) = match (&wanted.bus, &known) {
+    let (url, server) = match (&wanted.bus, &known) {
         (Some(url), _) => (url.clone(), None),
         (None, Some(known)) if !known.supervised => (known.bus.clone(), None),
         (None, known) => {
-            let listen = choose(wanted.listen, known.as_ref())?;
-            (format!("nats://{listen}"), Some(listen))
+            let server = serve(home, &wanted.node, choose(wanted.listen, known.as_ref())).await?;
+            (format!("nats://{}", server.address()), Some(server))
         }
-    };
-    let server = match supervised {
-        Some(listen) => Some(serve(home, &wanted.node, listen).await?),
-        None => None,
     };
     let issuer = keys.issuer();
     let node = wanted.node.user();
@@ -134,7 +121,7 @@ pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
     ensure(&keys, &issuer, &home.default_credential(), &admin, Role::Admin)?;
     let store = ensure_store(&keys, &url).await?;
     let file =
-        MeshFile { mesh: home.mesh().clone(), bus: url, node: wanted.node.clone(), supervised: supervised.is_some() };
+        MeshFile { mesh: home.mesh().clone(), bus: url, node: wanted.node.clone(), supervised: server.is_some() };
     home.write_mesh(&file)?;
     let issuer = serde_json::to_string_pretty(&issuer).unwrap_or_default();
     home::replace(&home.issuer_file(), issuer.as_bytes())?;
@@ -174,16 +161,23 @@ fn existing<'a>(store: &'a Path, home: &'a Home) -> &'a Path {
     if store.exists() { store } else { home.data() }
 }
 
-/// Where the bus listens: as asked, else where it did before, else the usual port, else any free one.
-fn choose(asked: Option<SocketAddr>, known: Option<&MeshFile>) -> Result<SocketAddr, Error> {
-    let before =
+/// Where the bus listens: as asked, else where it did before, else the usual port, else any free one, which the server
+/// chooses (port 0).
+fn choose(asked: Option<SocketAddr>, known: Option<&MeshFile>) -> SocketAddr {
+    let before: Option<SocketAddr> =
         known.filter(|known| known.supervised).and_then(|known| known.bus.strip_prefix("nats://")?.parse().ok());
-    if let Some(address) = asked.filter(|address| address.port() != 0).or(before.filter(|_| asked.is_none())) {
-        return Ok(address);
+    let free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
+    match (asked, before) {
+        (None, Some(before)) => before,
+        (None, None) => {
+            let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT));
+            if free(&usual) { usual } else { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
+        }
+        (Some(asked), before) if asked.port() == 0 => {
+            before.filter(|before| before.ip() == asked.ip() && free(before)).unwrap_or(asked)
+        }
+        (Some(asked), _) => asked,
     }
-    let address = asked.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
-    let free = |port| TcpListener::bind((address, port)).and_then(|listener| listener.local_addr());
-    free(DEFAULT_PORT).or_else(|_| free(0)).map_err(|source| Error::NoPort { address, source })
 }
 
 /// Reads a credential, and makes it anew when there is none, when it nears its end, or is no longer usable.
@@ -208,4 +202,43 @@ fn first_admin() -> UserName {
     let name = UserName::parse(&login.to_ascii_lowercase()).or_else(|_| UserName::parse("admin"));
     #[expect(clippy::expect_used, reason = "the constant is a user name")]
     name.expect("admin is a user name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aigis_proxy::MeshName;
+
+    fn known(bus: &str) -> MeshFile {
+        MeshFile {
+            mesh: MeshName::parse("main").unwrap(),
+            bus: bus.to_owned(),
+            node: NodeName::parse("alpha").unwrap(),
+            supervised: true,
+        }
+    }
+
+    #[test]
+    fn the_bus_listens_as_asked_or_where_it_did_before() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (taken, any) = (taken.local_addr().unwrap(), address("127.0.0.1:0"));
+        let before = known(&format!("nats://{taken}"));
+        assert_eq!(choose(Some(taken), None), taken);
+        assert_eq!(choose(Some(address("127.0.0.1:7")), Some(&before)), address("127.0.0.1:7"));
+        assert_eq!(choose(None, Some(&before)), taken, "others know it there");
+        assert_eq!(choose(Some(any), None), any, "the usual port is for who asks for none");
+    }
+
+    #[test]
+    fn any_port_is_the_one_before_while_it_is_free() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let listener = TcpListener::bind(any).unwrap();
+        let before = listener.local_addr().unwrap();
+        let file = known(&format!("nats://{before}"));
+        assert_eq!(choose(Some(any), Some(&file)), any);
+        drop(listener);
+        assert_eq!(choose(Some(any), Some(&file)), before);
+        assert_eq!(choose(Some("[::1]:0".parse().unwrap()), Some(&file)).port(), 0);
+    }
 }

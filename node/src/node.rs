@@ -33,6 +33,7 @@ use crate::{
     home::{self, Home, MeshFile},
     issuer,
     mesh::{self, Wanted},
+    metrics::Endpoint,
     own::{self, OwnCi},
     reconcile::Reconciler,
     registrar::Registrar,
@@ -60,6 +61,12 @@ pub struct Options {
     pub bus: Option<String>,
     /// The node's labels.
     pub labels: BTreeMap<String, String>,
+    /// Where to serve `/metrics`, if at all.
+    pub metrics: Option<SocketAddr>,
+    /// Where the engine is asked, unless `DOCKER_HOST` says; the usual socket if absent.
+    pub engine: Option<String>,
+    /// How many bytes of audit may wait for the bus; the journal's own bound if absent.
+    pub audit_room: Option<u64>,
 }
 
 /// Why a node does not start.
@@ -95,6 +102,15 @@ pub enum Error {
         #[source]
         source: CallError,
     },
+    /// The address for the metrics.
+    #[error("the metrics cannot be served on {address}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// The operating system gives no thread.
     #[error("the node's lease cannot be kept")]
     Lease(#[source] io::Error),
@@ -124,10 +140,14 @@ impl Node {
     ///
     /// Says which part did not start, and why. What was started before is ended.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let Options { home, node, listen, bus, labels } = options;
+        let Options { home, node, listen, bus, labels, metrics, engine, audit_room } = options;
         let wanted = Wanted { node: node.clone(), listen, bus };
         home.create().map_err(mesh::Error::from)?;
         let lock = lock(&home)?;
+        let metrics = match metrics {
+            Some(address) => Some(Endpoint::bind(address).await.map_err(|source| Error::Metrics { address, source })?),
+            None => None,
+        };
         let mesh = mesh::up(&home, &wanted).await?;
         let bus_options = |label: &str| bus::Options {
             url: mesh.file.bus.clone(),
@@ -140,9 +160,13 @@ impl Node {
         registry.note_birth().await.map_err(doing("note the bus's start"))?;
         let known = registry.load(WITHIN).await.map_err(doing("read its records"))?;
         let cache = Cache::open(&bus, WITHIN).await.map_err(doing("read the registry"))?;
-        let journal = Arc::new(AuditJournal::open(&home.audit(), mesh.credential.clone())?);
+        let journal = match audit_room {
+            Some(room) => AuditJournal::open_with(&home.audit(), mesh.credential.clone(), room)?,
+            None => AuditJournal::open(&home.audit(), mesh.credential.clone())?,
+        };
+        let journal = Arc::new(journal);
         let mut tasks = vec![journal.ship(&bus)];
-        let engine = Engine::from_env();
+        let engine = Engine::from_env_or(engine.as_deref());
         let watch = Watch::spawn(engine.clone());
         let sampler = Sampler::spawn(engine.clone(), watch.observation());
         let host = Arc::new(Host::new(node.clone(), engine, watch, sampler, home.root()));
@@ -158,7 +182,9 @@ impl Node {
             dispatcher,
             bus_server: mesh.server.as_ref().map(BusServer::status),
             labels: labels.clone(),
+            metrics: metrics.as_ref().map(|endpoint| endpoint.address),
         }));
+        tasks.extend(metrics.map(|endpoint| endpoint.serve(own.clone(), journal.clone())));
         directory.insert(own, None, true);
         let record = CiRecord {
             skills: own::table().skills().iter().map(|skill| SkillNote::from(&**skill)).collect(),

@@ -1,13 +1,17 @@
 //! The node's own CI: what it serves, what it can reach, what is under way.
 
+pub(crate) mod text;
+
 use std::{
     collections::BTreeMap,
     fmt,
+    net::SocketAddr,
     sync::{Arc, LazyLock, atomic::Ordering},
+    time::Duration,
 };
 
 use aigis_proxy::{
-    Bus, Effect, Error, Name, NodeName, SkillPath,
+    Bus, Effect, Error, MeshName, Name, NodeName, SkillPath,
     dispatch::Dispatcher,
     serve::Server,
     skill::{Answer, Call, Ci, Nothing, SkillInfo, Table},
@@ -37,6 +41,7 @@ pub(crate) struct OwnCi {
     dispatcher: Dispatcher,
     bus_server: Option<watch::Receiver<bus_server::Status>>,
     labels: BTreeMap<String, String>,
+    metrics: Option<SocketAddr>,
     started_at: Timestamp,
 }
 
@@ -54,23 +59,25 @@ pub(crate) struct Status {
     observed_at: String,
     version: String,
     started_at: String,
-    engine: EngineView,
-    bus: BusView,
+    pub(crate) engine: EngineView,
+    pub(crate) bus: BusView,
     /// How many CIs this node serves, itself among them.
-    cis: usize,
-    /// Calls and streams under way, but for this one.
-    calls_in_flight: usize,
-    requests: u64,
-    errors: u64,
+    pub(crate) cis: usize,
+    /// Calls and streams under way, but for the one that asks.
+    pub(crate) calls_in_flight: usize,
+    pub(crate) requests: u64,
+    pub(crate) errors: u64,
     /// Requests whose reply subject was not their caller's own.
-    dropped: u64,
+    pub(crate) dropped: u64,
+    /// Where `/metrics` is served, if it was asked for.
+    metrics: Option<String>,
     notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-struct EngineView {
+pub(crate) struct EngineView {
     address: String,
-    reachable: bool,
+    pub(crate) reachable: bool,
     version: Option<String>,
     api_version: Option<String>,
     /// Why it is not reachable.
@@ -78,13 +85,13 @@ struct EngineView {
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-struct BusView {
-    connected: bool,
+pub(crate) struct BusView {
+    pub(crate) connected: bool,
     server_version: String,
     /// Whether this node supervises it.
     supervised: bool,
     /// How often the supervisor has started it again.
-    restarts: Option<u32>,
+    pub(crate) restarts: Option<u32>,
 }
 
 /// What `health` answers.
@@ -106,7 +113,7 @@ struct Check {
 }
 
 /// What `describe` answers.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Description {
     name: String,
     address: String,
@@ -118,7 +125,7 @@ struct Description {
 }
 
 /// What `message` answers.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Replied {
     ci: String,
     node: String,
@@ -138,7 +145,12 @@ static TABLE: LazyLock<Table<OwnCi>> = LazyLock::new(|| {
         "status",
         Effect::Read,
         "Says what this node serves and reaches.",
-        async |own: Arc<OwnCi>, _, _: Nothing| Ok(own.status()),
+        async |own: Arc<OwnCi>, _, _: Nothing| {
+            let mut status = own.status();
+            // The call that asks is not news to its caller.
+            status.calls_in_flight = status.calls_in_flight.saturating_sub(1);
+            Ok(status)
+        },
     );
     table.value("health", Effect::Read, "Judges the node's bus and engine.", async |own: Arc<OwnCi>, _, _: Nothing| {
         Ok(own.health())
@@ -175,18 +187,32 @@ pub(crate) struct Parts {
     pub(crate) bus_server: Option<watch::Receiver<bus_server::Status>>,
     /// Its labels.
     pub(crate) labels: BTreeMap<String, String>,
+    /// Where its metrics are served.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 impl OwnCi {
     /// Makes the node's CI, named after it.
     #[must_use]
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { host, directory, bus, server, dispatcher, bus_server, labels } = parts;
+        let Parts { host, directory, bus, server, dispatcher, bus_server, labels, metrics } = parts;
         let name = host.node.ci();
-        Self { name, host, directory, bus, server, dispatcher, bus_server, labels, started_at: Timestamp::now() }
+        let started_at = Timestamp::now();
+        Self { name, host, directory, bus, server, dispatcher, bus_server, labels, metrics, started_at }
     }
 
-    fn status(&self) -> Status {
+    /// The mesh it belongs to.
+    pub(crate) fn mesh(&self) -> &MeshName {
+        self.bus.mesh()
+    }
+
+    /// The time spent on requests so far.
+    pub(crate) fn busy(&self) -> Duration {
+        Duration::from_nanos(self.server.counters().busy_ns.load(Ordering::Relaxed))
+    }
+
+    /// What it serves and reaches now.
+    pub(crate) fn status(&self) -> Status {
         let observed = self.host.watch.observation().borrow().engine.clone();
         let (version, api_version, trouble) = match &observed {
             EngineState::Reachable { version } => {
@@ -216,10 +242,11 @@ impl OwnCi {
                 restarts: self.bus_server.as_ref().map(|status| status.borrow().restarts),
             },
             cis: self.directory.len(),
-            calls_in_flight: counters.in_flight.load(Ordering::Relaxed).saturating_sub(1),
+            calls_in_flight: counters.in_flight.load(Ordering::Relaxed),
             requests: counters.requests.load(Ordering::Relaxed),
             errors: counters.errors.load(Ordering::Relaxed),
             dropped: counters.dropped.load(Ordering::Relaxed),
+            metrics: self.metrics.map(|address| format!("http://{address}/metrics")),
             notes: Vec::new(),
         }
     }
@@ -264,7 +291,7 @@ impl OwnCi {
         let (ci, node) = (self.name.to_string(), self.host.node.to_string());
         let dispatcher = self.dispatcher.clone();
         let message = Message { text: &said.text, confirm: said.confirm, own_names: &[&ci] };
-        let (text, answers) = Box::pin(message::answer(self, message, &call, Some(&dispatcher), text)).await?;
+        let (text, answers) = Box::pin(message::answer(self, message, &call, Some(&dispatcher), text::render)).await?;
         Ok(Replied { ci, node, text, answers })
     }
 }
@@ -288,33 +315,5 @@ impl Ci for OwnCi {
 
     fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {
         TABLE.run(self, &path, call)
-    }
-}
-
-/// The text form of a node's results.
-#[must_use]
-pub(crate) fn text(skill: &str, result: &Value, address: &str) -> Option<String> {
-    match skill {
-        "status" => {
-            let status: Status = serde_json::from_value(result.clone()).ok()?;
-            let engine = match (&status.engine.version, status.engine.trouble) {
-                (Some(version), _) => format!("{version} at {}", status.engine.address),
-                (None, trouble) => format!("not reachable: {}", trouble.unwrap_or_default()),
-            };
-            let bus = if status.bus.connected { "connected" } else { "not connected" };
-            Some(format!(
-                "{address} is live\nversion: {}\nengine: {engine}\nbus: {bus}, nats-server {}\ncis: {}\ncalls in flight: {}\nstarted: {}\n",
-                status.version, status.bus.server_version, status.cis, status.calls_in_flight, status.started_at
-            ))
-        }
-        "health" => {
-            let health: Health = serde_json::from_value(result.clone()).ok()?;
-            let mut text = format!("{address}: {}\n", health.verdict);
-            for check in health.checks {
-                text.push_str(&format!("{}: {} ({})\n", check.name, check.outcome, check.detail));
-            }
-            Some(text)
-        }
-        _ => None,
     }
 }

@@ -173,7 +173,7 @@ fn record(ci: &Container) -> CiRecord {
             id: listed.id.to_string(),
             name: listed.name.clone(),
             state: listed.state.as_str().to_owned(),
-            health: listed.health.map(|health| health.as_str().to_owned()),
+            health: container::outward(listed.state, listed.health).map(|verdict| verdict.as_str().to_owned()),
             exit_code: listed.exit_code,
             image: listed.image.clone(),
             image_id: listed.image_id.clone().unwrap_or_default(),

@@ -611,6 +611,15 @@ fn violation(text: &str) -> Option<(bool, &str)> {
     Some((publish, text.get(start..end)?))
 }
 
+/// Whether a message is an answer of the store, which goes wherever its asker said, also to a subject on which the asker
+/// may not publish: it is nobody's cancel, credit or event.
+#[must_use]
+pub fn from_store(message: &Message) -> bool {
+    message.status.is_some()
+        || message.headers.as_ref().is_some_and(|headers| headers.get("Nats-Stream").is_some())
+        || message.payload.starts_with(br#"{"type":"io.nats."#)
+}
+
 fn refusal(url: &str, user: &UserName, source: async_nats::ConnectError) -> ConnectError {
     match source.kind() {
         async_nats::ConnectErrorKind::AuthorizationViolation | async_nats::ConnectErrorKind::Authentication => {
@@ -645,6 +654,29 @@ mod tests {
         );
         assert_eq!(violation("permissions violation for subscription to \"a.>\""), Some((false, "a.>")));
         assert_eq!(violation("Authorization Violation"), None);
+    }
+
+    #[test]
+    fn atk_42_the_stores_answers_are_known_by_their_form() {
+        let message = |headers: Option<HeaderMap>, status, payload: &'static str| Message {
+            subject: "aigis.v1.main.event.ci.alpha.x".into(),
+            reply: None,
+            payload: payload.into(),
+            headers,
+            status,
+            description: None,
+            length: 0,
+        };
+        let header = |name: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, "x");
+            Some(headers)
+        };
+        assert!(from_store(&message(header("Nats-Stream"), None, "{}")));
+        assert!(from_store(&message(None, Some(StatusCode::NOT_FOUND), "")));
+        assert!(from_store(&message(None, None, r#"{"type":"io.nats.jetstream.api.v1.stream_info_response"}"#)));
+        assert!(!from_store(&message(header("traceparent"), None, r#"{"type":"started"}"#)));
+        assert!(!from_store(&message(None, None, "")));
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Calling skills over the bus: one request, then a result or a stream of frames with credit.
 
-use std::time::Duration;
+use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::{Instant, Interval, interval};
+use tracing::Instrument;
 
 use crate::{
     blob::PASSING,
     body,
     bus::{Bus, Message, Replies},
-    envelope::{DEFAULT_TIMEOUT, Request},
+    envelope::{DEFAULT_TIMEOUT, MAX_TIMEOUT, Request},
     error::{Code, Error},
     json,
     name::{Name, SkillPath, UserName},
@@ -25,6 +27,11 @@ pub(crate) const ERROR_HEADER: &str = "Aigis-Error";
 pub(crate) const STREAM_HEADER: &str = "Aigis-Stream";
 /// How many frames a callee may send before it hears of more credit.
 pub(crate) const FIRST_CREDIT: u32 = 64;
+/// How many messages of a stream may wait: what there can be credit for, and some beats.
+const ROOM: usize = FIRST_CREDIT as usize * 2 + 8;
+/// How many frames are held for a reader who stands still: what there was credit for, and the one that each beat is
+/// worth at least, for some hours.
+const HELD: usize = 1_024;
 /// Longest silence of a stream, in which at least a beat is due.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How often credit is repeated, as a sign that the reader lives.
@@ -39,6 +46,8 @@ pub struct Target {
     pub ci: Name,
     /// The skill.
     pub path: SkillPath,
+    /// How long the skill declares to take, for calls that name no deadline.
+    pub timeout: Option<Duration>,
 }
 
 /// What came back.
@@ -62,6 +71,14 @@ pub(crate) struct Frame {
     pub(crate) end: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<Error>,
+}
+
+impl Frame {
+    /// Reads the frame that is due.
+    fn read(body: &[u8], due: u64) -> Result<Self, String> {
+        let frame: Self = serde_json::from_slice(body).map_err(|_| format!("frame {due} is unreadable"))?;
+        if frame.seq == due { Ok(frame) } else { Err(format!("frame {} came where frame {due} was due", frame.seq)) }
+    }
 }
 
 /// Calls a skill and takes its one result.
@@ -93,9 +110,15 @@ pub async fn call(bus: &Bus, target: &Target, request: Request) -> Result<Value,
 /// # Cancel safety
 ///
 /// Dropping the future, or the stream, cancels the call at the callee.
-pub async fn open(bus: &Bus, target: &Target, mut request: Request) -> Result<Response, Error> {
+pub async fn open(bus: &Bus, target: &Target, request: Request) -> Result<Response, Error> {
+    let span = tracing::info_span!("call", otel.kind = "client", ci = %target.ci, skill = %target.path);
+    exchange(bus, target, request).instrument(span).await
+}
+
+async fn exchange(bus: &Bus, target: &Target, mut request: Request) -> Result<Response, Error> {
     let explicit = request.meta.timeout;
-    let budget = explicit.unwrap_or(DEFAULT_TIMEOUT);
+    // A callee applies what its skill declares by itself: only the patience is ours.
+    let budget = explicit.or(target.timeout).unwrap_or(DEFAULT_TIMEOUT).min(MAX_TIMEOUT);
     if request.meta.traceparent.is_none() {
         request.meta.traceparent = trace::current();
     }
@@ -104,9 +127,8 @@ pub async fn open(bus: &Bus, target: &Target, mut request: Request) -> Result<Re
     let deadline = Instant::now() + budget;
     let body = body::outgoing(bus, request.to_bytes(), deadline).await?;
     let mut running = Running { bus: bus.clone(), server: target.server.clone(), token, ended: false };
-    let room = usize::try_from(FIRST_CREDIT).unwrap_or(usize::MAX) * 2 + 8;
     let mut replies =
-        bus.request_many(&running.token, &subject, body, room).await.inspect_err(|_| running.ended = true)?;
+        bus.request_many(&running.token, &subject, body, ROOM).await.inspect_err(|_| running.ended = true)?;
     // The callee tells of its own deadline; the grace is for that answer to arrive.
     let mut reply = match tokio::time::timeout_at(deadline + Duration::from_millis(250), replies.next()).await {
         Ok(Some(reply)) => reply.inspect_err(|_| running.ended = true).map_err(|error| named(error, target))?,
@@ -186,12 +208,14 @@ impl Drop for Running {
 pub struct Frames {
     running: Running,
     replies: Replies,
+    /// What has come and was not asked for yet.
+    held: VecDeque<Result<Value, Error>>,
     next: u64,
     unpaid: u32,
     beat: Interval,
     silent_since: Instant,
     deadline: Option<Instant>,
-    /// A frame that came and is being fetched.
+    /// A frame that came and is being fetched, as long as none is held: it may be large.
     opening: Option<body::Opening>,
 }
 
@@ -199,7 +223,17 @@ impl Frames {
     fn new(running: Running, replies: Replies, deadline: Option<Instant>) -> Self {
         let beat = interval(CREDIT_BEAT);
         let silent_since = Instant::now();
-        Self { running, replies, next: 1, unpaid: 0, beat, silent_since, deadline, opening: None }
+        Self {
+            running,
+            replies,
+            held: VecDeque::new(),
+            opening: None,
+            next: 1,
+            unpaid: 0,
+            beat,
+            silent_since,
+            deadline,
+        }
     }
 
     /// The next frame's data; `None` after the end.
@@ -212,13 +246,42 @@ impl Frames {
     ///
     /// No frame is lost when the future is dropped.
     pub async fn next(&mut self) -> Option<Result<Value, Error>> {
-        if self.running.ended {
+        let frame = match self.held.pop_front() {
+            Some(frame) => frame,
+            None => self.receive().await?,
+        };
+        if frame.is_ok() && !self.running.ended {
+            self.unpaid += 1;
+            if self.unpaid >= FIRST_CREDIT / 2 {
+                self.pay();
+            }
+        }
+        Some(frame)
+    }
+
+    /// Goes on telling the callee that somebody is there, for as long as its caller cannot take the next frame.
+    ///
+    /// # Cancel safety
+    ///
+    /// It never ends but by being dropped, and no frame is lost by that.
+    pub async fn hold(&mut self) -> Infallible {
+        loop {
+            match self.receive().await {
+                Some(frame) => self.held.push_back(frame),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Takes the next frame off the wire.
+    async fn receive(&mut self) -> Option<Result<Value, Error>> {
+        if self.running.ended || self.held.len() >= HELD {
             return None;
         }
         loop {
             let message = tokio::select! {
                 message = self.replies.next(), if self.opening.is_none() => message,
-                body = opened(&mut self.opening) => {
+                body = opened(&mut self.opening), if self.held.is_empty() => {
                     self.opening = None;
                     match self.read(body) {
                         Some(frame) => return frame,
@@ -260,22 +323,21 @@ impl Frames {
     /// What a frame brings to the reader; `None` for one that brings nothing.
     fn read(&mut self, body: Result<Bytes, Error>) -> Option<Option<Result<Value, Error>>> {
         self.silent_since = Instant::now();
-        let body = match body {
-            Ok(body) => body,
+        let frame = match body.map(|body| Frame::read(&body, self.next)) {
+            Ok(Ok(frame)) => frame,
+            Ok(Err(reason)) => return Some(Some(Err(self.broken(&reason)))),
             Err(error) if error.code == Code::InvalidArgument => return Some(Some(Err(self.broken(&error.message)))),
             Err(error) => {
                 self.finish_cancelled();
                 return Some(Some(Err(error)));
             }
         };
-        let Ok(frame) = serde_json::from_slice::<Frame>(&body) else {
-            return Some(Some(Err(self.broken("a frame is unreadable"))));
-        };
-        if frame.seq != self.next {
-            let reason = format!("frame {} came where frame {} was due", frame.seq, self.next);
+        self.next += 1;
+        // What came with the end is seen; what comes after it finds nobody who waits.
+        if (frame.end || frame.error.is_some()) && matches!(self.replies.next().now_or_never(), Some(Some(Ok(_)))) {
+            let reason = format!("something came after its end, frame {}", frame.seq);
             return Some(Some(Err(self.broken(&reason))));
         }
-        self.next += 1;
         if let Some(error) = frame.error {
             self.running.ended = true;
             return Some(Some(Err(error)));
@@ -286,10 +348,6 @@ impl Frames {
         }
         if frame.beat {
             return None;
-        }
-        self.unpaid += 1;
-        if self.unpaid >= FIRST_CREDIT / 2 {
-            self.pay();
         }
         Some(Some(Ok(frame.data.unwrap_or(Value::Null))))
     }
@@ -321,5 +379,30 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn bad_22_any_frame_is_the_one_due_or_refused(
+            body in "\\{\"seq\":[0-9]{1,20}(,\"(data|end|beat|error)\":[a-z0-9{}\"]{0,10}){0,3}\\}?|.{0,40}",
+            due in 1..4_u64,
+        ) {
+            match Frame::read(body.as_bytes(), due) {
+                Ok(frame) => proptest::prop_assert_eq!(frame.seq, due),
+                Err(reason) => proptest::prop_assert!(reason.contains(&due.to_string())),
+            }
+        }
+
+        #[test]
+        fn bad_22_a_frame_reads_back(seq in 1..u64::MAX, data in ".{0,20}", end: bool) {
+            let body = serde_json::to_vec(&Frame { seq, data: Some(data.clone().into()), end, ..Frame::default() });
+            let frame = Frame::read(&body.unwrap(), seq).unwrap();
+            proptest::prop_assert_eq!((frame.data, frame.end, frame.beat), (Some(Value::String(data)), end, false));
+        }
     }
 }

@@ -7,6 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::{
     envelope::Request,
@@ -15,6 +16,7 @@ use crate::{
     role::{Effect, Role},
     skill::{self, Answer, Call, Ci},
     subject::{Caller, HandTarget},
+    trace,
 };
 
 /// Finds the CIs that this process serves.
@@ -136,12 +138,31 @@ impl Dispatcher {
     ///
     /// What the caller is to be told.
     pub async fn answer(&self, incoming: Incoming) -> Result<Answer, Error> {
-        let Incoming { caller, target, path, by_hand, body, traceparent, cancelled } = incoming;
-        let ci = self.directory.find(&target, by_hand)?;
-        let mut request = Request::read(&body)?;
-        if request.meta.traceparent.is_none() {
-            request.meta.traceparent = traceparent;
+        let Incoming { caller, target, path, .. } = &incoming;
+        let span = tracing::info_span!(
+            "call", otel.kind = "server", ci = %target.name, skill = %path, caller = %caller.name, role = %caller.role
+        );
+        let mut request = Request::read(&incoming.body);
+        if let Ok(Request { meta, .. }) = &mut request {
+            let header = || incoming.traceparent.clone().filter(|text| trace::is_valid(text));
+            meta.traceparent = meta.traceparent.take().or_else(header);
+            // Before the span is entered: after that its parent is settled.
+            trace::continue_from(&span, meta.traceparent.as_deref());
         }
+        self.run(incoming, request).instrument(span).await
+    }
+
+    async fn run(&self, incoming: Incoming, request: Result<Request, Error>) -> Result<Answer, Error> {
+        let Incoming { caller, target, path, by_hand, cancelled, .. } = incoming;
+        let ci = self.directory.find(&target, by_hand)?;
+        let request = request.map_err(|error| match error.code {
+            // Which others the call went through is not known here, only where it ended.
+            Code::FailedPrecondition => {
+                let place = format!("{}@{}", ci.name(), ci.node());
+                Error { message: format!("{path} of {place}, asked by {}: {}", caller.name, error.message), ..error }
+            }
+            _ => error,
+        })?;
         let Some(info) = ci.skill(path.as_str()) else {
             return Err(skill::unknown(&path, &ci.skills()));
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{error::Error, json, tags};
+use crate::{error::Error, json, tags, trace};
 
 /// The deadline of a call that names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -67,9 +67,10 @@ impl Request {
             return Ok(Self::default());
         }
         let Value::Object(object) = json::read_saturating(body, &["meta", "timeout_ms"])? else {
-            return Err(Error::invalid(
-                "the body is no JSON object; send {\"args\": […], \"kwargs\": {…}}, or nothing",
-            ));
+            let at = body.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or_default();
+            return Err(Error::invalid(format!(
+                "the body is no JSON object at byte {at}; send {{\"args\": […], \"kwargs\": {{…}}}}, or nothing"
+            )));
         };
         let mut request = Self::default();
         for (key, value) in object {
@@ -113,7 +114,10 @@ impl Meta {
                 "timeout_ms" => meta.timeout = timeout(value),
                 "call" => meta.call = Some(call_id(value)?),
                 "hops" => meta.hops = hops(value)?,
-                "traceparent" => meta.traceparent = value.as_str().map(str::to_owned),
+                // What is malformed begins a new trace, here and wherever this call leads.
+                "traceparent" => {
+                    meta.traceparent = value.as_str().filter(|text| trace::is_valid(text)).map(str::to_owned);
+                }
                 // A newer caller may say more than this version knows.
                 _ => {}
             }
@@ -169,6 +173,7 @@ mod tests {
     fn bad_07_bodies() {
         for bad in ["[]", "\"x\""] {
             assert_eq!(error(bad).code, Code::InvalidArgument);
+            assert!(error(bad).message.contains("byte 0"));
         }
         assert_eq!(Request::read(b"").unwrap(), Request::default());
     }
@@ -214,6 +219,34 @@ mod tests {
     fn bad_18_call_ids() {
         for bad in ["\"\"", "\"*\"", "7", &format!("\"{}\"", "a".repeat(65))] {
             assert_eq!(error(&format!(r#"{{"meta":{{"call":{bad}}}}}"#)).code, Code::InvalidArgument, "{bad}");
+        }
+    }
+
+    #[test]
+    fn bad_19_a_malformed_trace_is_no_trace() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for (text, kept) in [(good, Some(good)), ("00-0-0-00", None), (&"0".repeat(1024), None)] {
+            let body = format!(r#"{{"meta":{{"traceparent":"{text}"}}}}"#);
+            assert_eq!(Request::read(body.as_bytes()).unwrap().meta.traceparent.as_deref(), kept);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn bad_07_any_body_is_read_or_refused_with_a_safe_message(
+            body in "\\{\"(args|kwargs|meta|[a-z\u{1b}]{0,5})\":[\\[\\]{}:,\"a0$ -]{0,60}\\}?",
+        ) {
+            if let Err(error) = Request::read(body.as_bytes()) {
+                proptest::prop_assert!(!error.message.chars().any(char::is_control));
+            }
+        }
+
+        #[test]
+        fn bad_16_any_meta_has_a_time_within_bounds(text in "-?[0-9]{1,400}([.][0-9]{1,9})?(e[0-9]{1,4})?") {
+            let body = format!(r#"{{"meta":{{"timeout_ms":{text}}}}}"#);
+            if let Ok(request) = Request::read(body.as_bytes()) {
+                proptest::prop_assert!(request.meta.budget(DEFAULT_TIMEOUT) <= MAX_TIMEOUT);
+            }
         }
     }
 

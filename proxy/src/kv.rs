@@ -30,8 +30,12 @@ pub use log::{LogMessage, Since, append, read_log};
 pub use setup::{SetupError, StoreId, create_store, store_id};
 pub use watch::{Event, Watch, list};
 
-/// Largest value, in bytes.
-pub const MAX_VALUE: usize = 256 * 1024;
+/// Largest message that a bucket takes, headers included, in bytes.
+const MAX_STORED: usize = 256 * 1024;
+/// What is left to the headers of a write, in bytes.
+const HEADERS: usize = 4 * 1024;
+/// Largest value that is written, in bytes.
+pub const MAX_VALUE: usize = MAX_STORED - HEADERS;
 /// Longest key, in bytes.
 const MAX_KEY: usize = 512;
 /// How long a write is repeated while the store has no leader, unless its caller has less time.

@@ -121,6 +121,32 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
+/// Makes a message of another library safe to print: what it quotes of the input is cut at 64 characters, nothing in
+/// it is a control character, and it is bounded.
+#[must_use]
+pub fn quoted_within(message: &str) -> String {
+    // What a parser expected stands last and is ours; what it met stands before, between the first and the last quote.
+    let expected = [", expected ", ", there are no "].into_iter().filter_map(|word| message.rfind(word)).max();
+    let (met, expected) = message.split_at(expected.unwrap_or(message.len()));
+    let open = met.find(['`', '"']).unwrap_or(met.len());
+    let mark = met.get(open..open + 1).unwrap_or_default();
+    let close = met.rfind(mark).filter(|close| *close > open);
+    let text = match close.filter(|_| !expected.is_empty()) {
+        Some(close) => {
+            let (before, input, after) = (&met[..=open], &met[open + 1..close], &met[close..]);
+            let cut: String = input.chars().take(64).collect();
+            let more = if cut.len() < input.len() { "…" } else { "" };
+            format!("{before}{cut}{more}{after}{expected}")
+        }
+        None => message.to_owned(),
+    };
+    // Quotes stay as they are: other parts of the message are quoted by them.
+    let escape = |c: char| {
+        if c.escape_debug().count() > 2 || c.is_control() { c.escape_debug().collect() } else { c.to_string() }
+    };
+    text.chars().take(1_000).map(escape).collect()
+}
+
 const NAME_RULE: &str = "a name is 1 to 63 of a-z 0-9 _ -, beginning with a letter or digit";
 const PATH_RULE: &str = "a segment is 1 to 64 of A-Z a-z 0-9 _, beginning with a letter or _";
 
@@ -162,6 +188,19 @@ macro_rules! name_type {
             /// Says which character, at which place, breaks which rule.
             pub fn parse(text: &str) -> Result<Self, Error> {
                 check_name($what, text).map(|()| Self(text.into()))
+            }
+
+            /// Parses a name that somebody chooses: the grammar, and no reserved word.
+            ///
+            /// # Errors
+            ///
+            /// As for parsing, and [`Error::Reserved`].
+            pub fn choose(text: &str) -> Result<Self, Error> {
+                let name = Self::parse(text)?;
+                if RESERVED.binary_search(&name.as_str()).is_ok() {
+                    return Err(Error::Reserved { what: $what, shown: text.to_owned() });
+                }
+                Ok(name)
             }
 
             /// The name as text: one subject token.
@@ -236,19 +275,6 @@ name_type! {
 }
 
 impl Name {
-    /// Parses a name that a CI may choose: the grammar, and no reserved word.
-    ///
-    /// # Errors
-    ///
-    /// As [`Name::parse`], and [`Error::Reserved`].
-    pub fn choose(text: &str) -> Result<Self, Error> {
-        let name = Self::parse(text)?;
-        if name.is_reserved() {
-            return Err(Error::Reserved { what: "name", shown: text.to_owned() });
-        }
-        Ok(name)
-    }
-
     /// Whether this is a command's name or a selector word.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
@@ -418,6 +444,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_others_quote_is_cut_and_escaped() {
+        let long = "x".repeat(10_000);
+        for (message, safe) in [
+            ("expected value".to_owned(), "expected value".to_owned()),
+            ("missing field `name`".to_owned(), "missing field `name`".to_owned()),
+            (
+                "unknown field `a\u{1b}[2J`, expected `b`".to_owned(),
+                "unknown field `a\\u{1b}[2J`, expected `b`".to_owned(),
+            ),
+            (
+                format!("unknown field `{long}`, there are no fields"),
+                format!("unknown field `{}…`, there are no fields", "x".repeat(64)),
+            ),
+            (
+                format!("invalid type: string \"{long}\", expected u32"),
+                format!("invalid type: string \"{}…\", expected u32", "x".repeat(64)),
+            ),
+            (
+                "unknown variant `x`, expected a`, expected `b`".to_owned(),
+                "unknown variant `x`, expected a`, expected `b`".to_owned(),
+            ),
+        ] {
+            assert_eq!(quoted_within(&message), safe);
+        }
+        assert_eq!(quoted_within(&long).len(), 1_000);
+    }
+
+    #[test]
     fn reserved_words_are_sorted() {
         assert!(RESERVED.is_sorted());
     }
@@ -431,6 +485,7 @@ mod tests {
         assert!(message.contains("' '") && message.contains("position 3"), "{message}");
         assert!(!Name::parse("a\u{1b}[2J").unwrap_err().to_string().contains('\u{1b}'));
         assert!(matches!(Name::choose("list"), Err(Error::Reserved { .. })));
+        assert!(matches!(NodeName::choose("list"), Err(Error::Reserved { what: "node name", .. })));
         assert!(Name::parse(&"a".repeat(63)).is_ok());
     }
 
@@ -451,5 +506,32 @@ mod tests {
         }
         assert!(SkillPath::parse("optimize.apply").is_ok());
         assert!(SkillPath::parse("__class__").is_ok(), "dunder names parse and are found nowhere");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn bad_01_any_text_is_a_name_or_refused_with_a_safe_message(text in ".{0,80}|[a-z0-9_-]{0,70}") {
+            let good = (1..=MAX_NAME).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
+                && !text.starts_with(['_', '-']);
+            match Name::parse(&text) {
+                Ok(name) => proptest::prop_assert!(good && name.as_str() == text),
+                Err(error) => proptest::prop_assert!(!good && !error.to_string().chars().any(char::is_control)),
+            }
+        }
+
+        #[test]
+        fn bad_03_any_text_is_a_path_or_refused_with_a_safe_message(text in ".{0,80}|[a-zA-Z_.0-9]{0,600}") {
+            match SkillPath::parse(&text) {
+                Ok(path) => proptest::prop_assert_eq!(path.as_str(), text),
+                Err(error) => proptest::prop_assert!(!error.to_string().chars().any(char::is_control)),
+            }
+        }
+
+        #[test]
+        fn what_others_quote_is_bounded_and_has_no_control_character(text in "(unknown `)?[ -~\u{0}-\u{9f}\u{202e}é`\"]{0,200}(, expected `é)?") {
+            let safe = quoted_within(&text);
+            proptest::prop_assert!(!safe.chars().any(char::is_control));
+        }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     envelope::{DEFAULT_TIMEOUT, MAX_TIMEOUT},
     error::{Code, Error},
     json,
+    name::{quoted, quoted_within},
     subject::{Caller, may_reply},
     task, trace,
 };
@@ -179,14 +180,17 @@ where
 
 /// Reads a request; the context's deadline is ours, clamped before any duration is made of it.
 fn read<Q: DeserializeOwned>(name: &str, body: &[u8]) -> Result<(Context, Q), Error> {
-    let value = json::read_saturating(body, &["timeout_ms"])?;
-    let envelope: Envelope<Q> = serde_json::from_value(value).map_err(|error| {
-        let text = error.to_string();
-        if text.contains("unknown variant") {
+    let value = json::read_saturating(body, &["timeout_ms"])
+        .map_err(|error| Error::invalid(format!("the request to service {name} is unusable: {}", error.message)))?;
+    let envelope: Envelope<Q> = serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let text = quoted_within(&error.into_inner().to_string());
+        if path.starts_with("request") && !path.contains('.') && text.starts_with("unknown variant") {
             Error::new(Code::Unimplemented, format!("service {name} has no such method here: {text}"))
                 .hint("the caller and this node may be of different versions")
         } else {
-            Error::invalid(format!("the request to service {name} is unusable: {text}"))
+            let path = quoted(&path);
+            Error::invalid(format!("the request to service {name} is unusable at {path}: {text}"))
         }
     })?;
     let timeout = envelope.timeout_ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis).min(MAX_TIMEOUT);
@@ -222,5 +226,69 @@ async fn respond<R: Serialize>(bus: &Bus, reply: String, result: Result<R, Error
     );
     if let Err(error) = bus.publish(reply, headers, body).await {
         tracing::warn!(%error, "a typed reply was not sent");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Asked {
+        Add { left: i64, right: Role },
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Role {
+        Viewer,
+    }
+
+    fn refused(body: &str) -> Error {
+        let error = read::<Asked>("sums", body.as_bytes()).map(|(_, asked)| asked).unwrap_err();
+        assert!(error.message.contains("sums") && !error.message.chars().any(char::is_control), "{error}");
+        error
+    }
+
+    #[test]
+    fn bad_23_requests_name_service_and_method() {
+        let good = r#"{"Add":{"left":1,"right":"viewer"}}"#;
+        for cut in 0..good.len() {
+            let body = format!(r#"{{"request":{}"#, &good[..cut]);
+            assert_eq!(refused(&body).code, Code::InvalidArgument, "{body}");
+        }
+        for (body, code, named) in [
+            (r#"{"request":{"Burn\u001b":{}}}"#, Code::Unimplemented, "Burn\\u{1b}"),
+            (r#"{"request":"Burn"}"#, Code::Unimplemented, "Burn"),
+            (r#"{"request":{"Add":{"left":1,"right":"root"}}}"#, Code::InvalidArgument, "request.Add.right"),
+            (r#"{"request":{"Add":{"left":"1","right":"viewer"}}}"#, Code::InvalidArgument, "request.Add.left"),
+            (r#"{"timeout_ms":-1,"request":{}}"#, Code::InvalidArgument, "timeout_ms"),
+            (r#"{"context":{"deadline":{"secs":18446744073709551615,"nanos":0}}}"#, Code::InvalidArgument, "request"),
+            ("", Code::InvalidArgument, "byte 0"),
+        ] {
+            let error = refused(body);
+            assert_eq!((error.code, error.message.contains(named)), (code, true), "{body}: {error}");
+        }
+        for timeout in ["18446744073709551615", "18446744073709551616", "1e300", &"9".repeat(100_000)] {
+            let body = format!(r#"{{"timeout_ms":{timeout},"request":{good}}}"#);
+            let (context, asked) = read::<Asked>("sums", body.as_bytes()).unwrap();
+            assert_eq!(asked, Asked::Add { left: 1, right: Role::Viewer });
+            assert!(context.deadline <= std::time::Instant::now() + MAX_TIMEOUT);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn bad_23_any_body_is_read_or_refused(body in "\\{(\"[a-z_]{0,10}\":[0-9eE.-]{0,30},?){0,3}(\"request\":.{0,40})?\\}?") {
+            let _ = read::<Asked>("sums", body.as_bytes());
+        }
+
+        #[test]
+        fn bad_23_a_request_reads_back(timeout_ms: Option<u64>, left: i64) {
+            let request = Asked::Add { left, right: Role::Viewer };
+            let body = serde_json::to_vec(&Envelope { timeout_ms, traceparent: None, request }).unwrap();
+            let (_, read) = read::<Asked>("sums", &body).unwrap();
+            proptest::prop_assert_eq!(read, Asked::Add { left, right: Role::Viewer });
+        }
     }
 }

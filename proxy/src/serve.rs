@@ -15,19 +15,19 @@ use futures::{FutureExt, StreamExt, stream::BoxStream};
 use serde_json::Value;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::Instrument;
 
 use crate::{
     blob::PASSING,
     body,
-    bus::{Bus, HeaderMap, Message},
+    bus::{Bus, HeaderMap, Message, from_store},
     client::{ERROR_HEADER, FIRST_CREDIT, Frame, STREAM_HEADER},
     dispatch::{Dispatcher, Incoming},
     error::{Code, Error},
+    headers,
     name::UserName,
     skill::Answer,
     subject::{Asked, Caller, Heard, Token, may_reply, reply_token},
-    task, trace,
+    task,
 };
 
 /// Most calls that one caller may have in flight here.
@@ -48,7 +48,7 @@ pub struct Counters {
     pub requests: AtomicU64,
     /// Requests that ended in an error.
     pub errors: AtomicU64,
-    /// Requests that were dropped because their reply subject was not their caller's own.
+    /// Messages that were dropped: requests whose reply subject was not their caller's own, and answers of the store.
     pub dropped: AtomicU64,
     /// Nanoseconds spent on them.
     pub busy_ns: AtomicU64,
@@ -146,6 +146,9 @@ impl Server {
         let inner = &self.0;
         let Some(Heard { caller, asked, by_hand }) = inner.bus.subjects().read(&message.subject) else { return };
         match asked {
+            Asked::Cancel(_) | Asked::Credit(_) if from_store(&message) => {
+                inner.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            }
             Asked::Cancel(token) => {
                 if let Some(running) = lock(&inner.running).get(&(caller.name, token)) {
                     running.cancelled.cancel();
@@ -156,12 +159,20 @@ impl Server {
                     running.credit(&message.payload);
                 }
             }
+            Asked::Malformed(error) => {
+                if let Some(reply) = message.reply.filter(|reply| may_reply(&caller.name, reply)) {
+                    self.refuse(reply.into_string(), error.into());
+                }
+            }
             Asked::Skill { target, path } => {
                 let Some(reply) = message.reply.filter(|reply| may_reply(&caller.name, reply)) else {
                     inner.counters.dropped.fetch_add(1, Ordering::Relaxed);
                     self.record_bad_reply(caller);
                     return;
                 };
+                if let Some(Err(error)) = message.headers.as_ref().map(headers::check) {
+                    return self.refuse(reply.into_string(), error);
+                }
                 let traceparent =
                     message.headers.as_ref().and_then(|headers| headers.get("traceparent")).map(ToString::to_string);
                 let running = Arc::new(Running::default());
@@ -184,15 +195,20 @@ impl Server {
         );
     }
 
+    /// Tells a caller what is wrong with a request before anything is made of it.
+    fn refuse(&self, reply: String, error: Error) {
+        self.0.counters.errors.fetch_add(1, Ordering::Relaxed);
+        let server = self.clone();
+        let mut work = Box::pin(async move { server.send_error(reply, &error).await });
+        if (&mut work).now_or_never().is_none() {
+            self.0.tracker.spawn_on(work, &tokio::runtime::Handle::current());
+        }
+    }
+
     /// Runs a call: inline as far as it goes without waiting, in a task of its own beyond that.
     fn start(&self, incoming: Incoming, reply: String, running: Arc<Running>) {
-        let span = tracing::info_span!(
-            "call", otel.kind = "server", ci = %incoming.target.name, skill = %incoming.path,
-            caller = %incoming.caller.name, role = %incoming.caller.role
-        );
-        trace::continue_from(&span, incoming.traceparent.as_deref());
         let server = self.clone();
-        let mut work = Box::pin(async move { server.answer(incoming, reply, running).await }.instrument(span));
+        let mut work = Box::pin(async move { server.answer(incoming, reply, running).await });
         if (&mut work).now_or_never().is_none() {
             self.0.tracker.spawn_on(work, &tokio::runtime::Handle::current());
         }
@@ -335,12 +351,14 @@ async fn down(link: &mut tokio::sync::watch::Receiver<crate::bus::Link>) {
 }
 
 impl Running {
-    /// Adds credit. Whatever a caller writes is held between 0 and 1,024.
+    /// Adds credit. Whatever a caller writes, it is held between 1 and 1,024.
     fn credit(&self, body: &[u8]) {
-        let asked = std::str::from_utf8(body).ok().and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(0);
+        let text = std::str::from_utf8(body).unwrap_or_default().trim();
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let asked = if digits { text.parse().unwrap_or(CREDIT_LIMIT) } else { 0 };
         let limit = CREDIT_LIMIT as usize;
         let more = asked.min(CREDIT_LIMIT) as usize;
-        let add = |credit: usize| Some((credit + more).min(limit));
+        let add = |credit: usize| Some((credit + more).clamp(1, limit));
         // The closure always gives a value, so the update cannot fail.
         let _ = self.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
         self.heard_count.fetch_add(1, Ordering::AcqRel);
@@ -401,4 +419,41 @@ impl Drop for Admitted {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_22_credit_is_held_within_bounds() {
+        for (before, body, after) in [
+            (0, "-1", 1),
+            (0, "0", 1),
+            (5, "0", 5),
+            (0, "32", 32),
+            (64, "1000", 1_024),
+            (0, "18446744073709551616", 1_024),
+            (0, "many", 1),
+            (3, "", 3),
+        ] {
+            let running = Running::default();
+            running.credit.store(before, Ordering::Release);
+            running.credit(body.as_bytes());
+            assert_eq!(running.credit.load(Ordering::Acquire), after, "{before} and {body}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn bad_22_any_credit_is_held_within_bounds(
+            before in 0..=1_024_usize,
+            body in proptest::collection::vec(proptest::num::u8::ANY, 0..40),
+        ) {
+            let running = Running::default();
+            running.credit.store(before, Ordering::Release);
+            running.credit(&body);
+            proptest::prop_assert!((1..=1_024).contains(&running.credit.load(Ordering::Acquire)));
+        }
+    }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     envelope::{DEFAULT_TIMEOUT, Meta, Request},
     error::{Code, Error},
-    name::{Name, NodeName, SkillPath, quoted},
+    name::{Name, NodeName, SkillPath, quoted, quoted_within},
     role::Effect,
     subject::Caller,
 };
@@ -321,19 +321,30 @@ pub fn arguments<I: Input>(request: &Request) -> Result<I, Error> {
     }
     serde_path_to_error::deserialize(Value::Object(named)).map_err(|error| {
         let path = error.path().to_string();
-        let inner = error.into_inner().to_string();
-        let message = if path == "." { inner } else { format!("argument \"{}\": {inner}", quoted(&path)) };
-        Error::invalid(quote_controls(&message))
+        let inner = quoted_within(&error.into_inner().to_string());
+        if path != "." {
+            return Error::invalid(format!("argument \"{}\": {inner}", quoted(&path)));
+        }
+        let missing = inner.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+        Error::invalid(match missing {
+            Some(name) => format!("argument \"{name}\" is missing; {} is expected", expected::<I>(name)),
+            None => inner,
+        })
     })
 }
 
-/// Makes a message that quotes input safe to print.
-fn quote_controls(message: &str) -> String {
-    message
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .take(500)
-        .collect()
+/// The type of an argument in the words of its schema.
+fn expected<I: Input>(name: &str) -> String {
+    let schema = schema::<I>();
+    let argument = schema.get("properties").and_then(|properties| properties.get(name));
+    match argument.and_then(|argument| argument.get("type")) {
+        Some(Value::String(word)) => format!("a value of type {word}"),
+        Some(Value::Array(words)) => {
+            let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+            format!("a value of type {}", words.join(" or "))
+        }
+        _ => "a value".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -364,10 +375,12 @@ mod tests {
         assert_eq!((stop.grace_s, stop.why.as_deref()), (3, Some("x")));
         for (args, kwargs, named) in [
             (json!([]), json!({"grace_s": 1, "colour": 2}), "colour"),
-            (json!([]), json!({}), "grace_s"),
+            (json!([]), json!({}), "\"grace_s\" is missing; a value of type integer"),
+            (json!([]), json!({"grace_s": 1, "why": 7}), "expected a string"),
             (json!([1]), json!({"grace_s": 1}), "grace_s"),
-            (json!([]), json!({"grace_s": "soon"}), "grace_s"),
-            (json!([]), json!({"grace_s": null}), "grace_s"),
+            (json!([]), json!({"grace_s": "soon"}), "\"grace_s\": invalid type: string \"soon\", expected u32"),
+            (json!([]), json!({"grace_s": null}), "\"grace_s\": invalid type: null, expected u32"),
+            (json!([]), json!({"grace_s": 1, "\u{1b}[2J": 2}), "unknown field `\\u{1b}[2J`, expected `grace_s`"),
             (json!([1, 2]), json!({}), "at most 1"),
         ] {
             let error = read(args, kwargs).unwrap_err();

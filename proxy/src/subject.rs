@@ -78,6 +78,16 @@ pub struct HandTarget {
     pub node: Option<NodeName>,
 }
 
+impl HandTarget {
+    fn parse(text: &str) -> Result<Self, crate::name::Error> {
+        let (name, node) = match text.split_once('@') {
+            Some((name, node)) => (name, Some(NodeName::parse(node)?)),
+            None => (text, None),
+        };
+        Ok(Self { name: Name::parse(name)?, node })
+    }
+}
+
 /// What a subject that a callee hears asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
@@ -88,6 +98,8 @@ pub enum Asked {
         /// The skill.
         path: SkillPath,
     },
+    /// A skill of a CI, in a form that names none: the caller is told.
+    Malformed(crate::name::Error),
     /// The end of a call that this caller began, named by its reply token.
     Cancel(Token),
     /// More frames for a stream of this caller, named by its reply token.
@@ -189,7 +201,7 @@ impl Subjects {
         };
         let mut tokens = rest.splitn(4, '.');
         let caller = caller(&mut tokens)?;
-        let (target, path) = (tokens.next()?, tokens.next()?);
+        let (target, path) = (tokens.next()?, tokens.next().unwrap_or_default());
         let asked = if target == "_" {
             let (verb, token) = path.split_once('.')?;
             let token = Token::parse(token)?;
@@ -199,13 +211,9 @@ impl Subjects {
                 _ => return None,
             }
         } else {
-            let (name, node) = match target.split_once('@') {
-                Some((name, node)) => (name, Some(NodeName::parse(node).ok()?)),
-                None => (target, None),
-            };
-            Asked::Skill {
-                target: HandTarget { name: Name::parse(name).ok()?, node },
-                path: SkillPath::parse(path).ok()?,
+            match HandTarget::parse(target).and_then(|target| Ok((target, SkillPath::parse(path)?))) {
+                Ok((target, path)) => Asked::Skill { target, path },
+                Err(error) => Asked::Malformed(error),
             }
         };
         Some(Heard { caller, asked, by_hand })
@@ -290,14 +298,22 @@ mod tests {
     #[test]
     fn bad_04_malformed_subjects_are_none_of_ours() {
         for bad in [
-            "aigis.v1.main.call.operator.olga.web",
-            "aigis.v1.main.call.operator.olga.WEB.status",
             "aigis.v1.main.call.root.olga.web.status",
+            "aigis.v1.main.to.alpha.operator.olga",
             "aigis.v1.main.to.alpha.operator.olga._.burn.x",
             "aigis.v1.other.call.operator.olga.web.status",
-            "aigis.v1.main.call.operator.olga.web@.status",
         ] {
             assert_eq!(subjects().read(bad), None, "{bad}");
+        }
+        for (bad, named) in [
+            ("aigis.v1.main.to.alpha.operator.olga.web", "skill path"),
+            ("aigis.v1.main.call.operator.olga.WEB.status", "'W' at position 1"),
+            ("aigis.v1.main.call.operator.olga.web@.status", "node name"),
+            ("aigis.v1.main.call.operator.olga.web.a.$JS", "'$' at position 3"),
+        ] {
+            let heard = subjects().read(bad).unwrap();
+            assert_eq!(heard.caller, olga());
+            assert!(matches!(heard.asked, Asked::Malformed(error) if error.to_string().contains(named)), "{bad}");
         }
     }
 

@@ -54,7 +54,10 @@ fn tagged(tag: &str, inner: &Value, path: &str) -> Result<(), Error> {
             }
             _ => false,
         },
-        "$enum" | "$record" | "$error" => inner.is_object(),
+        "$enum" | "$record" | "$error" => match inner {
+            Value::Object(_) => return check(inner, &format!("{path}.{tag}")),
+            _ => false,
+        },
         "$path" => text.is_some_and(|text| !text.contains('\0')),
         "$ref" => {
             return Err(Error::new(Code::FailedPrecondition, format!("{path} is a handle that is not held here"))
@@ -101,12 +104,30 @@ mod tests {
             json!({"$uuid": "1"}),
             json!({"$bytes": "", "$uuid": ""}),
             json!({"$set": 3}),
+            json!({"$record": {"b": {"$foo": 1}}}),
+            json!({"$datetime": "2026-02-30T00:00:00Z"}),
+            json!({"$int": "1.5"}),
+            json!({"$foo\u{1b}": 1}),
         ] {
             let error = check(&json!([{"a": bad}]), "$.args[0]").unwrap_err();
             assert_eq!(error.code, Code::InvalidArgument);
             assert!(error.message.starts_with("$.args[0][0].a"), "{error}");
+            assert!(error.message.contains('$') && !error.message.contains('\u{1b}'), "{error}");
         }
         assert_eq!(check(&json!({"$ref": "h"}), "$").unwrap_err().code, Code::FailedPrecondition);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn bad_11_any_text_under_any_tag_is_taken_or_refused(
+            tag in "\\$(bytes|datetime|date|time|duration|decimal|uuid|int|float|complex|set|map|path|[a-z]{0,8})",
+            text in "[0-9TZ:.+eE-]{0,40}|.{0,40}|[A-Za-z0-9+/=]{0,40}",
+        ) {
+            if let Err(error) = check(&json!({ tag: text }), "$.args[0]") {
+                proptest::prop_assert!(error.message.starts_with("$.args[0]"));
+                proptest::prop_assert!(!error.message.chars().any(char::is_control));
+            }
+        }
     }
 
     #[test]
@@ -120,6 +141,7 @@ mod tests {
             json!({"$float": "NaN"}),
             json!({"$tuple": [1, {"$bytes": ""}]}),
             json!({"$map": [[1, 2]]}),
+            json!({"$record": {"name": {"$bytes": ""}}}),
         ] {
             check(&good, "$").unwrap();
         }

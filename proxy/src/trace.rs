@@ -23,6 +23,11 @@ pub fn continue_from(span: &Span, traceparent: Option<&str>) {
     }
 }
 
+/// Whether a `traceparent` can be joined.
+pub(crate) fn is_valid(text: &str) -> bool {
+    parse(text).is_some()
+}
+
 /// Reads a `traceparent` by W3C Trace Context, version 00.
 fn parse(text: &str) -> Option<SpanContext> {
     let mut parts = text.split('-');

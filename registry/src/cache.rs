@@ -306,8 +306,8 @@ impl Keeper {
                 }
             }
             Err(damage) => {
-                tracing::error!(key = entry.key, %damage, "a record is damaged and not believed");
-                self.forget(&entry.key);
+                // What this process believed before stays: one bad write makes nothing unreachable.
+                tracing::error!(key = entry.key, %damage, "a record is damaged and not believed; the former is kept");
                 Arc::make_mut(&mut self.snapshot.damaged).insert(entry.key, damage.to_string());
             }
         }

@@ -1,4 +1,27 @@
-//! The mesh's memory: records, leases, a watch-fed cache that resolves names without a round trip, and audit.
+//! The mesh's memory: what is registered is found without a round trip, and absence seen over a broken bus is no death.
+//!
+//! Records, leases and audit lie in the bus's store; each process reads them through a watch-fed [`Cache`], whose
+//! [`Snapshot`] resolves names. Who is there is judged by an [`observer`] that watches leases move:
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use aigis_registry::{State, Timestamp, observer::Observer, record::Lease};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (beta, start) = ("beta".parse()?, Instant::now());
+//! let mut observer = Observer::new(start);
+//! observer.link(true, "bus-1");
+//! observer.healed(start);
+//! let lease = Lease { boot: "b1".into(), counter: 7, since_at: Timestamp::now(), goodbye: false };
+//! observer.lease(start, &beta, &lease, Duration::ZERO);
+//! assert_eq!(observer.judge(start, &beta), State::Live);
+//!
+//! // Our own link breaks: whatever is not heard now says nothing of beta.
+//! observer.link(false, "bus-1");
+//! assert_eq!(observer.judge(start + Duration::from_secs(3600), &beta), State::Unknown);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod audit;
 pub mod cache;

@@ -120,11 +120,15 @@ pub struct SkillNote {
     /// Whether it answers with a stream.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stream: bool,
+    /// How many seconds a call may take that names no deadline, where that is not the usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u64>,
 }
 
 impl From<&SkillInfo> for SkillNote {
     fn from(info: &SkillInfo) -> Self {
-        Self { path: info.path.clone(), effect: info.effect, stream: info.stream }
+        let timeout_s = info.timeout.map(|timeout| timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0));
+        Self { path: info.path.clone(), effect: info.effect, stream: info.stream, timeout_s }
     }
 }
 
@@ -137,7 +141,7 @@ pub struct Container {
     pub name: String,
     /// The engine's word for its state.
     pub state: String,
-    /// The verdict of its health check.
+    /// The verdict at the engine's last event; absent where only a look into the container could tell.
     pub health: Option<String>,
     /// How it ended, if it did.
     #[serde(default)]
@@ -400,13 +404,18 @@ pub(crate) fn seal(record: &impl Serialize) -> Result<Vec<u8>, serde_json::Error
     serde_json::to_vec(&Sealed { digest, content: &content })
 }
 
+/// What is wrong with a form, without anything that a terminal would obey: the record is another's.
+fn form(error: &serde_json::Error) -> Damage {
+    Damage::Form(aigis_proxy::quoted_within(&error.to_string()))
+}
+
 /// Reads a stored record and checks its digest.
 pub(crate) fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damage> {
-    let sealed: Sealed<'_> = serde_json::from_slice(bytes).map_err(|error| Damage::Form(error.to_string()))?;
+    let sealed: Sealed<'_> = serde_json::from_slice(bytes).map_err(|error| form(&error))?;
     if digest(sealed.content.get().as_bytes()) != sealed.digest {
         return Err(Damage::Digest);
     }
-    serde_json::from_str(sealed.content.get()).map_err(|error| Damage::Form(error.to_string()))
+    serde_json::from_str(sealed.content.get()).map_err(|error| form(&error))
 }
 
 #[cfg(test)]
@@ -435,6 +444,20 @@ mod tests {
         let mut value = serde_json::to_value(container("web", "alpha")).unwrap();
         value["colour"] = "red".into();
         assert_eq!(open::<CiRecord>(&seal(&value).unwrap()).unwrap().name.as_str(), "web");
+    }
+
+    #[test]
+    fn a_skill_declares_its_time_in_the_record() {
+        let mut table = aigis_proxy::skill::Table::<()>::new();
+        for path in ["slow", "usual"] {
+            table.value(path, Effect::Read, "", async |_, _, _: aigis_proxy::skill::Nothing| Ok(()));
+        }
+        table.timeout("slow", std::time::Duration::from_millis(40_500));
+        let notes: Vec<SkillNote> = table.skills().iter().map(|skill| SkillNote::from(&**skill)).collect();
+        assert_eq!(notes.iter().map(|note| note.timeout_s).collect::<Vec<_>>(), [Some(41), None]);
+        let written = serde_json::to_value(&notes).unwrap();
+        assert_eq!(written[1], serde_json::json!({"path": "usual", "effect": "read"}));
+        assert_eq!(serde_json::from_value::<Vec<SkillNote>>(written).unwrap(), notes);
     }
 
     #[test]

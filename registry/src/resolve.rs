@@ -209,7 +209,8 @@ fn ambiguity<'a>(message: String, records: impl IntoIterator<Item = &'a Arc<CiRe
 }
 
 /// How far apart two names are, if they are near: at most two edits, or one begins with the other.
-fn distance(wanted: &str, name: &str) -> Option<usize> {
+#[must_use]
+pub fn distance(wanted: &str, name: &str) -> Option<usize> {
     let begins = name.starts_with(wanted) || (wanted.starts_with(name) && name.len() >= 3);
     if wanted.len().abs_diff(name.len()) > 2 {
         return begins.then_some(3);

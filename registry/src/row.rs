@@ -6,7 +6,7 @@ use aigis_proxy::{Effect, Name, NodeName, SkillPath};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    record::{Capacity, CiRecord, Container, Engine, Kind, State},
+    record::{Capacity, CiRecord, Container, Engine, Kind, SkillNote, State},
     resolve::Service,
     snapshot::{Sight, Snapshot},
     timestamp::Timestamp,
@@ -147,7 +147,8 @@ impl Snapshot {
         let since = sights.filter(|sight| sight.state == state).filter_map(|sight| sight.since).min();
         let skills = |index: usize| service.replicas.get(index).map(|found| found.record.skills.as_slice());
         let shared = skills(0).unwrap_or_default().iter().filter(|skill| {
-            skill.effect == Effect::Read && service.replicas.iter().all(|found| found.record.skills.contains(skill))
+            let same = |own: &SkillNote| own.path == skill.path && own.effect == skill.effect;
+            skill.effect == Effect::Read && service.replicas.iter().all(|found| found.record.skills.iter().any(same))
         });
         Row {
             name: service.name.clone(),

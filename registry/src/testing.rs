@@ -11,7 +11,12 @@ pub(crate) fn ci(name: &str, node: &str, kind: Kind) -> CiRecord {
     let mut record = CiRecord::new(Name::parse(name).unwrap(), NodeName::parse(node).unwrap(), kind);
     record.aliases = vec![Name::parse(&format!("{name}-ci")).unwrap()];
     record.skills = [("restart", Effect::Write), ("status", Effect::Read)]
-        .map(|(path, effect)| SkillNote { path: SkillPath::parse(path).unwrap(), effect, stream: false })
+        .map(|(path, effect)| SkillNote {
+            path: SkillPath::parse(path).unwrap(),
+            effect,
+            stream: false,
+            timeout_s: None,
+        })
         .to_vec();
     record
 }

@@ -34,7 +34,8 @@ fn ci_63_large_input_and_output_of_a_command() {
     let container = Container::run(&name, &[], BUSYBOX, &["sleep", "1000"]);
     let _row = mesh.live(&name, &container.id);
     let content = text(50_000_000);
-    let summed = mesh.with_input(["--timeout", "5m", "exec", &name, "--", "busybox", "sha256sum"], Some(&content)).good();
+    let summed =
+        mesh.with_input(["--timeout", "5m", "exec", &name, "--", "busybox", "sha256sum"], Some(&content)).good();
     assert_eq!(summed.stdout.split_whitespace().next(), Some(sha256(&content).as_str()));
     let mut bytes = content[..2_000_000].to_vec();
     bytes[7] = 0xFF;

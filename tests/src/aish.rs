@@ -24,6 +24,15 @@ pub struct Ran {
 }
 
 impl Ran {
+    fn of(output: std::process::Output, started: Instant) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            took: started.elapsed(),
+        }
+    }
+
     /// The standard output as JSON.
     ///
     /// # Panics
@@ -57,12 +66,27 @@ impl Ran {
     }
 }
 
+impl Ran {
+    /// Asserts a refusal of bad input: that code, nothing on standard output, and no control character in what is said.
+    ///
+    /// # Panics
+    ///
+    /// Panics with all there is.
+    #[must_use]
+    pub fn refused(self, code: i32) -> Self {
+        let ran = self.failed(code);
+        assert!(!ran.stderr.is_empty() && !ran.stderr.chars().any(|c| c.is_control() && c != '\n'), "{ran:?}");
+        ran
+    }
+}
+
 /// A mesh that ends with the test.
 #[derive(Debug)]
 pub struct Mesh {
     binary: PathBuf,
     directory: tempfile::TempDir,
-    engine: Option<String>,
+    up: Vec<String>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Mesh {
@@ -79,10 +103,50 @@ impl Mesh {
     /// Panics when it does not come up.
     #[must_use]
     pub fn up_over(engine: Option<&str>) -> Self {
-        let directory = tempfile::Builder::new().prefix("aigis-mesh").tempdir().unwrap_or_else(|e| panic!("{e}"));
-        let mesh = Self { binary: binary(), directory, engine: engine.map(str::to_owned) };
+        Self::up_in(engine.map(|engine| ("DOCKER_HOST", engine.to_owned())).into_iter().collect())
+    }
+
+    /// The directory of a mesh that nobody has started yet.
+    #[must_use]
+    pub fn absent() -> Self {
+        Self::new(&[], Vec::new())
+    }
+
+    /// Starts a mesh, every command of it with these variables in its environment.
+    ///
+    /// # Panics
+    ///
+    /// As [`Mesh::up_over`].
+    #[must_use]
+    pub fn up_in(environment: Vec<(&'static str, String)>) -> Self {
+        let mesh = Self::new(&["--name", "alpha", "--listen", "127.0.0.1:0"], environment);
         mesh.start();
         mesh
+    }
+
+    /// Starts a second node of this mesh over the same bus and engine. It has a copy of the mesh's keys.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it does not come up.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> Self {
+        let node = Self::new(&["--name", name, "--bus", &self.bus()], self.environment.clone());
+        let (from, to) = (self.path().join("issuer"), node.path().join("issuer"));
+        let copied = Command::new("install")
+            .args(["-d", "-m", "700"])
+            .arg(node.path())
+            .status()
+            .and_then(|_| Command::new("cp").arg("--archive").args([&from, &to]).status());
+        assert!(copied.as_ref().is_ok_and(std::process::ExitStatus::success), "{copied:?}");
+        node.start();
+        node
+    }
+
+    fn new(up: &[&str], environment: Vec<(&'static str, String)>) -> Self {
+        let directory = tempfile::Builder::new().prefix("aigis-mesh").tempdir().unwrap_or_else(|e| panic!("{e}"));
+        let up = ["up", "--detach"].iter().chain(up).map(ToString::to_string).collect();
+        Self { binary: binary(), directory, up, environment }
     }
 
     /// Starts the node, as at first or after a stop.
@@ -91,7 +155,7 @@ impl Mesh {
     ///
     /// Panics when it does not come up.
     pub fn start(&self) {
-        let up = self.aish(["up", "--detach", "--name", "alpha", "--listen", "127.0.0.1:0"]);
+        let up = self.aish(&self.up);
         assert_eq!(up.code, 0, "{up:?}\n{}", self.log());
     }
 
@@ -105,6 +169,30 @@ impl Mesh {
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("main")
+    }
+
+    /// Where its bus listens.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the mesh's file does not say so.
+    #[must_use]
+    pub fn bus(&self) -> String {
+        let text = std::fs::read_to_string(self.path().join("mesh.json")).unwrap_or_default();
+        let file: Value = serde_json::from_str(&text).unwrap_or_default();
+        file["bus"].as_str().unwrap_or_else(|| panic!("no bus in {text}")).to_owned()
+    }
+
+    /// Kills a process of the mesh, as a crash would, and gives its former process id.
+    ///
+    /// # Panics
+    ///
+    /// Panics when there is none.
+    pub fn kill(&self, file: &str) -> rustix::process::Pid {
+        let pid = self.pid(file).unwrap_or_else(|| panic!("no process in {file}"));
+        let killed = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        assert_eq!(killed, Ok(()), "{file}");
+        pid
     }
 
     /// The process id in a file of the mesh.
@@ -133,13 +221,7 @@ impl Mesh {
             // A command that does not read its input closes the pipe: that is its right.
             let _ = pipe.write_all(input);
         }
-        let output = child.wait_with_output().unwrap_or_else(|error| panic!("{error}"));
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            took: started.elapsed(),
-        }
+        Ran::of(child.wait_with_output().unwrap_or_else(|error| panic!("{error}")), started)
     }
 
     /// Starts `aish` and leaves it running, its output piped.
@@ -153,14 +235,40 @@ impl Mesh {
         command.spawn().unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// Starts `aish` and leaves it running, its lines to be read as they come.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the binary cannot be run.
+    pub fn running<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> crate::Running {
+        crate::Running::new(self.spawn(args))
+    }
+
+    /// Runs a line of `bash` with `pipefail`, in which `aish` is the binary.
+    ///
+    /// # Panics
+    ///
+    /// Panics when there is no shell.
+    #[must_use]
+    pub fn shell(&self, line: &str) -> Ran {
+        let started = Instant::now();
+        let mut command = self.prepared(Path::new("bash"));
+        let place = self.binary.parent().unwrap_or(Path::new("/")).display().to_string();
+        let path = format!("{place}:{}", std::env::var("PATH").unwrap_or_default());
+        command.env("PATH", path).args(["-c", &format!("set -o pipefail; {line}")]).stdin(Stdio::null());
+        Ran::of(command.output().unwrap_or_else(|error| panic!("{error}")), started)
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        self.prepared(&self.binary)
+    }
+
+    fn prepared(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         for unset in ["AIGIS_BUS", "AIGIS_CREDS", "AIGIS_MESH", "AIGIS_LOG", "DOCKER_HOST"] {
             command.env_remove(unset);
         }
-        if let Some(engine) = &self.engine {
-            command.env("DOCKER_HOST", engine);
-        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("AIGIS_DATA", self.directory.path());
         command
     }
@@ -178,18 +286,33 @@ impl Mesh {
         file
     }
 
+    /// The rows of `aish list` with these options; none when it fails.
+    #[must_use]
+    pub fn rows(&self, options: &[&str]) -> Vec<Value> {
+        let list = self.aish([&["list", "--json"], options].concat());
+        serde_json::from_str(&list.stdout).unwrap_or_default()
+    }
+
+    /// The audit lines of a CI, the oldest first, once there are so many.
+    #[must_use]
+    pub fn audit(&self, ci: &str, least: usize) -> Vec<Value> {
+        crate::until(&format!("{least} audit lines of {ci}"), Duration::from_secs(15), || {
+            let ran = self.aish(["audit", "--ci", ci, "--json"]);
+            let lines: Vec<Value> = serde_json::from_str(&ran.stdout).ok()?;
+            (lines.len() >= least).then_some(lines)
+        })
+    }
+
     /// The row of a CI in `aish list`, if it is there.
     #[must_use]
     pub fn row(&self, name: &str) -> Option<Value> {
-        let list = self.aish(["list", "--json"]);
-        let rows: Vec<Value> = serde_json::from_str(&list.stdout).ok()?;
-        rows.into_iter().find(|row| row["name"] == name)
+        self.rows(&[]).into_iter().find(|row| row["name"] == name)
     }
 
     /// Waits until a CI is listed as live, bound to that container.
     #[must_use]
     pub fn live(&self, name: &str, container: &str) -> Value {
-        crate::until(&format!("{name} is live"), Duration::from_secs(5), || {
+        crate::until(&format!("{name} is live"), Duration::from_secs(15), || {
             self.row(name).filter(|row| row["state"] == "live" && row["container"]["id"] == container)
         })
     }

@@ -9,7 +9,6 @@ use serde_json::Value;
 /// # Panics
 ///
 /// Panics with its words when it fails.
-#[must_use]
 pub fn docker(host: Option<&str>, args: &[&str]) -> String {
     let output = run(host, args);
     let words = String::from_utf8_lossy(&output.stderr);
@@ -57,6 +56,19 @@ impl Container {
         list.get_mut(0).map(Value::take).unwrap_or_default()
     }
 
+    /// What `docker stats` says of its memory, in bytes: used without inactive file cache, and the limit.
+    ///
+    /// # Panics
+    ///
+    /// Panics when that cannot be read.
+    #[must_use]
+    pub fn memory(&self) -> (f64, f64) {
+        let args = ["stats", "--no-stream", "--format", "{{.MemUsage}}", &self.id];
+        let text = docker(self.host.as_deref(), &args);
+        let read = text.split_once(" / ").and_then(|(used, limit)| Some((amount(used)?, amount(limit)?)));
+        read.unwrap_or_else(|| panic!("docker stats says {text}"))
+    }
+
     /// The engine's events of this container since an instant (seconds), but for `top` and the end of the test.
     #[must_use]
     pub fn events_since(&self, since: &str) -> Vec<String> {
@@ -65,6 +77,13 @@ impl Container {
         let args = ["events", "--since", since, "--until", &now, "--filter", &filter, "--format", "{{.Action}}"];
         docker(self.host.as_deref(), &args).lines().filter(|action| *action != "top").map(str::to_owned).collect()
     }
+}
+
+/// Reads an amount as `docker stats` writes it, such as `12.3MiB`.
+fn amount(text: &str) -> Option<f64> {
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
+    let exponent = ["B", "KiB", "MiB", "GiB", "TiB"].iter().position(|known| *known == unit)?;
+    Some(number.parse::<f64>().ok()? * 1024_f64.powi(i32::try_from(exponent).ok()?))
 }
 
 /// Now, as the engine takes it.

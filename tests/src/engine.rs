@@ -40,6 +40,24 @@ impl PrivateEngine {
         format!("unix://{}", self.socket().display())
     }
 
+    /// Gives it an image of the machine's own engine.
+    ///
+    /// # Panics
+    ///
+    /// Panics when there is no such image.
+    pub fn load(&self, image: &str) {
+        let mut save = Command::new("docker")
+            .args(["save", image])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("docker cannot be run: {error}"));
+        let from = save.stdout.take().unwrap_or_else(|| panic!("docker save has no output"));
+        let load = Command::new("docker").args(["--host", &self.host(), "load"]).stdin(from).output();
+        let load = load.unwrap_or_else(|error| panic!("docker cannot be run: {error}"));
+        let saved = save.wait().is_ok_and(|status| status.success());
+        assert!(saved && load.status.success(), "{image}: {}", String::from_utf8_lossy(&load.stderr));
+    }
+
     fn socket(&self) -> PathBuf {
         self.directory.path().join("docker.sock")
     }

@@ -4,11 +4,17 @@
 mod aish;
 mod container;
 mod engine;
+mod events;
+mod process;
+mod running;
 mod wait;
 
 pub use aish::{Mesh, Ran};
 pub use container::{Container, docker, now};
 pub use engine::PrivateEngine;
+pub use events::Events;
+pub use process::{cpu_seconds, resident_bytes};
+pub use running::Running;
 pub use wait::until;
 
 /// A word that no other test and no earlier run has used.

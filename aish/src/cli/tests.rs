@@ -67,6 +67,28 @@ fn bad_43_a_bad_command_line_names_the_option_and_the_valid_values() {
 }
 
 #[test]
+fn bad_43_what_is_quoted_is_escaped_and_cut() {
+    let esc = "\u{1b}[2Jx";
+    for line in [
+        vec!["list", "--bogus\u{1b}[2J"],
+        vec!["up", "--name", esc],
+        vec!["list", "--kind", esc],
+        vec!["users", esc],
+        vec!["--mesh", esc, "list"],
+        vec!["web", "--timeout", esc],
+    ] {
+        let arguments = std::iter::once("aish").chain(line.iter().copied()).map(OsString::from).collect();
+        let Err(Refusal::Wrong(Failure::Usage(usage))) = parse(arguments) else { panic!("{line:?}") };
+        let shown = format!("{}{}", usage.message, usage.hint.unwrap_or_default());
+        assert!(!shown.chars().any(char::is_control) && shown.contains("\\u{1b}[2J"), "{line:?}: {shown}");
+    }
+    for option in ["--kind", "--timeout", "--node"] {
+        let shown = wrong(&format!("list {option} {}", "Z".repeat(5000))).message;
+        assert!(shown.len() < 600 && shown.contains(&"Z".repeat(64)), "{shown}");
+    }
+}
+
+#[test]
 fn bad_43_what_is_no_text_is_refused() {
     for (bad, said) in [(vec![0xff, 0xfe], "UTF-8"), (b"a\0b".to_vec(), "NUL"), (vec![b'a'; 2 * 1024 * 1024], "bytes")]
     {

@@ -1,4 +1,4 @@
-use aigis_proxy::{Error, Name};
+use aigis_proxy::{Error, Name, bus::from_store};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
@@ -32,6 +32,10 @@ impl Events {
             let Some(message) = message else {
                 return Err(Error::unavailable("the connection to the bus was closed").into());
             };
+            // Anyone may have the store answer here, under any publisher's name.
+            if from_store(&message) {
+                continue;
+            }
             let mut tokens = message.subject.split('.').skip(depth);
             let (kind, publisher) = (tokens.next().unwrap_or_default(), tokens.next().unwrap_or_default());
             if !self.kind.is_empty() && !self.kind.iter().any(|wanted| wanted.as_str() == kind) {

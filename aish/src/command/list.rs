@@ -88,7 +88,10 @@ impl List {
         let snapshot = session.snapshot();
         self.filter.check(&snapshot)?;
         if self.watch {
-            return watch(&session, &self.filter, &context.output).await;
+            return tokio::select! {
+                ended = watch(&session, &self.filter, &context.output) => ended,
+                () = context.output.closed() => Err(Failure::Closed),
+            };
         }
         let rows = self.filter.rows(&snapshot);
         if context.output.is_json() {

@@ -3,18 +3,19 @@ use std::{
     io::{Read, Seek, SeekFrom},
     net::{IpAddr, SocketAddr},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use aigis_node::{Home, Options, node};
+use aigis_node::{Home, Options, home::MeshFile, mesh::DEFAULT_PORT, node};
 use aigis_proxy::{Code, Error, NodeName};
 use serde_json::json;
 use tokio::time::{Instant, interval};
 
 use super::list::label;
 use crate::{
+    config::{self, Config},
     context::{Context, chain},
     exit::{Failure, INTERRUPTED},
     process::Process,
@@ -35,15 +36,21 @@ const SHOWN: u64 = 4 * 1024;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  aish up --detach\n  aish up --bus nats://bus.example:4222 --name alpha")]
 pub(crate) struct Up {
-    /// Where the bus listens: IP or IP:PORT [default: 127.0.0.1:4222, or another free port]
+    /// Where the bus listens: IP or IP:PORT, with port 0 for any free one [default: 127.0.0.1:4222, or any free port]
     #[arg(long, value_name = "ADDR", value_parser = listen)]
     listen: Option<SocketAddr>,
     /// The node's name [default: the host's]
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", value_parser = NodeName::choose)]
     name: Option<NodeName>,
     /// A label of the node
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
+    /// Serve /metrics for Prometheus there: IP or IP:PORT, of this host alone [default port: 9464]
+    #[arg(long, value_name = "ADDR", value_parser = loopback)]
+    metrics: Option<SocketAddr>,
+    /// How the node runs; flags go before it [default: node.toml in the mesh's directory, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Run in the background; returns once the node answers
     #[arg(long)]
     detach: bool,
@@ -52,22 +59,37 @@ pub(crate) struct Up {
     detached: bool,
 }
 
-/// Reads `IP` or `IP:PORT`.
+/// Reads one address of this host.
 fn listen(text: &str) -> Result<SocketAddr, String> {
-    let alone = || text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 0));
-    text.parse().or_else(|_| alone()).map_err(|_| "write IP or IP:PORT, such as 127.0.0.1:4222".to_owned())
+    let address = socket(text, DEFAULT_PORT)?;
+    config::named(address.ip()).map(|_| address)
+}
+
+/// Reads `IP`, at the usual port, or `IP:PORT`.
+fn socket(text: &str, usual: u16) -> Result<SocketAddr, String> {
+    let alone = || text.parse::<IpAddr>().map(|address| SocketAddr::new(address, usual));
+    text.parse().or_else(|_| alone()).map_err(|_| format!("write IP or IP:PORT, such as 127.0.0.1:{usual}"))
+}
+
+/// Reads `IP` or `IP:PORT` of this host alone.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address = socket(text, config::METRICS_PORT)?;
+    let own = || "metrics are served to this host alone: write 127.0.0.1:PORT".to_owned();
+    address.ip().is_loopback().then_some(address).ok_or_else(own)
 }
 
 impl Up {
     pub(crate) async fn run(self, context: &Context, mut signals: Signals) -> Result<(), Failure> {
         let home = context.home()?;
         let bus = context.given_bus()?;
+        let config = self.config(&home)?;
+        let known = context.mesh_file()?;
         if let Some(process) = Process::running(&home)? {
             return announce(context, &home, process.pid(), "is up already");
         }
-        let name = match &self.name {
+        let name = match self.name.as_ref().or(config.name.as_ref()) {
             Some(name) => name.clone(),
-            None => usual_name(&home)?,
+            None => usual_name(known)?,
         };
         // What a node that was killed left behind must not be taken for the new one's.
         let _ = std::fs::remove_file(home.ready_file());
@@ -81,27 +103,48 @@ impl Up {
             // Fails only where this process leads a session already, which is what is wanted.
             let _ = rustix::process::setsid();
         }
-        let options = Options {
-            home: home.clone(),
-            node: name,
-            listen: self.listen,
-            bus,
-            labels: self.label.into_iter().collect(),
-        };
+        let grace = config.grace.unwrap_or(node::GRACE);
+        let detached = self.detached;
+        let options = self.options(home.clone(), name, bus, config);
         let node = tokio::select! {
             node = Box::pin(serve::start(options)) => node?,
             () = signals.any() => return Err(Failure::Said(INTERRUPTED)),
         };
         let own = rustix::process::getpid().as_raw_nonzero().get();
         // Whoever started a node in the foreground may have closed its output; the node serves all the same.
-        let said = if self.detached { Ok(()) } else { announce(context, &home, own, "is up") };
+        let said = if detached { Ok(()) } else { announce(context, &home, own, "is up") };
         if let Err(Failure::Output(error)) = said {
             tracing::warn!(%error, "nobody was told that the node is up");
         }
         signals.any().await;
         tracing::info!("the node ends");
-        node.stop(node::GRACE).await;
+        node.stop(grace).await;
         Ok(())
+    }
+
+    /// Reads the file that is named, or the usual one if it is there.
+    fn config(&self, home: &Home) -> Result<Config, Failure> {
+        let usual = home.root().join(config::FILE);
+        match &self.config {
+            Some(file) => Config::read(file),
+            // A link to nothing is no file that is not there.
+            None if usual.symlink_metadata().is_ok() => Config::read(&usual),
+            None => Ok(Config::default()),
+        }
+    }
+
+    /// What the flags say, then what the file says.
+    fn options(self, home: Home, node: NodeName, given_bus: Option<String>, config: Config) -> Options {
+        let (listen, bus) = if given_bus.is_some() || self.listen.is_some() {
+            (self.listen, given_bus)
+        } else {
+            (config.listen, config.bus)
+        };
+        let mut labels = config.labels;
+        labels.extend(self.label);
+        let metrics = self.metrics.or(config.metrics);
+        let Config { engine, audit_room, .. } = config;
+        Options { home, node, listen, bus, labels, metrics, engine, audit_room }
     }
 
     async fn detach(&self, context: &Context, home: &Home, name: &NodeName, bus: Option<&str>) -> Result<(), Failure> {
@@ -138,11 +181,17 @@ impl Up {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["up", "--detached", "--name", name.as_str(), "--mesh", home.mesh().as_str(), "--data"]);
         command.arg(std::path::absolute(home.data())?);
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(std::path::absolute(config)?);
+        }
         if let Some(listen) = self.listen {
             command.args(["--listen", &listen.to_string()]);
         }
         if let Some(bus) = bus {
             command.args(["--bus", bus]);
+        }
+        if let Some(metrics) = self.metrics {
+            command.args(["--metrics", &metrics.to_string()]);
         }
         for (key, value) in &self.label {
             command.args(["--label", &format!("{key}={value}")]);
@@ -205,8 +254,8 @@ fn announce(context: &Context, home: &Home, pid: i32, how: &str) -> Result<(), F
 }
 
 /// The node's name if none is given: the one it had before, else the host's.
-fn usual_name(home: &Home) -> Result<NodeName, Failure> {
-    if let Ok(Some(mesh)) = home.read_mesh() {
+fn usual_name(known: Option<MeshFile>) -> Result<NodeName, Failure> {
+    if let Some(mesh) = known {
         return Ok(mesh.node);
     }
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -220,7 +269,7 @@ fn from_host(host: &str) -> Option<NodeName> {
     let mut name: String =
         first.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect();
     name.truncate(63);
-    NodeName::parse(name.trim_matches(['-', '_'])).ok()
+    NodeName::choose(name.trim_matches(['-', '_'])).ok()
 }
 
 #[cfg(test)]
@@ -232,13 +281,16 @@ mod tests {
         for (host, name) in [("Alpha.example.com", "alpha"), ("host_1", "host_1"), ("-x-", "x"), ("a b", "a-b")] {
             assert_eq!(from_host(host).unwrap().as_str(), name);
         }
+        assert!(from_host("local.example.com").is_none(), "a reserved word");
         assert!(from_host("").is_none() && from_host("--").is_none());
     }
 
     #[test]
     fn addresses_to_listen_on() {
-        assert_eq!(listen("127.0.0.1").unwrap().port(), 0);
+        assert_eq!(listen("127.0.0.1").unwrap().port(), 4222);
+        assert_eq!(listen("127.0.0.1:0").unwrap().port(), 0);
         assert_eq!(listen("[::1]:7").unwrap().port(), 7);
         assert!(listen("localhost").is_err() && listen(":4222").is_err());
+        assert!(listen("0.0.0.0").unwrap_err().contains("every container") && listen("[::]:4222").is_err());
     }
 }

@@ -34,6 +34,7 @@ enum Command {
 #[command(after_help = "Example:\n  aish users create olga --role viewer\n  aish --creds FILE list")]
 struct Create {
     /// The user
+    #[arg(value_parser = UserName::choose)]
     name: UserName,
     /// What it may do: viewer, operator, admin, node, plugin
     #[arg(long)]

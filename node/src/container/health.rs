@@ -159,19 +159,28 @@ pub(crate) fn reasons(verdict: Verdict, checks: &[Check]) -> Vec<String> {
     )]
 }
 
+/// What the engine's last event alone tells, as lists show it; absent where it takes a look into the container.
+pub(crate) fn outward(state: State, check: Option<CheckStatus>) -> Option<Verdict> {
+    match (state, check) {
+        (State::Created | State::Exited | State::Dead | State::Removing, _) => Some(Verdict::Stopped),
+        (State::Paused, _) => Some(Verdict::Paused),
+        (State::Restarting, _) => Some(Verdict::Unhealthy),
+        (State::Unknown, _) => Some(Verdict::Unknown),
+        (State::Running, Some(CheckStatus::Starting)) => Some(Verdict::Starting),
+        (State::Running, Some(CheckStatus::Unhealthy)) => Some(Verdict::Unhealthy),
+        (State::Running, Some(CheckStatus::Healthy)) => Some(Verdict::Healthy),
+        (State::Running, None) => None,
+    }
+}
+
 /// The verdict and the checks, always all six and in one order.
 pub(crate) fn verdict(facts: &Facts) -> (Verdict, Vec<Check>) {
     let checks =
         vec![state(facts), engine_health(facts), ports(facts), memory(facts), restarts(facts), services(facts)];
     let failed = |name: &str| checks.iter().any(|check| check.name == name && check.outcome == Outcome::Fail);
     let passed = |name: &str| checks.iter().any(|check| check.name == name && check.outcome == Outcome::Pass);
-    let verdict = match (facts.state, facts.check.map(|(status, _)| status)) {
-        (State::Created | State::Exited | State::Dead | State::Removing, _) => Verdict::Stopped,
-        (State::Paused, _) => Verdict::Paused,
-        (State::Restarting, _) => Verdict::Unhealthy,
-        (State::Unknown, _) => Verdict::Unknown,
-        (State::Running, Some(CheckStatus::Starting)) => Verdict::Starting,
-        (State::Running, Some(CheckStatus::Unhealthy)) => Verdict::Unhealthy,
+    let verdict = match outward(facts.state, facts.check.map(|(status, _)| status)) {
+        Some(verdict) if verdict != Verdict::Healthy => verdict,
         _ if ["memory", "restarts", "services", "ports"].into_iter().any(failed) => Verdict::Degraded,
         _ if passed("engine_health") || passed("ports") => Verdict::Healthy,
         _ => Verdict::Unknown,

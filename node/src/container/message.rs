@@ -1,6 +1,6 @@
 //! `message`: free text by the grammar.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aigis_proxy::{
     Effect, Error,
@@ -40,8 +40,13 @@ pub(crate) struct Replied {
     pub(crate) answers: Vec<Answered>,
 }
 
+/// What a text can ask for runs with its defaults: 10 s of grace or measuring, and the engine's requests.
+const WITHIN: Duration = Duration::from_secs(10 + 30);
+
 pub(super) fn add(table: &mut Table<Container>) {
-    table.value("message", Effect::Read, "Answers free text that asks for skills by their names.", message);
+    table
+        .value("message", Effect::Read, "Answers free text that asks for skills by their names.", message)
+        .timeout("message", WITHIN);
 }
 
 async fn message(container: Arc<Container>, call: Call, said: Said) -> Result<Reply<Replied>, Error> {

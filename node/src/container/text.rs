@@ -24,7 +24,7 @@ const UNKNOWN: &str = "unknown";
 /// Writes the result of a skill, or one frame of its stream, as text that ends in a newline; nothing for a frame
 /// without text. Absent where the skill has no text form, or the result is not of its shape.
 #[must_use]
-pub fn render(skill: &str, result: &Value, address: &str) -> Option<String> {
+pub(crate) fn render(skill: &str, result: &Value, address: &str) -> Option<String> {
     match skill {
         "status" => reply(result).map(|reply| status(&reply, address)),
         "health" => reply(result).map(|reply: Reply<Health>| health(&reply.body, address)),

@@ -81,7 +81,7 @@ mod tests {
         assert!(last.len() <= MAX_CHUNK);
         assert!((70..=220).contains(&chunks.len()), "{}", chunks.len());
         assert_eq!(cut(&vec![0; 4 * MAX_CHUNK], Life::Kept).await.len(), 4);
-        assert_eq!(cut(&content, Life::Passing).await.len(), 32);
+        assert_eq!(cut(&content, Life::Passing).await.len(), 33);
         assert_eq!(cut(b"", Life::Kept).await.len(), 0);
     }
 

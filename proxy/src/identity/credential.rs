@@ -26,6 +26,7 @@ const SEED: &str = "USER NKEY SEED";
 
 /// Who vouches for the users of a mesh. It is public, and pinned by whoever joins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Issuer {
     /// The mesh.
     pub mesh: MeshName,

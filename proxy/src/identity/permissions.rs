@@ -11,7 +11,14 @@ pub const BUCKETS: [&str; 4] = ["KV_records", "KV_leases", "KV_shared", "KV_blob
 /// The stream of audit lines, which operators, admins and nodes read.
 pub const AUDIT: &str = "AUDIT";
 /// How many subscriptions a user may hold.
-pub const SUBSCRIPTIONS: i64 = 1000;
+#[must_use]
+pub const fn subscriptions(role: Role) -> i64 {
+    match role {
+        // Each CI that a node serves is four of them: its name and its alias, bare and with the node.
+        Role::Node => 16_384,
+        _ => 1_000,
+    }
+}
 
 /// The user's own name, which the server puts in place of this.
 const OWN: &str = "{{name()}}";
@@ -89,7 +96,7 @@ pub fn template(mesh: &MeshName, role: Role) -> Template {
     }
     Template {
         permissions: Permissions { publish: Allow { allow: publish }, subscribe: Allow { allow: subscribe } },
-        subs: SUBSCRIPTIONS,
+        subs: subscriptions(role),
         data: -1,
         payload: -1,
     }
@@ -133,7 +140,7 @@ mod tests {
                 assert!(!matches!(subject.as_str(), ">" | "$JS.>" | "$JS.API.>" | "$SYS.>"), "{subject}");
             }
             assert!(template.permissions.subscribe.allow.contains(&format!("_INBOX.{OWN}.>")));
-            assert_eq!(template.subs, 1000);
+            assert_eq!(template.subs, subscriptions(role));
         }
     }
 }

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Bucket, Error, MAX_VALUE, answer, lost, patiently};
+use super::{Bucket, Error, HEADERS, MAX_STORED, answer, lost, patiently};
 use crate::{
     bus::Bus,
     identity::{Login, permissions},
@@ -17,8 +17,6 @@ use crate::{
 
 /// The key of the store's id in the metadata of the stream of records.
 const STORE: &str = "aigis-store";
-/// What an entry's headers may take besides its value.
-const HEADERS: usize = 4 * 1024;
 /// How long audit lines are kept.
 const AUDIT_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// How long the marks of ended leases stay.
@@ -164,7 +162,7 @@ fn bucket(bucket: Bucket, versions: u32, replicas: u8) -> Value {
         "retention": "limits",
         "discard": "new",
         "max_msgs_per_subject": versions,
-        "max_msg_size": MAX_VALUE + HEADERS,
+        "max_msg_size": MAX_STORED,
         "num_replicas": replicas,
         "allow_direct": true,
         "allow_rollup_hdrs": false,
@@ -209,7 +207,7 @@ fn audit(mesh: &MeshName, replicas: u8) -> Value {
         "retention": "limits",
         "discard": "old",
         "max_age": nanoseconds(AUDIT_KEPT),
-        "max_msg_size": MAX_VALUE + HEADERS,
+        "max_msg_size": MAX_STORED + HEADERS,
         "num_replicas": replicas,
         "allow_direct": true,
         "allow_rollup_hdrs": false,

@@ -122,6 +122,7 @@ fn target(path: &str) -> Target {
         server: UserName::parse("alpha").unwrap(),
         ci: Name::parse("echo").unwrap(),
         path: SkillPath::parse(path).unwrap(),
+        timeout: None,
     }
 }
 

@@ -153,6 +153,7 @@ fn target(path: &str) -> Target {
         server: UserName::parse("alpha").unwrap(),
         ci: Name::parse("echo").unwrap(),
         path: SkillPath::parse(path).unwrap(),
+        timeout: None,
     }
 }
 
@@ -203,6 +204,16 @@ async fn roles_decide_at_the_callee_and_at_the_bus() {
 }
 
 #[tokio::test]
+async fn a_caller_waits_for_as_long_as_the_skill_declares() {
+    let mesh = mesh().await;
+    let olga = connect(&mesh.bus, "olga", Role::Operator).await;
+    let patient = Target { timeout: Some(Duration::from_millis(300)), ..target("hang") };
+    let error = client::call(&olga, &patient, request(&[])).await.unwrap_err();
+    assert_eq!((error.code, error.detail("sent")), (Code::DeadlineExceeded, Some(&json!(true))));
+    until("the call ended", || mesh.echo.running.load(Ordering::SeqCst) == 0).await;
+}
+
+#[tokio::test]
 async fn a_dropped_call_is_cancelled_at_the_callee() {
     let mesh = mesh().await;
     let olga = connect(&mesh.bus, "olga", Role::Operator).await;
@@ -242,6 +253,19 @@ async fn a_stream_ends_and_a_slow_reader_slows_the_writer() {
     for n in 1..=1_000_u64 {
         assert_eq!(count.next().await.unwrap().unwrap(), json!(n));
     }
+    // Who holds a stream loses nothing of it, and neither its end.
+    let _ = tokio::time::timeout(Duration::from_millis(300), count.hold()).await.unwrap_err();
+    for n in 1_001..=1_200_u64 {
+        assert_eq!(count.next().await.unwrap().unwrap(), json!(n));
+    }
+    let Response::Stream(mut three) = client::open(&olga, &target("three"), request(&[])).await.unwrap() else {
+        panic!("no stream")
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(300), three.hold()).await.unwrap_err();
+    for n in 1..=3_u64 {
+        assert_eq!(three.next().await.unwrap().unwrap(), json!(n));
+    }
+    assert!(three.next().await.is_none());
     drop(count);
     until("the stream ended at the callee", || mesh.echo.running.load(Ordering::SeqCst) == 0).await;
 }

@@ -1,11 +1,16 @@
 //! What `proxy` promises, shown on a real `nats-server`.
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod bad_replies;
 mod blobs;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
 mod bus_server;
+#[cfg(test)]
+mod callee;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use super::{
     Line, Phase, ship,
-    spool::{Found, Local, MEMORY, OpenError, Outcome, ROOM, ROOM_FOR_REFUSALS, Spool},
+    spool::{Found, Local, MEMORY, OpenError, Outcome, ROOM, Spool},
 };
 use crate::{record::digest, timestamp::Timestamp};
 
@@ -46,6 +46,8 @@ pub struct AuditJournal(Arc<Inner>);
 struct Inner {
     node: NodeName,
     spool: Spool,
+    /// How many bytes may wait for the bus.
+    room: u64,
     calls: Mutex<Calls>,
     refusals: Mutex<HashMap<Caller, Refusals>>,
 }
@@ -92,10 +94,19 @@ impl AuditJournal {
     ///
     /// If the directory cannot be read and written.
     pub fn open(directory: &Path, credential: Arc<Credential>) -> Result<Self, OpenError> {
+        Self::open_with(directory, credential, ROOM)
+    }
+
+    /// As [`AuditJournal::open`], with another bound on the bytes that may wait for the bus.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditJournal::open`].
+    pub fn open_with(directory: &Path, credential: Arc<Credential>, room: u64) -> Result<Self, OpenError> {
         let node = credential.name().node();
         let mut calls = Calls::default();
         let spool = Spool::open(directory, credential, |found| calls.restore(found))?;
-        Ok(Self(Arc::new(Inner { node, spool, calls: Mutex::new(calls), refusals: Mutex::default() })))
+        Ok(Self(Arc::new(Inner { node, spool, room, calls: Mutex::new(calls), refusals: Mutex::default() })))
     }
 
     /// Ships the lines to the audit stream until the returned task is dropped; one at a time.
@@ -111,11 +122,11 @@ impl AuditJournal {
     }
 
     async fn begin_deed(&self, deed: Deed<'_>) -> Result<Begun, Error> {
-        let room = self.backlog();
-        if room >= ROOM {
+        let room = self.0.room;
+        if self.backlog() >= room {
             return Err(Error::new(
                 Code::ResourceExhausted,
-                format!("{} MiB of audit wait for the bus; nothing that changes anything runs unaudited", ROOM >> 20),
+                format!("{} MiB of audit wait for the bus; nothing that changes anything runs unaudited", room >> 20),
             )
             .hint("bring the bus back; see: aish doctor")
             .sent(false));
@@ -242,7 +253,8 @@ impl AuditJournal {
         if entry.since.elapsed() >= Duration::from_secs(1) {
             (entry.since, entry.count) = (Instant::now(), 0);
         }
-        if entry.count >= REFUSALS || self.backlog() >= ROOM_FOR_REFUSALS {
+        // Above this share only lines of calls that run are taken, so that refusals cannot fill the room.
+        if entry.count >= REFUSALS || self.backlog() >= self.0.room / 4 * 3 {
             entry.more += 1;
             return None;
         }

@@ -24,10 +24,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{Line, Signed};
 use crate::{record::digest, timestamp::Timestamp};
 
-/// How much may wait for the bus.
+/// How much may wait for the bus unless said otherwise.
 pub(super) const ROOM: u64 = 64 * 1024 * 1024;
-/// Above this share only lines of calls that run are taken, so that refusals cannot fill the room.
-pub(super) const ROOM_FOR_REFUSALS: u64 = ROOM / 4 * 3;
 /// When a new segment begins.
 const SEGMENT: u64 = 4 * 1024 * 1024;
 /// How many lines are flushed together.

@@ -237,4 +237,7 @@ async fn what_waits_for_the_bus_is_bounded() {
     assert!(journal.backlog() >= 64 * 1024 * 1024);
     let error = journal.begin(call(None, 3).deed()).await.unwrap_err();
     assert_eq!(error.code, Code::ResourceExhausted);
+    drop(journal);
+    let wider = AuditJournal::open_with(&setting.spool(), setting.credential.clone(), 65 * 1024 * 1024).unwrap();
+    assert!(wider.begin(call(None, 4).deed()).await.is_ok());
 }

@@ -98,12 +98,16 @@ async fn r_16_a_damaged_record_is_refused_and_put_back_by_its_owner() {
         String::from_utf8(stored.value.to_vec()).unwrap().replace("\"description\":\"\"", "\"description\":\"x\"");
     kv::put(&bus, Bucket::Records, "ci.web.alpha", damaged.into(), Expect::Anything, SOON).await.unwrap();
     let resolve = |name: &str| cache.snapshot().resolve(&Address::parse(name).unwrap());
-    until("the damage", async || resolve("web").is_err().then_some(())).await;
-    assert_eq!(resolve("web").unwrap_err().code, Code::DataLoss);
-    assert!(matches!(resolve("db"), Ok(Resolved::One(_))));
+    until("the damage", async || cache.snapshot().damaged().next().is_some().then_some(())).await;
+    assert!(matches!(resolve("web"), Ok(Resolved::One(found)) if found.record.description.is_empty()), "the former");
+    let cold = Cache::open(&vera, SOON).await.unwrap();
+    let anew = |name: &str| cold.snapshot().resolve(&Address::parse(name).unwrap());
+    assert_eq!(anew("web").unwrap_err().code, Code::DataLoss);
+    assert!(matches!(anew("db"), Ok(Resolved::One(_))));
     let done = alpha.reconcile(SOON).await.unwrap();
     assert_eq!((done.sound, done.restored), (1, 1));
-    until("the repair", async || resolve("web").ok()).await;
+    until("the repair", async || anew("web").ok()).await;
+    until("its end", async || cache.snapshot().damaged().next().is_none().then_some(())).await;
     assert_eq!(alpha.reconcile(SOON).await.unwrap().restored, 0);
 }
 

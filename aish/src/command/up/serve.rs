@@ -1,34 +1,17 @@
 //! From the command's options to the running node, and what its failures mean.
 
-use aigis_node::{
-    Node, Options,
-    home::{self, Home},
-    node,
-};
+use aigis_node::{Node, Options, node};
 use aigis_proxy::{Code, Error};
 
 use crate::{context::chain, exit::Failure};
 
-/// Starts the node, and says in its file that it answers.
+/// Starts the node.
 ///
 /// # Errors
 ///
 /// What keeps it from coming up.
 pub(super) async fn start(options: Options) -> Result<Node, Failure> {
-    let home = options.home.clone();
-    let node = Node::start(options).await.map_err(failure)?;
-    match ready(&home) {
-        Ok(()) => Ok(node),
-        Err(error) => {
-            node.stop(node::GRACE).await;
-            Err(error.into())
-        }
-    }
-}
-
-fn ready(home: &Home) -> Result<(), Error> {
-    let own = format!("{}\n", std::process::id());
-    home::replace(&home.ready_file(), own.as_bytes()).map_err(|error| Error::precondition(chain(&error)))
+    Node::start(options).await.map_err(failure)
 }
 
 fn failure(error: node::Error) -> Failure {

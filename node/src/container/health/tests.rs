@@ -45,6 +45,15 @@ fn the_state_decides_before_all_else() {
 }
 
 #[test]
+fn lists_show_the_verdict_that_takes_no_look() {
+    assert_eq!(outward(State::Running, None), None);
+    assert_eq!(outward(State::Running, Some(CheckStatus::Healthy)), Some(Verdict::Healthy));
+    assert_eq!(outward(State::Running, Some(CheckStatus::Starting)), Some(Verdict::Starting));
+    assert_eq!(outward(State::Exited, Some(CheckStatus::Unhealthy)), Some(Verdict::Stopped));
+    assert_eq!(outward(State::Paused, Some(CheckStatus::Healthy)), Some(Verdict::Paused));
+}
+
+#[test]
 fn ci_31_a_failing_engine_check_decides() {
     let failing = Facts { check: Some((CheckStatus::Unhealthy, 3)), memory_percent: Some(99.0), ..facts() };
     assert_eq!(said(&failing), (Verdict::Unhealthy, "its health check failed 3 times in a row".to_owned()));

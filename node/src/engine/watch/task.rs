@@ -1,7 +1,7 @@
 //! The task behind a [`super::Watch`].
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     pin::Pin,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -21,6 +21,9 @@ use crate::engine::{CheckStatus, ContainerId, Engine, Error, Event, EventLine, E
 const FULL_LIST: Duration = Duration::from_secs(60);
 /// How long changes are gathered before they are read.
 const GATHER: Duration = Duration::from_millis(50);
+/// How long after its death a container may still be listed as running, and how often it is read meanwhile.
+const DYING: Duration = Duration::from_secs(30);
+const READ_AGAIN: Duration = Duration::from_millis(250);
 /// A full list is cheaper than asking for more than so many.
 const ASK_SINGLY: usize = 50;
 /// With the limit of a probe, an engine that hangs is noticed within 5 s.
@@ -54,6 +57,8 @@ pub(super) struct Task {
     changed: BTreeSet<ContainerId>,
     /// Containers that went while a list was under way: it may still have them.
     went: HashSet<ContainerId>,
+    /// Containers that died, until a list shows it: the engine tells of a death before it has cleaned up and notes it.
+    dying: HashMap<ContainerId, Instant>,
     /// Whether all is to be listed.
     all: bool,
 }
@@ -74,6 +79,7 @@ impl Task {
             last: None,
             changed: BTreeSet::new(),
             went: HashSet::new(),
+            dying: HashMap::new(),
             all: true,
         }
     }
@@ -135,7 +141,12 @@ impl Task {
                 (scope, result) = poll(&mut listing), if listing.is_some() => {
                     listing = None;
                     match result {
-                        Ok(found) => self.apply(&version, scope, found),
+                        Ok(found) => {
+                            if self.dies(&scope, &found) {
+                                gathered = Instant::now() + READ_AGAIN;
+                            }
+                            self.apply(&version, scope, found);
+                        }
                         // An answer that cannot be read is not an engine that is away: what is known stays.
                         Err(error @ Error::Malformed { .. }) => self.unreadable(&version, scope, &error),
                         Err(error) => return error,
@@ -188,6 +199,11 @@ impl Task {
             // Nobody may be reading.
             let _ = self.events.send(Arc::clone(&event));
         }
+        match event.action.as_str() {
+            "die" => _ = self.dying.insert(event.id.clone(), Instant::now() + DYING),
+            "start" | "destroy" => _ = self.dying.remove(&event.id),
+            _ => {}
+        }
         if gone {
             self.changed.remove(&event.id);
             self.went.insert(event.id.clone());
@@ -239,6 +255,21 @@ impl Task {
             (Scope::Some(changed), engine.list_some(&ids).await)
         }
         .boxed()
+    }
+
+    /// Marks what died and is listed as running for another reading; says whether there is any.
+    fn dies(&mut self, scope: &Scope, listing: &Listing) -> bool {
+        let now = Instant::now();
+        self.dying.retain(|id, until| {
+            let asked = match scope {
+                Scope::All => true,
+                Scope::Some(ids) => ids.contains(id),
+            };
+            let runs = listing.containers.get(id).is_some_and(|container| container.state.has_processes());
+            now < *until && (runs || !asked)
+        });
+        self.changed.extend(self.dying.keys().cloned());
+        !self.dying.is_empty()
     }
 
     /// Publishes what a list says, if it says something new.

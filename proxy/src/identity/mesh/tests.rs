@@ -49,7 +49,9 @@ fn changed_permissions_are_signed_anew_and_revocations_stay() {
 
     let again = MeshKeys::open(&path).unwrap();
     let Body::Account(account) = jwt::decode(&again.accounts()[1].jwt).unwrap().nats else { panic!("no account") };
-    assert!(account.signing_keys.iter().all(|scope| scope.template.subs == permissions::SUBSCRIPTIONS));
+    let limits: Vec<i64> = account.signing_keys.iter().map(|scope| scope.template.subs).collect();
+    assert!(limits.iter().all(|limit| [1_000, 16_384].contains(limit)), "{limits:?}");
+    assert_eq!(limits.iter().filter(|limit| **limit == permissions::subscriptions(Role::Node)).count(), 1);
     assert!(account.revocations.contains_key(revoked.public()));
 }
 

@@ -1,0 +1,168 @@
+//! Reading TOML strictly: every key must be known, and what is wrong is told with its place.
+
+use std::{
+    ops::{Range, RangeInclusive},
+    path::Path,
+};
+
+use aigis_proxy::{
+    quoted,
+    text_file::{self, Error, place, told},
+};
+use aigis_registry::resolve::distance;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+/// A file's text, for places.
+#[derive(Debug, Clone, Copy)]
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn refuse(self, span: &Range<usize>, reason: impl Into<String>) -> Error {
+        Error::at(self.path, self.text, span.start, reason)
+    }
+
+    /// What the parser refuses; it knows where a key stands again, and not where it stood first.
+    fn refuse_syntax(self, error: &toml::de::Error, parsed: &DeTable<'_>) -> Error {
+        let span = error.span().unwrap_or(0..0);
+        let again = self.text.get(span.clone()).unwrap_or_default();
+        let first = (error.message() == "duplicate key").then(|| self.first(parsed, again, span.start)).flatten();
+        let Some(first) = first else {
+            return self.refuse(&span, told(error.message()));
+        };
+        let line = |offset| place(self.text, offset).0;
+        let key = quoted(again.trim_matches(['"', '\'']));
+        let reason = format!(
+            "the key \"{key}\" stands there twice: on line {} and on line {}; keep one",
+            line(first),
+            line(span.start)
+        );
+        self.refuse(&span, reason)
+    }
+
+    /// Where the key that stands at `again` once more stood before.
+    fn first(self, parsed: &DeTable<'_>, key: &str, again: usize) -> Option<usize> {
+        // Of two tables of one name, the parser keeps the second: the first is in what stands above.
+        let above = self.text.get(..again).and_then(|text| text.rfind('\n')).and_then(|end| self.text.get(..=end));
+        let above = above.map(|text| DeTable::parse_recoverable(text).0);
+        stands(parsed, key, again).or_else(|| stands(above.as_ref()?.get_ref(), key, again))
+    }
+}
+
+/// Where the last key of that name before `before` stands in a table.
+fn stands(table: &DeTable<'_>, name: &str, before: usize) -> Option<usize> {
+    let name = name.trim_matches(['"', '\'']);
+    let own = table.keys().filter(|key| key.get_ref() == name).map(|key| key.span().start);
+    let inner = table.values().filter_map(|value| value.get_ref().as_table()).filter_map(|it| stands(it, name, before));
+    own.chain(inner).filter(|start| *start < before).max()
+}
+
+/// Reads a file's root table, in which only `known` keys may stand.
+///
+/// # Errors
+///
+/// What keeps from reading it; what is no TOML, or stands there twice, or is unknown.
+pub(super) fn read<T>(
+    path: &Path,
+    known: &'static [&'static str],
+    with: impl FnOnce(Table<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let text = text_file::read(path)?;
+    let source = Source { path, text: &text };
+    let (root, errors) = DeTable::parse_recoverable(&text);
+    if let Some(error) = errors.first() {
+        return Err(source.refuse_syntax(error, root.get_ref()));
+    }
+    let root = Table { source, name: "", entries: root.get_ref() };
+    root.check(known)?;
+    with(root)
+}
+
+/// A table of the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Table<'a> {
+    source: Source<'a>,
+    name: &'static str,
+    entries: &'a DeTable<'a>,
+}
+
+impl<'a> Table<'a> {
+    fn check(&self, known: &[&str]) -> Result<(), Error> {
+        let unknown = self.entries.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref()));
+        let Some((key, value)) = unknown.min_by_key(|(key, _)| key.span().start) else {
+            return Ok(());
+        };
+        let what = if value.get_ref().is_table() { "table" } else { "key" };
+        let near = known.iter().filter_map(|name| Some((distance(key.get_ref(), name)?, name))).min();
+        let near = near.map(|(_, name)| format!("; did you mean \"{name}\"?")).unwrap_or_default();
+        let place = if self.name.is_empty() { String::new() } else { format!(" in [{}]", self.name) };
+        let shown = quoted(key.get_ref());
+        Err(self
+            .source
+            .refuse(&key.span(), format!("unknown {what} \"{shown}\"{place}{near} (known here: {})", known.join(", "))))
+    }
+
+    fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.entries.get(key)
+    }
+
+    fn path(&self, key: &str) -> String {
+        if self.name.is_empty() { quoted(key) } else { format!("{}.{}", self.name, quoted(key)) }
+    }
+
+    fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) -> Error {
+        let kind = value.get_ref().type_str();
+        self.source.refuse(&value.span(), format!("{} is of type {kind}; {expected}", self.path(key)))
+    }
+
+    /// Says that the value of that key cannot be used.
+    pub(super) fn refuse(&self, key: &str, reason: impl std::fmt::Display) -> Error {
+        let span = self.get(key).map(Spanned::span).unwrap_or_default();
+        self.source.refuse(&span, format!("{}: {reason}", self.path(key)))
+    }
+
+    /// The table of that key, in which only `known` keys may stand.
+    pub(super) fn table(&self, key: &'static str, known: Option<&[&str]>) -> Result<Option<Self>, Error> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let entries = value.get_ref().as_table().ok_or_else(|| self.wrong_type(key, value, "write it as a table"))?;
+        let table = Self { source: self.source, name: key, entries };
+        known.map_or(Ok(()), |known| table.check(known))?;
+        Ok(Some(table))
+    }
+
+    /// The text of that key, as `read` takes it.
+    pub(super) fn text<T, E: std::fmt::Display>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Error> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let text = value.get_ref().as_str().ok_or_else(|| self.wrong_type(key, value, "write text in quotes"))?;
+        read(text).map(Some).map_err(|reason| self.refuse(key, reason))
+    }
+
+    /// The whole number of that key.
+    pub(super) fn integer(&self, key: &str, range: RangeInclusive<u16>) -> Result<Option<u16>, Error> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let expected = format!("write a whole number from {} to {}, without quotes", range.start(), range.end());
+        let number = value.get_ref().as_integer().ok_or_else(|| self.wrong_type(key, value, &expected))?;
+        let read = u16::from_str_radix(number.as_str(), number.radix()).ok().filter(|number| range.contains(number));
+        read.map(Some)
+            .ok_or_else(|| self.refuse(key, format!("{} is out of range; {expected}", quoted(number.as_str()))))
+    }
+
+    /// Whether the key stands there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// The keys, in order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.entries.keys().map(|key| key.get_ref().as_ref())
+    }
+}
