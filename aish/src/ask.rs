@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aigis_proxy::{
     Code, Error, Meta, Request, SkillPath,
-    client::{self, Response, Target},
+    client::{Response, Target},
     subject::Token,
 };
 use serde_json::Value;
@@ -39,7 +39,7 @@ pub(crate) async fn ask(
     for server in session.servers(found, path)? {
         let target = Target { server, ci: found.name.clone(), path: path.clone(), timeout: declared };
         let opened = tokio::select! {
-            opened = client::open(session.bus(), &target, request.clone()) => opened,
+            opened = session.client().open(&target, request.clone()) => opened,
             error = session.lost(found) => Err(error.sent(true)),
         };
         match opened {

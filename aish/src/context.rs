@@ -10,7 +10,9 @@ use std::{
 use aigis_node::home::{self, Home, MeshFile};
 use aigis_proxy::{
     Bus, Code, Error, bus,
+    client::Client,
     identity::{Credential, FileError, Issuer, credential},
+    socket::Local,
     text_file,
 };
 
@@ -24,14 +26,14 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) output: Output,
-    bus: OnceCell<Bus>,
+    client: OnceCell<Client>,
 }
 
 impl Context {
     /// Makes the surroundings by the options.
     pub(crate) fn new(global: Global) -> Self {
         let output = Output::new(global.json, global.quiet, global.raw, global.color);
-        Self { global, output, bus: OnceCell::new() }
+        Self { global, output, client: OnceCell::new() }
     }
 
     /// The data directory, that of all meshes.
@@ -141,14 +143,24 @@ impl Context {
     ///
     /// What keeps from it.
     pub(crate) async fn connect(&self) -> Result<Bus, Failure> {
-        if let Some(bus) = self.bus.get() {
-            return Ok(bus.clone());
+        Ok(self.client().await?.bus().clone())
+    }
+
+    /// Connects to the bus, once, and finds the socket of this host's node.
+    async fn client(&self) -> Result<Client, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client.clone());
         }
         let url = self.bus_url()?;
         let credential = Arc::new(self.credential()?);
         let label = format!("aish {}", credential.name());
-        let bus = Bus::connect(bus::Options { url, credential, label }).await.map_err(Error::from)?;
-        Ok(self.bus.get_or_init(|| bus).clone())
+        let bus = Bus::connect(bus::Options { url, credential: credential.clone(), label }).await;
+        let client = Client::new(bus.map_err(Error::from)?);
+        let client = match (self.home(), self.mesh_file()) {
+            (Ok(home), Ok(Some(mesh))) => client.with_local(Local::new(home.socket(), mesh.node.user(), credential)),
+            _ => client,
+        };
+        Ok(self.client.get_or_init(|| client).clone())
     }
 
     /// Connects, and fills a cache of the registry.
@@ -157,14 +169,13 @@ impl Context {
     ///
     /// What keeps from it.
     pub(crate) async fn session(&self) -> Result<Session, Failure> {
-        let bus = self.connect().await?;
-        Ok(Session::open(bus).await?)
+        Ok(Session::open(self.client().await?).await?)
     }
 
     /// Sends what is left to be sent: cancels of calls that were dropped.
     pub(crate) async fn close(&self) {
-        if let Some(bus) = self.bus.get() {
-            bus.close(FAREWELL).await;
+        if let Some(client) = self.client.get() {
+            client.bus().close(FAREWELL).await;
         }
     }
 }

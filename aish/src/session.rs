@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aigis_proxy::{Address, Bus, Effect, Error, Name, SkillPath, UserName, subject::Token};
+use aigis_proxy::{Address, Bus, Effect, Error, Name, SkillPath, UserName, client::Client, subject::Token};
 use aigis_registry::{Cache, Kind, Resolved, Service, Snapshot, State};
 
 use crate::exit::Failure;
@@ -13,7 +13,7 @@ const FILL: Duration = Duration::from_secs(5);
 /// A connection and what it has learned of the mesh.
 #[derive(Debug)]
 pub(crate) struct Session {
-    bus: Bus,
+    client: Client,
     cache: Cache,
 }
 
@@ -37,14 +37,19 @@ impl Session {
     /// # Errors
     ///
     /// `unavailable` if the registry does not answer in time.
-    pub(crate) async fn open(bus: Bus) -> Result<Self, Error> {
-        let cache = Cache::open(&bus, FILL).await?;
-        Ok(Self { bus, cache })
+    pub(crate) async fn open(client: Client) -> Result<Self, Error> {
+        let cache = Cache::open(client.bus(), FILL).await?;
+        Ok(Self { client, cache })
     }
 
     /// The bus.
     pub(crate) fn bus(&self) -> &Bus {
-        &self.bus
+        self.client.bus()
+    }
+
+    /// What calls: over the socket of this host's node where that serves the CI.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The registry, as it is seen now.

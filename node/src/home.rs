@@ -134,6 +134,12 @@ impl Home {
         self.root().join("node.ready")
     }
 
+    /// Where the node takes calls of this host.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.root().join("node.sock")
+    }
+
     /// What a detached node writes.
     #[must_use]
     pub fn log_file(&self) -> PathBuf {

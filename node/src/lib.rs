@@ -34,6 +34,7 @@ mod reconcile;
 pub mod redact;
 mod registrar;
 pub mod services;
+mod socket;
 pub mod text;
 mod upkeep;
 pub mod usage;

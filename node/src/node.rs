@@ -13,6 +13,7 @@ use aigis_proxy::{
     Bus, Error as CallError, NodeName, blob,
     bus::{self, ConnectError},
     dispatch::Dispatcher,
+    identity::Revocations,
     serve::Server,
     service_info, task,
 };
@@ -37,6 +38,7 @@ use crate::{
     own::{self, OwnCi},
     reconcile::Reconciler,
     registrar::Registrar,
+    socket::Socket,
     upkeep::{StoreKeeper, Upkeep},
     usage::Sampler,
 };
@@ -130,6 +132,7 @@ pub struct Node {
     journal: Arc<AuditJournal>,
     bus_server: Option<BusServer>,
     tasks: Vec<task::Owned>,
+    socket: Socket,
     _lock: fs::File,
 }
 
@@ -204,19 +207,31 @@ impl Node {
         }
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
         tasks.push(blob::serve(&bus).await.map_err(&listening)?);
-        tasks.push(issuer::serve(&bus, mesh.keys, journal.clone(), node.clone()).await.map_err(&listening)?);
+        tasks.push(issuer::serve(&bus, mesh.keys.clone(), journal.clone(), node.clone()).await.map_err(&listening)?);
         let reconciler = Reconciler::new(containers(&known), BTreeSet::from([node.ci()]), Instant::now());
         let mut registrar = Registrar::new(host.clone(), directory, server.clone(), registry, reconciler);
         // What changed on the engine meanwhile is put right before the mesh hears that this node lives.
         heard(&host.watch).await;
         registrar.settle().await;
         tasks.push(server.listen(&subjects.served_by(bus.user())).await.map_err(&listening)?);
+        let socket = Socket::listen(&home, &server, &mesh.keys);
         tasks.push(task::Owned::spawn("registrar", registrar.run()));
         tasks.push(task::Owned::spawn("upkeep", upkeep.run()));
         let lease = LeaseKeeper::start(bus_options("lease"), &node).map_err(Error::Lease)?;
         lease.ready(WITHIN).await.map_err(doing("keep its lease"))?;
         home::replace(&home.ready_file(), format!("{}\n", std::process::id()).as_bytes()).map_err(mesh::Error::from)?;
-        Ok(Self { file: mesh.file, home, bus, server, lease, journal, bus_server: mesh.server, tasks, _lock: lock })
+        Ok(Self {
+            file: mesh.file,
+            home,
+            bus,
+            server,
+            lease,
+            journal,
+            bus_server: mesh.server,
+            tasks,
+            socket,
+            _lock: lock,
+        })
     }
 
     /// What other processes of this host find.
@@ -231,11 +246,19 @@ impl Node {
         &self.server
     }
 
+    /// Ends the connections of revoked users to the node's socket, and keeps them out.
+    pub fn revoke(&self, revocations: Revocations) {
+        self.socket.revoked.send_replace(revocations);
+    }
+
     /// Stops taking calls, gives running ones `grace`, says goodbye, and ends the bus server last.
     pub async fn stop(self, grace: Duration) {
-        let Self { home, bus, server, lease, journal, bus_server, tasks, .. } = self;
+        let Self { home, bus, server, lease, journal, bus_server, tasks, socket, .. } = self;
         // A file that cannot be removed misleads nobody: readers compare the process id.
         let _ = fs::remove_file(home.ready_file());
+        if let Some(listening) = &socket.listening {
+            listening.shut();
+        }
         lease.goodbye(Duration::from_secs(2)).await;
         server.stop(grace).await;
         // What waits is shipped by the next start; a moment now spares it the wait.
@@ -245,6 +268,7 @@ impl Node {
             }
         };
         let _ = tokio::time::timeout(Duration::from_secs(2), shipped).await;
+        drop(socket);
         drop(tasks);
         bus.close(Duration::from_secs(2)).await;
         if let Some(bus_server) = bus_server {

@@ -66,6 +66,9 @@ pub(crate) struct Status {
     /// Calls and streams under way, but for the one that asks.
     pub(crate) calls_in_flight: usize,
     pub(crate) requests: u64,
+    /// Those of them that came over the node's socket.
+    #[serde(default)]
+    pub(crate) local_requests: u64,
     pub(crate) errors: u64,
     /// Requests whose reply subject was not their caller's own.
     pub(crate) dropped: u64,
@@ -244,6 +247,7 @@ impl OwnCi {
             cis: self.directory.len(),
             calls_in_flight: counters.in_flight.load(Ordering::Relaxed),
             requests: counters.requests.load(Ordering::Relaxed),
+            local_requests: counters.local.load(Ordering::Relaxed),
             errors: counters.errors.load(Ordering::Relaxed),
             dropped: counters.dropped.load(Ordering::Relaxed),
             metrics: self.metrics.map(|address| format!("http://{address}/metrics")),

@@ -28,8 +28,8 @@ use crate::{
     error::{Code, Error},
 };
 
-/// Largest body of a request, a reply or a frame, in bytes: each is read whole into memory.
-pub const MAX_BODY: usize = 64 * 1024 * 1024;
+/// Largest body of a request, a reply or a frame, in bytes, whichever way it goes: each is read whole into memory.
+pub const MAX_BODY: usize = crate::socket::MAX_BODY;
 /// From this size on a body travels as a blob.
 const LARGE: usize = 512 * 1024;
 /// What headers may take of a message.
@@ -259,7 +259,8 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     done.map_err(|error| Error::internal(format!("the work on a body ended: {error}")))
 }
 
-fn too_large(size: u64) -> Error {
+/// What is said of a body over the limit.
+pub(crate) fn too_large(size: u64) -> Error {
     Error::new(Code::ResourceExhausted, format!("the body is {size} bytes; a body has at most {MAX_BODY}"))
         .hint("send it in parts, or ask for less of it at once")
 }

@@ -1,4 +1,4 @@
-//! Calling skills over the bus: one request, then a result or a stream of frames with credit.
+//! Calling skills, over the bus or this host's socket: one request, then a result or a stream of frames with credit.
 
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
@@ -12,14 +12,19 @@ use tracing::Instrument;
 use crate::{
     blob::PASSING,
     body,
-    bus::{Bus, Message, Replies},
+    bus::Bus,
     envelope::{DEFAULT_TIMEOUT, MAX_TIMEOUT, Request},
     error::{Code, Error},
     json,
     name::{Name, SkillPath, UserName},
+    socket::Local,
     subject::{Control, Token},
     trace,
 };
+
+mod way;
+
+use way::{Head, Replies, Reply, Way};
 
 /// The header of an error reply.
 pub(crate) const ERROR_HEADER: &str = "Aigis-Error";
@@ -81,6 +86,80 @@ impl Frame {
     }
 }
 
+/// How a process calls: over the socket of its own host's node what that node serves, over the bus all else.
+#[derive(Debug, Clone)]
+pub struct Client {
+    bus: Bus,
+    local: Option<Local>,
+}
+
+impl Client {
+    /// Calls over the bus alone.
+    #[must_use]
+    pub fn new(bus: Bus) -> Self {
+        Self { bus, local: None }
+    }
+
+    /// Calls what the node of this host serves over its socket, as long as that answers.
+    #[must_use]
+    pub fn with_local(self, local: Local) -> Self {
+        Self { local: Some(local), ..self }
+    }
+
+    /// The bus.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Calls a skill and takes its one result.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the call at the callee.
+    pub async fn call(&self, target: &Target, request: Request) -> Result<Value, Error> {
+        one(self.open(target, request).await?, target)
+    }
+
+    /// Calls a skill and takes whatever it answers with. A call that surely did not leave over the socket goes over the
+    /// bus; one that may have run is never made again.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future, or the stream, cancels the call at the callee.
+    pub async fn open(&self, target: &Target, request: Request) -> Result<Response, Error> {
+        match self.local.as_ref().filter(|local| local.leads_to(&target.server)) {
+            Some(local) => self.locally(local, target, request).instrument(span(target)).await,
+            None => open(&self.bus, target, request).await,
+        }
+    }
+
+    async fn locally(&self, local: &Local, target: &Target, mut request: Request) -> Result<Response, Error> {
+        let begun = Begun::now(&mut request, target);
+        let body = request.to_bytes();
+        let sending = local.begin(&target.ci, &target.path, &body, ROOM);
+        let sent = tokio::time::timeout_at(begun.deadline, sending).await;
+        if let Ok(Some((ongoing, replies))) = sent {
+            let running = Running { way: Way::Socket(ongoing), server: target.server.clone(), ended: false };
+            match begun.finish(running, Replies::Socket(replies), target).await {
+                Err(Failed::Unsent) => {}
+                Err(Failed::Told(error)) => return Err(error),
+                Ok(response) => return Ok(response),
+            }
+        }
+        request.meta.timeout = begun.explicit.then(|| begun.deadline.saturating_duration_since(Instant::now()));
+        exchange(&self.bus, target, request).await
+    }
+}
+
 /// Calls a skill and takes its one result.
 ///
 /// # Errors
@@ -92,7 +171,11 @@ impl Frame {
 ///
 /// Dropping the future cancels the call at the callee.
 pub async fn call(bus: &Bus, target: &Target, request: Request) -> Result<Value, Error> {
-    match open(bus, target, request).await? {
+    one(open(bus, target, request).await?, target)
+}
+
+fn one(response: Response, target: &Target) -> Result<Value, Error> {
+    match response {
         Response::Value(value) => Ok(value),
         Response::Stream(_) => {
             let path = &target.path;
@@ -111,51 +194,93 @@ pub async fn call(bus: &Bus, target: &Target, request: Request) -> Result<Value,
 ///
 /// Dropping the future, or the stream, cancels the call at the callee.
 pub async fn open(bus: &Bus, target: &Target, request: Request) -> Result<Response, Error> {
-    let span = tracing::info_span!("call", otel.kind = "client", ci = %target.ci, skill = %target.path);
-    exchange(bus, target, request).instrument(span).await
+    exchange(bus, target, request).instrument(span(target)).await
+}
+
+/// The caller's side of a call, as a trace shows it.
+fn span(target: &Target) -> tracing::Span {
+    tracing::info_span!("call", otel.kind = "client", ci = %target.ci, skill = %target.path)
 }
 
 async fn exchange(bus: &Bus, target: &Target, mut request: Request) -> Result<Response, Error> {
-    let explicit = request.meta.timeout;
-    // A callee applies what its skill declares by itself: only the patience is ours.
-    let budget = explicit.or(target.timeout).unwrap_or(DEFAULT_TIMEOUT).min(MAX_TIMEOUT);
-    if request.meta.traceparent.is_none() {
-        request.meta.traceparent = trace::current();
-    }
+    let begun = Begun::now(&mut request, target);
     let token = Token::random();
     let subject = bus.subjects().to(&target.server, bus.caller(), &target.ci, &target.path);
-    let deadline = Instant::now() + budget;
-    let body = body::outgoing(bus, request.to_bytes(), deadline).await?;
-    let mut running = Running { bus: bus.clone(), server: target.server.clone(), token, ended: false };
-    let mut replies =
-        bus.request_many(&running.token, &subject, body, ROOM).await.inspect_err(|_| running.ended = true)?;
-    // The callee tells of its own deadline; the grace is for that answer to arrive.
-    let mut reply = match tokio::time::timeout_at(deadline + Duration::from_millis(250), replies.next()).await {
-        Ok(Some(reply)) => reply.inspect_err(|_| running.ended = true).map_err(|error| named(error, target))?,
-        Ok(None) => return Err(Error::unavailable("the connection to the bus was closed").sent(true)),
-        Err(_) => {
-            let Target { ci, path, .. } = target;
-            let message = format!("{path} on {ci} did not answer before the deadline");
-            return Err(Error::new(Code::DeadlineExceeded, message).hint("give it longer: --timeout 2m").sent(true));
-        }
-    };
-    if reply.headers.as_ref().is_some_and(|headers| headers.get(STREAM_HEADER).is_some()) {
-        let overall = explicit.map(|_| deadline);
-        return Ok(Response::Stream(Frames::new(running, replies, overall)));
+    let body = body::outgoing(bus, request.to_bytes(), begun.deadline).await?;
+    let way = Way::Bus(bus.clone(), token.clone());
+    let mut running = Running { way, server: target.server.clone(), ended: false };
+    let replies = bus.request_many(&token, &subject, body, ROOM).await.inspect_err(|_| running.ended = true)?;
+    match begun.finish(running, Replies::Bus(replies), target).await {
+        Ok(response) => Ok(response),
+        Err(Failed::Unsent) => Err(named(target)),
+        Err(Failed::Told(error)) => Err(error),
     }
-    running.ended = true;
-    let opened = body::incoming(bus, reply.payload, deadline).await;
-    reply.payload = opened.map_err(|error| unopened(error, target).sent(true))?;
-    decode(&reply, target).map(Response::Value)
+}
+
+/// A call's time, counted from its beginning.
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    explicit: bool,
+    deadline: Instant,
+}
+
+/// Why there is no response.
+enum Failed {
+    /// The request surely did not arrive.
+    Unsent,
+    /// Anything else.
+    Told(Error),
+}
+
+impl Begun {
+    fn now(request: &mut Request, target: &Target) -> Self {
+        if request.meta.traceparent.is_none() {
+            request.meta.traceparent = trace::current();
+        }
+        let explicit = request.meta.timeout;
+        // A callee applies what its skill declares by itself: only the patience is ours.
+        let budget = explicit.or(target.timeout).unwrap_or(DEFAULT_TIMEOUT).min(MAX_TIMEOUT);
+        Self { explicit: explicit.is_some(), deadline: Instant::now() + budget }
+    }
+
+    /// Awaits the first reply, whichever way the request went.
+    async fn finish(self, mut running: Running, mut replies: Replies, target: &Target) -> Result<Response, Failed> {
+        // The callee tells of its own deadline; the grace is for that answer to arrive.
+        let grace = Duration::from_millis(250);
+        let mut reply = match tokio::time::timeout_at(self.deadline + grace, replies.next()).await {
+            Ok(Some(Ok(reply))) => reply,
+            Ok(Some(Err(error))) => {
+                running.ended = true;
+                let unsent = error.code == Code::Unavailable && error.detail("sent") == Some(&Value::Bool(false));
+                return Err(if unsent { Failed::Unsent } else { Failed::Told(error) });
+            }
+            Ok(None) => return Err(Failed::Told(Error::unavailable("the connection was closed").sent(true))),
+            Err(_) => {
+                let Target { ci, path, .. } = target;
+                let message = format!("{path} on {ci} did not answer before the deadline");
+                let error = Error::new(Code::DeadlineExceeded, message).hint("give it longer: --timeout 2m");
+                return Err(Failed::Told(error.sent(true)));
+            }
+        };
+        if reply.head == Head::Stream {
+            return Ok(Response::Stream(Frames::new(running, replies, self.explicit.then_some(self.deadline))));
+        }
+        running.ended = true;
+        if let Some(bus) = running.way.bus() {
+            let opened = body::incoming(bus, reply.body, self.deadline).await;
+            reply.body = opened.map_err(|error| Failed::Told(unopened(error, target).sent(true)))?;
+        }
+        decode(reply, target).map(Response::Value).map_err(Failed::Told)
+    }
 }
 
 /// Reads a single reply: a result, or the callee's error.
-fn decode(reply: &Message, target: &Target) -> Result<Value, Error> {
-    let Some(code) = reply.headers.as_ref().and_then(|headers| headers.get(ERROR_HEADER)) else {
-        return json::read(&reply.payload).map_err(|error| hostile(target, &error.message));
+fn decode(reply: Reply, target: &Target) -> Result<Value, Error> {
+    let Head::Error(code) = reply.head else {
+        return json::read(&reply.body).map_err(|error| hostile(target, &error.message));
     };
-    match (code.as_str().parse::<Code>(), serde_json::from_slice::<Error>(&reply.payload)) {
-        (Ok(code), Ok(error)) => Err(Error { code, ..error }),
+    match (code.map(|code| code.parse::<Code>()).transpose(), serde_json::from_slice::<Error>(&reply.body)) {
+        (Ok(code), Ok(error)) => Err(Error { code: code.unwrap_or(error.code), ..error }),
         (Err(unknown), _) => Err(hostile(target, &unknown.to_string())),
         (_, Err(_)) => Err(hostile(target, "its error has no readable body")),
     }
@@ -170,35 +295,31 @@ fn unopened(error: Error, target: &Target) -> Error {
     if error.code == Code::InvalidArgument { hostile(target, &error.message) } else { error }
 }
 
-fn named(error: Error, target: &Target) -> Error {
-    if error.code == Code::Unavailable && error.detail("sent") == Some(&Value::Bool(false)) {
-        let Target { ci, server, .. } = target;
-        return Error::unavailable(format!("{ci} does not answer: its server \"{server}\" is not on the bus"))
-            .hint("see: aish nodes")
-            .sent(false);
-    }
-    error
+fn named(target: &Target) -> Error {
+    let Target { ci, server, .. } = target;
+    Error::unavailable(format!("{ci} does not answer: its server \"{server}\" is not on the bus"))
+        .hint("see: aish nodes")
+        .sent(false)
 }
 
 /// A call under way: dropping it before its end cancels it at the callee.
 #[derive(Debug)]
 struct Running {
-    bus: Bus,
+    way: Way,
     server: UserName,
-    token: Token,
     ended: bool,
 }
 
 impl Running {
-    fn control(&self, verb: Control) -> String {
-        self.bus.subjects().control(&self.server, self.bus.caller(), verb, &self.token)
+    fn tell(&self, verb: Control, body: Bytes) {
+        self.way.tell(&self.server, verb, body);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         if !self.ended {
-            self.bus.publish_soon(self.control(Control::Cancel), Bytes::new());
+            self.tell(Control::Cancel, Bytes::new());
         }
     }
 }
@@ -302,16 +423,17 @@ impl Frames {
             };
             self.silent_since = Instant::now();
             match message {
-                None => return Some(Err(self.broken("the connection to the bus was closed"))),
+                None => return Some(Err(self.broken("the connection was closed"))),
                 Some(Err(error)) => {
                     self.running.ended = true;
                     return Some(Err(error));
                 }
                 Some(Ok(message)) => {
                     let deadline = self.deadline.unwrap_or_else(|| Instant::now() + PASSING);
-                    self.opening = body::opening(&self.running.bus, &message.payload, deadline);
+                    let bus = self.running.way.bus();
+                    self.opening = bus.and_then(|bus| body::opening(bus, &message.body, deadline));
                     if self.opening.is_none()
-                        && let Some(frame) = self.read(Ok(message.payload))
+                        && let Some(frame) = self.read(Ok(message.body))
                     {
                         return frame;
                     }
@@ -354,11 +476,11 @@ impl Frames {
 
     fn pay(&mut self) {
         let credit = std::mem::take(&mut self.unpaid);
-        self.running.bus.publish_soon(self.running.control(Control::Credit), credit.to_string().into());
+        self.running.tell(Control::Credit, credit.to_string().into());
     }
 
     fn finish_cancelled(&mut self) {
-        self.running.bus.publish_soon(self.running.control(Control::Cancel), Bytes::new());
+        self.running.tell(Control::Cancel, Bytes::new());
         self.running.ended = true;
     }
 

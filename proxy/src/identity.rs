@@ -7,14 +7,16 @@
 mod accounts;
 pub mod credential;
 pub mod jwt;
-mod key;
+pub(crate) mod key;
 pub mod mesh;
 pub mod permissions;
-mod private_file;
+pub(crate) mod private_file;
 pub mod server;
+mod vouched;
 
 pub use credential::{Credential, Issuer};
 pub use key::{Key, KeyError, Kind};
 pub use mesh::{Login, MeshKeys};
 pub use private_file::Error as FileError;
 pub use server::{ServerFiles, ServerOptions};
+pub use vouched::{Revocations, Vouched};

@@ -47,6 +47,7 @@ pub mod serve;
 pub mod service_info;
 pub mod services;
 pub mod skill;
+pub mod socket;
 pub mod subject;
 mod tags;
 pub mod task;

@@ -17,18 +17,21 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    blob::PASSING,
     body,
-    bus::{Bus, HeaderMap, Message, from_store},
-    client::{ERROR_HEADER, FIRST_CREDIT, Frame, STREAM_HEADER},
+    bus::{Bus, Message, from_store},
+    client::{FIRST_CREDIT, Frame},
     dispatch::{Dispatcher, Incoming},
     error::{Code, Error},
     headers,
     name::UserName,
     skill::Answer,
-    subject::{Asked, Caller, Heard, Token, may_reply, reply_token},
+    subject::{Asked, Caller, Heard, may_reply},
     task,
 };
+
+mod reply;
+
+pub(crate) use reply::{Head, Key, Reply};
 
 /// Most calls that one caller may have in flight here.
 pub const CALLER_LIMIT: usize = 1_024;
@@ -46,6 +49,8 @@ const CREDIT_LIMIT: u32 = 1_024;
 pub struct Counters {
     /// Requests that were taken.
     pub requests: AtomicU64,
+    /// Those of them that came over the node's socket.
+    pub local: AtomicU64,
     /// Requests that ended in an error.
     pub errors: AtomicU64,
     /// Messages that were dropped: requests whose reply subject was not their caller's own, and answers of the store.
@@ -64,7 +69,7 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     bus: Bus,
     dispatcher: Dispatcher,
-    running: Mutex<HashMap<(UserName, Token), Arc<Running>>>,
+    running: Mutex<HashMap<Key, Arc<Running>>>,
     per_caller: Mutex<HashMap<UserName, usize>>,
     counters: Counters,
     tracker: TaskTracker,
@@ -149,19 +154,11 @@ impl Server {
             Asked::Cancel(_) | Asked::Credit(_) if from_store(&message) => {
                 inner.counters.dropped.fetch_add(1, Ordering::Relaxed);
             }
-            Asked::Cancel(token) => {
-                if let Some(running) = lock(&inner.running).get(&(caller.name, token)) {
-                    running.cancelled.cancel();
-                }
-            }
-            Asked::Credit(token) => {
-                if let Some(running) = lock(&inner.running).get(&(caller.name, token)) {
-                    running.credit(&message.payload);
-                }
-            }
+            Asked::Cancel(token) => self.cancel(&Key::Bus(caller.name, token)),
+            Asked::Credit(token) => self.credit(&Key::Bus(caller.name, token), &message.payload),
             Asked::Malformed(error) => {
                 if let Some(reply) = message.reply.filter(|reply| may_reply(&caller.name, reply)) {
-                    self.refuse(reply.into_string(), error.into());
+                    self.refuse(Reply::Bus(reply.into_string()), error.into());
                 }
             }
             Asked::Skill { target, path } => {
@@ -171,17 +168,54 @@ impl Server {
                     return;
                 };
                 if let Some(Err(error)) = message.headers.as_ref().map(headers::check) {
-                    return self.refuse(reply.into_string(), error);
+                    return self.refuse(Reply::Bus(reply.into_string()), error);
                 }
                 let traceparent =
                     message.headers.as_ref().and_then(|headers| headers.get("traceparent")).map(ToString::to_string);
-                let running = Arc::new(Running::default());
-                let cancelled = running.cancelled.clone();
+                let cancelled = CancellationToken::new();
                 let incoming =
                     Incoming { caller, target, path, by_hand, body: message.payload, traceparent, cancelled };
-                self.start(incoming, reply.into_string(), running);
+                self.start(incoming, Reply::Bus(reply.into_string()));
             }
         }
+    }
+
+    /// Whether that call is under way.
+    pub(crate) fn is_running(&self, key: &Key) -> bool {
+        lock(&self.0.running).contains_key(key)
+    }
+
+    /// Cancels a call, if it is under way.
+    pub(crate) fn cancel(&self, key: &Key) {
+        if let Some(running) = lock(&self.0.running).get(key) {
+            running.cancelled.cancel();
+        }
+    }
+
+    /// Gives a stream credit, if it is under way.
+    pub(crate) fn credit(&self, key: &Key, body: &[u8]) {
+        if let Some(running) = lock(&self.0.running).get(key) {
+            running.credit(body);
+        }
+    }
+
+    /// Cancels all calls of a connection that ended.
+    pub(crate) fn hang_up(&self, connection: u64) {
+        for (key, running) in lock(&self.0.running).iter() {
+            if matches!(key, Key::Socket(of, _) if *of == connection) {
+                running.cancelled.cancel();
+            }
+        }
+    }
+
+    /// The user that serves.
+    pub(crate) fn user(&self) -> &UserName {
+        self.0.bus.user()
+    }
+
+    /// What answers.
+    pub(crate) fn dispatcher(&self) -> &Dispatcher {
+        &self.0.dispatcher
     }
 
     fn record_bad_reply(&self, caller: Caller) {
@@ -196,7 +230,7 @@ impl Server {
     }
 
     /// Tells a caller what is wrong with a request before anything is made of it.
-    fn refuse(&self, reply: String, error: Error) {
+    fn refuse(&self, reply: Reply, error: Error) {
         self.0.counters.errors.fetch_add(1, Ordering::Relaxed);
         let server = self.clone();
         let mut work = Box::pin(async move { server.send_error(reply, &error).await });
@@ -206,7 +240,8 @@ impl Server {
     }
 
     /// Runs a call: inline as far as it goes without waiting, in a task of its own beyond that.
-    fn start(&self, incoming: Incoming, reply: String, running: Arc<Running>) {
+    pub(crate) fn start(&self, incoming: Incoming, reply: Reply) {
+        let running = Arc::new(Running { cancelled: incoming.cancelled.clone(), ..Running::default() });
         let server = self.clone();
         let mut work = Box::pin(async move { server.answer(incoming, reply, running).await });
         if (&mut work).now_or_never().is_none() {
@@ -214,11 +249,14 @@ impl Server {
         }
     }
 
-    async fn answer(self, incoming: Incoming, reply: String, running: Arc<Running>) {
+    async fn answer(self, incoming: Incoming, reply: Reply, running: Arc<Running>) {
         let started = Instant::now();
         let inner = &*self.0;
         inner.counters.requests.fetch_add(1, Ordering::Relaxed);
-        let admitted = self.admit(&incoming.caller, &reply, &running);
+        if let Reply::Socket(_) = reply {
+            inner.counters.local.fetch_add(1, Ordering::Relaxed);
+        }
+        let admitted = self.admit(&incoming.caller, reply.key(&incoming.caller.name), &running);
         let answer = match &admitted {
             Ok(_) => match body::received(&inner.bus, incoming).await {
                 Ok(incoming) => inner.dispatcher.answer(incoming).await,
@@ -238,7 +276,7 @@ impl Server {
         inner.counters.busy_ns.fetch_add(spent, Ordering::Relaxed);
     }
 
-    fn admit(&self, caller: &Caller, reply: &str, running: &Arc<Running>) -> Result<Admitted, Error> {
+    fn admit(&self, caller: &Caller, key: Option<Key>, running: &Arc<Running>) -> Result<Admitted, Error> {
         let inner = &self.0;
         if inner.stopping.is_cancelled() {
             return Err(Error::unavailable("the node is stopping").sent(false));
@@ -259,29 +297,26 @@ impl Server {
         *count += 1;
         drop(per_caller);
         inner.counters.in_flight.fetch_add(1, Ordering::Relaxed);
-        let key = reply_token(reply).map(|token| (caller.name.clone(), token));
         if let Some(key) = &key {
             lock(&inner.running).insert(key.clone(), running.clone());
         }
         Ok(Admitted { server: self.clone(), caller: caller.name.clone(), key })
     }
 
-    async fn send_value(&self, reply: String, value: &Value) {
+    async fn send_value(&self, reply: Reply, value: &Value) {
         let body = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
-        let body = match body::outgoing(&self.0.bus, body, Instant::now() + PASSING).await {
+        let body = match reply.fit(&self.0.bus, body).await {
             Ok(body) => body,
             Err(error) => return self.send_error(reply, &error).await,
         };
-        if let Err(error) = self.0.bus.publish(reply, None, body).await {
+        if let Err(error) = reply.send(&self.0.bus, Head::Value, body).await {
             tracing::warn!(%error, "a reply was not sent");
         }
     }
 
-    async fn send_error(&self, reply: String, error: &Error) {
-        let mut headers = HeaderMap::new();
-        headers.insert(ERROR_HEADER, error.code.as_str());
+    async fn send_error(&self, reply: Reply, error: &Error) {
         let mut body = serde_json::to_vec(error).unwrap_or_default();
-        if body.len() + 1_024 > self.0.bus.max_payload() {
+        if body.len() + 1_024 > reply.limit(&self.0.bus) {
             let cut = Error {
                 data: None,
                 cause: None,
@@ -290,28 +325,22 @@ impl Server {
             };
             body = serde_json::to_vec(&cut).unwrap_or_default();
         }
-        if let Err(error) = self.0.bus.publish(reply, Some(headers), body.into()).await {
+        if let Err(error) = reply.send(&self.0.bus, Head::Error(error.code), body.into()).await {
             tracing::warn!(%error, "an error reply was not sent");
         }
     }
 
-    async fn send_stream(
-        &self,
-        reply: String,
-        mut stream: BoxStream<'static, Result<Value, Error>>,
-        running: &Running,
-    ) {
-        let mut headers = HeaderMap::new();
-        headers.insert(STREAM_HEADER, "1");
+    async fn send_stream(&self, reply: Reply, mut stream: BoxStream<'static, Result<Value, Error>>, running: &Running) {
         running.credit.store(FIRST_CREDIT as usize, Ordering::Release);
-        if self.0.bus.publish(reply.clone(), Some(headers), Bytes::from_static(b"{}")).await.is_err() {
+        if reply.clone().send(&self.0.bus, Head::Stream, Bytes::from_static(b"{}")).await.is_err() {
             return;
         }
         let mut link = self.0.bus.link();
+        let over_bus = matches!(reply, Reply::Bus(_));
         let over = async {
             tokio::select! {
                 () = running.cancelled.cancelled() => {}
-                () = down(&mut link) => {}
+                () = down(&mut link), if over_bus => {}
                 () = running.reader_gone() => {}
             }
         };
@@ -331,14 +360,14 @@ impl Server {
             };
             let last = frame.end || frame.error.is_some();
             let body = serde_json::to_vec(&frame).unwrap_or_default().into();
-            let (body, last) = match body::outgoing(&self.0.bus, body, Instant::now() + PASSING).await {
+            let (body, last) = match reply.fit(&self.0.bus, body).await {
                 Ok(body) => (body, last),
                 Err(error) => {
                     let frame = Frame { seq, error: Some(error), ..Frame::default() };
                     (serde_json::to_vec(&frame).unwrap_or_default().into(), true)
                 }
             };
-            if self.0.bus.publish(reply.clone(), None, body).await.is_err() || last {
+            if reply.clone().send(&self.0.bus, Head::Frame, body).await.is_err() || last {
                 return;
             }
         }
@@ -397,7 +426,7 @@ impl Running {
 struct Admitted {
     server: Server,
     caller: UserName,
-    key: Option<(UserName, Token)>,
+    key: Option<Key>,
 }
 
 impl Drop for Admitted {

@@ -224,6 +224,16 @@ fn caller<'a>(tokens: &mut impl Iterator<Item = &'a str>) -> Option<Caller> {
     Some(Caller { role: tokens.next()?.parse().ok()?, name: UserName::parse(tokens.next()?).ok()? })
 }
 
+/// Reads `<ci>.<skill…>`, as it stands at the end of a subject and in a request over the node's socket.
+///
+/// # Errors
+///
+/// Says what is no name, node or skill path.
+pub(crate) fn read_tail(tail: &str) -> Result<(HandTarget, SkillPath), crate::name::Error> {
+    let (target, path) = tail.split_once('.').unwrap_or((tail, ""));
+    Ok((HandTarget::parse(target)?, SkillPath::parse(path)?))
+}
+
 /// What can be asked of a running call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {

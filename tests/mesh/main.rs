@@ -47,6 +47,8 @@ mod optimize;
 #[cfg(test)]
 mod services;
 #[cfg(test)]
+mod socket;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod telemetry;

@@ -18,6 +18,7 @@ use super::{
     key::{Key, KeyError, Kind},
     mesh::Login,
     private_file,
+    vouched::Vouched,
 };
 use crate::{MeshName, Role, UserName};
 
@@ -270,25 +271,12 @@ impl Credential {
 
     fn check(jwt: &str, key: Key, issuer: Option<&Issuer>, now: i64) -> Result<Self, Flaw> {
         let claims = jwt::decode(jwt)?;
-        let Body::User(user) = &claims.nats else {
-            return Err(Flaw::Type);
-        };
-        if claims.sub != key.public() {
+        if matches!(claims.nats, Body::User(_)) && claims.sub != key.public() {
             return Err(Flaw::Mismatch);
         }
-        let name = UserName::parse(&claims.name).map_err(|_| Flaw::Name)?;
-        let role: Role = tag(user, "role:").and_then(|word| word.parse().ok()).ok_or(Flaw::Tags)?;
-        let mesh = tag(user, "mesh:").and_then(|word| MeshName::parse(word).ok()).ok_or(Flaw::Tags)?;
-        if let Some(issuer) = issuer {
-            let signs_for = issuer.roles.get(&claims.iss).filter(|_| user.issuer_account == issuer.account);
-            let signs_for = *signs_for.ok_or(Flaw::Issuer)?;
-            if signs_for != role || issuer.mesh != mesh {
-                return Err(Flaw::Contradiction);
-            }
-        }
-        holds(&name, &claims, now)?;
+        let Vouched { name, role, mesh, issued, expires, .. } = examine(claims, issuer, now)?;
         let login = Login::new(jwt.to_owned(), key);
-        Ok(Self { name, role, mesh, issued: claims.iat, expires: claims.exp, login })
+        Ok(Self { name, role, mesh, issued, expires, login })
     }
 }
 
@@ -301,6 +289,25 @@ impl fmt::Debug for Credential {
             .field("public", &self.login.public())
             .finish_non_exhaustive()
     }
+}
+
+/// Checks what a token says: a user of this issuer, where one is given, whose time it is.
+pub(super) fn examine(claims: Claims, issuer: Option<&Issuer>, now: i64) -> Result<Vouched, Flaw> {
+    let Body::User(user) = &claims.nats else {
+        return Err(Flaw::Type);
+    };
+    let name = UserName::parse(&claims.name).map_err(|_| Flaw::Name)?;
+    let role: Role = tag(user, "role:").and_then(|word| word.parse().ok()).ok_or(Flaw::Tags)?;
+    let mesh = tag(user, "mesh:").and_then(|word| MeshName::parse(word).ok()).ok_or(Flaw::Tags)?;
+    if let Some(issuer) = issuer {
+        let signs_for = issuer.roles.get(&claims.iss).filter(|_| user.issuer_account == issuer.account);
+        let signs_for = *signs_for.ok_or(Flaw::Issuer)?;
+        if signs_for != role || issuer.mesh != mesh {
+            return Err(Flaw::Contradiction);
+        }
+    }
+    holds(&name, &claims, now)?;
+    Ok(Vouched { name, role, mesh, public: claims.sub, issued: claims.iat, expires: claims.exp })
 }
 
 fn holds(name: &UserName, claims: &Claims, now: i64) -> Result<(), Flaw> {
@@ -351,7 +358,7 @@ fn part<'a>(text: &'a str, name: &'static str) -> Result<&'a str, Flaw> {
     content.ok_or(Flaw::Missing { part: name })
 }
 
-fn instant(seconds: i64) -> SystemTime {
+pub(super) fn instant(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
 

@@ -16,6 +16,7 @@ use super::{
     jwt::{self, Body, Claims, Operator, Permissions, VERSION},
     key::{Key, KeyError, Kind},
     private_file,
+    vouched::Revocations,
 };
 use crate::{MeshName, Role, UserName};
 
@@ -385,6 +386,16 @@ impl MeshKeys {
         let [_, mesh, _] = &mut self.accounts;
         *mesh = token.clone();
         Ok(token)
+    }
+
+    /// Whose tokens count no more, as the mesh account's own token says.
+    #[must_use]
+    pub fn revocations(&self) -> Revocations {
+        let [_, mesh, _] = &self.accounts;
+        match jwt::decode(&mesh.jwt).map(|claims| claims.nats) {
+            Ok(Body::Account(account)) => Revocations::new(account.revocations),
+            _ => Revocations::default(),
+        }
     }
 
     /// Signs and stores the accounts whose claims differ from `stored` (system, mesh, store).

@@ -125,7 +125,8 @@ pub(crate) fn read(file: &Path) -> Result<Zeroizing<String>, Error> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-fn check_directory(file: &Path) -> Result<(), Error> {
+/// Refuses a file that anyone may replace.
+pub(crate) fn check_directory(file: &Path) -> Result<(), Error> {
     let directory = directory_of(file);
     let metadata = fs::metadata(directory).map_err(|source| io_error("inspect", directory, source))?;
     let mode = metadata.permissions().mode() & 0o7777;

@@ -25,11 +25,11 @@ use serde_json::{Value, json};
 
 use crate::bus_server::BusServer;
 
-struct Echo {
+pub(crate) struct Echo {
     name: Name,
     node: NodeName,
-    writes: AtomicUsize,
-    running: AtomicUsize,
+    pub(crate) writes: AtomicUsize,
+    pub(crate) running: AtomicUsize,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -75,6 +75,17 @@ static TABLE: LazyLock<Table<Echo>> = LazyLock::new(|| {
     table
 });
 
+impl Echo {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            name: Name::parse("echo").unwrap(),
+            node: NodeName::parse("alpha").unwrap(),
+            writes: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
+        })
+    }
+}
+
 impl Ci for Echo {
     fn name(&self) -> &Name {
         &self.name
@@ -93,7 +104,7 @@ impl Ci for Echo {
     }
 }
 
-struct One(Arc<Echo>);
+pub(crate) struct One(pub(crate) Arc<Echo>);
 
 impl Directory for One {
     fn find(&self, target: &HandTarget, _: bool) -> Result<Arc<dyn Ci>, Error> {
@@ -123,7 +134,7 @@ struct Mesh {
     _tasks: Vec<task::Owned>,
 }
 
-async fn connect(server: &BusServer, name: &str, role: Role) -> Bus {
+pub(crate) async fn connect(server: &BusServer, name: &str, role: Role) -> Bus {
     let credential = Arc::new(server.credential(name, role));
     Bus::connect(Options { url: server.url(), credential, label: name.to_owned() }).await.unwrap()
 }
@@ -131,12 +142,7 @@ async fn connect(server: &BusServer, name: &str, role: Role) -> Bus {
 async fn mesh() -> Mesh {
     let bus = BusServer::start().await;
     let node = connect(&bus, "alpha", Role::Node).await;
-    let echo = Arc::new(Echo {
-        name: Name::parse("echo").unwrap(),
-        node: NodeName::parse("alpha").unwrap(),
-        writes: AtomicUsize::new(0),
-        running: AtomicUsize::new(0),
-    });
+    let echo = Echo::new();
     let server = Server::new(node.clone(), Dispatcher::new(Arc::new(One(echo.clone())), Arc::new(Permissive)));
     let subjects = node.subjects();
     let tasks = vec![
@@ -148,7 +154,7 @@ async fn mesh() -> Mesh {
     Mesh { bus, echo, server, node, _tasks: tasks }
 }
 
-fn target(path: &str) -> Target {
+pub(crate) fn target(path: &str) -> Target {
     Target {
         server: UserName::parse("alpha").unwrap(),
         ci: Name::parse("echo").unwrap(),
@@ -157,18 +163,18 @@ fn target(path: &str) -> Target {
     }
 }
 
-fn request(args: &[&str]) -> Request {
+pub(crate) fn request(args: &[&str]) -> Request {
     Request { args: args.iter().map(|text| json!(text)).collect(), ..Request::default() }
 }
 
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..200 {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..2_000 {
         if condition() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("{what} did not come true within 2 s");
+    panic!("{what} did not come true within 20 s");
 }
 
 #[tokio::test]

@@ -15,3 +15,5 @@ mod callee;
 mod calls;
 #[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod socket;

@@ -1,0 +1,96 @@
+//! The two ways of a call: a subject of the bus, or the socket of this host's node.
+
+use bytes::Bytes;
+
+use super::{ERROR_HEADER, STREAM_HEADER};
+use crate::{
+    bus::{self, Bus, Message},
+    error::{Code, Error},
+    name::UserName,
+    socket::{self, Kind, Ongoing},
+    subject::{Control, Token},
+};
+
+/// How a call that is under way is reached.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// At the bus, by the token of its reply subject.
+    Bus(Bus, Token),
+    /// On the connection that it was sent on.
+    Socket(Ongoing),
+}
+
+impl Way {
+    /// The bus, if it goes there: bodies may be blobs then.
+    pub(super) fn bus(&self) -> Option<&Bus> {
+        match self {
+            Self::Bus(bus, _) => Some(bus),
+            Self::Socket(_) => None,
+        }
+    }
+
+    /// Cancels it, or gives its stream credit.
+    pub(super) fn tell(&self, server: &UserName, verb: Control, body: Bytes) {
+        match self {
+            Self::Bus(bus, token) => bus.publish_soon(bus.subjects().control(server, bus.caller(), verb, token), body),
+            Self::Socket(ongoing) => ongoing.tell(verb, &body),
+        }
+    }
+}
+
+/// What came back, before its body is read.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) head: Head,
+    pub(super) body: Bytes,
+}
+
+/// What a reply says that it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Head {
+    /// The result, or a frame of a stream.
+    Plain,
+    /// An error, with its code where that stands outside the body.
+    Error(Option<String>),
+    /// The announcement of a stream.
+    Stream,
+}
+
+/// The replies to one call, whichever way they come.
+#[derive(Debug)]
+pub(super) enum Replies {
+    Bus(bus::Replies),
+    Socket(socket::Replies),
+}
+
+impl Replies {
+    /// The next reply; `None` when the connection is closed for good.
+    pub(super) async fn next(&mut self) -> Option<Result<Reply, Error>> {
+        match self {
+            Self::Bus(replies) => Some(replies.next().await?.map(of_bus)),
+            Self::Socket(replies) => Some(replies.next().await?.and_then(|(kind, body)| of_socket(kind, body))),
+        }
+    }
+}
+
+fn of_bus(message: Message) -> Reply {
+    let headers = message.headers.as_ref();
+    let head = match headers.and_then(|headers| headers.get(ERROR_HEADER)) {
+        Some(code) => Head::Error(Some(code.to_string())),
+        None if headers.is_some_and(|headers| headers.get(STREAM_HEADER).is_some()) => Head::Stream,
+        None => Head::Plain,
+    };
+    Reply { head, body: message.payload }
+}
+
+fn of_socket(kind: Kind, body: Bytes) -> Result<Reply, Error> {
+    let head = match kind {
+        Kind::Value | Kind::Frame => Head::Plain,
+        Kind::Error => Head::Error(None),
+        Kind::Stream => Head::Stream,
+        Kind::Request | Kind::Cancel | Kind::Credit => {
+            return Err(Error::new(Code::Internal, "the node sent what only callers send"));
+        }
+    };
+    Ok(Reply { head, body })
+}

@@ -1,0 +1,101 @@
+//! Where answers go: to a reply subject at the bus, or back over a connection of the node's socket.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::{
+    blob::PASSING,
+    body,
+    bus::{Bus, HeaderMap},
+    client::{ERROR_HEADER, STREAM_HEADER},
+    error::{Code, Error},
+    name::UserName,
+    socket::{MAX_BODY, Outlet},
+    subject::{Token, reply_token},
+};
+
+/// Where the answer to one call goes.
+#[derive(Debug, Clone)]
+pub(crate) enum Reply {
+    /// To that subject.
+    Bus(String),
+    /// Over that connection.
+    Socket(Outlet),
+}
+
+/// What tells a running call from all others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Key {
+    /// The caller, and the token of its reply subject.
+    Bus(UserName, Token),
+    /// The connection, and the call's id in it.
+    Socket(u64, u32),
+}
+
+/// What a part of an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// The one result.
+    Value,
+    /// An error instead of it.
+    Error(Code),
+    /// The announcement of a stream.
+    Stream,
+    /// A frame of it.
+    Frame,
+}
+
+impl Reply {
+    /// How the call is named in cancels and credits, if it can be.
+    pub(crate) fn key(&self, caller: &UserName) -> Option<Key> {
+        match self {
+            Self::Bus(subject) => reply_token(subject).map(|token| Key::Bus(caller.clone(), token)),
+            Self::Socket(outlet) => Some(outlet.key()),
+        }
+    }
+
+    /// The largest message that the way takes.
+    pub(crate) fn limit(&self, bus: &Bus) -> usize {
+        match self {
+            Self::Bus(_) => bus.max_payload(),
+            Self::Socket(_) => MAX_BODY,
+        }
+    }
+
+    /// What is to be sent for a result or a frame: over the bus, a large one goes as a blob.
+    ///
+    /// # Errors
+    ///
+    /// `resource_exhausted` for one that is too large for either way, and what forbids storing it.
+    pub(crate) async fn fit(&self, bus: &Bus, body: Bytes) -> Result<Bytes, Error> {
+        match self {
+            Self::Bus(_) => body::outgoing(bus, body, Instant::now() + PASSING).await,
+            Self::Socket(_) if body.len() > MAX_BODY => Err(body::too_large(body.len() as u64)),
+            Self::Socket(_) => Ok(body),
+        }
+    }
+
+    /// Sends a part of the answer.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` when the connection is closed.
+    pub(crate) async fn send(self, bus: &Bus, head: Head, body: Bytes) -> Result<(), Error> {
+        let subject = match self {
+            Self::Socket(outlet) => return outlet.send(head, &body).await,
+            Self::Bus(subject) => subject,
+        };
+        let headers = match head {
+            Head::Value | Head::Frame => None,
+            Head::Error(code) => Some(header(ERROR_HEADER, code.as_str())),
+            Head::Stream => Some(header(STREAM_HEADER, "1")),
+        };
+        bus.publish(subject, headers, body).await
+    }
+}
+
+fn header(name: &'static str, value: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(name, value);
+    headers
+}

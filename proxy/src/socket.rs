@@ -1,0 +1,44 @@
+//! The node's socket: calls between processes of one host, without the bus.
+//!
+//! The node listens on a Unix socket beside its mesh's files. Whoever connects shows its user token and signs a nonce
+//! with its key, as it does at the bus; name and role are bound to the connection from then on. Calls carry the same
+//! envelope as at the bus and are answered by the same server, under the same limits. The form of the frames is
+//! specified in `docs/specs/socket.md`.
+
+mod client;
+mod connection;
+mod frame;
+mod handshake;
+mod link;
+mod reader;
+mod server;
+
+use std::time::Duration;
+
+pub use client::Local;
+pub(crate) use client::{Ongoing, Replies};
+pub(crate) use connection::Outlet;
+pub(crate) use frame::{Frame, Kind};
+pub use server::{Gate, ListenError, Listening, listen};
+
+/// The largest frame, after its length.
+pub const MAX_FRAME: usize = 64 * 1024 * 1024;
+/// The largest body of a frame: what its head leaves.
+pub(crate) const MAX_BODY: usize = MAX_FRAME - 1_024;
+
+/// What one peer of the node's socket may take of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long half a frame may stay half, and a full send buffer full.
+    pub patience: Duration,
+    /// How long the introduction may take.
+    pub introduction: Duration,
+    /// How many connections one user of the operating system may have.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { patience: Duration::from_secs(30), introduction: Duration::from_secs(5), connections: 1_024 }
+    }
+}
