@@ -217,7 +217,14 @@ impl Store {
         Fut: Future<Output = Result<Result<(), Error>, tarpc::client::RpcError>>,
     {
         let node = BlobsClient::from(Asker::new(&self.bus, SHARED, BLOBS));
-        ask(node).await.map_err(|error| rpc::error(&error))?
+        ask(node).await.map_err(|error| match rpc::error(&error) {
+            error if error.code == Code::Unavailable && error.detail("sent") == Some(&false.into()) => {
+                Error::unavailable("no node is on the bus that takes chunks of blobs")
+                    .hint("see: aish nodes")
+                    .sent(false)
+            }
+            error => error,
+        })?
     }
 }
 

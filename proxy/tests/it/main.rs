@@ -4,6 +4,7 @@
 mod bad_input;
 #[cfg(test)]
 mod bad_replies;
+#[cfg(test)]
 mod blobs;
 #[cfg(test)]
 mod bodies;
