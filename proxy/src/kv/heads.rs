@@ -8,34 +8,40 @@ use std::{
 use super::{
     Bucket, Error, Operation,
     consumer::{Consumer, Delivered, From, Selection},
-    operation,
+    operation, patiently,
 };
 use crate::bus::Bus;
 
 /// The header that tells the size of a value that was left out.
 const SIZE: &str = "Nats-Msg-Size";
-/// How long one attempt may take to begin.
-const ATTEMPT: Duration = Duration::from_secs(5);
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(15);
+/// How long it may take to begin.
+const BEGIN: Duration = Duration::from_secs(5);
 
 /// The sizes of the values under those of the keys that have one, in one request for all of them.
 ///
 /// # Errors
 ///
-/// What forbids it; [`Error::Unavailable`] if the store breaks off.
+/// What forbids it. The store's silence is repeated for `within`, but a broken connection is reported at once.
 pub(crate) async fn sizes(
     bus: &Bus,
     bucket: Bucket,
     keys: &[String],
     within: Duration,
 ) -> Result<HashMap<String, usize>, Error> {
-    let mut found = HashMap::new();
     if keys.is_empty() {
-        return Ok(found);
+        return Ok(HashMap::new());
     }
+    patiently(bus, within, ATTEMPT, |attempt| once(bus, bucket, keys, attempt)).await
+}
+
+async fn once(bus: &Bus, bucket: Bucket, keys: &[String], within: Duration) -> Result<HashMap<String, usize>, Error> {
+    let mut found = HashMap::new();
     let end = Instant::now() + within;
     let filters = keys.iter().map(|key| bucket.subject(key)).collect();
     let selection = Selection { stream: bucket.stream(), filters, from: From::LastOfEach, headers_only: true };
-    let mut consumer = Consumer::create(bus, &selection, within.min(ATTEMPT)).await?;
+    let mut consumer = Consumer::create(bus, &selection, within.min(BEGIN)).await?;
     if consumer.pending == 0 {
         return Ok(found);
     }
