@@ -13,4 +13,6 @@ mod calls;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod packs;
+#[cfg(test)]
 mod socket;
