@@ -32,8 +32,13 @@ pub(crate) const ERROR_HEADER: &str = "Aigis-Error";
 pub(crate) const STREAM_HEADER: &str = "Aigis-Stream";
 /// How many frames a callee may send before it hears of more credit.
 pub(crate) const FIRST_CREDIT: u32 = 64;
+/// How many frames a reader lets be under way while they are small: fewer would leave the writer waiting for credit most
+/// of the time.
+const WIDE: u32 = 512;
+/// What frames may have on the average, in bytes, to count as small.
+const SMALL: usize = 4 * 1024;
 /// How many messages of a stream may wait: what there can be credit for, and some beats.
-const ROOM: usize = FIRST_CREDIT as usize * 2 + 8;
+pub(crate) const ROOM: usize = WIDE as usize * 2 + 8;
 /// How many frames are held for a reader who stands still: what there was credit for, and the one that each beat is
 /// worth at least, for some hours.
 const HELD: usize = 1_024;
@@ -199,17 +204,16 @@ pub async fn open(bus: &Bus, target: &Target, request: Request) -> Result<Respon
 
 /// The caller's side of a call, as a trace shows it.
 fn span(target: &Target) -> tracing::Span {
-    tracing::info_span!("call", otel.kind = "client", ci = %target.ci, skill = %target.path)
+    tracing::info_span!("call", otel.kind = "client", ci = target.ci.as_str(), skill = target.path.as_str())
 }
 
 async fn exchange(bus: &Bus, target: &Target, mut request: Request) -> Result<Response, Error> {
     let begun = Begun::now(&mut request, target);
     let token = Token::random();
-    let subject = bus.subjects().to(&target.server, bus.caller(), &target.ci, &target.path);
     let body = body::outgoing(bus, request.to_bytes(), begun.deadline).await?;
     let way = Way::Bus(bus.clone(), token.clone());
     let mut running = Running { way, server: target.server.clone(), ended: false };
-    let replies = bus.request_many(&token, &subject, body, ROOM).await.inspect_err(|_| running.ended = true)?;
+    let replies = bus.call(token, target, body).await.inspect_err(|_| running.ended = true)?;
     match begun.finish(running, Replies::Bus(replies), target).await {
         Ok(response) => Ok(response),
         Err(Failed::Unsent) => Err(named(target)),
@@ -256,6 +260,9 @@ impl Begun {
             }
             Ok(None) => return Err(Failed::Told(Error::unavailable("the connection was closed").sent(true))),
             Err(_) => {
+                if let Way::Bus(bus, _) = &running.way {
+                    bus.was_silent(&running.server);
+                }
                 let Target { ci, path, .. } = target;
                 let message = format!("{path} on {ci} did not answer before the deadline");
                 let error = Error::new(Code::DeadlineExceeded, message).hint("give it longer: --timeout 2m");
@@ -333,6 +340,8 @@ pub struct Frames {
     held: VecDeque<Result<Value, Error>>,
     next: u64,
     unpaid: u32,
+    window: u32,
+    bytes: usize,
     beat: Interval,
     silent_since: Instant,
     deadline: Option<Instant>,
@@ -351,6 +360,8 @@ impl Frames {
             opening: None,
             next: 1,
             unpaid: 0,
+            window: FIRST_CREDIT,
+            bytes: 0,
             beat,
             silent_since,
             deadline,
@@ -373,8 +384,8 @@ impl Frames {
         };
         if frame.is_ok() && !self.running.ended {
             self.unpaid += 1;
-            if self.unpaid >= FIRST_CREDIT / 2 {
-                self.pay();
+            if self.unpaid >= self.window / 2 {
+                self.settle();
             }
         }
         Some(frame)
@@ -429,6 +440,7 @@ impl Frames {
                     return Some(Err(error));
                 }
                 Some(Ok(message)) => {
+                    self.bytes = self.bytes.saturating_add(message.body.len());
                     let deadline = self.deadline.unwrap_or_else(|| Instant::now() + PASSING);
                     let bus = self.running.way.bus();
                     self.opening = bus.and_then(|bus| body::opening(bus, &message.body, deadline));
@@ -474,8 +486,19 @@ impl Frames {
         Some(Some(Ok(frame.data.unwrap_or(Value::Null))))
     }
 
+    /// Gives credit for what was read, and for more or less to be under way, as large as the last frames were.
+    fn settle(&mut self) {
+        let frames = usize::try_from(self.unpaid.max(1)).unwrap_or(usize::MAX);
+        let wanted = if self.bytes / frames <= SMALL { WIDE } else { FIRST_CREDIT };
+        let credit = (self.unpaid + wanted).saturating_sub(self.window);
+        self.window = self.window + credit - self.unpaid;
+        self.unpaid = credit;
+        self.pay();
+    }
+
     fn pay(&mut self) {
         let credit = std::mem::take(&mut self.unpaid);
+        self.bytes = 0;
         self.running.tell(Control::Credit, credit.to_string().into());
     }
 

@@ -17,4 +17,6 @@ mod calls;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod packs;
+#[cfg(test)]
 mod socket;
