@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use aigis_proxy::{MeshName, quoted};
+use aigis_registry::resolve::distance;
 use clap::{
     Args, Command as Parser, CommandFactory, FromArgMatches, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
@@ -24,6 +25,11 @@ const MESSAGE: &str = "to ci";
 /// More than any sensible command line; input of that size comes by a pipe.
 const MAX_BYTES: usize = 1024 * 1024;
 
+/// What the exit codes mean, for the help, the manual page and the book.
+pub(crate) const EXIT_CODES: &str = "Exit codes: 0 answered; 1 failed; 2 bad command line; 65 bad data, or a message \
+    that ran nothing; 68 no such CI, or several; 69 known and not reachable; 70 a fault of ours; 75 too late; 77 denied; \
+    130 interrupted. `exec` passes on the command's own.";
+
 /// Talks to the containers of a mesh.
 #[derive(Debug, clap::Parser)]
 #[command(
@@ -33,6 +39,7 @@ const MAX_BYTES: usize = 1024 * 1024;
     long_about = "Talks to the containers of a mesh: `aish web status` asks the container \"web\" how it is, wherever it runs.\n\n\
         Any word that is no command is the address of a CI (NAME or NAME@NODE); what follows is its message.",
     override_usage = "aish [OPTIONS] COMMAND\n       aish [OPTIONS] CI [MESSAGE]...\n       aish [OPTIONS] --all | @SELECTOR TEXT",
+    after_long_help = EXIT_CODES,
     max_term_width = 100,
     disable_help_subcommand = true
 )]
@@ -148,13 +155,34 @@ pub(crate) fn message_parser(name: &'static str) -> Parser {
 /// What is to be printed instead of running anything, help included.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, Refusal> {
     check(&arguments)?;
-    let arguments = routed(arguments);
-    let mut matches = parser().subcommand(message_parser(MESSAGE)).try_get_matches_from(arguments)?;
+    let form = form(&arguments);
+    let place = place(&arguments, form);
+    parsed(routed(arguments, form)).map_err(|error| refusal(error, &place))
+}
+
+fn parsed(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let message = message_parser(MESSAGE).hide(true);
+    let mut matches = parser().subcommand(message).try_get_matches_from(arguments)?;
     if let Some((MESSAGE, message)) = matches.subcommand() {
         let message = Message::from_arg_matches(message)?;
         return Ok(Cli { global: Global::from_arg_matches(&matches)?, command: Command::Message(message) });
     }
-    Ok(Cli::from_arg_matches_mut(&mut matches)?)
+    Cli::from_arg_matches_mut(&mut matches)
+}
+
+/// What a word that names no CI was meant to be, if it is near a command.
+pub(crate) fn near_command(word: &str) -> Option<String> {
+    if word == "help" {
+        return Some("aish --help".to_owned());
+    }
+    let parser = parser();
+    let near = parser.get_subcommands().filter_map(|command| {
+        let name = command.get_name();
+        Some((distance(word, name)?, name))
+    });
+    // Of a short word, two edits leave nothing.
+    let (_, name) = near.filter(|(edits, _)| edits * 2 <= word.len()).min()?;
+    Some(format!("aish {name}"))
 }
 
 /// Why nothing runs.
@@ -166,18 +194,28 @@ pub(crate) enum Refusal {
     Wrong(Failure),
 }
 
-impl From<clap::Error> for Refusal {
-    fn from(mut error: clap::Error) -> Self {
-        bound(&mut error);
-        let text = error.render().to_string();
-        match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Asked(text),
-            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-                Self::Wrong(Failure::usage("a command or a CI is missing", "see: aish --help; or: aish list"))
-            }
-            _ => Self::Wrong(Failure::Usage(usage(&text))),
+fn refusal(mut error: clap::Error, place: &Parser) -> Refusal {
+    bound(&mut error);
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refusal::Asked(text),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            Refusal::Wrong(Failure::Usage(incomplete(place)))
         }
+        _ => Refusal::Wrong(Failure::Usage(usage(&text, place))),
     }
+}
+
+/// What is missing behind a command that has others below it.
+fn incomplete(place: &Parser) -> Usage {
+    let name = full_name(place);
+    if !name.contains(' ') {
+        let hint = "see: aish --help; or: aish list".to_owned();
+        return Usage { message: "a command or a CI is missing".to_owned(), hint: Some(hint) };
+    }
+    let commands: Vec<&str> = place.get_subcommands().map(Parser::get_name).collect();
+    let hint = format!("its commands: {}; see: {name} --help", commands.join(", "));
+    Usage { message: format!("{name} lacks a command"), hint: Some(hint) }
 }
 
 /// Escapes and cuts what the parser quotes of the command line.
@@ -198,9 +236,9 @@ fn bound(error: &mut clap::Error) {
 }
 
 /// Makes our form of the parser's words: what is wrong before the usage, its tips and the usage as a hint.
-fn usage(text: &str) -> Usage {
+fn usage(text: &str, place: &Parser) -> Usage {
     let text = text.strip_prefix("error: ").unwrap_or(text).replace(MESSAGE, "CI");
-    let (what, usage) = text.split_once("Usage: ").unwrap_or((&text, ""));
+    let (what, shows_usage) = text.split_once("Usage: ").map_or((text.as_str(), false), |(what, _)| (what, true));
     let mut message = String::new();
     let mut hints = Vec::new();
     for line in what.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -215,10 +253,13 @@ fn usage(text: &str) -> Usage {
             }
         }
     }
-    match usage.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
-        Some(usage) => hints.push(format!("usage: {usage}")),
-        None => hints.push("see: aish --help".to_owned()),
+    if shows_usage {
+        // The parser's own also holds what was given already, and what the environment says.
+        let usage = place.clone().render_usage().to_string();
+        let usage = usage.trim_start_matches("Usage: ").lines().next().unwrap_or_default().to_owned();
+        hints.push(format!("usage: {usage}"));
     }
+    hints.push(format!("see: {} --help", full_name(place)));
     Usage { message, hint: Some(hints.join("; ")) }
 }
 
@@ -247,8 +288,18 @@ fn check(arguments: &[OsString]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Puts the hidden command in front, unless the first word that is no option is a command.
-fn routed(mut arguments: Vec<OsString>) -> Vec<OsString> {
+/// What a command line is, by its first word that is no option.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// The word at that place is a command.
+    Command(usize),
+    /// A message.
+    Message,
+    /// There are only options.
+    Options,
+}
+
+fn form(arguments: &[OsString]) -> Form {
     let parser = parser();
     let message = message_parser(MESSAGE);
     let takes_value = |option: &str| {
@@ -262,26 +313,49 @@ fn routed(mut arguments: Vec<OsString>) -> Vec<OsString> {
         let known = parser.get_arguments().chain(message.get_arguments()).find(matching);
         known.is_some_and(|argument| argument.get_action().takes_values())
     };
-    let mut everyone = false;
-    let mut first = None;
     let mut index = 1;
     while let Some(word) = arguments.get(index).and_then(|word| word.to_str()) {
-        if word == "--" {
-            first = arguments.get(index + 1).map(|_| "--");
-            break;
+        match word {
+            "--all" => return Form::Message,
+            "--" if arguments.len() > index + 1 => return Form::Message,
+            "--" => return Form::Options,
+            "-" => return Form::Message,
+            option if option.starts_with('-') => index += if takes_value(option) { 2 } else { 1 },
+            word if parser.find_subcommand(word).is_some() => return Form::Command(index),
+            _ => return Form::Message,
         }
-        if word == "-" || !word.starts_with('-') {
-            first = Some(word);
-            break;
-        }
-        everyone |= word == "--all";
-        index += if takes_value(word) { 2 } else { 1 };
     }
-    let is_command = first.is_some_and(|word| parser.find_subcommand(word).is_some());
-    if everyone || (first.is_some() && !is_command) {
+    Form::Options
+}
+
+/// Puts the hidden command in front of a message.
+fn routed(mut arguments: Vec<OsString>, form: Form) -> Vec<OsString> {
+    if matches!(form, Form::Message) {
         arguments.insert(1, MESSAGE.into());
     }
     arguments
+}
+
+/// The command that a command line is about.
+fn place(arguments: &[OsString], form: Form) -> Parser {
+    let mut place = match form {
+        Form::Message => message_parser("CI").bin_name("aish CI"),
+        Form::Command(_) | Form::Options => parser(),
+    };
+    // Until then, the commands below do not know the words before them.
+    place.build();
+    let Form::Command(first) = form else { return place };
+    for word in arguments.iter().skip(first) {
+        if let Some(inner) = place.find_subcommand(word) {
+            place = inner.clone();
+        }
+    }
+    place
+}
+
+/// The words that lead to a command, such as `aish users create`.
+fn full_name(place: &Parser) -> &str {
+    place.get_bin_name().unwrap_or_else(|| place.get_name())
 }
 
 #[cfg(test)]

@@ -1,30 +1,20 @@
 //! Streams: frame by frame, as JSON Lines or as the text that each frame stands for.
 
-use aigis_proxy::{Address, Error, client::Frames};
+use std::sync::Arc;
+
+use aigis_proxy::{Address, Error, SkillPath, client::Frames};
 use data_encoding::BASE64;
 use serde_json::Value;
-use tokio::sync::mpsc;
 
 use crate::{
     exit::Failure,
-    output::Output,
+    output::{Output, Pen, Printer},
     render,
     session::{Found, Session},
 };
 
-/// How a stream is shown.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Style {
-    /// Whether lines have their time before them.
-    pub(crate) timestamps: bool,
-    /// Whether what comes belongs to a terminal, and goes to ours as it is.
-    pub(crate) terminal: bool,
-}
-
-/// Frames that wait to be printed.
-const WAITING: usize = 16;
-
-/// Prints the frames of a skill until their end; the exit code that the last one carried, if it did.
+/// Prints the frames of a skill until their end; the exit code that the last one carried, if it did. A `terminal`'s bytes go
+/// to ours as they are.
 ///
 /// # Errors
 ///
@@ -33,99 +23,81 @@ pub(crate) async fn print(
     session: &Session,
     output: &Output,
     found: &Found,
-    path: &str,
-    style: Style,
-    mut frames: Frames,
+    path: &SkillPath,
+    terminal: bool,
+    frames: Frames,
 ) -> Result<Option<u8>, Failure> {
-    let (give, take) = mpsc::channel(WAITING);
-    let printer = Printer { output: *output, address: found.address.clone(), path: path.to_owned(), style };
-    // Whoever reads our output may stand still, and a write waits for him: not here, where the bus and signals are heard.
-    let printing = tokio::task::spawn_blocking(move || printer.run(take));
-    let passed = pass(session, found, &mut frames, &give).await;
-    drop(give);
-    printing.await.map_err(|error| Error::internal(format!("the output ended: {error}")))??;
-    Ok(passed?)
+    let printer = Printer::start(output);
+    let shown = Shown { address: found.address.clone(), path: path.as_str().into(), terminal };
+    // Nobody needs to read what changes something for it to be wanted.
+    let attended = session.reads(found, path);
+    let pen = printer.pen();
+    printer.until(attended, pass(session, found, frames, pen, shown)).await
 }
 
-/// Passes frames on to be printed, until their end or that of the printing.
+/// Passes frames on to be printed, until their end.
 async fn pass(
     session: &Session,
     found: &Found,
-    frames: &mut Frames,
-    give: &mpsc::Sender<Value>,
-) -> Result<Option<u8>, Error> {
+    mut frames: Frames,
+    pen: Pen,
+    shown: Shown,
+) -> Result<Option<u8>, Failure> {
     let mut code = None;
     loop {
         let frame = tokio::select! {
             frame = frames.next() => frame,
-            error = session.lost(found) => return Err(error.sent(true)),
-            // The printing has failed, and says why.
-            () = give.closed() => return Ok(code),
+            error = session.lost(found) => return Err(error.sent(true).into()),
         };
         let Some(frame) = frame.transpose()? else { return Ok(code) };
         if let Some(exit) = frame.get("exit_code").filter(|_| frame.get("seq").is_none()).and_then(Value::as_i64) {
             code = Some(u8::try_from(exit.rem_euclid(256)).unwrap_or(1));
         }
-        let given = tokio::select! {
-            given = give.send(frame) => given,
+        let shown = shown.clone();
+        tokio::select! {
+            given = pen.put(move |output| shown.print(output, &frame)) => given?,
             never = frames.hold() => match never {},
-        };
-        if given.is_err() {
-            return Ok(code);
         }
     }
 }
 
-/// Prints what it is given, on a thread that may be kept waiting.
-struct Printer {
-    output: Output,
+/// How frames are shown.
+#[derive(Debug, Clone)]
+struct Shown {
     address: Address,
-    path: String,
-    style: Style,
+    path: Arc<str>,
+    terminal: bool,
 }
 
-impl Printer {
-    fn run(&self, mut frames: mpsc::Receiver<Value>) -> Result<(), Failure> {
-        while let Some(frame) = frames.blocking_recv() {
-            if self.output.is_json() {
-                self.output.json(&frame)?;
-            } else {
-                show(&self.output, &self.path, &self.address, self.style, &frame)?;
+impl Shown {
+    fn print(&self, output: &Output, frame: &Value) -> Result<(), Failure> {
+        if output.is_json() {
+            return output.json(frame);
+        }
+        if let Some(line) = frame.get("line") {
+            let mut bytes = content(line)?;
+            if frame.get("partial") != Some(&Value::Bool(true)) {
+                bytes.push(b'\n');
             }
+            return output.data(&bytes);
+        }
+        if let Some(data) = frame.get("data").filter(|_| frame.get("source").is_some()) {
+            let bytes = content(data)?;
+            if frame.get("source").and_then(Value::as_str) == Some("stderr") {
+                output.error_data(&bytes, self.terminal);
+                return Ok(());
+            }
+            return if self.terminal { output.bytes(&bytes) } else { output.data(&bytes) };
+        }
+        if frame.get("exit_code").is_some() && frame.get("seq").is_none() {
+            return Ok(());
+        }
+        match frame.get("event").and_then(Value::as_str).filter(|_| frame.get("seq").is_none()) {
+            Some(event) => output.note(&format!("{}: {event}", self.address)),
+            None => output.text(&render::text(&self.path, frame, &self.address))?,
         }
         Ok(())
     }
-}
-
-fn show(output: &Output, path: &str, address: &Address, style: Style, frame: &Value) -> Result<(), Failure> {
-    if let Some(line) = frame.get("line") {
-        let mut bytes = Vec::new();
-        if let Some(at) = frame.get("at").and_then(Value::as_str).filter(|_| style.timestamps) {
-            bytes.extend_from_slice(at.as_bytes());
-            bytes.push(b' ');
-        }
-        bytes.extend(content(line)?);
-        if frame.get("partial") != Some(&Value::Bool(true)) {
-            bytes.push(b'\n');
-        }
-        return output.data(&bytes);
-    }
-    if let Some(data) = frame.get("data").filter(|_| frame.get("source").is_some()) {
-        let bytes = content(data)?;
-        if frame.get("source").and_then(Value::as_str) == Some("stderr") {
-            output.error_data(&bytes, style.terminal);
-            return Ok(());
-        }
-        return if style.terminal { output.bytes(&bytes) } else { output.data(&bytes) };
-    }
-    if frame.get("exit_code").is_some() && frame.get("seq").is_none() {
-        return Ok(());
-    }
-    match frame.get("event").and_then(Value::as_str).filter(|_| frame.get("seq").is_none()) {
-        Some(event) => output.note(&format!("{address}: {event}")),
-        None => output.text(&render::text(path, frame, address))?,
-    }
-    Ok(())
 }
 
 /// The bytes of a field: text, or what is no text as `$bytes`.

@@ -14,6 +14,10 @@ use tokio::time::interval;
 
 use crate::exit::{Failure, Usage};
 
+mod printer;
+
+pub(crate) use printer::{Pen, Printer};
+
 /// How often it is looked whether anybody still reads.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -97,7 +101,7 @@ impl Output {
 
     /// Resolves once nobody can read standard output any more, which may be never: for a command that may have nothing
     /// to print for long, and so would not notice.
-    pub(crate) async fn closed(&self) {
+    async fn closed(&self) {
         let mut look = interval(LOOK);
         loop {
             look.tick().await;
@@ -130,9 +134,9 @@ impl Output {
         self.bytes(text.as_bytes())
     }
 
-    /// Clears the terminal before a table is drawn again.
+    /// Clears the terminal before a table is drawn again; what stood there before stays in its history.
     pub(crate) fn clear(&self) -> Result<(), Failure> {
-        if self.stdout_terminal { self.bytes(b"\x1b[H\x1b[2J\x1b[3J") } else { Ok(()) }
+        if self.stdout_terminal { self.bytes(b"\x1b[H\x1b[J") } else { Ok(()) }
     }
 
     /// Says what stands beside a result.

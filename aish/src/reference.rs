@@ -23,11 +23,10 @@ fn the_reference_in_the_book_is_current() {
 fn page() -> String {
     let mut parser = cli::parser();
     parser.build();
-    let mut out = String::from(
+    let mut out = format!(
         "# Command line\n\nThis page is made from the parser of `aish` and checked by a test; `aish COMMAND --help` says the same.\n\n\
-         `aish` prints results on standard output and everything else on standard error. Exit codes: 0 answered; 1 failed; \
-         2 bad command line; 65 bad data, or a message that ran nothing; 68 no such CI, or several; 69 known and not \
-         reachable; 70 a fault of ours; 75 too late; 77 denied; 130 interrupted. `exec` passes on the command's own.\n",
+         `aish` prints results on standard output and everything else on standard error. {}\n",
+        cli::EXIT_CODES,
     );
     let _ = write!(out, "\n## Global options\n\n");
     for argument in parser.get_arguments().filter(|argument| !argument.is_hide_set()) {

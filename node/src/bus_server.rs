@@ -2,7 +2,7 @@
 
 use std::{
     env, fs, io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -71,6 +71,16 @@ pub enum Error {
         listen: SocketAddr,
         /// Its log.
         log: PathBuf,
+    },
+    /// It ended right after its start, and somebody else listens there.
+    #[error(
+        "the bus server ended before it listened at {listen}: the port {} may be taken by another program; end that \
+         program, or choose another port with --listen",
+        .listen.port()
+    )]
+    Taken {
+        /// Where it was to listen.
+        listen: SocketAddr,
     },
     /// It did not answer.
     #[error("the bus server did not listen at {listen} within {} s; its log is {}", READY.as_secs(), .log.display())]
@@ -145,7 +155,7 @@ pub struct Status {
 
 /// Everything that a start needs.
 #[derive(Debug)]
-pub struct Supervisor {
+struct Supervisor {
     program: PathBuf,
     files: ServerFiles,
     options: ServerOptions,
@@ -158,6 +168,8 @@ pub struct Supervisor {
 #[derive(Debug)]
 pub struct BusServer {
     address: SocketAddr,
+    /// Whether it ran before.
+    adopted: bool,
     status: watch::Receiver<Status>,
     stop: CancellationToken,
     supervision: tokio::task::JoinHandle<()>,
@@ -190,9 +202,9 @@ impl BusServer {
                 return Err(error);
             }
         };
-        let address = supervisor.options.listen;
+        let (address, adopted) = (supervisor.options.listen, process.is_adopted());
         let supervision = task::spawn("bus-server", supervisor.run(process));
-        Ok(Self { address, status, stop, supervision })
+        Ok(Self { address, adopted, status, stop, supervision })
     }
 
     /// Where it listens.
@@ -205,6 +217,15 @@ impl BusServer {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// Ends the supervision, and the server unless it was adopted: for a start that fails leaves all as it was.
+    pub async fn give_back(self) {
+        if self.adopted {
+            self.supervision.abort();
+        } else {
+            self.stop().await;
+        }
     }
 
     /// Ends the server and the supervision.
@@ -265,7 +286,10 @@ impl Supervisor {
         };
         let said = tokio::select! {
             said = said => said,
-            () = process.ended() => return Err(Error::Ended { listen: asked, log: log() }),
+            () = process.ended() => return Err(match is_taken(asked) {
+                true => Error::Taken { listen: asked },
+                false => Error::Ended { listen: asked, log: log() },
+            }),
             () = tokio::time::sleep(READY) => return Err(Error::NotReady { listen: asked, log: log() }),
         };
         let pid = pid.as_raw_nonzero().get();
@@ -303,7 +327,7 @@ impl Supervisor {
                     Ok(process) => break process,
                     Err(error) => {
                         wait = (wait * 2).min(LAST_WAIT);
-                        let trouble = format!("{error}; the port {} may be taken", self.options.listen.port());
+                        let trouble = error.to_string();
                         tracing::warn!(error = trouble, "the bus server did not start; trying again");
                         self.status.send_modify(|status| status.trouble = Some(trouble));
                     }
@@ -330,6 +354,11 @@ impl Supervisor {
             process.end().await;
         }
     }
+}
+
+/// Whether another process listens there, so that a server of ours cannot.
+fn is_taken(listen: SocketAddr) -> bool {
+    TcpListener::bind(listen).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 /// What a server writes of itself, as far as it matters here.

@@ -194,12 +194,18 @@ fn present<T>(read: Result<T, text_file::Error>) -> Result<Option<T>, text_file:
 ///
 /// The file cannot be written.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let fail = |source| Error::Io { path: path.to_owned(), source };
+    write_whole(path, content).map_err(|source| Error::Io { path: path.to_owned(), source })
+}
+
+/// As [`replace`], for those whose errors name the file themselves.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).map_err(fail)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(fail)?;
-    fs::rename(&fresh, path).map_err(fail)
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    // The new name outlives a loss of power only once its directory is flushed too.
+    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

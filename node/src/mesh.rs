@@ -72,7 +72,8 @@ pub enum Error {
 pub struct Wanted {
     /// The node's name.
     pub node: NodeName,
-    /// Where the supervised bus listens; loopback and a free port if absent.
+    /// Where the supervised bus listens; if absent where it did before, else [`DEFAULT_PORT`] of loopback, else a free
+    /// port of it.
     pub listen: Option<SocketAddr>,
     /// An existing bus to use instead.
     pub bus: Option<String>,
@@ -97,7 +98,7 @@ pub struct Mesh {
 ///
 /// # Errors
 ///
-/// Says what is missing or refused.
+/// Says what is missing or refused. A bus server that was started before is ended.
 pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
     home.create()?;
     let known = home.read_mesh()?;
@@ -114,18 +115,37 @@ pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
             (format!("nats://{}", server.address()), Some(server))
         }
     };
+    match equip(home, wanted, &keys, url, server.is_some()).await {
+        Ok((file, credential, store)) => {
+            Ok(Mesh { file, credential: Arc::new(credential), keys: Arc::new(keys), store, server })
+        }
+        Err(error) => {
+            if let Some(server) = server {
+                server.give_back().await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Makes the credentials and the store of a mesh whose bus is up, and writes where it is found.
+async fn equip(
+    home: &Home,
+    wanted: &Wanted,
+    keys: &MeshKeys,
+    url: String,
+    supervised: bool,
+) -> Result<(MeshFile, Credential, StoreId), Error> {
     let issuer = keys.issuer();
     let node = wanted.node.user();
-    let credential = ensure(&keys, &issuer, &home.credential(&node), &node, Role::Node)?;
-    let admin = first_admin();
-    ensure(&keys, &issuer, &home.default_credential(), &admin, Role::Admin)?;
-    let store = ensure_store(&keys, &url).await?;
-    let file =
-        MeshFile { mesh: home.mesh().clone(), bus: url, node: wanted.node.clone(), supervised: server.is_some() };
+    let credential = ensure(keys, &issuer, &home.credential(&node), &node, Role::Node)?;
+    ensure(keys, &issuer, &home.default_credential(), &first_admin(), Role::Admin)?;
+    let store = ensure_store(keys, &url).await?;
+    let file = MeshFile { mesh: home.mesh().clone(), bus: url, node: wanted.node.clone(), supervised };
     home.write_mesh(&file)?;
     let issuer = serde_json::to_string_pretty(&issuer).unwrap_or_default();
     home::replace(&home.issuer_file(), issuer.as_bytes())?;
-    Ok(Mesh { file, credential: Arc::new(credential), keys: Arc::new(keys), store, server })
+    Ok((file, credential, store))
 }
 
 /// Makes what is missing of the store: at the first start everything, and after each start of the bus server what it

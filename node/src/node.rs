@@ -22,9 +22,10 @@ use aigis_registry::{
     audit::{AuditJournal, OpenError},
 };
 use rustix::fs::{FlockOperation, flock};
+use tokio::sync::watch;
 
 use crate::{
-    bus_server::BusServer,
+    bus_server::{self, BusServer},
     container::Host,
     directory::Directory,
     engine::{
@@ -33,7 +34,7 @@ use crate::{
     },
     home::{self, Home, MeshFile},
     issuer,
-    mesh::{self, Wanted},
+    mesh::{self, Mesh, Wanted},
     metrics::Endpoint,
     own::{self, OwnCi},
     reconcile::Reconciler,
@@ -133,7 +134,7 @@ pub struct Node {
     bus_server: Option<BusServer>,
     tasks: Vec<task::Owned>,
     socket: Socket,
-    _lock: fs::File,
+    _lock: Arc<fs::File>,
 }
 
 impl Node {
@@ -141,17 +142,39 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// Says which part did not start, and why. What was started before is ended.
+    /// Says which part did not start, and why. What was started before is ended; a bus server that ran before stays.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let Options { home, node, listen, bus, labels, metrics, engine, audit_room } = options;
-        let wanted = Wanted { node: node.clone(), listen, bus };
-        home.create().map_err(mesh::Error::from)?;
-        let lock = lock(&home)?;
-        let metrics = match metrics {
+        let wanted = Wanted { node: options.node.clone(), listen: options.listen, bus: options.bus.clone() };
+        options.home.create().map_err(mesh::Error::from)?;
+        let lock = Arc::new(lock(&options.home)?);
+        let metrics = match options.metrics {
             Some(address) => Some(Endpoint::bind(address).await.map_err(|source| Error::Metrics { address, source })?),
             None => None,
         };
-        let mesh = mesh::up(&home, &wanted).await?;
+        let mut mesh = mesh::up(&options.home, &wanted).await?;
+        let bus_server = mesh.server.take();
+        let status = bus_server.as_ref().map(BusServer::status);
+        // The lock is held to the end: nobody else may adopt a server that is about to end.
+        match Self::join(options, lock.clone(), metrics, mesh, status).await {
+            Ok(node) => Ok(Self { bus_server, ..node }),
+            Err(error) => {
+                if let Some(bus_server) = bus_server {
+                    bus_server.give_back().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Joins a mesh whose bus is up, and serves.
+    async fn join(
+        options: Options,
+        lock: Arc<fs::File>,
+        metrics: Option<Endpoint>,
+        mesh: Mesh,
+        bus_status: Option<watch::Receiver<bus_server::Status>>,
+    ) -> Result<Self, Error> {
+        let Options { home, node, labels, engine, audit_room, .. } = options;
         let bus_options = |label: &str| bus::Options {
             url: mesh.file.bus.clone(),
             credential: mesh.credential.clone(),
@@ -183,7 +206,7 @@ impl Node {
             bus: bus.clone(),
             server: server.clone(),
             dispatcher,
-            bus_server: mesh.server.as_ref().map(BusServer::status),
+            bus_server: bus_status,
             labels: labels.clone(),
             metrics: metrics.as_ref().map(|endpoint| endpoint.address),
         }));
@@ -220,18 +243,7 @@ impl Node {
         let lease = LeaseKeeper::start(bus_options("lease"), &node).map_err(Error::Lease)?;
         lease.ready(WITHIN).await.map_err(doing("keep its lease"))?;
         home::replace(&home.ready_file(), format!("{}\n", std::process::id()).as_bytes()).map_err(mesh::Error::from)?;
-        Ok(Self {
-            file: mesh.file,
-            home,
-            bus,
-            server,
-            lease,
-            journal,
-            bus_server: mesh.server,
-            tasks,
-            socket,
-            _lock: lock,
-        })
+        Ok(Self { file: mesh.file, home, bus, server, lease, journal, bus_server: None, tasks, socket, _lock: lock })
     }
 
     /// What other processes of this host find.

@@ -11,7 +11,7 @@ use std::fmt::{self, Write};
 
 use aigis_proxy::quoted;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use judge::judge;
 
@@ -33,7 +33,7 @@ pub struct Process {
 }
 
 /// A transport protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP.
@@ -76,7 +76,7 @@ pub struct Published {
 }
 
 /// Where a piece of evidence comes from, in the order in which sources are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// The process table.
@@ -139,7 +139,7 @@ pub struct Evidence {
 }
 
 /// How sure it is that a service runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
     /// A process and at least one more source agree.
@@ -161,7 +161,7 @@ impl fmt::Display for Confidence {
 }
 
 /// A port of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Port {
     /// Its number.
     pub port: u16,
@@ -180,7 +180,7 @@ impl fmt::Display for Port {
 }
 
 /// One reason for what is said of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EvidenceLine {
     /// Where it comes from.
     pub source: Source,
@@ -189,7 +189,7 @@ pub struct EvidenceLine {
 }
 
 /// A service, running or declared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Service {
     /// Its name, such as `nginx`.
     pub name: String,
@@ -210,7 +210,7 @@ pub struct Service {
 }
 
 /// Processes that no rule knows, or ports whose owner could not be told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnknownProcess {
     /// The base name of the program; absent where only ports are known.
     pub command: Option<String>,
@@ -233,35 +233,32 @@ pub struct Services {
     pub notes: Vec<String>,
 }
 
-/// Writes the services as text, a line each, without a newline at the end.
+/// Writes services, and processes that no rule knows, as text: a line each, without a newline at the end.
 #[must_use]
-pub fn text(services: &Services, container_running: bool) -> String {
-    let mut lines: Vec<String> = services.services.iter().map(service_line).collect();
-    lines.extend(services.unknown.iter().map(unknown_line));
+pub fn text(services: &[Service], unknown: &[UnknownProcess], container_running: bool) -> String {
+    let mut lines: Vec<String> = services.iter().map(service_line).collect();
+    lines.extend(unknown.iter().map(unknown_line));
     if lines.is_empty() {
         lines.push(if container_running { "no known service" } else { "no process" }.to_owned());
     }
     lines.join("\n")
 }
 
-/// Writes the running services for one line of a status, such as `nginx (80/tcp -> 0.0.0.0:8080), redis (6379/tcp)`;
-/// absent where none runs.
+/// Writes services, by their names and ports, for one line of a status, such as
+/// `nginx (80/tcp -> 0.0.0.0:8080), redis (6379/tcp)`; absent where there are none.
 #[must_use]
-pub fn summary(services: &Services) -> Option<String> {
+pub fn summary<'a>(services: impl IntoIterator<Item = (&'a str, &'a [Port])>) -> Option<String> {
     let shown: Vec<String> = services
-        .services
-        .iter()
-        .filter(|service| service.running)
-        .map(|service| {
-            let ports: Vec<String> = service
-                .ports
+        .into_iter()
+        .map(|(name, ports)| {
+            let ports: Vec<String> = ports
                 .iter()
                 .map(|port| match port.published.as_slice() {
                     [] => port.to_string(),
                     published => format!("{port} -> {}", published.join(" ")),
                 })
                 .collect();
-            let name = quoted(&service.name);
+            let name = quoted(name);
             if ports.is_empty() { name } else { format!("{name} ({})", ports.join(", ")) }
         })
         .collect();

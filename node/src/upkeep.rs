@@ -150,8 +150,11 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Compares the node's records with what the bus holds, and clears away what is long gone.
+    /// Compares the node's records with what the bus holds, and clears away what is over.
     async fn look(&self) {
+        if let Err(error) = self.registry.note_birth().await {
+            tracing::debug!(%error, "the bus's start was not noted");
+        }
         if let Err(error) = self.registry.reconcile(LOOK).await {
             tracing::debug!(%error, "the records were not compared");
         }

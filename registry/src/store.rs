@@ -18,7 +18,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// How long the record of a CI that is gone, or of a former start of the bus, is kept.
+/// How long the record of a CI that is gone is kept.
 const KEPT: time::Duration = time::Duration::hours(24);
 /// How often a write is repeated that another write of this node overtook.
 const ROUNDS: usize = 5;
@@ -37,7 +37,7 @@ enum Content {
     Damaged,
     Ci(Box<CiRecord>),
     Node(Box<NodeRecord>),
-    Bus(BusRecord, Timestamp),
+    Bus(BusRecord),
 }
 
 impl Content {
@@ -48,7 +48,7 @@ impl Content {
         let read = match key {
             Key::Ci(..) => open(&entry.value).map(|record| Self::Ci(Box::new(record))),
             Key::Node(_) => open(&entry.value).map(|record| Self::Node(Box::new(record))),
-            Key::Bus(..) => open(&entry.value).map(|record| Self::Bus(record, entry.created.into())),
+            Key::Bus(..) => open(&entry.value).map(Self::Bus),
         };
         read.unwrap_or_else(|damage| {
             tracing::error!(key = entry.key, %damage, "an own record on the bus is damaged; it will be written again");
@@ -60,7 +60,7 @@ impl Content {
         let sealed = match self {
             Self::Ci(record) => seal(record),
             Self::Node(record) => seal(record),
-            Self::Bus(record, _) => seal(record),
+            Self::Bus(record) => seal(record),
             Self::Nothing | Self::Damaged => Ok(Vec::new()),
         };
         sealed.map_err(|error| Error::internal(format!("a record has no JSON form: {error}")))
@@ -70,8 +70,6 @@ impl Content {
         match (self, other) {
             (Self::Ci(a), Self::Ci(b)) => a.says_the_same(b),
             (Self::Node(a), Self::Node(b)) => a.says_the_same(b),
-            // To write it again would make the bus seem young.
-            (Self::Bus(a, _), Self::Bus(b, _)) => a == b,
             _ => self == other,
         }
     }
@@ -240,22 +238,24 @@ impl Registry {
         Err(Error::unavailable(format!("\"{filter}\" changes too often to be claimed; try again")).sent(false))
     }
 
-    /// Deletes what is no longer kept: CIs gone for a day, and former starts of the bus. Returns how many.
+    /// Deletes what is no longer kept: CIs gone for a day, and starts of bus servers other than the one in use. Returns
+    /// how many.
     ///
     /// # Errors
     ///
     /// What the store says; the rest stays for the next time.
     pub async fn sweep(&self) -> Result<usize, Error> {
-        let (now, server) = (Timestamp::now().time(), kv::server_id(&self.bus));
+        let now = Timestamp::now().time();
         let mut swept = 0;
         for (key, place) in self.places() {
             let mut own = place.lock().await;
-            let since = match &own.content {
-                Content::Ci(record) => record.gone_at,
-                Content::Bus(record, since) if record.server != server => Some(*since),
-                _ => None,
+            let is_over = match &own.content {
+                Content::Ci(record) => record.gone_at.is_some_and(|since| now - since.time() >= KEPT),
+                // Asked under the lock: the connection may have met another server meanwhile, and noted its start.
+                Content::Bus(record) => record.server != kv::server_id(&self.bus),
+                _ => false,
             };
-            if since.is_none_or(|since| now - since.time() < KEPT) {
+            if !is_over {
                 continue;
             }
             let expect = Expect::Revision(own.revision);
@@ -302,21 +302,26 @@ impl Registry {
         Ok(done)
     }
 
-    /// Notes the start of the bus server in use, unless another node did; to be called after each connect.
+    /// Notes the start of the bus server in use, unless a node did; to be called after each connect, and now and then:
+    /// a node that left this server for another of the same bus takes away what it noted.
     ///
     /// # Errors
     ///
     /// What the store says.
     pub async fn note_birth(&self) -> Result<(), Error> {
         let server = kv::server_id(&self.bus);
-        let record = BusRecord { server: server.clone(), node: self.node.clone() };
-        let key = Key::Bus(server.clone(), self.node.clone()).to_string();
         let filter = format!("bus.{server}.*");
+        let newest = kv::newest(&self.bus, Bucket::Records, &filter, kv::PATIENCE).await?;
+        // To write it again would make the bus seem young.
+        if newest.as_ref().is_some_and(|entry| entry.operation == Operation::Put) {
+            return Ok(());
+        }
+        let key = Key::Bus(server.clone(), self.node.clone()).to_string();
         let place = self.place(&key);
         let mut own = place.lock().await;
-        let content = Content::Bus(record, Timestamp::now());
+        let content = Content::Bus(BusRecord { server, node: self.node.clone() });
         let body = content.seal()?.into();
-        let expect = Expect::Newest { filter: &filter, revision: 0 };
+        let expect = Expect::Newest { filter: &filter, revision: newest.map_or(0, |entry| entry.revision) };
         match kv::put(&self.bus, Bucket::Records, &key, body, expect, kv::PATIENCE).await {
             Ok(revision) => {
                 *own = Own { revision, content };

@@ -45,6 +45,8 @@ mod naming;
 #[cfg(test)]
 mod optimize;
 #[cfg(test)]
+mod readers;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod socket;

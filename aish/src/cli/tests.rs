@@ -111,3 +111,37 @@ fn nothing_at_all_is_a_usage_error_and_help_is_not() {
     assert!(matches!(read("--version").unwrap_err(), Refusal::Asked(_)));
     assert!(matches!(read("list --help").unwrap_err(), Refusal::Asked(_)));
 }
+
+#[test]
+fn a_hint_leads_to_the_command_that_was_meant() {
+    for (line, said) in [
+        ("list --kind bogus", "see: aish list --help"),
+        ("list --bogus", "usage: aish list [OPTIONS]"),
+        ("--mesh A list", "see: aish list --help"),
+        ("users create vera --role boss", "see: aish users create --help"),
+        ("users", "create"),
+        ("completions", "usage: aish completions [OPTIONS] <SHELL>"),
+        ("web status --bogus", "usage: aish CI [OPTIONS] [MESSAGE]..."),
+        ("--bogus", "see: aish --help"),
+    ] {
+        let hint = wrong(line).hint.unwrap();
+        assert!(hint.contains(said), "{line}: {hint}");
+    }
+    assert!(wrong("users").message.contains("aish users"));
+}
+
+#[test]
+fn words_near_a_command_are_known() {
+    for (word, command) in [("lst", Some("aish list")), ("lgos", Some("aish logs")), ("help", Some("aish --help"))] {
+        assert_eq!(near_command(word).as_deref(), command, "{word}");
+    }
+    for name in ["web", "db", "a", "postgres"] {
+        assert_eq!(near_command(name), None, "{name}");
+    }
+}
+
+#[test]
+fn help_shows_what_can_be_typed_and_what_the_exit_codes_mean() {
+    let Err(Refusal::Asked(help)) = read("--help") else { panic!() };
+    assert!(!help.contains(MESSAGE) && help.contains("Exit codes: 0 answered"), "{help}");
+}

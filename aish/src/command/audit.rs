@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use aigis_proxy::{Address, UserName};
+use aigis_proxy::{Address, Code, UserName};
 use aigis_registry::{
     Timestamp,
     audit::{self, Filter, Line, Phase, Reading},
@@ -46,7 +46,11 @@ impl Audit {
             ci: name,
             limit: Some(self.limit),
         };
-        let Reading { entries, flaws } = audit::read(session.bus(), &filter, WITHIN).await?;
+        let read = audit::read(session.bus(), &filter, WITHIN).await;
+        let Reading { entries, flaws } = read.map_err(|error| match error.code {
+            Code::PermissionDenied => error.hint("operators and admins may read the audit; ask one of this mesh"),
+            _ => error,
+        })?;
         for flaw in &flaws {
             context.output.note(&format!("a line of {} is not shown: {}", flaw.node, flaw.kind));
         }

@@ -10,6 +10,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::list::Filter;
 use crate::{ask::ask, context::Context, exit::Failure, render, session::Session, values::Arguments};
 
 /// How many calls are under way at once.
@@ -76,6 +77,7 @@ pub(super) async fn run(
     text: &str,
 ) -> Result<(), Failure> {
     let session = context.session().await?;
+    Filter { node: nodes.to_vec(), ..Filter::default() }.check(&session.snapshot())?;
     let expected: Vec<Row> = session
         .snapshot()
         .rows()
@@ -85,13 +87,18 @@ pub(super) async fn run(
         .filter(|row| nodes.is_empty() || row.node.as_ref().is_some_and(|node| nodes.contains(node)))
         .collect();
     if expected.is_empty() {
-        let what = match selector {
-            Selector::Everyone => "no CI is registered that fits".to_owned(),
-            Selector::Purpose(word) => format!("no CI has the purpose \"{}\"", quoted(word)),
-            Selector::Label(key, value) => format!("no CI has the label {}={}", quoted(key), quoted(value)),
+        let narrowed = if kinds.is_empty() && nodes.is_empty() { "" } else { " of those kinds and nodes" };
+        let (what, hint) = match selector {
+            Selector::Everyone => ("is registered".to_owned(), "see what there is: aish list"),
+            Selector::Purpose(word) => (
+                format!("has the purpose \"{}\"", quoted(word)),
+                "a purpose is a whole word of the label aigis.purpose; see: aish list --json",
+            ),
+            Selector::Label(key, value) => {
+                (format!("has the label {}={}", quoted(key), quoted(value)), "see: aish list --json")
+            }
         };
-        let error = Error::new(Code::NotFound, what).hint("purposes are whole words; see: aish list --json");
-        return Err(Failure::Address(error));
+        return Err(Failure::Address(Error::new(Code::NotFound, format!("no CI{narrowed} {what}")).hint(hint)));
     }
     let budget = context.global.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let deadline = Instant::now() + budget;

@@ -1,13 +1,6 @@
 use aigis_proxy::{Address, SkillPath, client::Response};
 
-use crate::{
-    ask::ask,
-    context::Context,
-    exit::Failure,
-    frames::{self, Style},
-    render,
-    values::Arguments,
-};
+use crate::{ask::ask, context::Context, exit::Failure, frames, render, values::Arguments};
 
 /// Call one skill of one CI
 ///
@@ -29,11 +22,11 @@ impl Call {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let (address, path) = target(&self.target)?;
         let arguments = Arguments::read(&self.words)?;
-        run(context, &address, &path, arguments, Style::default()).await
+        run(context, &address, &path, arguments, false).await
     }
 }
 
-/// Calls a skill and prints what it answers.
+/// Calls a skill and prints what it answers; a `terminal`'s bytes as they are.
 ///
 /// # Errors
 ///
@@ -43,16 +36,14 @@ pub(super) async fn run(
     address: &Address,
     path: &SkillPath,
     arguments: Arguments,
-    style: Style,
+    terminal: bool,
 ) -> Result<(), Failure> {
     let session = context.session().await?;
     let found = session.find(address)?;
-    let timestamps = arguments.kwargs.get("timestamps") == Some(&serde_json::Value::Bool(true));
-    let style = Style { timestamps: style.timestamps || timestamps, ..style };
     match ask(&session, &found, path, arguments, context.global.timeout).await? {
         Response::Value(value) => render::result(&context.output, path.as_str(), &value, &found.address),
         Response::Stream(stream) => {
-            let code = frames::print(&session, &context.output, &found, path.as_str(), style, stream).await?;
+            let code = frames::print(&session, &context.output, &found, path, terminal, stream).await?;
             match code {
                 None | Some(0) => Ok(()),
                 Some(code) => Err(Failure::Said(code)),

@@ -6,7 +6,9 @@ use aigis_registry::{Snapshot, State};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{context::Context, exit::Failure, session::Session};
+use crate::{context::Context, exit::Failure, process::Process, session::Session};
+
+mod socket;
 
 /// How long before its end a credential is warned of.
 const NEAR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -87,6 +89,10 @@ async fn examine(context: &Context) -> Vec<Check> {
         Some(mesh) => Check::pass("mesh", format!("\"{}\", this host is its node {}", mesh.mesh, mesh.node)),
         None => Check::warn("mesh", "this host runs no node of this mesh", "start one: aish up"),
     });
+    if let (Some(mesh), Ok(home)) = (&mesh, context.home()) {
+        checks.push(process(Process::running(&home)));
+        checks.push(socket::check(&home.socket(), &mesh.mesh, &mesh.node).await);
+    }
     match context.credential() {
         Ok(credential) => checks.push(credential_check(&credential, SystemTime::now())),
         Err(failure) => {
@@ -103,13 +109,28 @@ async fn examine(context: &Context) -> Vec<Check> {
     };
     let url = context.bus_url().unwrap_or_default();
     checks.push(Check::pass("bus", format!("nats-server {} at {url}", bus.server_version())));
-    checks.push(durability(mesh.as_ref()));
-    checks.push(isolation(&bus, mesh.as_ref()));
+    // The option and the environment may name another bus than that of this host's node.
+    let own = mesh.as_ref().filter(|mesh| mesh.bus == url);
+    checks.push(durability(own));
+    checks.push(isolation(&bus, own));
     match context.session().await {
         Ok(session) => checks.extend(registry(&session, mesh.as_ref())),
         Err(failure) => checks.push(Check::fail("registry", failure)),
     }
     checks
+}
+
+/// What holds the lock of this host's node.
+fn process(running: Result<Option<Process>, Error>) -> Check {
+    let name = "process";
+    match running {
+        Ok(Some(process)) => Check::pass(name, format!("the node runs as process {}", process.pid())),
+        Ok(None) => {
+            let error = Error::unavailable("the node does not run").hint("start it: aish up --detach");
+            Check::fail(name, error.into())
+        }
+        Err(error) => Check::fail(name, error.into()),
+    }
 }
 
 fn credential_check(credential: &Credential, now: SystemTime) -> Check {
@@ -160,11 +181,16 @@ fn registry(session: &Session, mesh: Option<&MeshFile>) -> Vec<Check> {
     let snapshot = session.snapshot();
     let count = snapshot.cis().filter(|record| !record.is_gone()).count();
     let mut checks = vec![match snapshot.is_whole() {
-        true => Check::pass("registry", format!("{count} CIs on {} nodes", snapshot.nodes().count())),
+        true => Check::pass("registry", format!("{} on {}", of(count, "CI"), of(snapshot.nodes().count(), "node"))),
         false => Check::warn("registry", "not all of it could be read: states are unknown", "try again in a moment"),
     }];
     checks.extend(nodes(&snapshot, mesh));
     checks
+}
+
+/// A number of things, in words.
+fn of(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn nodes(snapshot: &Snapshot, mesh: Option<&MeshFile>) -> Vec<Check> {

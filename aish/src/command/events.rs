@@ -1,8 +1,12 @@
-use aigis_proxy::{Error, Name, bus::from_store};
+use aigis_proxy::{Bus, Error, Name, bus::from_store};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
-use crate::{context::Context, exit::Failure};
+use crate::{
+    context::Context,
+    exit::Failure,
+    output::{Output, Pen, Printer},
+};
 
 /// Print the mesh's events as they come
 ///
@@ -17,6 +21,12 @@ pub(crate) struct Events {
 impl Events {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let bus = context.connect().await?;
+        let printer = Printer::start(&context.output);
+        let pen = printer.pen();
+        printer.until(true, self.follow(&bus, pen)).await
+    }
+
+    async fn follow(self, bus: &Bus, pen: Pen) -> Result<(), Failure> {
         let prefix = bus.subjects().events("*");
         let mut events = bus.subscribe(&prefix).await?;
         let depth = prefix.split('.').count() - 2;
@@ -25,7 +35,11 @@ impl Events {
             let message = tokio::select! {
                 message = events.next() => message,
                 () = lost(&mut link) => {
-                    context.output.note("the bus is lost; events may be missing until it is back");
+                    pen.put(|output| {
+                        output.note("the bus is lost; events may be missing until it is back");
+                        Ok(())
+                    })
+                    .await?;
                     continue;
                 }
             };
@@ -36,21 +50,26 @@ impl Events {
             if from_store(&message) {
                 continue;
             }
-            let mut tokens = message.subject.split('.').skip(depth);
-            let (kind, publisher) = (tokens.next().unwrap_or_default(), tokens.next().unwrap_or_default());
-            if !self.kind.is_empty() && !self.kind.iter().any(|wanted| wanted.as_str() == kind) {
-                continue;
-            }
-            let rest = tokens.collect::<Vec<_>>().join(".");
-            let event = serde_json::from_slice(&message.payload)
-                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&message.payload).into_owned()));
-            if context.output.is_json() {
-                context.output.json(&json!({"kind": kind, "publisher": publisher, "topic": rest, "event": event}))?;
-            } else {
-                context.output.text(&format!("{kind}\t{publisher}\t{rest}\t{event}"))?;
+            let subject = message.subject.split('.').skip(depth).collect::<Vec<_>>().join(".");
+            let kind = subject.split('.').next().unwrap_or_default();
+            if self.kind.is_empty() || self.kind.iter().any(|wanted| wanted.as_str() == kind) {
+                pen.put(move |output| print(output, &subject, &message.payload)).await?;
             }
         }
     }
+}
+
+/// Prints one event, whose subject is its kind, its publisher and what it is about.
+fn print(output: &Output, subject: &str, payload: &[u8]) -> Result<(), Failure> {
+    let mut tokens = subject.splitn(3, '.');
+    let mut token = || tokens.next().unwrap_or_default();
+    let (kind, publisher, topic) = (token(), token(), token());
+    let event = serde_json::from_slice(payload)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(payload).into_owned()));
+    if output.is_json() {
+        return output.json(&json!({"kind": kind, "publisher": publisher, "topic": topic, "event": event}));
+    }
+    output.text(&format!("{kind}\t{publisher}\t{topic}\t{event}"))
 }
 
 /// Resolves each time the link breaks.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::{
     context::Context,
     exit::Failure,
-    frames::{self, Style},
+    frames,
     message::{self, Stdin},
     values::Arguments,
 };
@@ -21,7 +21,7 @@ pub(crate) struct Exec {
     /// The CI
     #[arg(value_name = "CI")]
     address: Address,
-    /// Give the command a terminal
+    /// Give the command a terminal; what is typed here is not passed on to it
     #[arg(short, long)]
     tty: bool,
     /// Never read standard input
@@ -60,7 +60,11 @@ impl Exec {
             put("env", env.into());
         }
         // A terminal has no end to read to; what is typed there cannot be passed on.
-        let asked = self.tty && !std::io::stdin().is_terminal();
+        let typed = std::io::stdin().is_terminal();
+        if self.tty && typed && !self.no_stdin {
+            context.output.note("what is typed here is not passed on; Ctrl-C ends the command");
+        }
+        let asked = self.tty && !typed;
         if !self.no_stdin && (asked || message::stdin() == Stdin::Data) {
             let input = message::read_input(&context.output).await?;
             if !input.is_empty() {
@@ -68,8 +72,7 @@ impl Exec {
             }
         }
         let path = SkillPath::parse("exec")?;
-        let style = Style { timestamps: false, terminal: self.tty };
-        super::call::run(context, &self.address, &path, arguments, style).await
+        super::call::run(context, &self.address, &path, arguments, self.tty).await
     }
 }
 

@@ -4,7 +4,12 @@ use aigis_proxy::{Code, Error, NodeName};
 use aigis_registry::{Kind, Row, Snapshot, State};
 use serde_json::{Value, json};
 
-use crate::{context::Context, exit::Failure, output::Output, session::Session};
+use crate::{
+    context::Context,
+    exit::Failure,
+    output::{Output, Pen, Printer},
+    session::Session,
+};
 
 const HEADER: [&str; 5] = ["NAME", "NODE", "KIND", "STATE", "DETAIL"];
 const STATE: usize = 3;
@@ -88,10 +93,9 @@ impl List {
         let snapshot = session.snapshot();
         self.filter.check(&snapshot)?;
         if self.watch {
-            return tokio::select! {
-                ended = watch(&session, &self.filter, &context.output) => ended,
-                () = context.output.closed() => Err(Failure::Closed),
-            };
+            let printer = Printer::start(&context.output);
+            let pen = printer.pen();
+            return printer.until(true, watch(&session, &self.filter, &context.output, pen)).await;
         }
         let rows = self.filter.rows(&snapshot);
         if context.output.is_json() {
@@ -102,7 +106,7 @@ impl List {
 }
 
 /// Prints the rows, then what changes.
-async fn watch(session: &Session, filter: &Filter, output: &Output) -> Result<(), Failure> {
+async fn watch(session: &Session, filter: &Filter, output: &Output, pen: Pen) -> Result<(), Failure> {
     let mut changed = session.changed();
     let mut link = session.bus().link();
     let mut shown = Shown::default();
@@ -111,14 +115,17 @@ async fn watch(session: &Session, filter: &Filter, output: &Output) -> Result<()
     loop {
         let rows = filter.rows(&changed.borrow_and_update().clone());
         if output.is_terminal() && !output.is_json() {
-            output.clear()?;
-            output.table(&HEADER, &rows.iter().map(fields).collect::<Vec<_>>(), STATE)?;
+            pen.put(move |output| {
+                output.clear()?;
+                output.table(&HEADER, &rows.iter().map(fields).collect::<Vec<_>>(), STATE)
+            })
+            .await?;
         } else {
             for change in shown.update(rows)? {
-                change.print(output)?;
+                pen.put(move |output| change.print(output)).await?;
             }
             if first && output.is_json() {
-                output.json(&json!({"type": "synced"}))?;
+                pen.put(|output| output.json(&json!({"type": "synced"}))).await?;
             }
         }
         first = false;
@@ -137,7 +144,7 @@ async fn watch(session: &Session, filter: &Filter, output: &Output) -> Result<()
                     let now = link.borrow_and_update().up;
                     if now != up {
                         up = now;
-                        say_link(output, up)?;
+                        pen.put(move |output| say_link(output, up)).await?;
                     }
                 }
             }

@@ -1,7 +1,7 @@
 use aigis_proxy::{Address, SkillPath};
 use serde_json::Value;
 
-use crate::{context::Context, exit::Failure, frames::Style, values::Arguments};
+use crate::{context::Context, exit::Failure, values::Arguments};
 
 /// Print the log of a CI
 ///
@@ -46,7 +46,6 @@ impl Logs {
         put("follow", self.follow.then_some(Value::Bool(true)));
         put("timestamps", self.timestamps.then_some(Value::Bool(true)));
         let path = SkillPath::parse("logs")?;
-        let style = Style { timestamps: self.timestamps, terminal: false };
-        super::call::run(context, &self.address, &path, arguments, style).await
+        super::call::run(context, &self.address, &path, arguments, false).await
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Man {
 
 impl Man {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
-        let mut parser = cli::parser();
+        let mut parser = cli::parser().subcommand(cli::message_parser("CI"));
         parser.build();
         match self.dir {
             None => {

@@ -1,12 +1,13 @@
-use aigis_proxy::{Address, NodeName, SkillPath, client::Response};
+use aigis_proxy::{Address, Code, Error, NodeName, SkillPath, client::Response};
 use aigis_registry::Kind;
 
 use super::broadcast::{self, Selector};
 use crate::{
     ask::ask,
+    cli::near_command,
     context::Context,
-    exit::Failure,
-    frames::{self, Style},
+    exit::{Failure, Usage},
+    frames,
     message::{self, Plan, plan},
     render,
     values::Arguments,
@@ -63,9 +64,9 @@ impl Message {
         if !self.kind.is_empty() || !self.node.is_empty() {
             return Err(Failure::usage("--kind and --node narrow --all or @SELECTOR", format!("write {address}@NODE")));
         }
-        let plan = self.plan()?;
+        let plan = self.plan().map_err(|failure| meant(failure, address))?;
         let session = context.session().await?;
-        let takes_input = session.find(address)?.takes_input();
+        let takes_input = session.find(address).map_err(|failure| meant(failure, address))?.takes_input();
         let message = message::make(plan, takes_input, &context.output).await?;
         // Reading may have taken long: what the name means is asked anew.
         let found = session.find(address)?;
@@ -81,7 +82,7 @@ impl Message {
         let result = match ask(&session, &found, &path, arguments, context.global.timeout).await? {
             Response::Value(value) => render::reply(&context.output, &value, &found.address),
             Response::Stream(stream) => {
-                frames::print(&session, &context.output, &found, "message", Style::default(), stream).await.map(drop)
+                frames::print(&session, &context.output, &found, &path, false, stream).await.map(drop)
             }
         };
         if result.is_ok() && message.beside > 0 && !takes_input {
@@ -114,5 +115,40 @@ impl Message {
             Some(failure) => Err(failure),
             None => Ok(plan),
         }
+    }
+}
+
+/// Says which command a word is near that is no CI, or to which nothing is said.
+fn meant(failure: Failure, address: &Address) -> Failure {
+    let Some(command) = near_command(address.name.as_str()).filter(|_| address.node.is_none()) else { return failure };
+    let hint = |own: Option<String>| {
+        let command = format!("did you mean: {command}");
+        Some(own.map_or_else(|| command.clone(), |own| format!("{command}; or {own}")))
+    };
+    match failure {
+        Failure::Usage(usage) => Failure::Usage(Usage { hint: hint(usage.hint), ..usage }),
+        Failure::Address(error) if error.code == Code::NotFound => {
+            Failure::Address(Error { hint: hint(error.hint), ..error })
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_command_is_recognised() {
+        let hint = |address: &str, failure: Failure| match meant(failure, &Address::parse(address).unwrap()) {
+            Failure::Usage(usage) => usage.hint,
+            Failure::Address(error) => error.hint,
+            other => panic!("{other:?}"),
+        };
+        let nothing = || Failure::usage("there is no message", "say one");
+        assert_eq!(hint("lst", nothing()).as_deref(), Some("did you mean: aish list; or say one"));
+        assert_eq!(hint("web", nothing()).as_deref(), Some("say one"));
+        let none = Failure::Address(Error::new(Code::NotFound, "no CI is called lgos"));
+        assert_eq!(hint("lgos", none).as_deref(), Some("did you mean: aish logs"));
     }
 }

@@ -13,7 +13,7 @@ use super::{Container, Reply, examination::Examination, examination::examine};
 use crate::{
     engine::{Inspection, Port as EnginePort, State},
     host::Seen,
-    services::{DeclaredService, Evidence, Port, Protocol, Published, Service, Socket, UnknownProcess},
+    services::{DeclaredService, Evidence, Protocol, Published, Service, Socket, UnknownProcess},
 };
 
 /// Puts together what was seen of a container.
@@ -76,9 +76,9 @@ pub(crate) fn listening_ports(sockets: &[Socket]) -> Vec<u16> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Inventory {
     /// Services that run or are declared, sorted by name.
-    pub(crate) services: Vec<ServiceRow>,
+    pub(crate) services: Vec<Service>,
     /// What no rule knows.
-    pub(crate) unknown: Vec<UnknownRow>,
+    pub(crate) unknown: Vec<UnknownProcess>,
     /// Whether nothing that runs can be missing here.
     pub(crate) complete: bool,
     /// What the container is doing.
@@ -86,100 +86,11 @@ pub(crate) struct Inventory {
     pub(crate) state: State,
 }
 
-/// A service as it travels: what is read back here may come from another version, so its words are texts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct ServiceRow {
-    /// Its name, such as `nginx`.
-    pub(crate) name: String,
-    /// What it is for.
-    pub(crate) role: String,
-    /// Which program of its kind it is.
-    pub(crate) detail: Option<String>,
-    /// Whether a process of it was seen.
-    pub(crate) running: bool,
-    /// `certain`, `likely` or `declared`.
-    pub(crate) confidence: String,
-    /// Its processes, sorted.
-    pub(crate) pids: Vec<u32>,
-    pub(crate) ports: Vec<PortRow>,
-    /// Why it is listed.
-    pub(crate) evidence: Vec<EvidenceRow>,
-}
-
-/// A port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct PortRow {
-    pub(crate) port: u16,
-    /// `tcp` or `udp`.
-    pub(crate) protocol: String,
-    /// The widest address that it is bound to; null if no socket could be read.
-    pub(crate) address: Option<String>,
-    /// Where the engine publishes it.
-    pub(crate) published: Vec<String>,
-}
-
-/// A reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct EvidenceRow {
-    /// `process`, `executable`, `socket`, `image`, `label` or `manifest`.
-    pub(crate) source: String,
-    /// What was seen, with secrets masked.
-    pub(crate) detail: String,
-}
-
-/// Processes that no rule knows, or ports whose owner could not be told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(crate) struct UnknownRow {
-    /// The base name of the program; null where only ports are known.
-    pub(crate) command: Option<String>,
-    pub(crate) pids: Vec<u32>,
-    pub(crate) ports: Vec<PortRow>,
-}
-
-impl From<&Port> for PortRow {
-    fn from(port: &Port) -> Self {
-        Self {
-            port: port.port,
-            protocol: port.protocol.to_string(),
-            address: port.address.clone(),
-            published: port.published.clone(),
-        }
-    }
-}
-
-impl From<&Service> for ServiceRow {
-    fn from(service: &Service) -> Self {
-        let evidence = service.evidence.iter();
-        Self {
-            name: service.name.clone(),
-            role: service.role.clone(),
-            detail: service.detail.clone(),
-            running: service.running,
-            confidence: service.confidence.to_string(),
-            pids: service.pids.clone(),
-            ports: service.ports.iter().map(PortRow::from).collect(),
-            evidence: evidence
-                .map(|line| EvidenceRow { source: line.source.to_string(), detail: line.detail.clone() })
-                .collect(),
-        }
-    }
-}
-
-impl From<&UnknownProcess> for UnknownRow {
-    fn from(unknown: &UnknownProcess) -> Self {
-        Self {
-            command: unknown.command.clone(),
-            pids: unknown.pids.clone(),
-            ports: unknown.ports.iter().map(PortRow::from).collect(),
-        }
-    }
-}
-
 impl Inventory {
     pub(crate) fn of(seen: &Examination) -> Self {
         Self {
-            services: seen.services.services.iter().map(ServiceRow::from).collect(),
-            unknown: seen.services.unknown.iter().map(UnknownRow::from).collect(),
+            services: seen.services.services.clone(),
+            unknown: seen.services.unknown.clone(),
             complete: seen.services.complete,
             state: seen.inspection.state,
         }

@@ -12,11 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     Container, Instant, Look, Reply, Verdict,
     examination::{Examination, examine, tenth},
-    inventory::PortRow,
 };
 use crate::{
     engine::{self, Image, State},
-    services::Service,
+    services::{Confidence, Port, Service},
 };
 
 /// What `status` answers.
@@ -69,8 +68,8 @@ pub(crate) struct ServiceStatus {
     pub(crate) name: String,
     pub(crate) role: String,
     pub(crate) running: bool,
-    pub(crate) confidence: String,
-    pub(crate) ports: Vec<PortRow>,
+    pub(crate) confidence: Confidence,
+    pub(crate) ports: Vec<Port>,
 }
 
 impl From<&Service> for ServiceStatus {
@@ -79,8 +78,8 @@ impl From<&Service> for ServiceStatus {
             name: service.name.clone(),
             role: service.role.clone(),
             running: service.running,
-            confidence: service.confidence.to_string(),
-            ports: service.ports.iter().map(PortRow::from).collect(),
+            confidence: service.confidence,
+            ports: service.ports.clone(),
         }
     }
 }

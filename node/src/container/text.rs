@@ -11,13 +11,14 @@ use super::{
     debug::Report,
     describe::Description,
     health::Health,
-    inventory::{Inventory, PortRow},
+    inventory::Inventory,
     logs::{Frame as LogFrame, Line},
     message::Replied,
     monitor::Frame as MonitorFrame,
     stats::Stats,
     status::{MemoryStatus, Status},
 };
+use crate::services;
 
 const UNKNOWN: &str = "unknown";
 
@@ -103,8 +104,8 @@ fn status(reply: &Reply<Status>, address: &str) -> String {
         || UNKNOWN.to_owned(),
         |listed| {
             let running = listed.iter().filter(|service| service.running);
-            let shown: Vec<String> = running.map(|service| reached(&service.name, &service.ports)).collect();
-            if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
+            let shown = services::summary(running.map(|service| (&*service.name, &*service.ports)));
+            shown.unwrap_or_else(|| "none".to_owned())
         },
     );
     let uptime = match status.uptime_s {
@@ -137,46 +138,8 @@ fn health(health: &Health, address: &str) -> String {
     text
 }
 
-/// `nginx (80/tcp -> 0.0.0.0:8080)`.
-fn reached(name: &str, ports: &[PortRow]) -> String {
-    let shown: Vec<String> = ports
-        .iter()
-        .map(|port| match port.published.as_slice() {
-            [] => numbered(port),
-            published => format!("{} -> {}", numbered(port), published.join(" ")),
-        })
-        .collect();
-    if shown.is_empty() { line(name) } else { format!("{} ({})", line(name), shown.join(", ")) }
-}
-
-/// `80/tcp`.
-fn numbered(port: &PortRow) -> String {
-    format!("{}/{}", port.port, port.protocol)
-}
-
 fn inventory(inventory: &Inventory) -> String {
-    let mut text = String::new();
-    for service in &inventory.services {
-        let ports: String = service.ports.iter().map(|port| numbered(port) + " ").collect();
-        let mut sources: Vec<&str> = Vec::new();
-        for evidence in &service.evidence {
-            if !sources.contains(&evidence.source.as_str()) {
-                sources.push(&evidence.source);
-            }
-        }
-        let (name, state) = (line(&service.name), if service.running { "" } else { ", not running" });
-        let _ = writeln!(text, "{name} {} {ports}{}{state} ({})", service.role, service.confidence, sources.join(", "));
-    }
-    for unknown in &inventory.unknown {
-        let pids = unknown.pids.iter().map(|pid| format!("pid {pid}"));
-        let parts: Vec<String> = pids.chain(unknown.ports.iter().map(numbered)).collect();
-        let name = unknown.command.as_deref().map_or_else(|| "owner not readable".to_owned(), line);
-        let _ = writeln!(text, "unknown: {name} ({})", parts.join(", "));
-    }
-    if text.is_empty() {
-        text.push_str(if inventory.state.has_processes() { "no known service\n" } else { "no process\n" });
-    }
-    text
+    services::text(&inventory.services, &inventory.unknown, inventory.state.has_processes()) + "\n"
 }
 
 fn stats(stats: &Stats) -> String {

@@ -19,6 +19,15 @@ fn titled(pid: u32, title: &str) -> Process {
     Process { exact_argv: false, ..exact(pid, "", &title.split(' ').collect::<Vec<_>>()) }
 }
 
+fn text(found: &Services, container_running: bool) -> String {
+    super::text(&found.services, &found.unknown, container_running)
+}
+
+/// What a line of a status says of the services that run.
+fn running(found: &Services) -> Option<String> {
+    summary(found.services.iter().filter(|service| service.running).map(|service| (&*service.name, &*service.ports)))
+}
+
 fn listens(port: u16, pids: &[u32]) -> Socket {
     Socket { port, protocol: Protocol::Tcp, address: "0.0.0.0".to_owned(), pids: pids.to_vec() }
 }
@@ -369,7 +378,7 @@ fn ports_go_to_their_owner_and_else_to_the_only_service() {
     assert_eq!(port.published, ["0.0.0.0:8080"]);
     assert_eq!(remote.services[0].confidence, Confidence::Likely, "an exposed port proves nothing");
     assert!(!remote.complete && remote.notes.len() == 1);
-    assert_eq!(summary(&remote).as_deref(), Some("nginx (80/tcp -> 0.0.0.0:8080)"));
+    assert_eq!(running(&remote).as_deref(), Some("nginx (80/tcp -> 0.0.0.0:8080)"));
 
     let unowned = seen(vec![nginx()], vec![listens(80, &[])]);
     assert_eq!(unowned.services[0].ports.len(), 1);
@@ -444,7 +453,7 @@ fn what_cannot_be_read_is_said() {
     let none = seen(Vec::new(), Vec::new());
     assert!(none.complete);
     assert_eq!((text(&none, false).as_str(), text(&none, true).as_str()), ("no process", "no known service"));
-    assert_eq!(summary(&none), None);
+    assert_eq!(running(&none), None);
 }
 
 #[test]

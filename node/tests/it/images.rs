@@ -10,7 +10,7 @@ use std::{
 use aigis_node::engine::ContainerId;
 
 /// An image that has busybox, under all its names, and nothing else.
-pub(crate) const BUSYBOX: &str = "aigis-test/busybox:latest";
+pub(crate) const BUSYBOX: &str = "aigis-node-test/busybox:latest";
 
 /// Makes the busybox image, once.
 pub(crate) fn busybox() -> &'static str {

@@ -14,3 +14,5 @@ mod in_process;
 mod lifecycle;
 #[cfg(test)]
 mod optimize;
+#[cfg(test)]
+mod start;

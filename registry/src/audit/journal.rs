@@ -1,5 +1,7 @@
 //! The journal of calls that change something: on disk before the effect, and the answer to whoever repeats a call.
 
+mod line;
+
 use std::{
     collections::{HashMap, VecDeque},
     path::Path,
@@ -8,7 +10,7 @@ use std::{
 };
 
 use aigis_proxy::{
-    Bus, Code, Error, NodeName, Request,
+    Bus, Code, Error, NodeName,
     dispatch::{Begun, Deed, Journal},
     envelope::DEFAULT_TIMEOUT,
     identity::Credential,
@@ -16,23 +18,21 @@ use aigis_proxy::{
     task,
 };
 use futures::{FutureExt, future::BoxFuture};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
+
+use line::{blank, digest_of, line_of, shortened};
 
 use super::{
     Line, Phase, ship,
     spool::{Found, Local, MEMORY, OpenError, Outcome, ROOM, Spool},
 };
-use crate::{record::digest, timestamp::Timestamp};
+use crate::timestamp::Timestamp;
 
 /// How many calls are remembered; more within ten minutes are refused.
 const MAX_CALLS: usize = 200_000;
 /// Largest result that is kept for a repeat, in bytes of JSON.
 const MAX_RESULT: usize = 64 * 1024;
-/// Largest arguments that an audit line shows, in bytes of JSON.
-const MAX_ARGUMENTS: usize = 4 * 1024;
-/// Longest reason that an audit line shows, in characters.
-const MAX_REASON: usize = 500;
 /// How many refusals of one caller get a line of their own each second.
 const REFUSALS: u32 = 10;
 /// How many callers' refusals are counted apart.
@@ -377,84 +377,4 @@ fn running(deed: &Deed<'_>, known: &Known) -> Error {
 fn key_of(deed: &Deed<'_>) -> Option<String> {
     let call = deed.request.meta.call.as_deref()?;
     Some(format!("{} {} {} {call}", deed.caller, deed.ci, deed.path))
-}
-
-fn digest_of(request: &Request) -> String {
-    digest(sorted(&json!([request.args, request.kwargs])).to_string().as_bytes())
-}
-
-/// The value with all keys in order, so that equal arguments have equal digests.
-fn sorted(value: &Value) -> Value {
-    match value {
-        Value::Array(items) => items.iter().map(sorted).collect(),
-        Value::Object(object) => {
-            let mut entries: Vec<_> = object.iter().collect();
-            entries.sort_by_key(|(key, _)| key.as_str());
-            Value::Object(entries.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect())
-        }
-        other => other.clone(),
-    }
-}
-
-fn blank(node: &NodeName, caller: &Caller, phase: Phase) -> Line {
-    Line {
-        seq: 0,
-        previous: String::new(),
-        at: Timestamp::now(),
-        node: node.clone(),
-        phase,
-        caller: caller.name.clone(),
-        role: caller.role,
-        ci: None,
-        skill: None,
-        effect: None,
-        call: None,
-        arguments: None,
-        code: None,
-        reason: None,
-        more: 0,
-    }
-}
-
-fn line_of(node: &NodeName, deed: &Deed<'_>, phase: Phase) -> Line {
-    Line {
-        ci: Some(deed.ci.to_string()),
-        skill: Some(deed.path.to_string()),
-        effect: Some(deed.effect),
-        call: deed.request.meta.call.clone(),
-        arguments: Some(shown(deed.request)),
-        ..blank(node, deed.caller, phase)
-    }
-}
-
-/// The arguments as audit shows them: no secrets, no mass.
-fn shown(request: &Request) -> Value {
-    let mut shown = json!({ "args": request.args, "kwargs": request.kwargs });
-    hide(&mut shown);
-    if shown.to_string().len() > MAX_ARGUMENTS {
-        return json!({ "digest": digest_of(request) });
-    }
-    shown
-}
-
-fn hide(value: &mut Value) {
-    const SECRET: [&str; 6] = ["password", "passwd", "secret", "token", "credential", "private"];
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(hide),
-        Value::Object(object) => {
-            for (key, value) in object {
-                let key = key.to_ascii_lowercase();
-                if SECRET.iter().any(|word| key.contains(word)) {
-                    *value = "[hidden]".into();
-                } else {
-                    hide(value);
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(MAX_REASON).collect()
 }

@@ -344,10 +344,27 @@ pub(super) fn parse(line: &[u8]) -> Option<Kept> {
 
 const CURSOR: &str = "shipped.json";
 
+/// Where the shipping stands; at the beginning if that is not known, or points behind what there is: then all is shipped
+/// again, and readers know a line by its digest.
 pub(super) fn read_cursor(directory: &Path) -> Cursor {
-    let stored = fs::read(directory.join(CURSOR)).ok();
-    // Without it all is shipped again, and readers know a line by its digest.
-    stored.and_then(|stored| serde_json::from_slice(&stored).ok()).unwrap_or_default()
+    let file = directory.join(CURSOR);
+    let damaged = match fs::read(&file) {
+        Ok(stored) => match serde_json::from_slice::<Cursor>(&stored) {
+            Ok(cursor) if is_there(directory, cursor) => return cursor,
+            Ok(_) => "it points behind the newest line".to_owned(),
+            Err(error) => error.to_string(),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Cursor::default(),
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!(file = %file.display(), damaged, "it is not known what was shipped; the audit is shipped again");
+    Cursor::default()
+}
+
+/// Whether a cursor points to what there is; else it would hide lines from the bus, and give them away as shipped.
+fn is_there(directory: &Path, cursor: Cursor) -> bool {
+    let newest = segments(directory).ok().and_then(|segments| segments.last().copied());
+    newest.is_none_or(|newest| cursor.segment <= newest)
 }
 
 pub(super) fn write_cursor(directory: &Path, cursor: Cursor) -> io::Result<()> {

@@ -241,3 +241,24 @@ async fn what_waits_for_the_bus_is_bounded() {
     let wider = AuditJournal::open_with(&setting.spool(), setting.credential.clone(), 65 * 1024 * 1024).unwrap();
     assert!(wider.begin(call(None, 4).deed()).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_damaged_note_of_what_was_shipped_ships_all_again() {
+    let setting = setting();
+    let noted = spool::Cursor { segment: 1, offset: 7 };
+    let written = |text: &str| {
+        std::fs::write(setting.spool().join("shipped.json"), text).unwrap();
+        spool::read_cursor(&setting.spool())
+    };
+    assert!(matches!(setting.open().begin(call(Some("c1"), 3).deed()).await, Ok(Begun::Run)));
+    let whole = setting.open().backlog();
+    spool::write_cursor(&setting.spool(), noted).unwrap();
+    assert_eq!(spool::read_cursor(&setting.spool()), noted);
+    assert_eq!(setting.open().backlog(), whole - 7);
+    for damaged in
+        ["", "{", "[]", "{\"segment\":1}", "{\"segment\":99999,\"offset\":0}", "{\"segment\":-1,\"offset\":0}"]
+    {
+        assert_eq!(written(damaged), spool::Cursor::default(), "{damaged}");
+        assert_eq!(setting.open().backlog(), whole, "{damaged}");
+    }
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aigis_proxy::{
     Address, Bus, Code, Name, NodeName, Role,
-    kv::{self, Bucket, Expect},
+    kv::{self, Bucket, Expect, Operation},
 };
 use aigis_registry::{Cache, CiRecord, Kind, Registry, Resolved, Snapshot, State};
 
@@ -124,4 +124,55 @@ async fn ci_13_a_removed_ci_is_remembered_as_gone() {
     assert_eq!(alpha.sweep().await.unwrap(), 0, "kept for a day");
     alpha.put_ci(container("web", "alpha")).await.unwrap();
     until("its return", async || cache.snapshot().resolve(&Address::parse("web").unwrap()).ok()).await;
+}
+
+/// The bus starts on record, each with whether it still stands.
+async fn births(bus: &Bus) -> Vec<(String, bool)> {
+    let entries = kv::list(bus, Bucket::Records, "bus.*.*", SOON).await.unwrap();
+    entries.into_iter().map(|entry| (entry.key, entry.operation == Operation::Put)).collect()
+}
+
+#[tokio::test]
+async fn a_node_takes_away_the_starts_of_former_bus_servers_that_it_noted_and_no_others() {
+    let mut server = BusServer::start().await;
+    let (bus, alpha) = registry(&server, "alpha").await;
+    let (_, beta) = registry(&server, "beta").await;
+    let first = format!("bus.{}.alpha", kv::server_id(&bus));
+    alpha.note_birth().await.unwrap();
+    beta.note_birth().await.unwrap();
+    assert_eq!(alpha.sweep().await.unwrap(), 0, "it is in use");
+    assert_eq!(births(&bus).await, [(first.clone(), true)], "one node notes it for all");
+    server.kill();
+    server.run().await;
+    let second = until("the new server", async || {
+        let second = format!("bus.{}.alpha", kv::server_id(&bus));
+        (second != first && alpha.note_birth().await.is_ok()).then_some(second)
+    })
+    .await;
+    // A new process of the node finds what the former one noted, and clears it away.
+    let again = Registry::new(bus.clone(), node("alpha"));
+    again.load(SOON).await.unwrap();
+    until("beta's return", async || (beta.sweep().await.ok() == Some(0)).then_some(())).await;
+    assert_eq!(again.sweep().await.unwrap(), 1);
+    assert_eq!(again.sweep().await.unwrap(), 0);
+    assert_eq!(alpha.reconcile(SOON).await.unwrap().restored, 1, "who does not know of it puts it back");
+    assert_eq!(alpha.sweep().await.unwrap(), 1);
+    let mut left = births(&bus).await;
+    left.retain(|(_, stands)| *stands);
+    assert_eq!(left, [(second, true)]);
+}
+
+#[tokio::test]
+async fn the_start_of_a_bus_server_is_noted_anew_when_its_record_was_taken_away() {
+    let server = BusServer::start().await;
+    let (bus, alpha) = registry(&server, "alpha").await;
+    let (_, beta) = registry(&server, "beta").await;
+    alpha.note_birth().await.unwrap();
+    let key = format!("bus.{}.alpha", kv::server_id(&bus));
+    // As a node does that has gone over to another server of a cluster.
+    kv::delete(&bus, Bucket::Records, &key, Expect::Anything, SOON).await.unwrap();
+    beta.note_birth().await.unwrap();
+    let mut left = births(&bus).await;
+    left.retain(|(_, stands)| *stands);
+    assert_eq!(left, [(format!("bus.{}.beta", kv::server_id(&bus)), true)]);
 }

@@ -1,7 +1,7 @@
 //! From the command's options to the running node, and what its failures mean.
 
-use aigis_node::{Node, Options, node};
-use aigis_proxy::{Code, Error};
+use aigis_node::{Node, Options, mesh, node};
+use aigis_proxy::{Code, Error, kv::SetupError};
 
 use crate::{context::chain, exit::Failure};
 
@@ -23,6 +23,13 @@ fn failure(error: node::Error) -> Failure {
             Error { message, ..source }
         }
         node::Error::Connect(error) => error.into(),
+        node::Error::Mesh(mesh::Error::Store(SetupError::Connect { url, source })) => {
+            // Its text holds its cause.
+            let message = format!("cannot log in to the store of the bus at {url}: {source}");
+            Error::unavailable(message)
+                .hint("does it run there? without --bus, aish up starts one of its own")
+                .sent(false)
+        }
         _ => Error::precondition(message),
     };
     Failure::Call(error)

@@ -5,8 +5,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    io::{Read, Write},
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 use super::proposal::{Change, Kind};
-use crate::engine::ContainerId;
+use crate::{engine::ContainerId, home};
 
 /// How long a proposal holds.
 pub(super) const PROPOSAL: Duration = Duration::from_secs(10 * 60);
@@ -172,7 +172,7 @@ impl Ledger {
         let failed = |source| Error { path: self.path.clone(), source };
         let bytes = serde_json::to_vec(&all).map_err(|error| failed(error.into()))?;
         let path = self.path.clone();
-        let written = tokio::task::spawn_blocking(move || replace(&path, &bytes)).await;
+        let written = tokio::task::spawn_blocking(move || home::write_whole(&path, &bytes)).await;
         written.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(failed)
     }
 }
@@ -200,17 +200,13 @@ fn read(path: &Path) -> io::Result<Vec<Entry>> {
     file.take(MOST_BYTES).read_to_end(&mut bytes)?;
     // A row of a newer version that this one does not know costs itself alone.
     let rows: Vec<Value> = serde_json::from_slice(&bytes)?;
-    Ok(rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).take(MOST).collect())
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(directory)?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    fs::File::open(directory)?.sync_all()
+    let all = rows.len();
+    let known: Vec<Entry> = rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).take(MOST).collect();
+    if known.len() < all {
+        let left_out = all - known.len();
+        tracing::warn!(left_out, path = %path.display(), "some issued proposals cannot be read; their ids are not known");
+    }
+    Ok(known)
 }
 
 #[cfg(test)]

@@ -361,3 +361,6 @@ async fn poll<T>(under_way: &mut Option<Work<T>>) -> T {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,354 @@
+//! The task behind a [`super::Cache`].
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aigis_proxy::{
+    Bus, UserName,
+    bus::Link,
+    kv::{self, Bucket, Entry, Event, Operation, Watch},
+};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::Loading;
+use crate::{
+    observer::Observer,
+    record::{CiRecord, Damage, Key, Lease, NodeRecord, State, open},
+    snapshot::{Seen, Sight, Snapshot},
+    timestamp::Timestamp,
+};
+
+/// How often it is judged who is there.
+const TICK: Duration = Duration::from_millis(250);
+/// How many events are taken before a snapshot is published.
+const BATCH: usize = 4096;
+
+/// Takes in what the watchers tell, judges who is there, and publishes.
+pub(super) struct Keeper {
+    records: Watch,
+    leases: Watch,
+    /// Whether records and leases are known whole.
+    synced: (bool, bool),
+    link: watch::Receiver<Link>,
+    bus: Bus,
+    observer: Observer,
+    snapshot: Snapshot,
+    /// What stands under which key, so that it can be taken out again.
+    cis: HashMap<String, Arc<CiRecord>>,
+    births: HashSet<String>,
+    /// Keys told since a reading began: what is not among them at its end is no more.
+    told: Option<HashSet<String>>,
+    /// Whether the next snapshot wakes those who wait for changes.
+    news: bool,
+    /// Whether there is anything to publish.
+    dirty: bool,
+    /// Whether those who are there must be judged at once.
+    judge: bool,
+    publish: watch::Sender<Arc<Snapshot>>,
+    loaded: watch::Sender<Loading>,
+}
+
+impl Keeper {
+    pub(super) fn new(bus: &Bus, publish: watch::Sender<Arc<Snapshot>>, loaded: watch::Sender<Loading>) -> Self {
+        let mut keeper = Self {
+            records: Watch::new(bus, Bucket::Records, ">"),
+            leases: Watch::new(bus, Bucket::Leases, "live.*"),
+            synced: (false, false),
+            link: bus.link(),
+            bus: bus.clone(),
+            observer: Observer::new(Instant::now()),
+            snapshot: Snapshot::default(),
+            cis: HashMap::new(),
+            births: HashSet::new(),
+            told: Some(HashSet::new()),
+            news: false,
+            dirty: false,
+            judge: false,
+            publish,
+            loaded,
+        };
+        keeper.look_at_link();
+        keeper
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                event = self.records.next() => self.take_record(event),
+                event = self.leases.next() => self.take_lease(event),
+                changed = self.link.changed() => match changed {
+                    Ok(()) => self.look_at_link(),
+                    Err(_) => return,
+                },
+                _ = tick.tick() => {
+                    if self.observer.tick(Instant::now()) {
+                        tracing::info!("this process slept; the registry is read again");
+                        self.records.resync();
+                        self.leases.resync();
+                    }
+                    self.judge = true;
+                }
+            }
+            for _ in 0..BATCH {
+                let Some(event) = self.records.next_ready() else { break };
+                self.take_record(event);
+            }
+            for _ in 0..BATCH {
+                let Some(event) = self.leases.next_ready() else { break };
+                self.take_lease(event);
+            }
+            self.publish();
+        }
+    }
+
+    fn look_at_link(&mut self) {
+        let up = self.link.borrow_and_update().up;
+        if !up {
+            self.synced = (false, false);
+        }
+        self.observer.link(up, &kv::server_id(&self.bus));
+        self.snapshot.connected = up;
+        (self.judge, self.dirty, self.news) = (true, true, true);
+    }
+
+    fn take_record(&mut self, event: Result<Event, kv::Error>) {
+        match event {
+            Ok(Event::Resync) => {
+                self.synced.0 = false;
+                self.told = Some(HashSet::new());
+                self.observer.broken();
+                self.judge = true;
+            }
+            Ok(Event::Entry { entry, age }) => {
+                if let Some(told) = &mut self.told {
+                    told.insert(entry.key.clone());
+                }
+                self.apply(entry, age);
+            }
+            Ok(Event::Synced) => {
+                if let Some(told) = self.told.take() {
+                    self.drop_untold(&told);
+                }
+                self.synced.0 = true;
+                self.heal();
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn take_lease(&mut self, event: Result<Event, kv::Error>) {
+        match event {
+            Ok(Event::Resync) => {
+                self.synced.1 = false;
+                self.observer.broken();
+                self.judge = true;
+            }
+            Ok(Event::Entry { entry, age }) => self.apply_lease(&entry, age),
+            Ok(Event::Synced) => {
+                self.synced.1 = true;
+                self.heal();
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn failed(&mut self, error: kv::Error) {
+        tracing::debug!(%error, "the registry cannot be read");
+        self.loaded.send_if_modified(|loading| {
+            let news = !loading.done;
+            loading.failure = Some(error);
+            news
+        });
+    }
+
+    fn heal(&mut self) {
+        if self.synced == (true, true) {
+            self.observer.healed(Instant::now());
+            self.judge = true;
+        }
+    }
+
+    fn drop_untold(&mut self, told: &HashSet<String>) {
+        let known = self.cis.keys().chain(self.snapshot.damaged.keys()).cloned();
+        let nodes = self.snapshot.nodes.keys().map(|node| Key::Node(node.clone()).to_string());
+        let untold: Vec<String> = known.chain(nodes).filter(|key| !told.contains(key)).collect();
+        for key in untold {
+            self.forget(&key);
+        }
+        let births = std::mem::take(&mut self.births);
+        let (kept, lost) = births.into_iter().partition(|key| told.contains(key));
+        self.births = kept;
+        self.forget_births(&lost);
+    }
+
+    /// Forgets bus starts whose last record was removed.
+    fn forget_births(&mut self, lost: &HashSet<String>) {
+        for key in lost {
+            let Some(Key::Bus(server, _)) = Key::parse(key) else { continue };
+            let prefix = format!("bus.{server}.");
+            if !self.births.iter().any(|other| other.starts_with(&prefix)) {
+                self.observer.forget_birth(&server);
+            }
+        }
+    }
+
+    fn apply(&mut self, entry: Entry, age: Duration) {
+        let Some(key) = Key::parse(&entry.key) else { return };
+        if entry.operation != Operation::Put {
+            return self.forget(&entry.key);
+        }
+        let taken = match &key {
+            Key::Ci(name, node) => open::<CiRecord>(&entry.value).and_then(|record| {
+                if record.name != *name || record.node != *node {
+                    return Err(Damage::Place);
+                }
+                let record = Arc::new(record);
+                self.snapshot.insert(&record, self.cis.get(&entry.key));
+                self.cis.insert(entry.key.clone(), record);
+                Ok(())
+            }),
+            Key::Node(node) => open::<NodeRecord>(&entry.value).and_then(|record| {
+                if record.name != *node {
+                    return Err(Damage::Place);
+                }
+                Arc::make_mut(&mut self.snapshot.nodes).insert(node.clone(), Arc::new(record));
+                Ok(())
+            }),
+            Key::Bus(server, _) => {
+                self.observer.birth(Instant::now(), server, age);
+                self.births.insert(entry.key.clone());
+                self.judge = true;
+                Ok(())
+            }
+        };
+        (self.dirty, self.news) = (true, true);
+        match taken {
+            Ok(()) => {
+                if self.snapshot.damaged.contains_key(&entry.key) {
+                    Arc::make_mut(&mut self.snapshot.damaged).remove(&entry.key);
+                }
+            }
+            Err(damage) => {
+                // What this process believed before stays: one bad write makes nothing unreachable.
+                tracing::error!(key = entry.key, %damage, "a record is damaged and not believed; the former is kept");
+                Arc::make_mut(&mut self.snapshot.damaged).insert(entry.key, damage.to_string());
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &str) {
+        if let Some(record) = self.cis.remove(key) {
+            self.snapshot.remove(&record);
+        }
+        if self.snapshot.damaged.contains_key(key) {
+            Arc::make_mut(&mut self.snapshot.damaged).remove(key);
+        }
+        match Key::parse(key) {
+            Some(Key::Node(node)) => {
+                Arc::make_mut(&mut self.snapshot.nodes).remove(&node);
+            }
+            Some(Key::Bus(..)) if self.births.remove(key) => self.forget_births(&HashSet::from([key.to_owned()])),
+            _ => {}
+        }
+        (self.dirty, self.news) = (true, true);
+    }
+
+    fn apply_lease(&mut self, entry: &Entry, age: Duration) {
+        let Some(owner) = entry.key.strip_prefix("live.").and_then(|name| UserName::parse(name).ok()) else { return };
+        // That a key is gone says nothing: only its silence counts.
+        if entry.operation != Operation::Put {
+            return;
+        }
+        let Ok(lease) = serde_json::from_slice::<Lease>(&entry.value) else {
+            tracing::warn!(key = entry.key, "a lease cannot be read");
+            return;
+        };
+        if !self.observer.lease(Instant::now(), &owner, &lease, age) {
+            return;
+        }
+        let state = self.snapshot.sight(owner.as_str()).state;
+        self.judge |= lease.goodbye || state != State::Live;
+        self.dirty = true;
+        let seen = Seen { lease, at: entry.created.into() };
+        Arc::make_mut(&mut self.snapshot.seen).insert(owner, seen);
+    }
+
+    /// Judges everyone anew, and notes since when each is as it is.
+    fn judge_all(&mut self) {
+        let (now, wall) = (Instant::now(), Timestamp::now());
+        let whole = self.observer.is_whole(now);
+        if whole != self.snapshot.whole {
+            self.snapshot.whole = whole;
+            (self.dirty, self.news) = (true, true);
+        }
+        let owners: BTreeMap<UserName, State> = self
+            .snapshot
+            .seen
+            .keys()
+            .cloned()
+            .chain(self.snapshot.nodes.keys().map(aigis_proxy::NodeName::user))
+            .map(|owner| {
+                let state = self.observer.judge(now, &owner);
+                (owner, state)
+            })
+            .collect();
+        let same = owners.len() == self.snapshot.sights.len()
+            && owners.iter().all(|(owner, state)| self.snapshot.sights.get(owner).is_some_and(|s| s.state == *state));
+        if same {
+            return;
+        }
+        let sights = owners.into_iter().map(|(owner, state)| {
+            let sight = match self.snapshot.sights.get(&owner) {
+                Some(sight) if sight.state == state => *sight,
+                Some(_) => Sight { state, since: Some(wall) },
+                None => Sight { state, since: self.first_since(&owner, state) },
+            };
+            (owner, sight)
+        });
+        self.snapshot.sights = Arc::new(sights.collect());
+        (self.dirty, self.news) = (true, true);
+    }
+
+    /// Since when an owner is in the state in which this process meets it first, as far as its lease tells.
+    fn first_since(&self, owner: &UserName, state: State) -> Option<Timestamp> {
+        let seen = self.snapshot.seen.get(owner)?;
+        let after = |wait: Duration| Timestamp::from(seen.at.time() + wait);
+        match state {
+            State::Live => Some(seen.lease.since_at),
+            State::Offline if seen.lease.goodbye => Some(seen.at),
+            State::Offline => Some(after(crate::observer::LEASE)),
+            State::Unknown | State::Gone => {
+                Some(after(crate::observer::LATE)).filter(|since| *since <= Timestamp::now())
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let loading = self.synced != (true, true) && !self.loaded.borrow().done;
+        if loading {
+            return;
+        }
+        if std::mem::take(&mut self.judge) {
+            self.judge_all();
+        }
+        if std::mem::take(&mut self.dirty) {
+            let snapshot = Arc::new(self.snapshot.clone());
+            let news = std::mem::take(&mut self.news);
+            self.publish.send_if_modified(|published| {
+                *published = snapshot;
+                news
+            });
+        }
+        if !self.loaded.borrow().done {
+            self.loaded.send_modify(|loading| loading.done = true);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Under which key a record stands.
+
+use std::fmt;
+
+use aigis_proxy::{Name, NodeName};
+
+/// The keys of the bucket of records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Key {
+    Ci(Name, NodeName),
+    Node(NodeName),
+    Bus(String, NodeName),
+}
+
+impl Key {
+    /// Reads a key; `None` if it is of a kind that this version does not know.
+    pub(crate) fn parse(key: &str) -> Option<Self> {
+        let mut tokens = key.split('.');
+        let parsed = match (tokens.next()?, tokens.next()?, tokens.next()) {
+            ("ci", name, Some(node)) => Self::Ci(Name::parse(name).ok()?, NodeName::parse(node).ok()?),
+            ("node", node, None) => Self::Node(NodeName::parse(node).ok()?),
+            ("bus", server, Some(node)) => Self::Bus(server.to_owned(), NodeName::parse(node).ok()?),
+            _ => return None,
+        };
+        tokens.next().is_none().then_some(parsed)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ci(name, node) => write!(f, "ci.{name}.{node}"),
+            Self::Node(node) => write!(f, "node.{node}"),
+            Self::Bus(server, node) => write!(f, "bus.{server}.{node}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_back() {
+        for key in ["ci.web.alpha", "node.alpha", "bus.NABC.alpha"] {
+            assert_eq!(Key::parse(key).unwrap().to_string(), key);
+        }
+        for bad in ["ci.web", "ci.web.alpha.x", "ci.Web.alpha", "node.alpha.x", "user.olga.alpha", ""] {
+            assert_eq!(Key::parse(bad), None, "{bad}");
+        }
+    }
+}
