@@ -6,15 +6,13 @@ use std::{
     time::Duration,
 };
 
-use aigis_proxy::{Code, Error};
+use aigis_proxy::{Code, Error, body::MAX_BODY};
 use rustix::fs::FileType;
 
 use crate::{exit::Failure, output::Output};
 
-/// The longest message that is taken from standard input.
-const MAX_TEXT: usize = 1024 * 1024;
-/// The longest input beside a message.
-const MAX_INPUT: u64 = 1024 * 1024 * 1024;
+/// The most of standard input that is read to be counted alone.
+const MAX_READ: u64 = 1024 * 1024 * 1024;
 /// How long nothing may come before it is said what is awaited.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -103,31 +101,37 @@ pub(crate) struct Message {
 ///
 /// A usage error, `invalid_argument` for input that is no message, `resource_exhausted` for too much of it.
 pub(crate) async fn make(plan: Plan, takes_input: bool, output: &Output) -> Result<Message, Failure> {
-    let beside = |text, (beside, input): (u64, Vec<u8>)| {
-        let input = (takes_input && beside > 0).then_some(input);
-        Message { text, beside, input }
-    };
     match plan {
         Plan::Words(text) => Ok(Message { text, beside: 0, input: None }),
         Plan::WordsAndInput(text) => {
-            let keep = if takes_input { MAX_TEXT } else { 0 };
-            Ok(beside(text, read(keep, "input", output).await?))
+            let (beside, input) = read(if takes_input { MAX_BODY } else { 0 }, "input", output).await?;
+            if takes_input {
+                whole(beside, &input)?;
+            }
+            let input = (takes_input && beside > 0).then_some(input);
+            Ok(Message { text, beside, input })
         }
         Plan::Input => {
-            let (length, bytes) = read(MAX_TEXT, "the message", output).await?;
+            let (length, bytes) = read(MAX_BODY, "the message", output).await?;
             Ok(Message { text: text(length, bytes)?, beside: 0, input: None })
         }
         refused => Err(refused.refusal().unwrap_or(Failure::Said(2))),
     }
 }
 
+/// Refuses input that is more than was kept.
+fn whole(length: u64, bytes: &[u8]) -> Result<(), Error> {
+    if length == bytes.len() as u64 {
+        return Ok(());
+    }
+    let message = format!("standard input is {length} bytes; a call takes at most {MAX_BODY}");
+    Err(Error::new(Code::ResourceExhausted, message).hint("give it in parts, or as a file where it is needed"))
+}
+
 /// Reads a message out of what standard input brought.
 fn text(length: u64, bytes: Vec<u8>) -> Result<String, Error> {
     const GIVE: &str = "give a message: aish CI MESSAGE";
-    if length > bytes.len() as u64 {
-        let message = format!("standard input is {length} bytes; a message has at most {MAX_TEXT}");
-        return Err(Error::new(Code::ResourceExhausted, message).hint(GIVE));
-    }
+    whole(length, &bytes)?;
     let mut text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         Error::invalid(format!("standard input is no message: it is not UTF-8 at byte {at}")).hint(GIVE)
@@ -179,7 +183,7 @@ fn consume(mut source: impl Read, keep: usize, mut came: impl FnMut()) -> Result
         };
         came();
         length += count as u64;
-        if length > MAX_INPUT {
+        if length > MAX_READ {
             return Err(Error::new(Code::ResourceExhausted, "standard input is over 1 GiB"));
         }
         let room = keep.saturating_sub(kept.len()).min(count);
@@ -193,11 +197,8 @@ fn consume(mut source: impl Read, keep: usize, mut came: impl FnMut()) -> Result
 ///
 /// `resource_exhausted` for more than one request holds.
 pub(crate) async fn read_input(output: &Output) -> Result<Vec<u8>, Failure> {
-    let (length, bytes) = read(MAX_TEXT, "the command's input", output).await?;
-    if length > bytes.len() as u64 {
-        let message = format!("standard input is {length} bytes; a command takes at most {MAX_TEXT}");
-        return Err(Error::new(Code::ResourceExhausted, message).hint("give it as a file inside the container").into());
-    }
+    let (length, bytes) = read(MAX_BODY, "the command's input", output).await?;
+    whole(length, &bytes)?;
     Ok(bytes)
 }
 

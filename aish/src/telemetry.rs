@@ -51,7 +51,16 @@ fn log<S: Subscriber + for<'a> LookupSpan<'a>>(default: LevelFilter) -> impl Lay
 }
 
 fn spans<S: Subscriber + for<'a> LookupSpan<'a>>(provider: &SdkTracerProvider) -> impl Layer<S> {
-    tracing_opentelemetry::layer().with_tracer(provider.tracer("aigis")).with_filter(LevelFilter::INFO)
+    // Where a span stands in our source, on which thread, and how long it was polled helps nobody who looks at a call, and
+    // would cost each call more than the rest of its span.
+    tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("aigis"))
+        .with_location(false)
+        .with_target(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_context_activation(false)
+        .with_filter(LevelFilter::INFO)
 }
 
 impl Telemetry {

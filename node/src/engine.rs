@@ -20,6 +20,7 @@ mod transport;
 pub mod watch;
 
 use std::{
+    collections::HashMap,
     env,
     future::Future,
     path::Path,
@@ -49,6 +50,11 @@ use transport::{Target, Transport, UNBOUNDED};
 const AT_ONCE: usize = 16;
 /// Longest time for one request.
 const REQUEST: Duration = Duration::from_secs(10);
+/// How long what is known of an image counts: its content is its id, and only a push or a pull adds a digest. Asking the
+/// engine takes it longer than all else that a status needs.
+const IMAGE: Duration = Duration::from_secs(10);
+/// Most images that are remembered.
+const IMAGES: usize = 1_024;
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// A handle on the engine. Clones share its bounds.
@@ -66,9 +72,15 @@ struct Shared {
     gate: Semaphore,
     /// The first failure after the last success.
     away_since: Mutex<Option<OffsetDateTime>>,
+    /// What was learned of images by id, and when.
+    images: Mutex<HashMap<String, (Instant, Image)>>,
 }
 
 impl Shared {
+    fn images(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Instant, Image)>> {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn docker(&self) -> Result<&Docker, Error> {
         self.docker.as_ref().ok_or_else(|| Error::Malformed {
             engine: error::name(self.transport.target()),
@@ -157,7 +169,8 @@ impl Engine {
         // The client's own bound, in seconds, must never come before ours.
         let version = bollard::API_DEFAULT_VERSION;
         let docker = Docker::connect_with_custom_transport(send, Some("http://docker"), 3600, version).ok();
-        let shared = Shared { transport, docker, gate: Semaphore::new(AT_ONCE), away_since: Mutex::new(None) };
+        let (gate, away_since, images) = (Semaphore::new(AT_ONCE), Mutex::default(), Mutex::default());
+        let shared = Shared { transport, docker, gate, away_since, images };
         Self { shared: Arc::new(shared), deadline: None }
     }
 
@@ -247,21 +260,35 @@ impl Engine {
         Inspection::read(value).map_err(|what| self.malformed(ASK, what))
     }
 
-    /// Reads about an image, by id or name.
+    /// Reads about an image, by id or name. What was learned by id in the last 10 s is not asked again.
     ///
     /// # Errors
     ///
     /// As every request; [`Error::NotFound`] if the engine has no such image.
     pub async fn image(&self, id: &str) -> Result<Image, Error> {
         const ASK: Asked = Asked { what: "inspect the image", endpoint: "GET /images/ID/json" };
+        if let Some((at, image)) = self.shared.images().get(id)
+            && at.elapsed() < IMAGE
+        {
+            return Ok(image.clone());
+        }
         let value = self.json(ASK, &format!("/images/{}/json", query::escape(id))).await?;
         let texts = |name: &str| -> Vec<String> {
             let array = value.get(name).and_then(Value::as_array);
             array.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
         };
-        let id =
+        let known =
             value.get("Id").and_then(Value::as_str).ok_or_else(|| self.malformed(ASK, "it has no Id".to_owned()))?;
-        Ok(Image { id: id.to_owned(), tags: texts("RepoTags"), repo_digests: texts("RepoDigests") })
+        let image = Image { id: known.to_owned(), tags: texts("RepoTags"), repo_digests: texts("RepoDigests") };
+        // A name may mean another image at any moment; an id never does.
+        if known == id {
+            let mut images = self.shared.images();
+            if images.len() >= IMAGES {
+                images.clear();
+            }
+            images.insert(known.to_owned(), (Instant::now(), image.clone()));
+        }
+        Ok(image)
     }
 
     /// Lists a running container's processes: columns `PID`, `PPID`, `USER`, `COMMAND`, by the host's numbers.

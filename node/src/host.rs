@@ -138,9 +138,10 @@ fn from_top(top: &Top) -> Vec<Process> {
     .collect()
 }
 
-/// Reads a file up to a bound.
+/// Reads a file up to a bound. It is read in large parts: for each part of a table of sockets the kernel walks through all
+/// connections of the host, which takes it milliseconds.
 pub(crate) fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(limit.min(64 * 1024)).unwrap_or_default());
     fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use aigis_proxy::{
-    Bus, Error as CallError, NodeName,
+    Bus, Error as CallError, NodeName, blob,
     bus::{self, ConnectError},
     dispatch::Dispatcher,
     identity::Revocations,
@@ -229,6 +229,7 @@ impl Node {
             tasks.push(server.listen_by_hand(&target).await.map_err(&listening)?);
         }
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
+        tasks.push(blob::serve(&bus).await.map_err(&listening)?);
         tasks.push(issuer::serve(&bus, mesh.keys.clone(), journal.clone(), node.clone()).await.map_err(&listening)?);
         let reconciler = Reconciler::new(containers(&known), BTreeSet::from([node.ci()]), Instant::now());
         let mut registrar = Registrar::new(host.clone(), directory, server.clone(), registry, reconciler);

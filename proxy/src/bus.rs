@@ -2,18 +2,20 @@
 //! state that says since when it can be trusted.
 
 use std::{
-    collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_nats::{ConnectOptions, Event, ServerError, Subscriber};
 use bytes::Bytes;
-use futures::StreamExt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot, watch},
+};
 
 use crate::{
+    client::Target,
     error::{Code, Error},
     identity::credential::Credential,
     name::{MeshName, UserName},
@@ -21,19 +23,25 @@ use crate::{
     subject::{self, Caller, Subjects, Token},
     task,
 };
+use home::{Home, Stay};
+use inbox::{Table, To, Waiting};
+use outbox::{Out, Outbox};
 
 pub use async_nats::{HeaderMap, Message, StatusCode};
 
+mod home;
+mod inbox;
+mod outbox;
+pub(crate) mod pack;
 mod version;
 
+pub(crate) use inbox::{Replies, Reply};
 pub use version::{Version, check as check_version};
 
 /// How often an idle connection is tried; after two misses it is given up.
 const PING: Duration = Duration::from_secs(5);
 /// How long a connection attempt may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How many cancels may wait to be sent while the process does other things.
-const FAREWELLS: usize = 1024;
 
 /// How to reach a bus, and as whom.
 #[derive(Debug, Clone)]
@@ -104,19 +112,6 @@ impl From<ConnectError> for Error {
     }
 }
 
-/// What a pending request waits on.
-enum Waiting {
-    One(oneshot::Sender<Result<Message, Error>>),
-    Many(mpsc::Sender<Result<Message, Error>>),
-}
-
-struct Pending {
-    subject: String,
-    waiting: Waiting,
-}
-
-type Table = Mutex<HashMap<Token, Pending>>;
-
 /// A connection to the bus: cheap to clone, closed when the last clone goes.
 #[derive(Clone)]
 pub struct Bus(Arc<Inner>);
@@ -127,26 +122,18 @@ struct Inner {
     mesh: MeshName,
     subjects: Subjects,
     inbox: String,
-    pending: Arc<Table>,
+    table: Arc<Table>,
     link: watch::Receiver<Link>,
     denied: watch::Receiver<Vec<String>>,
-    farewells: mpsc::Sender<Farewell>,
+    outbox: mpsc::Sender<Out>,
+    home: Home,
     _replies: task::Owned,
-}
-
-enum Farewell {
-    Publish(String, Bytes),
-    Flushed(oneshot::Sender<()>),
 }
 
 impl fmt::Debug for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bus").field("caller", &self.0.caller).field("link", &*self.0.link.borrow()).finish()
     }
-}
-
-fn lock(table: &Table) -> std::sync::MutexGuard<'_, HashMap<Token, Pending>> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Bus {
@@ -156,19 +143,36 @@ impl Bus {
     ///
     /// Nothing there, a refused credential, a server that is too old.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+        let url = options.url.clone();
+        let lost = |reason: std::io::Error| ConnectError::Unreachable {
+            url: url.clone(),
+            source: async_nats::ConnectError::with_source(async_nats::ConnectErrorKind::Io, reason),
+        };
+        let (home, stay) = Home::make().map_err(lost)?;
+        let connecting = Self::connect_at(options, home.clone(), stay);
+        task::spawn_on(home.handle(), "bus-connect", connecting)
+            .await
+            .map_err(|error| lost(std::io::Error::other(error)))?
+    }
+
+    async fn connect_at(options: Options, home: Home, stay: Stay) -> Result<Self, ConnectError> {
         let Options { url, credential, label } = options;
         let user = credential.name().clone();
+        let caller = Caller { role: credential.role(), name: user.clone() };
+        let mesh = credential.mesh().clone();
+        let subjects = Subjects::new(&mesh);
         let inbox = format!("{}.{}", subject::inbox(&user), Token::random().as_str());
-        let pending: Arc<Table> = Arc::default();
+        let table: Arc<Table> = Arc::default();
         let (link_sender, link) =
             watch::channel(Link { up: false, server: String::new(), since: Instant::now(), broken_before: false });
         let link_sender = Arc::new(link_sender);
         let (denied_sender, denied) = watch::channel(Vec::new());
         let client_slot: Arc<std::sync::OnceLock<async_nats::Client>> = Arc::default();
         let on_event = {
-            let (pending, slot, link_sender) = (pending.clone(), client_slot.clone(), link_sender.clone());
+            let (slot, link_sender) = (client_slot.clone(), link_sender.clone());
+            let requests = Requests { table: table.clone(), subjects: subjects.clone(), caller: caller.clone() };
             move |event: Event| {
-                note(&event, &pending, &link_sender, &denied_sender, slot.get());
+                note(&event, &requests, &link_sender, &denied_sender, slot.get());
                 std::future::ready(())
             }
         };
@@ -200,26 +204,18 @@ impl Bus {
             url: url.clone(),
             source: async_nats::ConnectError::with_source(async_nats::ConnectErrorKind::Io, source),
         };
-        let replies = client.subscribe(format!("{inbox}.*")).await.map_err(unreachable)?;
-        let (farewells, outgoing) = mpsc::channel(FAREWELLS);
+        let replies = client.subscribe(format!("{inbox}.>")).await.map_err(unreachable)?;
+        let (outbox, queue) = mpsc::channel(outbox::QUEUE);
+        let sending = Outbox::new(client.clone(), table.clone(), subjects.clone(), caller.clone(), pack::inbox(&inbox));
         // Ends by itself when the last sender goes: a cancel that was queued by then is still sent.
-        drop(task::spawn("bus-farewells", say(client.clone(), outgoing)));
-        let replies = task::Owned::spawn("bus-replies", deliver(replies, pending.clone()));
-        let caller = Caller { role: credential.role(), name: user };
-        let mesh = credential.mesh().clone();
-        let subjects = Subjects::new(&mesh);
-        let bus = Self(Arc::new(Inner {
-            client,
-            caller,
-            mesh,
-            subjects,
-            inbox,
-            pending,
-            link,
-            denied,
-            farewells,
-            _replies: replies,
+        drop(task::spawn("bus-outbox", async move {
+            sending.run(queue).await;
+            drop(stay);
         }));
+        let replies = task::Owned::spawn("bus-replies", inbox::run(replies, table.clone()));
+        let inner =
+            Inner { client, caller, mesh, subjects, inbox, table, link, denied, outbox, home, _replies: replies };
+        let bus = Self(Arc::new(inner));
         bus.echo().await.map_err(|_| ConnectError::Unreachable {
             url,
             source: async_nats::ConnectError::new(async_nats::ConnectErrorKind::TimedOut),
@@ -297,64 +293,73 @@ impl Bus {
         body: Bytes,
         timeout: Duration,
     ) -> Result<Message, Error> {
+        self.ready(body.len())?;
         let (sender, receiver) = oneshot::channel();
         let token = Token::random();
-        let _entry = self.begin(&token, &subject, Waiting::One(sender), headers, body).await?;
+        let reply = self.reply_subject(&token);
+        let _entry = self.0.table.enter(token, To::Subject(subject.clone()), Waiting::Message(sender));
+        let client = &self.0.client;
+        let published = match headers {
+            Some(headers) => client.publish_with_reply_and_headers(subject, reply, headers, body).await,
+            None => client.publish_with_reply(subject, reply, body).await,
+        };
+        published.map_err(|error| Error::unavailable(format!("the request could not be sent: {error}")).sent(false))?;
         match tokio::time::timeout(timeout, receiver).await {
-            Ok(Ok(reply)) => answered(reply?),
-            Ok(Err(_)) => Err(Error::unavailable("the connection to the bus was closed").sent(true)),
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_)) => Err(closed()),
             Err(_) => Err(Error::new(Code::DeadlineExceeded, "no reply came before the deadline").sent(true)),
         }
     }
 
-    /// Sends a request whose replies come one after another; the entry lives as long as the returned value.
+    /// Sends a skill call; its replies are awaited as long as the returned value lives.
     ///
     /// # Errors
     ///
     /// As [`Bus::request`], for what is known before the first reply.
-    pub(crate) async fn request_many(
-        &self,
-        token: &Token,
-        subject: &str,
-        body: Bytes,
-        room: usize,
-    ) -> Result<Replies, Error> {
-        let (sender, receiver) = mpsc::channel(room);
-        let entry = self.begin(token, subject, Waiting::Many(sender), None, body).await?;
-        Ok(Replies { receiver, _entry: entry })
+    pub(crate) async fn call(&self, token: Token, target: &Target, body: Bytes) -> Result<Replies, Error> {
+        self.ready(body.len())?;
+        let (sender, first) = oneshot::channel();
+        let entry = self.0.table.enter(token.clone(), To::Skill(target.clone()), Waiting::Call(sender));
+        self.0.outbox.send(Out::Call(target.clone(), token, body)).await.map_err(|_| closed().sent(false))?;
+        Ok(Replies::new(first, entry))
     }
 
-    async fn begin(
-        &self,
-        token: &Token,
-        subject: &str,
-        waiting: Waiting,
-        headers: Option<HeaderMap>,
-        body: Bytes,
-    ) -> Result<Entry, Error> {
+    /// Whether a request can be sent now.
+    fn ready(&self, size: usize) -> Result<(), Error> {
         if !self.0.link.borrow().up {
             return Err(Error::unavailable("the bus is not reachable").hint("see: aish doctor").sent(false));
         }
         let limit = self.max_payload();
-        if body.len() > limit {
-            let size = body.len();
-            return Err(Error::new(
-                Code::ResourceExhausted,
-                format!("the request is {size} bytes; the bus takes at most {limit}"),
-            )
-            .sent(false));
+        if size > limit {
+            let message = format!("the request is {size} bytes; the bus takes at most {limit}");
+            return Err(Error::new(Code::ResourceExhausted, message).sent(false));
         }
-        lock(&self.0.pending).insert(token.clone(), Pending { subject: subject.to_owned(), waiting });
-        let entry = Entry { token: token.clone(), table: self.0.pending.clone() };
-        let reply = self.reply_subject(token);
-        let published = match headers {
-            Some(headers) => {
-                self.0.client.publish_with_reply_and_headers(subject.to_owned(), reply, headers, body).await
-            }
-            None => self.0.client.publish_with_reply(subject.to_owned(), reply, body).await,
-        };
-        published.map_err(|error| Error::unavailable(format!("the request could not be sent: {error}")).sent(false))?;
-        Ok(entry)
+        Ok(())
+    }
+
+    /// Notes that a server did not answer a call: it may have become another, which reads no packs.
+    pub(crate) fn was_silent(&self, server: &UserName) {
+        self.0.table.peers.forget(server);
+    }
+
+    /// Sends a reply, in order, to an inbox whose owner reads packs.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` when the connection is closed for good.
+    pub(crate) async fn reply(
+        &self,
+        inbox: Arc<str>,
+        kind: pack::Kind,
+        token: Token,
+        body: Bytes,
+    ) -> Result<(), Error> {
+        self.0.outbox.send(Out::Reply(inbox, kind, token, body)).await.map_err(|_| closed())
+    }
+
+    /// The runtime that the connection lives on: what is done there for a message costs no hop between threads.
+    pub(crate) fn home(&self) -> &Handle {
+        self.0.home.handle()
     }
 
     /// The reply subject of that token, below this process's inbox.
@@ -379,7 +384,7 @@ impl Bus {
 
     /// Publishes from where nothing can be awaited, such as a drop: a cancel is best effort.
     pub fn publish_soon(&self, subject: String, body: Bytes) {
-        if self.0.farewells.try_send(Farewell::Publish(subject, body)).is_err() {
+        if self.0.outbox.try_send(Out::Publish(subject, body)).is_err() {
             tracing::warn!("a cancel was dropped: the bus takes nothing at the moment");
         }
     }
@@ -390,10 +395,27 @@ impl Bus {
     ///
     /// `permission_denied` if the bus refuses the subject; `unavailable` if it is away.
     pub async fn subscribe(&self, subject: &str) -> Result<Subscriber, Error> {
+        self.proven(subject, self.0.client.subscribe(subject.to_owned())).await
+    }
+
+    /// Subscribes to a share of what comes: each message goes to one of those that subscribe under that name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::subscribe`].
+    pub async fn subscribe_shared(&self, subject: &str, share: &str) -> Result<Subscriber, Error> {
+        self.proven(subject, self.0.client.queue_subscribe(subject.to_owned(), share.to_owned())).await
+    }
+
+    async fn proven(
+        &self,
+        subject: &str,
+        subscribing: impl Future<Output = Result<Subscriber, async_nats::SubscribeError>>,
+    ) -> Result<Subscriber, Error> {
         let denied_before = self.denials(subject);
         let away =
             |error: async_nats::SubscribeError| Error::unavailable(format!("cannot subscribe to {subject}: {error}"));
-        let subscriber = self.0.client.subscribe(subject.to_owned()).await.map_err(away)?;
+        let subscriber = subscribing.await.map_err(away)?;
         self.echo().await?;
         if self.denials(subject) > denied_before {
             let user = self.user();
@@ -425,9 +447,7 @@ impl Bus {
         let token = Token::random();
         let (sender, receiver) = oneshot::channel();
         let subject = self.reply_subject(&token);
-        lock(&self.0.pending)
-            .insert(token.clone(), Pending { subject: subject.clone(), waiting: Waiting::One(sender) });
-        let _entry = Entry { token, table: self.0.pending.clone() };
+        let _entry = self.0.table.enter(token, To::Subject(subject.clone()), Waiting::Message(sender));
         self.publish(subject, None, Bytes::new()).await?;
         match tokio::time::timeout(CONNECT, receiver).await {
             Ok(Ok(Ok(_))) => Ok(()),
@@ -439,7 +459,7 @@ impl Bus {
     pub async fn close(&self, grace: Duration) {
         let (sender, receiver) = oneshot::channel();
         let flush = async {
-            if self.0.farewells.send(Farewell::Flushed(sender)).await.is_ok() {
+            if self.0.outbox.send(Out::Flushed(sender)).await.is_ok() {
                 let _ = receiver.await;
             }
         };
@@ -449,82 +469,21 @@ impl Bus {
     }
 }
 
-/// The replies to one request, until dropped.
-#[derive(Debug)]
-pub(crate) struct Replies {
-    receiver: mpsc::Receiver<Result<Message, Error>>,
-    _entry: Entry,
+fn closed() -> Error {
+    Error::unavailable("the connection to the bus was closed").sent(true)
 }
 
-impl Replies {
-    /// The next reply; `None` when the connection is closed for good.
-    pub(crate) async fn next(&mut self) -> Option<Result<Message, Error>> {
-        match self.receiver.recv().await? {
-            Ok(message) => Some(answered(message)),
-            Err(error) => Some(Err(error)),
-        }
-    }
-}
-
-/// Removes its request from the table of those that wait, whatever happens to the future that made it.
-struct Entry {
-    token: Token,
+/// Those who wait, for what the bus says out of band.
+struct Requests {
     table: Arc<Table>,
-}
-
-impl fmt::Debug for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Entry")
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        lock(&self.table).remove(&self.token);
-    }
-}
-
-fn answered(message: Message) -> Result<Message, Error> {
-    if message.status == Some(StatusCode::NO_RESPONDERS) {
-        return Err(Error::unavailable("nobody answers there").sent(false));
-    }
-    Ok(message)
-}
-
-async fn deliver(mut replies: Subscriber, pending: Arc<Table>) {
-    while let Some(message) = replies.next().await {
-        let Some(token) = subject::reply_token(&message.subject) else { continue };
-        let mut table = lock(&pending);
-        let Some(entry) = table.get(&token) else { continue };
-        if let Waiting::Many(sender) = &entry.waiting {
-            // The room is the credit that was given, so only a callee that overdraws it can fill the channel.
-            if sender.try_send(Ok(message)).is_err() {
-                table.remove(&token);
-            }
-        } else if let Some(Pending { waiting: Waiting::One(sender), .. }) = table.remove(&token) {
-            let _ = sender.send(Ok(message));
-        }
-    }
-}
-
-async fn say(client: async_nats::Client, mut outgoing: mpsc::Receiver<Farewell>) {
-    while let Some(farewell) = outgoing.recv().await {
-        match farewell {
-            Farewell::Publish(subject, body) => {
-                let _ = client.publish(subject, body).await;
-            }
-            Farewell::Flushed(done) => {
-                let _ = tokio::time::timeout(CONNECT, client.flush()).await;
-                let _ = done.send(());
-            }
-        }
-    }
+    subjects: Subjects,
+    caller: Caller,
 }
 
 /// Keeps the link's state, and ends at once what an event has made hopeless.
 fn note(
     event: &Event,
-    pending: &Table,
+    requests: &Requests,
     link: &watch::Sender<Link>,
     denied: &watch::Sender<Vec<String>>,
     client: Option<&async_nats::Client>,
@@ -542,7 +501,7 @@ fn note(
                 link.broken_before = true;
             });
             let lost = Error::unavailable("the connection to the bus broke").sent(true);
-            fail(pending, |_| true, &lost);
+            requests.table.fail(|_| true, &lost);
         }
         Event::SlowConsumer(id) => tracing::warn!(subscription = id, "messages were dropped: a consumer is too slow"),
         Event::ServerError(ServerError::Other(text)) => {
@@ -553,7 +512,7 @@ fn note(
                         Error::new(Code::PermissionDenied, "the bus does not permit this to the role of this user")
                             .hint("ask an operator or admin of this mesh")
                             .sent(false);
-                    fail(pending, |pending| pending.subject == subject, &refused);
+                    requests.table.refuse(subject, &requests.subjects, &requests.caller, &refused);
                 } else {
                     denied.send_modify(|list| {
                         list.push(subject.to_owned());
@@ -566,19 +525,6 @@ fn note(
             }
         }
         _ => {}
-    }
-}
-
-fn fail(pending: &Table, which: impl Fn(&Pending) -> bool, error: &Error) {
-    for (_, entry) in lock(pending).extract_if(|_, entry| which(entry)) {
-        match entry.waiting {
-            Waiting::One(sender) => {
-                let _ = sender.send(Err(error.clone()));
-            }
-            Waiting::Many(sender) => {
-                let _ = sender.try_send(Err(error.clone()));
-            }
-        }
     }
 }
 

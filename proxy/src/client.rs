@@ -10,6 +10,8 @@ use tokio::time::{Instant, Interval, interval};
 use tracing::Instrument;
 
 use crate::{
+    blob::PASSING,
+    body,
     bus::Bus,
     envelope::{DEFAULT_TIMEOUT, MAX_TIMEOUT, Request},
     error::{Code, Error},
@@ -30,8 +32,13 @@ pub(crate) const ERROR_HEADER: &str = "Aigis-Error";
 pub(crate) const STREAM_HEADER: &str = "Aigis-Stream";
 /// How many frames a callee may send before it hears of more credit.
 pub(crate) const FIRST_CREDIT: u32 = 64;
+/// How many frames a reader lets be under way while they are small: fewer would leave the writer waiting for credit most
+/// of the time.
+const WIDE: u32 = 512;
+/// What frames may have on the average, in bytes, to count as small.
+const SMALL: usize = 4 * 1024;
 /// How many messages of a stream may wait: what there can be credit for, and some beats.
-const ROOM: usize = FIRST_CREDIT as usize * 2 + 8;
+pub(crate) const ROOM: usize = WIDE as usize * 2 + 8;
 /// How many frames are held for a reader who stands still: what there was credit for, and the one that each beat is
 /// worth at least, for some hours.
 const HELD: usize = 1_024;
@@ -197,17 +204,16 @@ pub async fn open(bus: &Bus, target: &Target, request: Request) -> Result<Respon
 
 /// The caller's side of a call, as a trace shows it.
 fn span(target: &Target) -> tracing::Span {
-    tracing::info_span!("call", otel.kind = "client", ci = %target.ci, skill = %target.path)
+    tracing::info_span!("call", otel.kind = "client", ci = target.ci.as_str(), skill = target.path.as_str())
 }
 
 async fn exchange(bus: &Bus, target: &Target, mut request: Request) -> Result<Response, Error> {
     let begun = Begun::now(&mut request, target);
     let token = Token::random();
-    let subject = bus.subjects().to(&target.server, bus.caller(), &target.ci, &target.path);
+    let body = body::outgoing(bus, request.to_bytes(), begun.deadline).await?;
     let way = Way::Bus(bus.clone(), token.clone());
     let mut running = Running { way, server: target.server.clone(), ended: false };
-    let replies =
-        bus.request_many(&token, &subject, request.to_bytes(), ROOM).await.inspect_err(|_| running.ended = true)?;
+    let replies = bus.call(token, target, body).await.inspect_err(|_| running.ended = true)?;
     match begun.finish(running, Replies::Bus(replies), target).await {
         Ok(response) => Ok(response),
         Err(Failed::Unsent) => Err(named(target)),
@@ -245,7 +251,7 @@ impl Begun {
     async fn finish(self, mut running: Running, mut replies: Replies, target: &Target) -> Result<Response, Failed> {
         // The callee tells of its own deadline; the grace is for that answer to arrive.
         let grace = Duration::from_millis(250);
-        let reply = match tokio::time::timeout_at(self.deadline + grace, replies.next()).await {
+        let mut reply = match tokio::time::timeout_at(self.deadline + grace, replies.next()).await {
             Ok(Some(Ok(reply))) => reply,
             Ok(Some(Err(error))) => {
                 running.ended = true;
@@ -254,6 +260,9 @@ impl Begun {
             }
             Ok(None) => return Err(Failed::Told(Error::unavailable("the connection was closed").sent(true))),
             Err(_) => {
+                if let Way::Bus(bus, _) = &running.way {
+                    bus.was_silent(&running.server);
+                }
                 let Target { ci, path, .. } = target;
                 let message = format!("{path} on {ci} did not answer before the deadline");
                 let error = Error::new(Code::DeadlineExceeded, message).hint("give it longer: --timeout 2m");
@@ -264,6 +273,10 @@ impl Begun {
             return Ok(Response::Stream(Frames::new(running, replies, self.explicit.then_some(self.deadline))));
         }
         running.ended = true;
+        if let Some(bus) = running.way.bus() {
+            let opened = body::incoming(bus, reply.body, self.deadline).await;
+            reply.body = opened.map_err(|error| Failed::Told(unopened(error, target).sent(true)))?;
+        }
         decode(reply, target).map(Response::Value).map_err(Failed::Told)
     }
 }
@@ -282,6 +295,11 @@ fn decode(reply: Reply, target: &Target) -> Result<Value, Error> {
 
 fn hostile(target: &Target, reason: &str) -> Error {
     Error::internal(format!("the reply of {} (served by {}) is unusable: {reason}", target.ci, target.server))
+}
+
+/// A reference that is none is the callee's fault.
+fn unopened(error: Error, target: &Target) -> Error {
+    if error.code == Code::InvalidArgument { hostile(target, &error.message) } else { error }
 }
 
 fn named(target: &Target) -> Error {
@@ -322,16 +340,32 @@ pub struct Frames {
     held: VecDeque<Result<Value, Error>>,
     next: u64,
     unpaid: u32,
+    window: u32,
+    bytes: usize,
     beat: Interval,
     silent_since: Instant,
     deadline: Option<Instant>,
+    /// A frame that came and is being fetched, as long as none is held: it may be large.
+    opening: Option<body::Opening>,
 }
 
 impl Frames {
     fn new(running: Running, replies: Replies, deadline: Option<Instant>) -> Self {
         let beat = interval(CREDIT_BEAT);
         let silent_since = Instant::now();
-        Self { running, replies, held: VecDeque::new(), next: 1, unpaid: 0, beat, silent_since, deadline }
+        Self {
+            running,
+            replies,
+            held: VecDeque::new(),
+            opening: None,
+            next: 1,
+            unpaid: 0,
+            window: FIRST_CREDIT,
+            bytes: 0,
+            beat,
+            silent_since,
+            deadline,
+        }
     }
 
     /// The next frame's data; `None` after the end.
@@ -350,8 +384,8 @@ impl Frames {
         };
         if frame.is_ok() && !self.running.ended {
             self.unpaid += 1;
-            if self.unpaid >= FIRST_CREDIT / 2 {
-                self.pay();
+            if self.unpaid >= self.window / 2 {
+                self.settle();
             }
         }
         Some(frame)
@@ -378,10 +412,17 @@ impl Frames {
         }
         loop {
             let message = tokio::select! {
-                message = self.replies.next() => message,
+                message = self.replies.next(), if self.opening.is_none() => message,
+                body = opened(&mut self.opening), if self.held.is_empty() => {
+                    self.opening = None;
+                    match self.read(body) {
+                        Some(frame) => return frame,
+                        None => continue,
+                    }
+                }
                 _ = self.beat.tick() => {
                     self.pay();
-                    if self.silent_since.elapsed() > SILENCE {
+                    if self.opening.is_none() && self.silent_since.elapsed() > SILENCE {
                         return Some(Err(self.broken("nothing came for 30 s")));
                     }
                     continue;
@@ -392,40 +433,72 @@ impl Frames {
                 }
             };
             self.silent_since = Instant::now();
-            let frame: Frame = match message {
+            match message {
                 None => return Some(Err(self.broken("the connection was closed"))),
                 Some(Err(error)) => {
                     self.running.ended = true;
                     return Some(Err(error));
                 }
-                Some(Ok(message)) => match Frame::read(&message.body, self.next) {
-                    Ok(frame) => frame,
-                    Err(reason) => return Some(Err(self.broken(&reason))),
-                },
-            };
-            self.next += 1;
-            // What came with the end is seen; what comes after it finds nobody who waits.
-            if (frame.end || frame.error.is_some()) && matches!(self.replies.next().now_or_never(), Some(Some(Ok(_)))) {
-                let reason = format!("something came after its end, frame {}", frame.seq);
-                return Some(Err(self.broken(&reason)));
+                Some(Ok(message)) => {
+                    self.bytes = self.bytes.saturating_add(message.body.len());
+                    let deadline = self.deadline.unwrap_or_else(|| Instant::now() + PASSING);
+                    let bus = self.running.way.bus();
+                    self.opening = bus.and_then(|bus| body::opening(bus, &message.body, deadline));
+                    if self.opening.is_none()
+                        && let Some(frame) = self.read(Ok(message.body))
+                    {
+                        return frame;
+                    }
+                }
             }
-            if let Some(error) = frame.error {
-                self.running.ended = true;
-                return Some(Err(error));
-            }
-            if frame.end {
-                self.running.ended = true;
-                return None;
-            }
-            if frame.beat {
-                continue;
-            }
-            return Some(Ok(frame.data.unwrap_or(Value::Null)));
         }
+    }
+
+    /// What a frame brings to the reader; `None` for one that brings nothing.
+    fn read(&mut self, body: Result<Bytes, Error>) -> Option<Option<Result<Value, Error>>> {
+        self.silent_since = Instant::now();
+        let frame = match body.map(|body| Frame::read(&body, self.next)) {
+            Ok(Ok(frame)) => frame,
+            Ok(Err(reason)) => return Some(Some(Err(self.broken(&reason)))),
+            Err(error) if error.code == Code::InvalidArgument => return Some(Some(Err(self.broken(&error.message)))),
+            Err(error) => {
+                self.finish_cancelled();
+                return Some(Some(Err(error)));
+            }
+        };
+        self.next += 1;
+        // What came with the end is seen; what comes after it finds nobody who waits.
+        if (frame.end || frame.error.is_some()) && matches!(self.replies.next().now_or_never(), Some(Some(Ok(_)))) {
+            let reason = format!("something came after its end, frame {}", frame.seq);
+            return Some(Some(Err(self.broken(&reason))));
+        }
+        if let Some(error) = frame.error {
+            self.running.ended = true;
+            return Some(Some(Err(error)));
+        }
+        if frame.end {
+            self.running.ended = true;
+            return Some(None);
+        }
+        if frame.beat {
+            return None;
+        }
+        Some(Some(Ok(frame.data.unwrap_or(Value::Null))))
+    }
+
+    /// Gives credit for what was read, and for more or less to be under way, as large as the last frames were.
+    fn settle(&mut self) {
+        let frames = usize::try_from(self.unpaid.max(1)).unwrap_or(usize::MAX);
+        let wanted = if self.bytes / frames <= SMALL { WIDE } else { FIRST_CREDIT };
+        let credit = (self.unpaid + wanted).saturating_sub(self.window);
+        self.window = self.window + credit - self.unpaid;
+        self.unpaid = credit;
+        self.pay();
     }
 
     fn pay(&mut self) {
         let credit = std::mem::take(&mut self.unpaid);
+        self.bytes = 0;
         self.running.tell(Control::Credit, credit.to_string().into());
     }
 
@@ -437,6 +510,13 @@ impl Frames {
     fn broken(&mut self, reason: &str) -> Error {
         self.finish_cancelled();
         Error::internal(format!("the stream of \"{}\" broke: {reason}", self.running.server))
+    }
+}
+
+async fn opened(opening: &mut Option<body::Opening>) -> Result<Bytes, Error> {
+    match opening {
+        Some(opening) => opening.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
-    envelope::Request,
+    envelope::{DEFAULT_TIMEOUT, Request},
     error::{Code, Error},
     name::{Address, SkillPath},
     role::{Effect, Role},
@@ -140,7 +140,12 @@ impl Dispatcher {
     pub async fn answer(&self, incoming: Incoming) -> Result<Answer, Error> {
         let Incoming { caller, target, path, .. } = &incoming;
         let span = tracing::info_span!(
-            "call", otel.kind = "server", ci = %target.name, skill = %path, caller = %caller.name, role = %caller.role
+            "call",
+            otel.kind = "server",
+            ci = target.name.as_str(),
+            skill = path.as_str(),
+            caller = caller.name.as_str(),
+            role = caller.role.as_str()
         );
         let mut request = Request::read(&incoming.body);
         if let Ok(Request { meta, .. }) = &mut request {
@@ -173,18 +178,20 @@ impl Dispatcher {
             return Err(late(&address, &path, false));
         }
         let deadline = Instant::now() + budget;
+        let bounds =
+            Bounds { deadline, cancelled: cancelled.clone(), address: &address, path: &path, stream: info.stream };
         let call = Call { caller, addressed: target.name, request, deadline, cancelled };
-        let run = ci.clone().run(path.clone(), call.clone());
         if info.effect == Effect::Read {
-            return bounded(run, &call, &address, &path, info.stream).await;
+            return bounds.keep(ci.run(path.clone(), call)).await;
         }
+        let run = ci.run(path.clone(), call.clone());
         let deed =
             Deed { caller: &call.caller, ci: &address, path: &path, effect: info.effect, request: &call.request };
         match self.journal.begin(deed).await? {
             Begun::Repeat(outcome) => return outcome.map(Answer::Value),
             Begun::Run => {}
         }
-        let answer = bounded(run, &call, &address, &path, info.stream).await;
+        let answer = bounds.keep(run).await;
         let outcome = match &answer {
             Ok(Answer::Value(value)) => Ok(value.clone()),
             Ok(Answer::Stream(_)) => Ok(Value::Null),
@@ -211,22 +218,27 @@ impl Dispatcher {
     }
 }
 
-/// Runs within the deadline, until the caller gives up. A stream's deadline is for its first answer: its frames are
-/// bounded where they are sent.
-async fn bounded(
-    run: BoxFuture<'static, Result<Answer, Error>>,
-    call: &Call,
-    address: &Address,
-    path: &SkillPath,
+/// What a call is held to.
+struct Bounds<'a> {
+    deadline: Instant,
+    cancelled: CancellationToken,
+    address: &'a Address,
+    path: &'a SkillPath,
     stream: bool,
-) -> Result<Answer, Error> {
-    let late_after =
-        if stream { call.deadline.min(Instant::now() + crate::envelope::DEFAULT_TIMEOUT) } else { call.deadline };
-    tokio::select! {
-        biased;
-        answer = run => answer,
-        () = call.cancelled.cancelled() => Err(Error::new(Code::Cancelled, format!("{path} on {address} was cancelled by its caller"))),
-        () = tokio::time::sleep_until(late_after) => Err(late(address, path, true)),
+}
+
+impl Bounds<'_> {
+    /// Runs within the deadline, until the caller gives up. A stream's deadline is for its first answer: its frames are
+    /// bounded where they are sent.
+    async fn keep(&self, run: BoxFuture<'static, Result<Answer, Error>>) -> Result<Answer, Error> {
+        let Self { address, path, .. } = self;
+        let late_after = if self.stream { self.deadline.min(Instant::now() + DEFAULT_TIMEOUT) } else { self.deadline };
+        tokio::select! {
+            biased;
+            answer = run => answer,
+            () = self.cancelled.cancelled() => Err(Error::new(Code::Cancelled, format!("{path} on {address} was cancelled by its caller"))),
+            () = tokio::time::sleep_until(late_after) => Err(late(address, path, true)),
+        }
     }
 }
 

@@ -20,10 +20,12 @@ use crate::{
 };
 
 mod consumer;
+mod heads;
 mod log;
 mod setup;
 mod watch;
 
+pub(crate) use heads::sizes;
 pub use log::{LogMessage, Since, append, read_log};
 pub use setup::{SetupError, StoreId, create_store, store_id};
 pub use watch::{Event, Watch, list};
@@ -40,9 +42,13 @@ const MAX_KEY: usize = 512;
 pub const PATIENCE: Duration = Duration::from_secs(25);
 /// How long one attempt may take; an acknowledgement usually takes milliseconds.
 const ATTEMPT: Duration = Duration::from_secs(5);
+/// How long it may take for a chunk of a blob, which is large and may come over a thin link.
+const LARGE_ATTEMPT: Duration = Duration::from_secs(10);
 /// The marks of a deletion that the store leaves in place of a value.
 const OPERATION: &str = "KV-Operation";
 const MARKER: &str = "Nats-Marker-Reason";
+/// How long the store keeps a message.
+const LIFETIME: &str = "Nats-TTL";
 
 /// A bucket of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,11 +59,13 @@ pub enum Bucket {
     Leases,
     /// What changes hands: on disk, sixteen versions a key.
     Shared,
+    /// Content in chunks, under its digest: on disk.
+    Blobs,
 }
 
 impl Bucket {
     /// Every bucket.
-    pub const ALL: [Self; 3] = [Self::Records, Self::Leases, Self::Shared];
+    pub const ALL: [Self; 4] = [Self::Records, Self::Leases, Self::Shared, Self::Blobs];
 
     /// The bucket's name.
     #[must_use]
@@ -66,6 +74,7 @@ impl Bucket {
             Self::Records => "records",
             Self::Leases => "leases",
             Self::Shared => "shared",
+            Self::Blobs => "blobs",
         }
     }
 
@@ -76,7 +85,13 @@ impl Bucket {
             Self::Records => "KV_records",
             Self::Leases => "KV_leases",
             Self::Shared => "KV_shared",
+            Self::Blobs => "KV_blobs",
         }
+    }
+
+    /// How long one attempt to read or write a value may take.
+    fn attempt(self) -> Duration {
+        if self == Self::Blobs { LARGE_ATTEMPT } else { ATTEMPT }
     }
 
     /// The subject of a key, or of a filter over keys.
@@ -248,7 +263,7 @@ pub async fn put(
     check(key, &value)?;
     let mut headers = expecting(bucket, expect);
     headers.insert("Nats-Msg-Id", Token::random().as_str());
-    write(bus, &bucket.subject(key), key, headers, value, within).await
+    write(bus, bucket, key, headers, value, within).await
 }
 
 /// Marks a key's value as deleted, and returns the revision of the mark.
@@ -261,7 +276,7 @@ pub async fn delete(bus: &Bus, bucket: Bucket, key: &str, expect: Expect<'_>, wi
     let mut headers = expecting(bucket, expect);
     headers.insert("Nats-Msg-Id", Token::random().as_str());
     headers.insert(OPERATION, "DEL");
-    write(bus, &bucket.subject(key), key, headers, Bytes::new(), within).await
+    write(bus, bucket, key, headers, Bytes::new(), within).await
 }
 
 /// Writes a lease: a value that ends by itself after `lifetime`, which is rounded up to whole seconds. One attempt.
@@ -281,11 +296,31 @@ pub async fn put_lease(
 ) -> Result<u64, Error> {
     check(key, &value)?;
     let mut headers = expecting(Bucket::Leases, Expect::Revision(revision));
-    let seconds = lifetime.as_millis().div_ceil(1000).max(1);
-    headers.insert("Nats-TTL", format!("{seconds}s"));
+    headers.insert(LIFETIME, seconds(lifetime));
     let subject = Bucket::Leases.subject(key);
     let reply = bus.request(subject, Some(headers), value, within).await;
     acknowledged(key, reply.map_err(|error| lost(bus, key, &error))?)
+}
+
+/// Gives a key a value that ends by itself after `lifetime`, which is rounded up to whole seconds.
+///
+/// # Errors
+///
+/// As [`put`].
+pub(crate) async fn put_passing(
+    bus: &Bus,
+    bucket: Bucket,
+    key: &str,
+    value: Bytes,
+    expect: Expect<'_>,
+    lifetime: Duration,
+    within: Duration,
+) -> Result<u64, Error> {
+    check(key, &value)?;
+    let mut headers = expecting(bucket, expect);
+    headers.insert("Nats-Msg-Id", Token::random().as_str());
+    headers.insert(LIFETIME, seconds(lifetime));
+    write(bus, bucket, key, headers, value, within).await
 }
 
 /// Reads what stands under a key: the newest write, which may be a deletion; `None` if there never was one.
@@ -306,7 +341,7 @@ pub async fn get(bus: &Bus, bucket: Bucket, key: &str, within: Duration) -> Resu
 pub async fn newest(bus: &Bus, bucket: Bucket, filter: &str, within: Duration) -> Result<Option<Entry>, Error> {
     let subject = format!("$JS.API.DIRECT.GET.{}", bucket.stream());
     let body = serde_json::json!({ "last_by_subj": bucket.subject(filter) }).to_string();
-    let message = patiently(bus, within, |attempt| {
+    let message = patiently(bus, within, bucket.attempt(), |attempt| {
         let asked = bus.request(subject.clone(), None, body.clone().into(), attempt);
         asked.map_err(|error| lost(bus, filter, &error))
     })
@@ -344,6 +379,11 @@ fn operation(headers: Option<&HeaderMap>) -> Operation {
     }
 }
 
+/// A lifetime as the store takes it: whole seconds, at least one.
+fn seconds(lifetime: Duration) -> String {
+    format!("{}s", lifetime.as_millis().div_ceil(1000).max(1))
+}
+
 fn expecting(bucket: Bucket, expect: Expect<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     match expect {
@@ -362,21 +402,22 @@ fn expecting(bucket: Bucket, expect: Expect<'_>) -> HeaderMap {
 /// Sends a write until the store has decided on it.
 async fn write(
     bus: &Bus,
-    subject: &str,
+    bucket: Bucket,
     key: &str,
     headers: HeaderMap,
     value: Bytes,
     within: Duration,
 ) -> Result<u64, Error> {
-    patiently(bus, within, |attempt| {
-        let asked = bus.request(subject.to_owned(), Some(headers.clone()), value.clone(), attempt);
+    let subject = bucket.subject(key);
+    patiently(bus, within, bucket.attempt(), |attempt| {
+        let asked = bus.request(subject.clone(), Some(headers.clone()), value.clone(), attempt);
         asked.map(|reply| acknowledged(key, reply.map_err(|error| lost(bus, key, &error))?))
     })
     .await
 }
 
 /// Repeats what met silence, after a random wait, while there is time and the connection stands.
-async fn patiently<T, F, Fut>(bus: &Bus, within: Duration, mut attempt: F) -> Result<T, Error>
+async fn patiently<T, F, Fut>(bus: &Bus, within: Duration, each: Duration, mut attempt: F) -> Result<T, Error>
 where
     F: FnMut(Duration) -> Fut,
     Fut: Future<Output = Result<T, Error>>,
@@ -385,7 +426,7 @@ where
     let mut sent_before = false;
     for round in 0_u32.. {
         let left = end.saturating_duration_since(Instant::now());
-        let mut error = match attempt(left.min(ATTEMPT)).await {
+        let mut error = match attempt(left.min(each)).await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };

@@ -29,6 +29,8 @@
 //! # }
 //! ```
 
+pub mod blob;
+pub mod body;
 pub mod bus;
 pub mod client;
 pub mod dispatch;

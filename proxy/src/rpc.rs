@@ -1,8 +1,9 @@
 //! Typed services: tarpc traits over the bus's request and reply, a message at a time, so that a service can sit
 //! behind a queue group and no channel is kept per client.
 
-use std::{fmt, marker::PhantomData, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
+use async_nats::Subscriber;
 use futures::{StreamExt, future::BoxFuture};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tarpc::{
@@ -10,9 +11,12 @@ use tarpc::{
     client::{RpcError, stub::Stub},
     context::{self, Context},
 };
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    blob::PASSING,
+    body,
     bus::{Bus, HeaderMap},
     client::ERROR_HEADER,
     envelope::{DEFAULT_TIMEOUT, MAX_TIMEOUT},
@@ -22,6 +26,9 @@ use crate::{
     subject::{Caller, may_reply},
     task, trace,
 };
+
+/// The target of services that all nodes share; it is no name, so no user can bear it.
+pub const SHARED: &str = "_";
 
 /// What travels: our own envelope around tarpc's request, because a hostile deadline inside tarpc's would panic its
 /// decoder.
@@ -75,13 +82,16 @@ where
         let timeout_ms = u64::try_from(timeout.as_millis()).ok();
         let envelope = Envelope { timeout_ms, traceparent: trace::current(), request };
         let body = serde_json::to_vec(&envelope).map_err(|error| RpcError::Send(Box::new(error)))?;
-        let reply = self.bus.request(self.subject.clone(), None, body.into(), timeout).await.map_err(failed)?;
+        let deadline = Instant::now() + timeout;
+        let body = body::outgoing(&self.bus, body.into(), deadline).await.map_err(failed)?;
+        let reply = self.bus.request(self.subject.clone(), None, body, timeout).await.map_err(failed)?;
         if reply.headers.as_ref().is_some_and(|headers| headers.get(ERROR_HEADER).is_some()) {
             let error = serde_json::from_slice::<Error>(&reply.payload)
                 .unwrap_or_else(|_| Error::internal(format!("the reply of {} is unusable", self.subject)));
             return Err(failed(error));
         }
-        serde_json::from_slice(&reply.payload).map_err(|error| RpcError::Send(Box::new(error)))
+        let body = body::incoming(&self.bus, reply.payload, deadline).await.map_err(failed)?;
+        serde_json::from_slice(&body).map_err(|error| RpcError::Send(Box::new(error)))
     }
 }
 
@@ -120,17 +130,43 @@ where
     R: Serialize + Send + 'static,
     F: Fn(Caller, Context, Q) -> Answering<R> + Send + Sync + 'static,
 {
-    let mut requests = bus.subscribe(&bus.subjects().rpc_served(target, name)).await?;
-    let bus = bus.clone();
-    Ok(task::Owned::spawn("rpc", async move {
+    let requests = bus.subscribe(&bus.subjects().rpc_served(target, name)).await?;
+    Ok(answering(bus, requests, name, service))
+}
+
+/// Serves a typed service that all nodes share: each request goes to one of those that serve it.
+///
+/// # Errors
+///
+/// As [`Bus::subscribe`].
+pub async fn serve_shared<Q, R, F>(bus: &Bus, name: &'static str, service: F) -> Result<task::Owned, Error>
+where
+    Q: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+    F: Fn(Caller, Context, Q) -> Answering<R> + Send + Sync + 'static,
+{
+    let requests = bus.subscribe_shared(&bus.subjects().rpc_served(SHARED, name), name).await?;
+    Ok(answering(bus, requests, name, service))
+}
+
+fn answering<Q, R, F>(bus: &Bus, mut requests: Subscriber, name: &'static str, service: F) -> task::Owned
+where
+    Q: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+    F: Fn(Caller, Context, Q) -> Answering<R> + Send + Sync + 'static,
+{
+    let (bus, service) = (bus.clone(), Arc::new(service));
+    task::Owned::spawn("rpc", async move {
         let tracker = TaskTracker::new();
         while let Some(message) = requests.next().await {
             let Some(caller) = bus.subjects().rpc_caller(&message.subject) else { continue };
             let Some(reply) = message.reply.clone().filter(|reply| may_reply(&caller.name, reply)) else { continue };
-            let begun = read(name, &message.payload)
-                .map(|(context, request)| (context.deadline, service(caller, context, request)));
-            let bus = bus.clone();
+            let (bus, service) = (bus.clone(), service.clone());
             let answering = async move {
+                let body = body::incoming(&bus, message.payload, Instant::now() + PASSING).await;
+                let begun = body
+                    .and_then(|body| read(name, &body))
+                    .map(|(context, request)| (context.deadline, service(caller, context, request)));
                 let result = match begun {
                     Ok((deadline, running)) => answer(name, deadline, running).await,
                     Err(error) => Err(error),
@@ -139,12 +175,12 @@ where
             };
             tracker.spawn_on(answering, &tokio::runtime::Handle::current());
         }
-    }))
+    })
 }
 
 /// Reads a request; the context's deadline is ours, clamped before any duration is made of it.
-fn read<Q: DeserializeOwned>(name: &str, payload: &[u8]) -> Result<(Context, Q), Error> {
-    let value = json::read_saturating(payload, &["timeout_ms"])
+fn read<Q: DeserializeOwned>(name: &str, body: &[u8]) -> Result<(Context, Q), Error> {
+    let value = json::read_saturating(body, &["timeout_ms"])
         .map_err(|error| Error::invalid(format!("the request to service {name} is unusable: {}", error.message)))?;
     let envelope: Envelope<Q> = serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
@@ -172,18 +208,23 @@ async fn answer<R>(name: &str, deadline: std::time::Instant, running: Answering<
 }
 
 async fn respond<R: Serialize>(bus: &Bus, reply: String, result: Result<R, Error>) {
-    let (headers, body) = match result.and_then(|response| {
+    let written = result.and_then(|response| {
         serde_json::to_vec(&response)
             .map_err(|error| Error::internal(format!("the response has no JSON form: {error}")))
-    }) {
-        Ok(body) => (None, body),
-        Err(error) => {
+    });
+    let outgoing = match written {
+        Ok(body) => body::outgoing(bus, body.into(), Instant::now() + PASSING).await,
+        Err(error) => Err(error),
+    };
+    let (headers, body) = outgoing.map_or_else(
+        |error| {
             let mut headers = HeaderMap::new();
             headers.insert(ERROR_HEADER, error.code.as_str());
-            (Some(headers), serde_json::to_vec(&error).unwrap_or_default())
-        }
-    };
-    if let Err(error) = bus.publish(reply, headers, body.into()).await {
+            (Some(headers), serde_json::to_vec(&error).unwrap_or_default().into())
+        },
+        |body| (None, body),
+    );
+    if let Err(error) = bus.publish(reply, headers, body).await {
         tracing::warn!(%error, "a typed reply was not sent");
     }
 }

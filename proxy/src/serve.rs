@@ -13,18 +13,19 @@ use async_nats::Subscriber;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream::BoxStream};
 use serde_json::Value;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{runtime::Handle, sync::Notify, task::unconstrained, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    bus::{Bus, Message, from_store},
+    body,
+    bus::{Bus, Message, from_store, pack},
     client::{FIRST_CREDIT, Frame},
     dispatch::{Dispatcher, Incoming},
     error::{Code, Error},
     headers,
     name::UserName,
     skill::Answer,
-    subject::{Asked, Caller, Heard, may_reply},
+    subject::{Asked, Caller, Heard, may_reply, read_tail},
     task,
 };
 
@@ -40,6 +41,8 @@ pub const TOTAL_LIMIT: usize = 16_384;
 const READER_SILENCE: Duration = Duration::from_secs(30);
 /// How often a silent stream says that it lives.
 const BEAT: Duration = Duration::from_secs(10);
+/// How many frames leave in one go.
+const TOGETHER: usize = 32;
 /// Most frames that credit can be worth.
 const CREDIT_LIMIT: u32 = 1_024;
 
@@ -112,7 +115,7 @@ impl Server {
     /// As [`Bus::subscribe`].
     pub async fn listen(&self, subject: &str) -> Result<task::Owned, Error> {
         let subscriber = self.0.bus.subscribe(subject).await?;
-        Ok(task::Owned::spawn("serve", self.clone().serve(subscriber)))
+        Ok(self.serving(subscriber))
     }
 
     /// Hears calls by hand to one target, `NAME` or `NAME@NODE`. It costs no round trip: such calls are heard a moment
@@ -124,13 +127,17 @@ impl Server {
     pub async fn listen_by_hand(&self, target: &str) -> Result<task::Owned, Error> {
         let subject = self.0.bus.subjects().by_hand(target);
         let subscriber = self.0.bus.subscribe_unproven(&subject).await?;
-        Ok(task::Owned::spawn("serve", self.clone().serve(subscriber)))
+        Ok(self.serving(subscriber))
     }
 
-    async fn serve(self, mut subscriber: Subscriber) {
-        while let Some(message) = subscriber.next().await {
-            self.take(message);
-        }
+    /// Takes what comes where the connection lives; what does not end at once goes on in the runtime of today.
+    fn serving(&self, mut subscriber: Subscriber) -> task::Owned {
+        let (server, elsewhere) = (self.clone(), Handle::current());
+        task::Owned::spawn_on(self.0.bus.home(), "serve", async move {
+            while let Some(message) = subscriber.next().await {
+                server.take(message, &elsewhere);
+            }
+        })
     }
 
     /// Stops taking calls, waits for those that run until `grace` has passed, then cancels them.
@@ -146,35 +153,48 @@ impl Server {
         }
     }
 
-    fn take(&self, message: Message) {
+    fn take(&self, message: Message, elsewhere: &Handle) {
         let inner = &self.0;
         let Some(Heard { caller, asked, by_hand }) = inner.bus.subjects().read(&message.subject) else { return };
         match asked {
-            Asked::Cancel(_) | Asked::Credit(_) if from_store(&message) => {
+            Asked::Cancel(_) | Asked::Credit(_) | Asked::Pack if from_store(&message) => {
                 inner.counters.dropped.fetch_add(1, Ordering::Relaxed);
             }
             Asked::Cancel(token) => self.cancel(&Key::Bus(caller.name, token)),
             Asked::Credit(token) => self.credit(&Key::Bus(caller.name, token), &message.payload),
             Asked::Malformed(error) => {
                 if let Some(reply) = message.reply.filter(|reply| may_reply(&caller.name, reply)) {
-                    self.refuse(Reply::Bus(reply.into_string()), error.into());
+                    self.refuse(Reply::at(&reply), error.into(), elsewhere);
                 }
             }
             Asked::Skill { target, path } => {
-                let Some(reply) = message.reply.filter(|reply| may_reply(&caller.name, reply)) else {
-                    inner.counters.dropped.fetch_add(1, Ordering::Relaxed);
-                    self.record_bad_reply(caller);
-                    return;
-                };
+                let Some(reply) = self.permitted(&caller, message.reply.as_deref(), elsewhere) else { return };
                 if let Some(Err(error)) = message.headers.as_ref().map(headers::check) {
-                    return self.refuse(Reply::Bus(reply.into_string()), error);
+                    return self.refuse(reply, error, elsewhere);
                 }
                 let traceparent =
                     message.headers.as_ref().and_then(|headers| headers.get("traceparent")).map(ToString::to_string);
                 let cancelled = CancellationToken::new();
                 let incoming =
                     Incoming { caller, target, path, by_hand, body: message.payload, traceparent, cancelled };
-                self.start(incoming, Reply::Bus(reply.into_string()));
+                self.start_in(incoming, reply, elsewhere);
+            }
+            Asked::Pack => {
+                let Some(reply) = self.permitted(&caller, message.reply.as_deref(), elsewhere) else { return };
+                // Only who reads packs may send them.
+                let (Reply::Inbox(inbox, _), Some(frames)) = (reply, pack::read(&message.payload)) else { return };
+                for frame in frames.take(pack::MOST) {
+                    let reply = Reply::Inbox(inbox.clone(), frame.token);
+                    match read_tail(&String::from_utf8_lossy(&frame.head)) {
+                        Ok((target, path)) => {
+                            let (caller, cancelled) = (caller.clone(), CancellationToken::new());
+                            let (body, traceparent) = (frame.body, None);
+                            let incoming = Incoming { caller, target, path, by_hand, body, traceparent, cancelled };
+                            self.start_in(incoming, reply, elsewhere);
+                        }
+                        Err(error) => self.refuse(reply, error.into(), elsewhere),
+                    }
+                }
             }
         }
     }
@@ -217,107 +237,106 @@ impl Server {
         &self.0.dispatcher
     }
 
-    fn record_bad_reply(&self, caller: Caller) {
-        let dispatcher = self.0.dispatcher.clone();
+    /// Where the reply goes; a request that wants it elsewhere than in its caller's own inbox is dropped, and recorded.
+    fn permitted(&self, caller: &Caller, reply: Option<&str>, elsewhere: &Handle) -> Option<Reply> {
+        if let Some(reply) = reply.filter(|reply| may_reply(&caller.name, reply)) {
+            return Some(Reply::at(reply));
+        }
+        self.0.counters.dropped.fetch_add(1, Ordering::Relaxed);
+        let (dispatcher, caller) = (self.0.dispatcher.clone(), caller.clone());
         self.0.tracker.spawn_on(
             async move {
                 let reason = "the reply subject is not below the caller's own inbox";
                 dispatcher.journal().refused(&caller, "call", reason).await;
             },
-            &tokio::runtime::Handle::current(),
+            elsewhere,
         );
+        None
     }
 
     /// Tells a caller what is wrong with a request before anything is made of it.
-    fn refuse(&self, reply: Reply, error: Error) {
+    fn refuse(&self, reply: Reply, error: Error, elsewhere: &Handle) {
         self.0.counters.errors.fetch_add(1, Ordering::Relaxed);
         let server = self.clone();
         let mut work = Box::pin(async move { server.send_error(reply, &error).await });
-        if (&mut work).now_or_never().is_none() {
-            self.0.tracker.spawn_on(work, &tokio::runtime::Handle::current());
+        if unconstrained(&mut work).now_or_never().is_none() {
+            self.0.tracker.spawn_on(work, elsewhere);
         }
+    }
+
+    /// Runs a call in the runtime of today.
+    pub(crate) fn start(&self, incoming: Incoming, reply: Reply) {
+        self.start_in(incoming, reply, &Handle::current());
     }
 
     /// Runs a call: inline as far as it goes without waiting, in a task of its own beyond that.
-    pub(crate) fn start(&self, incoming: Incoming, reply: Reply) {
+    fn start_in(&self, incoming: Incoming, reply: Reply, elsewhere: &Handle) {
+        let caller = incoming.caller.name.clone();
+        let key = reply.key(&caller);
         let running = Arc::new(Running { cancelled: incoming.cancelled.clone(), ..Running::default() });
-        let server = self.clone();
-        let mut work = Box::pin(async move { server.answer(incoming, reply, running).await });
-        if (&mut work).now_or_never().is_none() {
-            self.0.tracker.spawn_on(work, &tokio::runtime::Handle::current());
+        let in_flight = InFlight::begin(self.clone());
+        let refused = self.refusal(&caller);
+        let mut work = Box::pin(in_flight.answer(incoming, reply, running.clone(), refused));
+        // Whatever it spawns or waits for belongs to that runtime, not to the connection's own.
+        let entered = elsewhere.enter();
+        // Its budget is not the subscription's, of which many calls in one pack would leave nothing.
+        let ended = unconstrained(&mut work).now_or_never();
+        drop(entered);
+        if ended.is_none() {
+            // Nobody can have cancelled it before: cancels come the same way.
+            let admitted = self.admit(caller, key, running);
+            self.0.tracker.spawn_on(
+                async move {
+                    let _admitted = admitted;
+                    work.await;
+                },
+                elsewhere,
+            );
         }
     }
 
-    async fn answer(self, incoming: Incoming, reply: Reply, running: Arc<Running>) {
-        let started = Instant::now();
-        let inner = &*self.0;
-        inner.counters.requests.fetch_add(1, Ordering::Relaxed);
-        if let Reply::Socket(_) = reply {
-            inner.counters.local.fetch_add(1, Ordering::Relaxed);
-        }
-        let admitted = self.admit(&incoming.caller, reply.key(&incoming.caller.name), &running);
-        let answer = match &admitted {
-            Ok(_) => inner.dispatcher.answer(incoming).await,
-            Err(error) => Err(error.clone()),
-        };
-        match answer {
-            Ok(Answer::Value(value)) => self.send_value(reply, &value).await,
-            Ok(Answer::Stream(stream)) => self.send_stream(reply, stream, &running).await,
-            Err(error) => {
-                inner.counters.errors.fetch_add(1, Ordering::Relaxed);
-                self.send_error(reply, &error).await;
-            }
-        }
-        let spent = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        inner.counters.busy_ns.fetch_add(spent, Ordering::Relaxed);
-    }
-
-    fn admit(&self, caller: &Caller, key: Option<Key>, running: &Arc<Running>) -> Result<Admitted, Error> {
+    /// Why this caller's call is not run, if it is not.
+    fn refusal(&self, caller: &UserName) -> Option<Error> {
         let inner = &self.0;
         if inner.stopping.is_cancelled() {
-            return Err(Error::unavailable("the node is stopping").sent(false));
+            return Some(Error::unavailable("the node is stopping").sent(false));
         }
-        let full = |who: &str, limit: usize| {
-            Error::new(Code::ResourceExhausted, format!("{who} has {limit} calls in flight here, which is the limit"))
-                .hint("wait for some of them to end")
-                .sent(false)
+        let in_flight = inner.counters.in_flight.load(Ordering::Relaxed);
+        let (who, limit) = if in_flight > TOTAL_LIMIT {
+            ("this node", TOTAL_LIMIT)
+        } else if in_flight > CALLER_LIMIT && lock(&inner.per_caller).get(caller).is_some_and(|n| *n >= CALLER_LIMIT) {
+            (caller.as_str(), CALLER_LIMIT)
+        } else {
+            return None;
         };
-        if inner.counters.in_flight.load(Ordering::Relaxed) >= TOTAL_LIMIT {
-            return Err(full("this node", TOTAL_LIMIT));
-        }
-        let mut per_caller = lock(&inner.per_caller);
-        let count = per_caller.entry(caller.name.clone()).or_default();
-        if *count >= CALLER_LIMIT {
-            return Err(full(caller.name.as_str(), CALLER_LIMIT));
-        }
-        *count += 1;
-        drop(per_caller);
-        inner.counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        let message = format!("{who} has {limit} calls in flight here, which is the limit");
+        Some(Error::new(Code::ResourceExhausted, message).hint("wait for some of them to end").sent(false))
+    }
+
+    /// Makes a call that goes on known to its cancel and credit, and to its caller's limit.
+    fn admit(&self, caller: UserName, key: Option<Key>, running: Arc<Running>) -> Admitted {
+        let inner = &self.0;
+        *lock(&inner.per_caller).entry(caller.clone()).or_default() += 1;
         if let Some(key) = &key {
-            lock(&inner.running).insert(key.clone(), running.clone());
+            lock(&inner.running).insert(key.clone(), running);
         }
-        Ok(Admitted { server: self.clone(), caller: caller.name.clone(), key })
+        Admitted { server: self.clone(), caller, key }
     }
 
     async fn send_value(&self, reply: Reply, value: &Value) {
         let body = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
-        let (way, limit) = reply.limit(&self.0.bus);
-        if body.len() > limit {
-            let size = body.len();
-            let error = Error::new(
-                Code::ResourceExhausted,
-                format!("the result is {size} bytes; the {way} takes at most {limit}"),
-            )
-            .hint("ask for less of it at once");
-            self.send_error(reply, &error).await;
-        } else if let Err(error) = reply.send(&self.0.bus, Head::Value, body).await {
+        let body = match reply.fit(&self.0.bus, body).await {
+            Ok(body) => body,
+            Err(error) => return self.send_error(reply, &error).await,
+        };
+        if let Err(error) = reply.send(&self.0.bus, Head::Value, body).await {
             tracing::warn!(%error, "a reply was not sent");
         }
     }
 
     async fn send_error(&self, reply: Reply, error: &Error) {
         let mut body = serde_json::to_vec(error).unwrap_or_default();
-        if body.len() + 1_024 > reply.limit(&self.0.bus).1 {
+        if body.len() + 1_024 > reply.limit(&self.0.bus) {
             let cut = Error {
                 data: None,
                 cause: None,
@@ -331,13 +350,13 @@ impl Server {
         }
     }
 
-    async fn send_stream(&self, reply: Reply, mut stream: BoxStream<'static, Result<Value, Error>>, running: &Running) {
+    async fn send_stream(&self, reply: Reply, mut stream: BoxStream<'static, Item>, running: &Running) {
         running.credit.store(FIRST_CREDIT as usize, Ordering::Release);
         if reply.clone().send(&self.0.bus, Head::Stream, Bytes::from_static(b"{}")).await.is_err() {
             return;
         }
         let mut link = self.0.bus.link();
-        let over_bus = matches!(reply, Reply::Bus(_));
+        let over_bus = !matches!(reply, Reply::Socket(_));
         let over = async {
             tokio::select! {
                 () = running.cancelled.cancelled() => {}
@@ -346,26 +365,62 @@ impl Server {
             }
         };
         tokio::pin!(over);
-        let mut seq = 0;
-        loop {
-            seq += 1;
-            let frame = tokio::select! {
+        let mut frames = Numbered::default();
+        let (mut held, mut ready) = (None, Vec::new());
+        while !frames.ended {
+            ready.push(tokio::select! {
                 biased;
                 () = &mut over => return,
-                frame = running.paid(stream.next()) => match frame {
-                    Some(Ok(data)) => Frame { seq, data: Some(data), ..Frame::default() },
-                    Some(Err(error)) => Frame { seq, error: Some(error), ..Frame::default() },
-                    None => Frame { seq, end: true, ..Frame::default() },
-                },
-                () = tokio::time::sleep(BEAT) => Frame { seq, beat: true, ..Frame::default() },
-            };
-            let last = frame.end || frame.error.is_some();
-            let body = serde_json::to_vec(&frame).unwrap_or_default();
-            if reply.clone().send(&self.0.bus, Head::Frame, body.into()).await.is_err() || last {
-                return;
+                next = running.paid(&mut stream, &mut held) => frames.of(next),
+                () = tokio::time::sleep(BEAT) => frames.number(Frame { beat: true, ..Frame::default() }),
+            });
+            // What is there already leaves in one go: for each by itself, the connection's thread would be woken.
+            while held.is_none() && !frames.ended && ready.len() < TOGETHER && running.has_credit() {
+                let Some(next) = stream.next().now_or_never() else { break };
+                running.spend();
+                ready.push(frames.of(next));
+            }
+            for frame in ready.drain(..) {
+                let (body, fits) = match reply.fit(&self.0.bus, written(&frame)).await {
+                    Ok(body) => (body, true),
+                    Err(error) => (written(&Frame { seq: frame.seq, error: Some(error), ..Frame::default() }), false),
+                };
+                if reply.clone().send(&self.0.bus, Head::Frame, body).await.is_err() || !fits {
+                    return;
+                }
             }
         }
     }
+}
+
+/// What a stream gives before its end.
+type Item = Result<Value, Error>;
+
+/// Numbers the frames of a stream.
+#[derive(Default)]
+struct Numbered {
+    last: u64,
+    ended: bool,
+}
+
+impl Numbered {
+    fn of(&mut self, next: Option<Item>) -> Frame {
+        self.number(match next {
+            Some(Ok(data)) => Frame { data: Some(data), ..Frame::default() },
+            Some(Err(error)) => Frame { error: Some(error), ..Frame::default() },
+            None => Frame { end: true, ..Frame::default() },
+        })
+    }
+
+    fn number(&mut self, frame: Frame) -> Frame {
+        self.last += 1;
+        self.ended = frame.end || frame.error.is_some();
+        Frame { seq: self.last, ..frame }
+    }
+}
+
+fn written(frame: &Frame) -> Bytes {
+    serde_json::to_vec(frame).unwrap_or_default().into()
 }
 
 async fn down(link: &mut tokio::sync::watch::Receiver<crate::bus::Link>) {
@@ -388,20 +443,38 @@ impl Running {
         self.heard.notify_waiters();
     }
 
-    /// Awaits credit for one frame, then the frame, and spends the credit on it.
-    async fn paid<T>(&self, frame: impl Future<Output = T>) -> T {
+    /// Awaits what comes next, and credit for it if it is no end: that is told without. What came stays in `held` until
+    /// then, so that nothing is lost when the future is dropped.
+    async fn paid(&self, stream: &mut BoxStream<'static, Item>, held: &mut Option<Option<Item>>) -> Option<Item> {
+        let ends = match held {
+            Some(next) => !matches!(next, Some(Ok(_))),
+            None => !matches!(held.insert(stream.next().await), Some(Ok(_))),
+        };
+        if !ends {
+            self.credited().await;
+        }
+        held.take().flatten()
+    }
+
+    /// Awaits credit for one frame, and spends it.
+    async fn credited(&self) {
         loop {
             let heard = self.heard.notified();
-            if self.credit.load(Ordering::Acquire) > 0 {
-                break;
+            if self.has_credit() {
+                return self.spend();
             }
             heard.await;
         }
-        let frame = frame.await;
+    }
+
+    fn has_credit(&self) -> bool {
+        self.credit.load(Ordering::Acquire) > 0
+    }
+
+    fn spend(&self) {
         let spend = |credit: usize| Some(credit.saturating_sub(1));
         // The closure always gives a value, so the update cannot fail.
         let _ = self.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, spend);
-        frame
     }
 
     /// Completes when the reader has given no sign for too long.
@@ -416,7 +489,50 @@ impl Running {
     }
 }
 
-/// A call that counts against the limits until it ends.
+/// A call that counts until it ends.
+struct InFlight(Server);
+
+impl InFlight {
+    fn begin(server: Server) -> Self {
+        server.0.counters.requests.fetch_add(1, Ordering::Relaxed);
+        server.0.counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(server)
+    }
+
+    async fn answer(self, incoming: Incoming, reply: Reply, running: Arc<Running>, refused: Option<Error>) {
+        let started = Instant::now();
+        let server = &self.0;
+        let counters = &server.0.counters;
+        if let Reply::Socket(_) = reply {
+            counters.local.fetch_add(1, Ordering::Relaxed);
+        }
+        let answer = match refused {
+            Some(error) => Err(error),
+            None => match body::received(&server.0.bus, incoming).await {
+                Ok(incoming) => server.0.dispatcher.answer(incoming).await,
+                Err(error) => Err(error),
+            },
+        };
+        match answer {
+            Ok(Answer::Value(value)) => server.send_value(reply, &value).await,
+            Ok(Answer::Stream(stream)) => server.send_stream(reply, stream, &running).await,
+            Err(error) => {
+                counters.errors.fetch_add(1, Ordering::Relaxed);
+                server.send_error(reply, &error).await;
+            }
+        }
+        let spent = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        counters.busy_ns.fetch_add(spent, Ordering::Relaxed);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.0.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A call that goes on, and counts against its caller's limit until it ends.
 struct Admitted {
     server: Server,
     caller: UserName,
@@ -426,7 +542,6 @@ struct Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         let inner = &self.server.0;
-        inner.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
         if let Some(key) = &self.key {
             lock(&inner.running).remove(key);
         }

@@ -1,6 +1,14 @@
 //! The typed services of the mesh, as traits: who serves one, and who asks, need not know each other's crate.
 
-use crate::{error::Error, name::UserName, role::Role};
+use crate::{
+    blob::{Content, Digest, Index, Life, Part},
+    error::Error,
+    name::UserName,
+    role::Role,
+};
+
+/// The service name of [`Blobs`], which all nodes share.
+pub const BLOBS: &str = "blobs";
 
 /// The service name of [`Issuer`]; its target is the node that holds the mesh's signing keys.
 pub const ISSUER: &str = "users";
@@ -10,4 +18,15 @@ pub const ISSUER: &str = "users";
 pub trait Issuer {
     /// Issues a credential for a user's public key, made on the user's own machine; answers with the signed token.
     async fn issue(name: UserName, role: Role, public_key: String) -> Result<String, Error>;
+}
+
+/// A node that stores blobs for those who may not write to their bucket.
+#[tarpc::service(derive = [serde::Serialize, serde::Deserialize])]
+pub trait Blobs {
+    /// Stores a chunk under its digest.
+    async fn put_chunk(life: Life, digest: Digest, content: Content) -> Result<(), Error>;
+    /// Stores the index of a blob whose chunks are stored.
+    async fn put_index(life: Life, digest: Digest, index: Index) -> Result<(), Error>;
+    /// Looks at a chunk that a reader found damaged, and removes it if it is.
+    async fn doubt(life: Life, chunk: Part) -> Result<(), Error>;
 }

@@ -2,7 +2,7 @@
 //!
 //! The caller's role and name stand in the subject, where the bus enforces them; see `docs/specs/subjects.md`.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -40,10 +40,8 @@ impl Token {
     ///
     /// Panics if the operating system has no random numbers: nothing safe can be done then.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "without randomness every reply could be forged")]
     pub fn random() -> Self {
-        let mut bits = [0; 16];
-        SystemRandom::new().fill(&mut bits).expect("the operating system gives random numbers");
+        let bits = random_bits();
         let mut text = [0; Self::LENGTH];
         data_encoding::BASE64URL_NOPAD.encode_mut(&bits, &mut text);
         Self(text)
@@ -61,6 +59,23 @@ impl Token {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
+}
+
+/// Draws 128 random bits. They are taken from the operating system for 32 tokens at a time: asking for each
+/// by itself costs a system call.
+#[expect(clippy::expect_used, reason = "without randomness every reply could be forged")]
+fn random_bits() -> [u8; 16] {
+    thread_local! {
+        static STOCK: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+    }
+    STOCK.with_borrow_mut(|stock| {
+        if stock.is_empty() {
+            let mut fresh = [[0; 16]; 32];
+            SystemRandom::new().fill(fresh.as_flattened_mut()).expect("the operating system gives random numbers");
+            stock.extend(fresh);
+        }
+        stock.pop().expect("the stock was filled")
+    })
 }
 
 impl fmt::Debug for Token {
@@ -104,6 +119,8 @@ pub enum Asked {
     Cancel(Token),
     /// More frames for a stream of this caller, named by its reply token.
     Credit(Token),
+    /// The calls in the body, each with a reply token of its own.
+    Pack,
 }
 
 /// A subject under `to` or `call`, as a callee reads it.
@@ -140,6 +157,12 @@ impl Subjects {
     #[must_use]
     pub fn control(&self, server: &UserName, caller: &Caller, verb: Control, token: &Token) -> String {
         format!("{}to.{server}.{caller}._.{verb}.{}", self.prefix, token.as_str())
+    }
+
+    /// Several skill calls in one message, for a server that has shown that it reads packs.
+    #[must_use]
+    pub fn pack(&self, server: &UserName, caller: &Caller) -> String {
+        format!("{}to.{server}.{caller}._.pack", self.prefix)
     }
 
     /// Everything that is sent to one server.
@@ -202,7 +225,9 @@ impl Subjects {
         let mut tokens = rest.splitn(4, '.');
         let caller = caller(&mut tokens)?;
         let (target, path) = (tokens.next()?, tokens.next().unwrap_or_default());
-        let asked = if target == "_" {
+        let asked = if target == "_" && path == "pack" && !by_hand {
+            Asked::Pack
+        } else if target == "_" {
             let (verb, token) = path.split_once('.')?;
             let token = Token::parse(token)?;
             match verb {
@@ -224,7 +249,7 @@ fn caller<'a>(tokens: &mut impl Iterator<Item = &'a str>) -> Option<Caller> {
     Some(Caller { role: tokens.next()?.parse().ok()?, name: UserName::parse(tokens.next()?).ok()? })
 }
 
-/// Reads `<ci>.<skill…>`, as it stands at the end of a subject and in a request over the node's socket.
+/// Reads `<ci>.<skill…>`, as it stands at the end of a subject, in a request over the node's socket and in a pack.
 ///
 /// # Errors
 ///

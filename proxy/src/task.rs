@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use tokio::task::JoinHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
 use tracing::Instrument;
 
 /// Spawns a named task in the current span; dropping the handle detaches it, so owners keep it and await or
@@ -20,6 +20,15 @@ where
     tokio::spawn(future.instrument(tracing::debug_span!("task", name)))
 }
 
+/// As [`spawn`], on that runtime.
+pub fn spawn_on<F>(runtime: &Handle, name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    runtime.spawn(future.instrument(tracing::debug_span!("task", name)))
+}
+
 /// A task that ends with its owner: dropping this aborts it.
 #[derive(Debug)]
 pub struct Owned(JoinHandle<()>);
@@ -29,6 +38,12 @@ impl Owned {
     #[must_use]
     pub fn spawn(name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(spawn(name, future))
+    }
+
+    /// As [`Owned::spawn`], on that runtime.
+    #[must_use]
+    pub fn spawn_on(runtime: &Handle, name: &'static str, future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(spawn_on(runtime, name, future))
     }
 
     /// Whether the task has ended by itself.

@@ -10,7 +10,12 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 /// The current span as a `traceparent`, if it is part of a trace.
 #[must_use]
 pub fn current() -> Option<String> {
-    let context = Span::current().context();
+    let span = Span::current();
+    if span.is_none() {
+        // Without a subscriber, or outside of any span, the context is empty.
+        return None;
+    }
+    let context = span.context();
     let span = context.span().span_context().clone();
     span.is_valid().then(|| format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags().to_u8()))
 }

@@ -11,6 +11,8 @@ mod bad_credential;
 #[cfg(test)]
 mod bad_labels;
 #[cfg(test)]
+mod blobs;
+#[cfg(test)]
 mod by_hand;
 #[cfg(test)]
 mod client;

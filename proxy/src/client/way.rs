@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{ERROR_HEADER, STREAM_HEADER};
 use crate::{
-    bus::{self, Bus, Message},
+    bus::{self, Bus},
     error::{Code, Error},
     name::UserName,
     socket::{self, Kind, Ongoing},
@@ -21,6 +20,14 @@ pub(super) enum Way {
 }
 
 impl Way {
+    /// The bus, if it goes there: bodies may be blobs then.
+    pub(super) fn bus(&self) -> Option<&Bus> {
+        match self {
+            Self::Bus(bus, _) => Some(bus),
+            Self::Socket(_) => None,
+        }
+    }
+
     /// Cancels it, or gives its stream credit.
     pub(super) fn tell(&self, server: &UserName, verb: Control, body: Bytes) {
         match self {
@@ -65,14 +72,13 @@ impl Replies {
     }
 }
 
-fn of_bus(message: Message) -> Reply {
-    let headers = message.headers.as_ref();
-    let head = match headers.and_then(|headers| headers.get(ERROR_HEADER)) {
-        Some(code) => Head::Error(Some(code.to_string())),
-        None if headers.is_some_and(|headers| headers.get(STREAM_HEADER).is_some()) => Head::Stream,
-        None => Head::Plain,
+fn of_bus(reply: bus::Reply) -> Reply {
+    let (head, body) = match reply {
+        bus::Reply::Plain(body) => (Head::Plain, body),
+        bus::Reply::Error(code, body) => (Head::Error(code), body),
+        bus::Reply::Stream => (Head::Stream, Bytes::new()),
     };
-    Reply { head, body: message.payload }
+    Reply { head, body }
 }
 
 fn of_socket(kind: Kind, body: Bytes) -> Result<Reply, Error> {

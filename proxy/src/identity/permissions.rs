@@ -4,7 +4,7 @@
 //! whole token, nobody may answer to a subject of another's choice, and nobody may publish below another's name.
 
 use super::jwt::{Allow, Permissions, Template};
-use crate::{MeshName, Role};
+use crate::{MeshName, Role, rpc::SHARED};
 
 /// The streams behind the registry's buckets and the blobs, which every role reads.
 pub const BUCKETS: [&str; 4] = ["KV_records", "KV_leases", "KV_shared", "KV_blobs"];
@@ -73,6 +73,7 @@ pub fn template(mesh: &MeshName, role: Role) -> Template {
                 format!("{prefix}.call.*.*.*.>"),
                 format!("{prefix}.to.{OWN}.>"),
                 format!("{prefix}.rpc.*.*.{OWN}.>"),
+                format!("{prefix}.rpc.*.*.{SHARED}.>"),
                 format!("{prefix}.event.>"),
                 "$SRV.>".to_owned(),
             ]);

@@ -29,6 +29,8 @@ pub(super) struct Selection {
     pub(super) filters: Vec<String>,
     /// The store's words for where to begin.
     pub(super) from: From,
+    /// Whether the messages are wanted without what they hold, but with its size.
+    pub(super) headers_only: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -96,6 +98,7 @@ impl Consumer {
             "inactive_threshold": nanoseconds(ABANDONED),
             "mem_storage": true,
             "num_replicas": 1,
+            "headers_only": selection.headers_only,
         });
         let mut set =
             |key: &str, value: Value| config.as_object_mut().map(|object| object.insert(key.to_owned(), value));

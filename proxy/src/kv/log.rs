@@ -78,7 +78,7 @@ pub async fn read_log(
         Since::Beginning => From::Beginning,
         Since::Time(time) => From::Time(time),
     };
-    let selection = Selection { stream: permissions::AUDIT, filters, from };
+    let selection = Selection { stream: permissions::AUDIT, filters, from, headers_only: false };
     let mut consumer = Consumer::create(bus, &selection, within.min(ATTEMPT)).await?;
     if consumer.pending == 0 {
         return Ok(());

@@ -109,6 +109,7 @@ pub async fn create_store(url: &str, login: &Login, mesh: &MeshName, replicas: u
         for (stream, config) in [
             (Bucket::Leases.stream(), leases(replicas)),
             (Bucket::Shared.stream(), bucket(Bucket::Shared, 16, replicas)),
+            (Bucket::Blobs.stream(), blobs(replicas)),
             (permissions::AUDIT, audit(mesh, replicas)),
         ] {
             make(&client, url, stream, config).await?;
@@ -125,7 +126,7 @@ pub async fn create_store(url: &str, login: &Login, mesh: &MeshName, replicas: u
 /// What forbids it; a store without an id is [`Error::Malformed`].
 pub async fn store_id(bus: &Bus, within: Duration) -> Result<StoreId, Error> {
     let stream = Bucket::Records.stream();
-    let info: StreamInfo = patiently(bus, within, |attempt| {
+    let info: StreamInfo = patiently(bus, within, ATTEMPT, |attempt| {
         let subject = format!("$JS.API.STREAM.INFO.{stream}");
         let asked = bus.request(subject, None, bytes::Bytes::new(), attempt);
         asked.map(|reply| answer(stream, &reply.map_err(|error| lost(bus, stream, &error))?))
@@ -168,6 +169,15 @@ fn bucket(bucket: Bucket, versions: u32, replicas: u8) -> Value {
         "deny_delete": true,
         "deny_purge": true,
     })
+}
+
+/// Blobs that calls carry end by themselves; for that no marks are needed, and so no roll-ups.
+fn blobs(replicas: u8) -> Value {
+    let mut config = bucket(Bucket::Blobs, 1, replicas);
+    if let Some(object) = config.as_object_mut() {
+        object.insert("allow_msg_ttl".to_owned(), true.into());
+    }
+    config
 }
 
 fn leases(replicas: u8) -> Value {

@@ -68,6 +68,7 @@ impl Watch {
                 stream: bucket.stream(),
                 filters: vec![bucket.subject(filter)],
                 from: From::LastOfEach,
+                headers_only: false,
             },
             bucket,
             link: bus.link(),

@@ -1,9 +1,14 @@
 //! Where answers go: to a reply subject at the bus, or back over a connection of the node's socket.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::{
-    bus::{Bus, HeaderMap},
+    blob::PASSING,
+    body,
+    bus::{Bus, HeaderMap, pack},
     client::{ERROR_HEADER, STREAM_HEADER},
     error::{Code, Error},
     name::UserName,
@@ -16,6 +21,8 @@ use crate::{
 pub(crate) enum Reply {
     /// To that subject.
     Bus(String),
+    /// To that inbox, whose owner reads packs, under that token.
+    Inbox(Arc<str>, Token),
     /// Over that connection.
     Socket(Outlet),
 }
@@ -43,19 +50,41 @@ pub(crate) enum Head {
 }
 
 impl Reply {
+    /// Reads a reply subject that the caller may use.
+    pub(super) fn at(subject: &str) -> Self {
+        match pack::reply(subject) {
+            Some((inbox, token)) => Self::Inbox(inbox.into(), token),
+            None => Self::Bus(subject.to_owned()),
+        }
+    }
+
     /// How the call is named in cancels and credits, if it can be.
     pub(crate) fn key(&self, caller: &UserName) -> Option<Key> {
         match self {
             Self::Bus(subject) => reply_token(subject).map(|token| Key::Bus(caller.clone(), token)),
+            Self::Inbox(_, token) => Some(Key::Bus(caller.clone(), token.clone())),
             Self::Socket(outlet) => Some(outlet.key()),
         }
     }
 
-    /// The way's name, and the largest body that it takes.
-    pub(crate) fn limit(&self, bus: &Bus) -> (&'static str, usize) {
+    /// The largest message that the way takes.
+    pub(crate) fn limit(&self, bus: &Bus) -> usize {
         match self {
-            Self::Bus(_) => ("bus", bus.max_payload()),
-            Self::Socket(_) => ("socket", MAX_BODY),
+            Self::Bus(_) | Self::Inbox(..) => bus.max_payload(),
+            Self::Socket(_) => MAX_BODY,
+        }
+    }
+
+    /// What is to be sent for a result or a frame: over the bus, a large one goes as a blob.
+    ///
+    /// # Errors
+    ///
+    /// `resource_exhausted` for one that is too large for either way, and what forbids storing it.
+    pub(crate) async fn fit(&self, bus: &Bus, body: Bytes) -> Result<Bytes, Error> {
+        match self {
+            Self::Bus(_) | Self::Inbox(..) => body::outgoing(bus, body, Instant::now() + PASSING).await,
+            Self::Socket(_) if body.len() > MAX_BODY => Err(body::too_large(body.len() as u64)),
+            Self::Socket(_) => Ok(body),
         }
     }
 
@@ -67,6 +96,15 @@ impl Reply {
     pub(crate) async fn send(self, bus: &Bus, head: Head, body: Bytes) -> Result<(), Error> {
         let subject = match self {
             Self::Socket(outlet) => return outlet.send(head, &body).await,
+            Self::Inbox(inbox, token) => {
+                let kind = match head {
+                    Head::Value => pack::Kind::Value,
+                    Head::Error(_) => pack::Kind::Error,
+                    Head::Stream => pack::Kind::Stream,
+                    Head::Frame => pack::Kind::Frame,
+                };
+                return bus.reply(inbox, kind, token, body).await;
+            }
             Self::Bus(subject) => subject,
         };
         let headers = match head {

@@ -4,12 +4,15 @@ use std::{
     fs,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use aigis_proxy::{
-    MeshName, Role, UserName,
+    Bus, MeshName, Role, UserName,
+    bus::Options,
     identity::{Credential, Key, Login, MeshKeys, ServerFiles, ServerOptions},
+    kv,
 };
 use async_nats::{Client, ConnectError, ConnectOptions, Event};
 use tokio::sync::mpsc;
@@ -89,6 +92,18 @@ impl BusServer {
     pub(crate) async fn user(&self, name: &str, role: Role) -> (Client, Events) {
         let credential = self.credential(name, role);
         self.log_in(credential.login(), &credential.inbox()).await.unwrap()
+    }
+
+    /// Makes the store.
+    pub(crate) async fn create_store(&self) {
+        let login = self.keys.store_credential(Duration::from_secs(600)).unwrap();
+        kv::create_store(&self.url(), &login, self.keys.mesh(), 1).await.unwrap();
+    }
+
+    /// A user's connection.
+    pub(crate) async fn bus(&self, name: &str, role: Role) -> Bus {
+        let credential = Arc::new(self.credential(name, role));
+        Bus::connect(Options { url: self.url(), credential, label: name.to_owned() }).await.unwrap()
     }
 
     pub(crate) async fn store(&self) -> Client {

@@ -126,12 +126,12 @@ impl Journal for Permissive {
     }
 }
 
-struct Mesh {
-    bus: BusServer,
-    echo: Arc<Echo>,
-    server: Server,
+pub(crate) struct Mesh {
+    pub(crate) bus: BusServer,
+    pub(crate) echo: Arc<Echo>,
+    pub(crate) server: Server,
     node: Bus,
-    _tasks: Vec<task::Owned>,
+    pub(crate) tasks: Vec<task::Owned>,
 }
 
 pub(crate) async fn connect(server: &BusServer, name: &str, role: Role) -> Bus {
@@ -139,7 +139,7 @@ pub(crate) async fn connect(server: &BusServer, name: &str, role: Role) -> Bus {
     Bus::connect(Options { url: server.url(), credential, label: name.to_owned() }).await.unwrap()
 }
 
-async fn mesh() -> Mesh {
+pub(crate) async fn mesh() -> Mesh {
     let bus = BusServer::start().await;
     let node = connect(&bus, "alpha", Role::Node).await;
     let echo = Echo::new();
@@ -151,7 +151,7 @@ async fn mesh() -> Mesh {
         server.listen(&subjects.by_hand_control()).await.unwrap(),
         aigis_proxy::service_info::answer(&node, &server, "0.1.0").await.unwrap(),
     ];
-    Mesh { bus, echo, server, node, _tasks: tasks }
+    Mesh { bus, echo, server, node, tasks }
 }
 
 pub(crate) fn target(path: &str) -> Target {

@@ -5,6 +5,10 @@ mod bad_input;
 #[cfg(test)]
 mod bad_replies;
 #[cfg(test)]
+mod blobs;
+#[cfg(test)]
+mod bodies;
+#[cfg(test)]
 mod bus_server;
 #[cfg(test)]
 mod callee;
@@ -12,5 +16,7 @@ mod callee;
 mod calls;
 #[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod packs;
 #[cfg(test)]
 mod socket;

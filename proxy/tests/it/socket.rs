@@ -249,8 +249,8 @@ async fn a_request_that_was_cut_off_goes_over_the_bus_and_one_that_left_whole_do
     let (_bus, olga) = host.caller("olga", Role::Operator).await;
     host.listening = None;
     let listener = UnixListener::bind(host.path()).unwrap();
-    // More than the operating system holds between the two ends, and less than the bus takes.
-    let text = "x".repeat(900 * 1024);
+    // More than the operating system holds between the two ends, and less than what travels as a blob.
+    let text = "x".repeat(500 * 1024);
     let call = {
         let (olga, text) = (olga.clone(), text.clone());
         task::spawn("call", async move { olga.call(&target("echo"), request(&[&text])).await })
@@ -266,6 +266,16 @@ async fn a_request_that_was_cut_off_goes_over_the_bus_and_one_that_left_whole_do
     let error = call.await.unwrap().unwrap_err();
     assert_eq!((error.code, error.detail("sent")), (Code::Unavailable, Some(&json!(true))));
     assert_eq!(host.echo.writes.load(Ordering::SeqCst), 0, "not made again");
+}
+
+#[tokio::test]
+async fn a_large_body_is_no_blob_on_the_socket() {
+    let host = Host::up(Limits::default()).await;
+    let (_bus, olga) = host.caller("olga", Role::Operator).await;
+    // There is no store that could hold a blob.
+    let text = "x".repeat(3 * 1024 * 1024);
+    assert!(olga.call(&target("echo"), request(&[&text])).await.unwrap() == json!(text));
+    assert_eq!(host.server.counters().local.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,284 @@
+//! Putting blobs into the mesh: a node writes to the bucket, everyone else hands chunks to a node.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures::{TryStreamExt, stream::FuturesUnordered};
+use tarpc::context;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::{
+    Blob, Content, Index, Life, PASSING, Part, Reading, WITHIN, cutter::Cutter, digest::Hasher, index::Gathering,
+    window::Window,
+};
+use crate::{
+    bus::Bus,
+    error::{Code, Error},
+    kv::{self, Bucket, Expect, Operation},
+    role::Role,
+    rpc::{self, Asker, SHARED},
+    services::{BLOBS, BlobsClient},
+};
+
+/// How much is held before it is sent on, in bytes.
+const BATCH: usize = 4 * 1024 * 1024;
+/// How long a node may take to read a kept blob before it stores its index.
+const INDEX_WITHIN: Duration = Duration::from_secs(10 * 60);
+
+/// What a put has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// The blob.
+    pub blob: Blob,
+    /// How many chunks were sent, because the mesh lacked them.
+    pub chunks_sent: usize,
+    /// How many bytes those had.
+    pub bytes_sent: u64,
+}
+
+/// The mesh's blobs, as one user reaches them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    bus: Bus,
+}
+
+impl Store {
+    /// The blobs of the mesh that this bus belongs to.
+    #[must_use]
+    pub fn new(bus: &Bus) -> Self {
+        Self { bus: bus.clone() }
+    }
+
+    pub(super) fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Stores content, holding a few MiB of it at a time, and returns once the mesh has all of it. What the mesh has
+    /// already of a blob that is kept is not sent.
+    ///
+    /// # Errors
+    ///
+    /// The content cannot be read; the store is away, full, or does not permit it.
+    pub async fn put(&self, life: Life, content: impl AsyncRead + Unpin) -> Result<Stored, Error> {
+        let mut cutter = Cutter::new(content, life);
+        let (mut whole, mut size) = (Hasher::new(), 0);
+        let mut gathering = Gathering::default();
+        let mut sending = Sending {
+            store: self,
+            life,
+            batch: HashMap::new(),
+            held: 0,
+            chunks: 0,
+            bytes: 0,
+            window: Window::default(),
+        };
+        while let Some(chunk) = cutter.next().await? {
+            whole.add(&chunk);
+            size += chunk.len() as u64;
+            let part = Part::of(&chunk);
+            if let Some(list) = gathering.add(part) {
+                sending.add(Part::of(&list), list).await?;
+            }
+            sending.add(part, chunk).await?;
+            // Digests of much content take long, and others want the thread too.
+            tokio::task::yield_now().await;
+        }
+        let Some((index, last)) = gathering.end(size) else {
+            return Err(Error::new(Code::ResourceExhausted, format!("a blob of {size} bytes has too many chunks")));
+        };
+        if let Some(list) = last {
+            sending.add(Part::of(&list), list).await?;
+        }
+        sending.flush().await?;
+        let (chunks_sent, bytes_sent) = (sending.chunks, sending.bytes);
+        let blob = Blob { digest: whole.end(), size };
+        self.put_index(life, &blob, index).await?;
+        Ok(Stored { blob, chunks_sent, bytes_sent })
+    }
+
+    /// Begins to read a blob.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for one that the mesh does not have, `data_loss` for one that is damaged or of another size.
+    pub async fn open(&self, life: Life, blob: &Blob) -> Result<Reading, Error> {
+        Reading::open(self.clone(), life, *blob).await
+    }
+
+    /// Reads a whole blob into memory; its size is what the caller has agreed to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`] and [`Reading::next`].
+    pub async fn read(&self, life: Life, blob: &Blob) -> Result<Vec<u8>, Error> {
+        let mut reading = self.open(life, blob).await?;
+        // Index and reference may agree on a size that nothing will fill.
+        let mut content = Vec::with_capacity(usize::try_from(blob.size).unwrap_or(BATCH).min(BATCH));
+        while let Some(chunk) = reading.next().await? {
+            content.extend_from_slice(&chunk);
+        }
+        Ok(content)
+    }
+
+    /// Copies a blob, a few chunks at a time. What was written is to be thrown away unless this succeeds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::read`]; `internal` if it cannot be written.
+    pub async fn copy(&self, life: Life, blob: &Blob, mut out: impl AsyncWrite + Unpin) -> Result<(), Error> {
+        let failed =
+            |error: std::io::Error| Error::internal(format!("the content of {blob} cannot be written: {error}"));
+        let mut reading = self.open(life, blob).await?;
+        while let Some(chunk) = reading.next().await? {
+            out.write_all(&chunk).await.map_err(failed)?;
+        }
+        out.flush().await.map_err(failed)
+    }
+
+    /// Stores one chunk, whether it is there or not.
+    pub(super) async fn put_chunk(&self, life: Life, part: Part, chunk: Bytes) -> Result<(), Error> {
+        if self.bus.role() != Role::Node {
+            return self
+                .hand(|node| async move { node.put_chunk(within(WITHIN), life, part.0, Content(chunk)).await })
+                .await;
+        }
+        let key = life.chunk(&part.0);
+        match life {
+            Life::Kept => kv::put(&self.bus, Bucket::Blobs, &key, chunk, Expect::Anything, WITHIN).await?,
+            Life::Passing => self.put_passing(&key, chunk, Expect::Anything).await?,
+        };
+        Ok(())
+    }
+
+    /// Reads a blob by an index that is not stored yet, and checks that it is what it is called.
+    pub(super) async fn prove(&self, life: Life, blob: &Blob, index: &Index) -> Result<(), Error> {
+        let mut reading = Reading::of(self.clone(), life, *blob, index.clone())?;
+        while reading.next().await?.is_some() {}
+        Ok(())
+    }
+
+    /// Stores the index of a blob whose chunks are stored. One that is kept is put in place of a different one; of a
+    /// passing one there can be only one.
+    pub(super) async fn put_index(&self, life: Life, blob: &Blob, index: Index) -> Result<(), Error> {
+        let digest = blob.digest;
+        if self.bus.role() != Role::Node {
+            return self
+                .hand(|node| async move { node.put_index(within(INDEX_WITHIN), life, digest, index).await })
+                .await;
+        }
+        let (key, value) = (life.index(&digest), index.to_bytes());
+        if life == Life::Passing {
+            self.put_passing(&key, value, Expect::Revision(0)).await?;
+            return Ok(());
+        }
+        let known = kv::get(&self.bus, Bucket::Blobs, &key, WITHIN).await?;
+        if known.is_none_or(|known| known.value != value) {
+            kv::put(&self.bus, Bucket::Blobs, &key, value, Expect::Anything, WITHIN).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_passing(&self, key: &str, value: Bytes, expect: Expect<'_>) -> Result<u64, kv::Error> {
+        kv::put_passing(&self.bus, Bucket::Blobs, key, value, expect, PASSING, WITHIN).await
+    }
+
+    /// Takes a chunk that proved damaged out of the store, so that the next upload sends it again. Whatever hinders
+    /// that, the reader has its error.
+    pub(super) async fn remove_damaged(&self, life: Life, part: Part) {
+        let removed = if self.bus.role() == Role::Node {
+            self.remove_if_damaged(life, part).await
+        } else {
+            self.hand(|node| async move { node.doubt(within(WITHIN), life, part).await }).await
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, chunk = %part.0, "a damaged chunk stays where it is");
+        }
+    }
+
+    /// Looks at a chunk, and removes it if it is not what it is called.
+    pub(super) async fn remove_if_damaged(&self, life: Life, part: Part) -> Result<(), Error> {
+        let key = life.chunk(&part.0);
+        let Some(entry) = kv::get(&self.bus, Bucket::Blobs, &key, WITHIN).await? else { return Ok(()) };
+        if entry.operation == Operation::Put && Part::of(&entry.value).0 != part.0 {
+            tracing::warn!(chunk = %part.0, "a damaged chunk was removed");
+            // If another write came first, that one is not what was looked at.
+            kv::delete(&self.bus, Bucket::Blobs, &key, Expect::Revision(entry.revision), WITHIN).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks whichever node takes it.
+    async fn hand<F, Fut>(&self, ask: F) -> Result<(), Error>
+    where
+        F: FnOnce(BlobsClient<Asker<crate::services::BlobsRequest, crate::services::BlobsResponse>>) -> Fut,
+        Fut: Future<Output = Result<Result<(), Error>, tarpc::client::RpcError>>,
+    {
+        let node = BlobsClient::from(Asker::new(&self.bus, SHARED, BLOBS));
+        ask(node).await.map_err(|error| match rpc::error(&error) {
+            error if error.code == Code::Unavailable && error.detail("sent") == Some(&false.into()) => {
+                Error::unavailable("no node is on the bus that takes chunks of blobs")
+                    .hint("see: aish nodes")
+                    .sent(false)
+            }
+            error => error,
+        })?
+    }
+}
+
+fn within(time: Duration) -> context::Context {
+    let mut context = context::current();
+    context.deadline = Instant::now() + time;
+    context
+}
+
+/// Chunks on their way to the store, a batch at a time.
+struct Sending<'a> {
+    store: &'a Store,
+    life: Life,
+    batch: HashMap<Part, Bytes>,
+    held: usize,
+    chunks: usize,
+    bytes: u64,
+    window: Window,
+}
+
+impl Sending<'_> {
+    async fn add(&mut self, part: Part, chunk: Bytes) -> Result<(), Error> {
+        self.held += chunk.len();
+        if self.batch.insert(part, chunk).is_some() {
+            self.held -= part.size();
+        }
+        if self.held >= BATCH { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        let (life, store) = (self.life, self.store);
+        let mut batch = std::mem::take(&mut self.batch);
+        self.held = 0;
+        if life == Life::Kept {
+            let keys: Vec<String> = batch.keys().map(|part| life.chunk(&part.0)).collect();
+            let there = kv::sizes(&store.bus, Bucket::Blobs, &keys, WITHIN).await?;
+            // One of another size is damaged, and is put right.
+            batch.retain(|part, _| there.get(&life.chunk(&part.0)) != Some(&part.size()));
+        }
+        self.chunks += batch.len();
+        self.bytes += batch.keys().map(|part| u64::from(part.1)).sum::<u64>();
+        let mut under_way = FuturesUnordered::new();
+        let mut waiting = batch.into_iter();
+        loop {
+            while self.window.has_room(under_way.len())
+                && let Some((part, chunk)) = waiting.next()
+            {
+                let begun = Instant::now();
+                under_way.push(async move { store.put_chunk(life, part, chunk).await.map(|()| begun.elapsed()) });
+            }
+            match under_way.try_next().await? {
+                Some(took) => self.window.heard(took),
+                None => return Ok(()),
+            }
+        }
+    }
+}
