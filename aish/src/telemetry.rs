@@ -15,33 +15,31 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 /// What must be flushed before the process ends.
 #[derive(Debug)]
-pub(crate) struct Telemetry {
-    provider: SdkTracerProvider,
-    exports: bool,
-}
+pub(crate) struct Telemetry(Option<SdkTracerProvider>);
 
 /// Sets up logs and traces; within a Tokio runtime.
 ///
-/// Every process makes spans, so that `traceparent` joins both sides of a call; they leave it only where
-/// `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` says where to.
+/// Traces are made, and `traceparent` joins them over the bus, where `OTEL_EXPORTER_OTLP_ENDPOINT` or
+/// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` says where they go to. Elsewhere they would cost each call as much as all else
+/// that is done for it, and nobody could see them.
 pub(crate) fn start(default: LevelFilter) -> Telemetry {
-    let resource = Resource::builder().with_service_name("aish").build();
-    let builder = SdkTracerProvider::builder().with_resource(resource);
     let wanted = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
         .into_iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
     let exporter = wanted.then(|| opentelemetry_otlp::SpanExporter::builder().with_tonic().build());
-    let (provider, flaw) = match exporter {
-        Some(Ok(exporter)) => (builder.with_batch_exporter(exporter).build(), None),
-        Some(Err(error)) => (builder.build(), Some(error)),
-        None => (builder.build(), None),
+    let (exporter, flaw) = match exporter.transpose() {
+        Ok(exporter) => (exporter, None),
+        Err(error) => (None, Some(error)),
     };
-    let exports = wanted && flaw.is_none();
-    Registry::default().with(log(default)).with(spans(&provider)).init();
+    let provider = exporter.map(|exporter| {
+        let resource = Resource::builder().with_service_name("aish").build();
+        SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build()
+    });
+    Registry::default().with(log(default)).with(provider.as_ref().map(spans)).init();
     if let Some(error) = flaw {
         tracing::warn!(%error, "no traces are exported");
     }
-    Telemetry { provider, exports }
+    Telemetry(provider)
 }
 
 /// Lines on standard error, by `AIGIS_LOG`. The filter is this layer's alone: filtered spans would lose their trace.
@@ -66,11 +64,9 @@ fn spans<S: Subscriber + for<'a> LookupSpan<'a>>(provider: &SdkTracerProvider) -
 impl Telemetry {
     /// Sends what is left, within 2 s.
     pub(crate) async fn flush(self) {
-        if !self.exports {
-            return;
-        }
+        let Some(provider) = self.0 else { return };
         // The exporter's own thread waits for this runtime, so this thread must not wait for it.
-        let flushing = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(FLUSH));
+        let flushing = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH));
         if !matches!(tokio::time::timeout(FLUSH, flushing).await, Ok(Ok(Ok(())))) {
             tracing::warn!("some traces were not exported");
         }

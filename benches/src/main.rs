@@ -17,6 +17,7 @@ mod telemetry;
 
 use error::Error;
 use table::Table;
+use tracing_subscriber::filter::LevelFilter;
 
 /// How long and how often each thing is measured.
 #[derive(Debug, Clone, Copy)]
@@ -31,9 +32,10 @@ const FULL: Effort = Effort { rounds: 11, round: Duration::from_millis(700), con
 const QUICK: Effort = Effort { rounds: 5, round: Duration::from_millis(300), containers: 5, asks: 40 };
 
 fn main() -> ExitCode {
-    // As every process of the mesh has it: what it costs belongs to what is measured.
-    telemetry::start();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // As a node and the commands have it: what it costs belongs to what is measured.
+    let is_callee = arguments.first().is_some_and(|first| first == "callee");
+    telemetry::start(if is_callee { LevelFilter::INFO } else { LevelFilter::WARN });
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => measure(FULL),
         ["--quick"] => measure(QUICK),

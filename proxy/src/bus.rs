@@ -176,7 +176,7 @@ impl Bus {
                 std::future::ready(())
             }
         };
-        let signer = credential.clone();
+        let (signer, connected) = (credential.clone(), client_slot.clone());
         let client = ConnectOptions::with_jwt(credential.jwt().to_owned(), move |nonce| {
             std::future::ready(Ok(signer.sign(&nonce)))
         })
@@ -184,7 +184,10 @@ impl Bus {
         .custom_inbox_prefix(subject::inbox(&user))
         .ping_interval(PING)
         .connection_timeout(CONNECT)
-        .reconnect_delay_callback(reconnect_delay)
+        .reconnect_delay_callback(move |attempts| {
+            // The client asks before its first attempt too, when there is no burst to be spread.
+            if connected.get().is_some() { reconnect_delay(attempts) } else { Duration::ZERO }
+        })
         .event_callback(on_event)
         .connect(&url)
         .await

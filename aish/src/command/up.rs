@@ -106,9 +106,17 @@ impl Up {
         let grace = config.grace.unwrap_or(node::GRACE);
         let detached = self.detached;
         let options = self.options(home.clone(), name, bus, config);
+        let mut starting = Box::pin(serve::start(options));
         let node = tokio::select! {
-            node = Box::pin(serve::start(options)) => node?,
-            () = signals.any() => return Err(Failure::Said(INTERRUPTED)),
+            node = &mut starting => node?,
+            () = signals.any() => {
+                // What has begun is ended in order. Who cannot wait for that says so again.
+                tokio::select! {
+                    node = starting => if let Ok(node) = node { node.stop(node::GRACE).await },
+                    () = signals.any() => {}
+                }
+                return Err(Failure::Said(INTERRUPTED));
+            }
         };
         let own = rustix::process::getpid().as_raw_nonzero().get();
         // Whoever started a node in the foreground may have closed its output; the node serves all the same.
