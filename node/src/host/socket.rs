@@ -1,4 +1,7 @@
-//! Listening sockets of a network namespace, from `/proc/PID/net`, and who holds them, from `/proc/PID/fd`.
+//! Listening sockets of a network namespace, from the kernel itself or else from `/proc/PID/net`, and who holds them, from
+//! `/proc/PID/fd`.
+
+mod diagnosis;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -7,6 +10,7 @@ use std::{
     path::Path,
 };
 
+use self::diagnosis::Diagnosis;
 use super::read_text;
 use crate::services::{Protocol, Socket};
 
@@ -25,20 +29,38 @@ pub(super) struct Listening {
     pub(super) inode: u64,
 }
 
-/// The sockets that listen in the namespace of that process; `None` if the tables cannot be read.
-pub(super) fn listening(pid: u32) -> Option<Vec<Listening>> {
-    let mut found = Vec::new();
-    let mut read_one = false;
-    for (table, protocol) in
-        [("tcp", Protocol::Tcp), ("tcp6", Protocol::Tcp), ("udp", Protocol::Udp), ("udp6", Protocol::Udp)]
-    {
-        // A kernel without IPv6 has no second table.
-        if let Ok(text) = read_text(Path::new(&format!("/proc/{pid}/net/{table}")), MAX_TABLE) {
-            read_one = true;
-            found.extend(text.lines().skip(1).filter_map(|line| read_line(line, protocol)));
-        }
+/// One of the kernel's tables of sockets.
+#[derive(Debug, Clone, Copy)]
+struct Table {
+    protocol: Protocol,
+    v6: bool,
+}
+
+impl Table {
+    const ALL: [Self; 4] = [
+        Self { protocol: Protocol::Tcp, v6: false },
+        Self { protocol: Protocol::Tcp, v6: true },
+        Self { protocol: Protocol::Udp, v6: false },
+        Self { protocol: Protocol::Udp, v6: true },
+    ];
+
+    /// Reads it as the kernel prints it for that process; `None` if that cannot be read. A kernel without IPv6 prints none
+    /// for it.
+    fn printed(self, pid: u32) -> Option<Vec<Listening>> {
+        let (protocol, six) = (self.protocol, if self.v6 { "6" } else { "" });
+        let text = read_text(Path::new(&format!("/proc/{pid}/net/{protocol}{six}")), MAX_TABLE).ok()?;
+        Some(text.lines().skip(1).filter_map(|line| read_line(line, protocol)).collect())
     }
-    read_one.then_some(found)
+}
+
+/// The sockets that listen in the namespace of that process; `None` if they cannot be read.
+///
+/// The kernel is asked; what it does not say is read from the tables that it prints, which takes much longer.
+pub(super) fn listening(pid: u32) -> Option<Vec<Listening>> {
+    let kernel = Diagnosis::of(pid);
+    let told = |table: Table| kernel.as_ref()?.listening(table);
+    let tables: Vec<_> = Table::ALL.iter().filter_map(|table| told(*table).or_else(|| table.printed(pid))).collect();
+    (!tables.is_empty()).then(|| tables.concat())
 }
 
 fn read_line(line: &str, protocol: Protocol) -> Option<Listening> {
@@ -119,7 +141,10 @@ pub(super) fn join(listening: Vec<Listening>, owners: &HashMap<u64, Vec<u32>>) -
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
     use proptest::prelude::*;
+    use rustix::thread::{CapabilitySet, capabilities};
 
     use super::*;
 
@@ -166,6 +191,34 @@ mod tests {
         assert!(all_read);
         let socket = join(found, &owners).into_iter().find(|socket| socket.port == port).unwrap();
         assert_eq!((socket.pids, socket.address.as_str()), (vec![own], "127.0.0.1"));
+    }
+
+    #[test]
+    fn ci_10_the_kernel_and_its_tables_say_the_same() {
+        let _tcp = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("0.0.0.0:0").unwrap()];
+        let _tcp6 = [TcpListener::bind("[::1]:0").ok(), TcpListener::bind("[::]:0").ok()];
+        let connected = UdpSocket::bind("127.0.0.1:0").unwrap();
+        connected.connect("127.0.0.1:9").unwrap();
+        let _udp = [UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("0.0.0.0:0").unwrap()];
+        let _udp6 = UdpSocket::bind("[::1]:0").ok();
+        let own = std::process::id();
+        let may = capabilities(None).unwrap().effective.contains(CapabilitySet::SYS_ADMIN);
+        let kernel = Diagnosis::of(own);
+        assert_eq!(kernel.is_some(), may, "who may change its namespace asks the kernel");
+        let Some(kernel) = kernel else { return };
+        for table in Table::ALL {
+            // Others of this host open and close sockets meanwhile: only what this process holds is compared.
+            let ours = |found: Option<Vec<Listening>>| {
+                let found = found.unwrap();
+                let (owners, _) = owners(&[own], &found.iter().map(|socket| socket.inode).collect());
+                let mut ours: Vec<_> = found.into_iter().filter(|socket| owners.contains_key(&socket.inode)).collect();
+                ours.sort_unstable_by_key(|socket| socket.inode);
+                ours
+            };
+            let (told, printed) = (ours(kernel.listening(table)), ours(table.printed(own)));
+            assert_eq!(told, printed);
+            assert!(table.v6 || told.len() >= 2, "{told:?}");
+        }
     }
 
     proptest! {

@@ -130,6 +130,35 @@ async fn ci_10_processes_and_sockets_are_seen_from_outside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ci_10_sockets_are_those_that_the_container_s_own_tables_show() {
+    let servers = "httpd -p 127.0.0.1:9001; httpd -p 9002; echo interface lo > /tmp/dhcp; udhcpd -f /tmp/dhcp & \
+                   exec httpd -f -p 9003";
+    let container = Running::busybox(&["--network", "none"], &["sh", "-c", servers]);
+    let engine = real();
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let seen = host::look(&engine, &engine.inspect(&container.id).await.unwrap()).await;
+        let sockets = seen.sockets.unwrap();
+        let held = sockets.iter().all(|socket| !socket.pids.is_empty());
+        let mut seen: Vec<String> =
+            sockets.iter().map(|socket| format!("{} {}:{}", socket.protocol, socket.address, socket.port)).collect();
+        let printed = docker(&["exec", container.id.as_str(), "netstat", "-lntu"]);
+        let rows = printed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let mut shown: Vec<String> = rows
+            .filter(|row| row[0].starts_with("tcp") || row[0].starts_with("udp"))
+            .map(|row| format!("{} {}", &row[0][..3], row[3]))
+            .collect();
+        seen.sort_unstable();
+        shown.sort_unstable();
+        if seen.len() == 4 && seen == shown && held {
+            break;
+        }
+        assert!(Instant::now() < end, "{sockets:?} and in the container {shown:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ci_08_ci_09_a_paused_one_is_measured_and_a_stopped_one_has_its_exit_code() {
     let container = Running::busybox(&[], &["sleep", "1000"]);
     let engine = real();
