@@ -1,4 +1,4 @@
-//! Logs as every process of the mesh writes them where no collector of traces is named.
+//! Logs as every process of the mesh makes them where no collector of traces is named; they are shown to nobody.
 
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
@@ -7,6 +7,6 @@ use tracing_subscriber::{
 /// Starts them.
 pub(crate) fn start(default: LevelFilter) {
     let filter = EnvFilter::builder().with_default_directive(default.into()).parse_lossy("");
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(filter);
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::sink).with_ansi(false).with_filter(filter);
     Registry::default().with(log).init();
 }
