@@ -11,7 +11,7 @@ use std::{
 
 use async_nats::Subscriber;
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, stream::BoxStream};
+use futures::{FutureExt, StreamExt};
 use serde_json::Value;
 use tokio::{runtime::Handle, sync::Notify, task::unconstrained, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,7 +19,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     body,
     bus::{Bus, Message, from_store, pack},
-    client::{FIRST_CREDIT, Frame},
     dispatch::{Dispatcher, Incoming},
     error::{Code, Error},
     headers,
@@ -30,6 +29,7 @@ use crate::{
 };
 
 mod reply;
+mod streaming;
 
 pub(crate) use reply::{Head, Key, Reply};
 
@@ -37,14 +37,6 @@ pub(crate) use reply::{Head, Key, Reply};
 pub const CALLER_LIMIT: usize = 1_024;
 /// Most calls that may be in flight here at all.
 pub const TOTAL_LIMIT: usize = 16_384;
-/// How long a stream goes on without a sign of its reader.
-const READER_SILENCE: Duration = Duration::from_secs(30);
-/// How often a silent stream says that it lives.
-const BEAT: Duration = Duration::from_secs(10);
-/// How many frames leave in one go.
-const TOGETHER: usize = 32;
-/// Most frames that credit can be worth.
-const CREDIT_LIMIT: u32 = 1_024;
 
 /// What a server has done, for its status and for `$SRV.STATS`.
 #[derive(Debug, Default)]
@@ -349,144 +341,6 @@ impl Server {
             tracing::warn!(%error, "an error reply was not sent");
         }
     }
-
-    async fn send_stream(&self, reply: Reply, mut stream: BoxStream<'static, Item>, running: &Running) {
-        running.credit.store(FIRST_CREDIT as usize, Ordering::Release);
-        if reply.clone().send(&self.0.bus, Head::Stream, Bytes::from_static(b"{}")).await.is_err() {
-            return;
-        }
-        let mut link = self.0.bus.link();
-        let over_bus = !matches!(reply, Reply::Socket(_));
-        let over = async {
-            tokio::select! {
-                () = running.cancelled.cancelled() => {}
-                () = down(&mut link), if over_bus => {}
-                () = running.reader_gone() => {}
-            }
-        };
-        tokio::pin!(over);
-        let mut frames = Numbered::default();
-        let (mut held, mut ready) = (None, Vec::new());
-        while !frames.ended {
-            ready.push(tokio::select! {
-                biased;
-                () = &mut over => return,
-                next = running.paid(&mut stream, &mut held) => frames.of(next),
-                () = tokio::time::sleep(BEAT) => frames.number(Frame { beat: true, ..Frame::default() }),
-            });
-            // What is there already leaves in one go: for each by itself, the connection's thread would be woken.
-            while held.is_none() && !frames.ended && ready.len() < TOGETHER && running.has_credit() {
-                let Some(next) = stream.next().now_or_never() else { break };
-                running.spend();
-                ready.push(frames.of(next));
-            }
-            for frame in ready.drain(..) {
-                let (body, fits) = match reply.fit(&self.0.bus, written(&frame)).await {
-                    Ok(body) => (body, true),
-                    Err(error) => (written(&Frame { seq: frame.seq, error: Some(error), ..Frame::default() }), false),
-                };
-                if reply.clone().send(&self.0.bus, Head::Frame, body).await.is_err() || !fits {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// What a stream gives before its end.
-type Item = Result<Value, Error>;
-
-/// Numbers the frames of a stream.
-#[derive(Default)]
-struct Numbered {
-    last: u64,
-    ended: bool,
-}
-
-impl Numbered {
-    fn of(&mut self, next: Option<Item>) -> Frame {
-        self.number(match next {
-            Some(Ok(data)) => Frame { data: Some(data), ..Frame::default() },
-            Some(Err(error)) => Frame { error: Some(error), ..Frame::default() },
-            None => Frame { end: true, ..Frame::default() },
-        })
-    }
-
-    fn number(&mut self, frame: Frame) -> Frame {
-        self.last += 1;
-        self.ended = frame.end || frame.error.is_some();
-        Frame { seq: self.last, ..frame }
-    }
-}
-
-fn written(frame: &Frame) -> Bytes {
-    serde_json::to_vec(frame).unwrap_or_default().into()
-}
-
-async fn down(link: &mut tokio::sync::watch::Receiver<crate::bus::Link>) {
-    // The sender lives as long as the bus; if it is gone, so is the link.
-    let _ = link.wait_for(|link| !link.up).await;
-}
-
-impl Running {
-    /// Adds credit. Whatever a caller writes, it is held between 1 and 1,024.
-    fn credit(&self, body: &[u8]) {
-        let text = std::str::from_utf8(body).unwrap_or_default().trim();
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let asked = if digits { text.parse().unwrap_or(CREDIT_LIMIT) } else { 0 };
-        let limit = CREDIT_LIMIT as usize;
-        let more = asked.min(CREDIT_LIMIT) as usize;
-        let add = |credit: usize| Some((credit + more).clamp(1, limit));
-        // The closure always gives a value, so the update cannot fail.
-        let _ = self.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
-        self.heard_count.fetch_add(1, Ordering::AcqRel);
-        self.heard.notify_waiters();
-    }
-
-    /// Awaits what comes next, and credit for it if it is no end: that is told without. What came stays in `held` until
-    /// then, so that nothing is lost when the future is dropped.
-    async fn paid(&self, stream: &mut BoxStream<'static, Item>, held: &mut Option<Option<Item>>) -> Option<Item> {
-        let ends = match held {
-            Some(next) => !matches!(next, Some(Ok(_))),
-            None => !matches!(held.insert(stream.next().await), Some(Ok(_))),
-        };
-        if !ends {
-            self.credited().await;
-        }
-        held.take().flatten()
-    }
-
-    /// Awaits credit for one frame, and spends it.
-    async fn credited(&self) {
-        loop {
-            let heard = self.heard.notified();
-            if self.has_credit() {
-                return self.spend();
-            }
-            heard.await;
-        }
-    }
-
-    fn has_credit(&self) -> bool {
-        self.credit.load(Ordering::Acquire) > 0
-    }
-
-    fn spend(&self) {
-        let spend = |credit: usize| Some(credit.saturating_sub(1));
-        // The closure always gives a value, so the update cannot fail.
-        let _ = self.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, spend);
-    }
-
-    /// Completes when the reader has given no sign for too long.
-    async fn reader_gone(&self) {
-        loop {
-            let before = self.heard_count.load(Ordering::Acquire);
-            tokio::time::sleep(READER_SILENCE).await;
-            if self.heard_count.load(Ordering::Acquire) == before {
-                return;
-            }
-        }
-    }
 }
 
 /// A call that counts until it ends.
@@ -557,41 +411,4 @@ impl Drop for Admitted {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bad_22_credit_is_held_within_bounds() {
-        for (before, body, after) in [
-            (0, "-1", 1),
-            (0, "0", 1),
-            (5, "0", 5),
-            (0, "32", 32),
-            (64, "1000", 1_024),
-            (0, "18446744073709551616", 1_024),
-            (0, "many", 1),
-            (3, "", 3),
-        ] {
-            let running = Running::default();
-            running.credit.store(before, Ordering::Release);
-            running.credit(body.as_bytes());
-            assert_eq!(running.credit.load(Ordering::Acquire), after, "{before} and {body}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn bad_22_any_credit_is_held_within_bounds(
-            before in 0..=1_024_usize,
-            body in proptest::collection::vec(proptest::num::u8::ANY, 0..40),
-        ) {
-            let running = Running::default();
-            running.credit.store(before, Ordering::Release);
-            running.credit(&body);
-            proptest::prop_assert!((1..=1_024).contains(&running.credit.load(Ordering::Acquire)));
-        }
-    }
 }
