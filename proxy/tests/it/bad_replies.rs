@@ -184,6 +184,23 @@ async fn bad_22_credit_is_held_in_1_to_1024() {
     mesh.is_unharmed().await;
 }
 
+#[tokio::test]
+async fn an_end_needs_no_credit() {
+    let mesh = ByHand::start().await;
+    let reply = format!("{}.{}", mesh.olga.new_inbox(), aigis_proxy::subject::Token::random().as_str());
+    let mut frames = mesh.olga.subscribe(reply.clone()).await.unwrap();
+    mesh.olga.publish_with_reply("aigis.v1.main.call.operator.olga.web.sixty_four", reply, "".into()).await.unwrap();
+    let opening = tokio::time::timeout(SOON, frames.next()).await.unwrap().unwrap();
+    assert!(opening.headers.unwrap().get("Aigis-Stream").is_some());
+    let mut last = Value::Null;
+    for due in 1..=65_u64 {
+        let message = tokio::time::timeout(SOON, frames.next()).await.unwrap().unwrap();
+        last = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!(last["seq"], json!(due));
+    }
+    assert_eq!(last, json!({"seq": 65, "end": true}));
+}
+
 /// The part of a row that the client library leaves open: it takes a header block that it cannot read for a broken
 /// connection. The callee is back at once, and nothing ran.
 #[tokio::test]

@@ -67,6 +67,9 @@ static TABLE: LazyLock<Table<Callee>> = LazyLock::new(|| {
         let remaining_s = call.remaining().as_secs();
         Ok(Seen { remaining_s, traceparent: call.meta().traceparent.clone() })
     });
+    table.stream("sixty_four", Effect::Read, "Counts to 64.", async |_: Arc<Callee>, _, _: Nothing| {
+        Ok(futures::stream::iter((1..=64_u64).map(Ok)))
+    });
     table.stream("numbers", Effect::Read, "Counts for ever.", async |_: Arc<Callee>, _, _: Nothing| {
         Ok(futures::stream::iter((1..=u64::MAX).map(Ok)))
     });
