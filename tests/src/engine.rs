@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -97,12 +97,25 @@ impl PrivateEngine {
 
 impl Drop for PrivateEngine {
     fn drop(&mut self) {
+        // With live restore, containers would outlive their engine.
+        if let Ok(list) = Command::new("docker").args(["--host", &self.host(), "ps", "-aq"]).output() {
+            let ids = String::from_utf8_lossy(&list.stdout).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            let _ = Command::new("docker").args(["--host", &self.host(), "rm", "-f"]).args(ids).output();
+        }
         if let Some(child) = &mut self.child {
             // An orderly end takes its containerd along, which a kill would leave behind.
             if let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
             }
             let _ = child.wait();
+        }
+        // It leaves its data mounted over itself, which would keep the directory.
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let places = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+        let mut own: Vec<_> = places.filter(|place| place.starts_with(self.directory.path())).collect();
+        own.reverse();
+        for place in own {
+            let _ = Command::new("umount").arg("--lazy").arg(place).output();
         }
         let _ = Command::new("ip").args(["netns", "delete", &self.namespace]).output();
     }
