@@ -49,6 +49,7 @@ pub mod services;
 pub mod skill;
 pub mod socket;
 pub mod subject;
+mod sync;
 mod tags;
 pub mod task;
 pub mod text_file;

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -25,6 +25,7 @@ use crate::{
     name::UserName,
     skill::Answer,
     subject::{Asked, Caller, Heard, may_reply, read_tail},
+    sync::lock,
     task,
 };
 
@@ -407,8 +408,4 @@ impl Drop for Admitted {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

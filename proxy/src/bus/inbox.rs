@@ -5,7 +5,7 @@ use std::{
     fmt,
     hash::{BuildHasherDefault, Hasher},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -21,6 +21,7 @@ use crate::{
     error::Error,
     name::UserName,
     subject::{self, Caller, Subjects, Token},
+    sync::lock,
 };
 
 /// What a skill call gets back.
@@ -295,10 +296,6 @@ impl Drop for Entry {
     fn drop(&mut self) {
         self.table.lock().remove(&self.token);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Hashes tokens that this process drew: they are random already.

@@ -5,7 +5,7 @@ use std::{
     fmt,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -21,7 +21,7 @@ use super::{
     link::Link,
     reader::Reader,
 };
-use crate::{Error, Name, SkillPath, UserName, identity::Credential, subject::Control, task};
+use crate::{Error, Name, SkillPath, UserName, identity::Credential, subject::Control, sync::lock, task};
 
 /// How long connecting may take before the bus is asked instead.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -237,8 +237,4 @@ impl Replies {
         let frame = self.receiver.recv().await?;
         Some(frame.map(|Frame { kind, body, .. }| (kind, body)))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,11 +11,10 @@ use aigis_proxy::{
     body::MAX_BODY,
     bus::Options,
     client::{self, Response, Target},
-    dispatch::{Directory, Dispatcher, NoJournal},
+    dispatch::{Dispatcher, NoJournal},
     kv::{self, Bucket},
     serve::Server,
     skill::{Answer, Call, Ci, Input, SkillInfo, Table},
-    subject::HandTarget,
     task,
 };
 use data_encoding::BASE64URL_NOPAD;
@@ -25,7 +24,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
-use crate::{blobs::noise, bus_server::BusServer};
+use crate::{blobs::noise, bus_server::BusServer, serving::One};
 
 const MIB: usize = 1024 * 1024;
 const WITHIN: Duration = Duration::from_secs(30);
@@ -72,14 +71,6 @@ impl Ci for Echo {
     }
     fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {
         TABLE.run(self, &path, call)
-    }
-}
-
-struct One(Arc<Echo>);
-
-impl Directory for One {
-    fn find(&self, _: &HandTarget, _: bool) -> Result<Arc<dyn Ci>, Error> {
-        Ok(self.0.clone())
     }
 }
 

@@ -11,19 +11,21 @@ use std::{
 use aigis_proxy::{
     Bus, Code, Effect, Error, Name, NodeName, Role, SkillPath,
     bus::{HeaderMap, Options},
-    dispatch::{Begun, Deed, Directory, Dispatcher, Journal},
+    dispatch::Dispatcher,
     serve::Server,
     skill::{Answer, Call, Ci, Input, Nothing, SkillInfo, Table},
-    subject::{Caller, HandTarget},
     task,
 };
 use async_nats::{Client, Request};
-use futures::{FutureExt, future::BoxFuture};
+use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::bus_server::{BusServer, Events};
+use crate::{
+    bus_server::{BusServer, Events},
+    serving::{One, Permissive},
+};
 
 /// Longest wait for an answer: it only ends a test that would fail.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -94,28 +96,6 @@ impl Ci for Callee {
     }
 }
 
-struct Only(Arc<Callee>);
-
-impl Directory for Only {
-    fn find(&self, target: &HandTarget, _: bool) -> Result<Arc<dyn Ci>, Error> {
-        if target.name == self.0.name { Ok(self.0.clone()) } else { Err(Error::unavailable("not here")) }
-    }
-}
-
-struct Everything;
-
-impl Journal for Everything {
-    fn begin<'a>(&'a self, _: Deed<'a>) -> BoxFuture<'a, Result<Begun, Error>> {
-        std::future::ready(Ok(Begun::Run)).boxed()
-    }
-    fn end<'a>(&'a self, _: Deed<'a>, _: &'a Result<Value, Error>) -> BoxFuture<'a, ()> {
-        std::future::ready(()).boxed()
-    }
-    fn refused<'a>(&'a self, _: &'a Caller, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
-        std::future::ready(()).boxed()
-    }
-}
-
 /// A real bus, the callee on the node `alpha`, and the operator `olga`, who asks by hand.
 pub(crate) struct ByHand {
     pub(crate) bus: BusServer,
@@ -144,7 +124,7 @@ impl ByHand {
         let node = connect(&bus, "alpha", Role::Node).await;
         let (name, at) = (Name::parse("web").unwrap(), NodeName::parse("alpha").unwrap());
         let callee = Arc::new(Callee { name, node: at, runs: AtomicUsize::new(0) });
-        let server = Server::new(node.clone(), Dispatcher::new(Arc::new(Only(callee.clone())), Arc::new(Everything)));
+        let server = Server::new(node.clone(), Dispatcher::new(Arc::new(One(callee.clone())), Arc::new(Permissive)));
         let mut tasks = Vec::new();
         let subjects = node.subjects();
         for subject in [subjects.served_by(node.user()), subjects.by_hand("web"), subjects.by_hand_control()] {

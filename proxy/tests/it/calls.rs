@@ -12,18 +12,20 @@ use aigis_proxy::{
     Bus, Code, Effect, Error, Name, NodeName, Request, Role, SkillPath, UserName,
     bus::{HeaderMap, Options},
     client::{self, Response, Target},
-    dispatch::{Begun, Deed, Directory, Dispatcher, Journal},
+    dispatch::Dispatcher,
     serve::Server,
     skill::{Answer, Call, Ci, Input, Nothing, SkillInfo, Table},
-    subject::HandTarget,
     task,
 };
-use futures::{FutureExt, StreamExt, future::BoxFuture};
+use futures::{StreamExt, future::BoxFuture};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::bus_server::BusServer;
+use crate::{
+    bus_server::BusServer,
+    serving::{One, Permissive},
+};
 
 pub(crate) struct Echo {
     name: Name,
@@ -101,28 +103,6 @@ impl Ci for Echo {
     }
     fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {
         TABLE.run(self, &path, call)
-    }
-}
-
-pub(crate) struct One(pub(crate) Arc<Echo>);
-
-impl Directory for One {
-    fn find(&self, target: &HandTarget, _: bool) -> Result<Arc<dyn Ci>, Error> {
-        if target.name == self.0.name { Ok(self.0.clone()) } else { Err(Error::unavailable("not here")) }
-    }
-}
-
-struct Permissive;
-
-impl Journal for Permissive {
-    fn begin<'a>(&'a self, _: Deed<'a>) -> BoxFuture<'a, Result<Begun, Error>> {
-        std::future::ready(Ok(Begun::Run)).boxed()
-    }
-    fn end<'a>(&'a self, _: Deed<'a>, _: &'a Result<Value, Error>) -> BoxFuture<'a, ()> {
-        std::future::ready(()).boxed()
-    }
-    fn refused<'a>(&'a self, _: &'a aigis_proxy::subject::Caller, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {
-        std::future::ready(()).boxed()
     }
 }
 

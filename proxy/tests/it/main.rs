@@ -19,4 +19,6 @@ mod identity;
 #[cfg(test)]
 mod packs;
 #[cfg(test)]
+mod serving;
+#[cfg(test)]
 mod socket;

@@ -24,7 +24,8 @@ use tokio::{net::UnixListener, sync::watch};
 
 use crate::{
     bus_server::BusServer,
-    calls::{Echo, One, connect, request, target, until},
+    calls::{Echo, connect, request, target, until},
+    serving::One,
 };
 
 mod hostile;
