@@ -38,7 +38,7 @@ impl Session {
     ///
     /// `unavailable` if the registry does not answer in time.
     pub(crate) async fn open(client: Client) -> Result<Self, Error> {
-        let cache = Cache::open(client.bus(), FILL).await?;
+        let cache = Cache::open(client.bus(), None, FILL).await?;
         Ok(Self { client, cache })
     }
 

@@ -60,7 +60,7 @@ async fn over_the_bus(mesh: &Mesh, containers: &[Container], effort: Effort, tab
     let targets = containers.iter().map(|container| target(&container.name)).collect::<Result<Vec<_>, _>>()?;
     one(&bus, containers, &targets, effort, table).await?;
     all(&bus, containers, &targets, effort, table).await?;
-    let cache = Cache::open(&bus, Duration::from_secs(10)).await.map_err(part("fill the cache"))?;
+    let cache = Cache::open(&bus, None, Duration::from_secs(10)).await.map_err(part("fill the cache"))?;
     names(&cache, containers, table)
 }
 

@@ -185,7 +185,7 @@ impl Node {
         let registry = Registry::new(bus.clone(), node.clone());
         registry.note_birth().await.map_err(doing("note the bus's start"))?;
         let known = registry.load(WITHIN).await.map_err(doing("read its records"))?;
-        let cache = Cache::open(&bus, WITHIN).await.map_err(doing("read the registry"))?;
+        let cache = Cache::open(&bus, Some(node.clone()), WITHIN).await.map_err(doing("read the registry"))?;
         let journal = match audit_room {
             Some(room) => AuditJournal::open_with(&home.audit(), mesh.credential.clone(), room)?,
             None => AuditJournal::open(&home.audit(), mesh.credential.clone())?,

@@ -1,10 +1,11 @@
 //! The watch-fed cache: one watcher a bucket, and a snapshot that readers take without waiting.
 
+mod holdings;
 mod keeper;
 
 use std::{sync::Arc, time::Duration};
 
-use aigis_proxy::{Bus, Error, kv, task};
+use aigis_proxy::{Bus, Error, NodeName, kv, task};
 use tokio::sync::watch;
 
 use crate::snapshot::Snapshot;
@@ -25,23 +26,24 @@ struct Loading {
 }
 
 impl Cache {
-    /// Makes a cache, and returns once it knows all that the bus knows.
+    /// Makes a cache, and returns once it knows all that the bus knows. Records of users, tokens and removed nodes count
+    /// only under the name of the issuer.
     ///
     /// # Errors
     ///
     /// Why the registry could not be read in time.
-    pub async fn open(bus: &Bus, within: Duration) -> Result<Self, Error> {
-        let cache = Self::start(bus);
+    pub async fn open(bus: &Bus, issuer: Option<NodeName>, within: Duration) -> Result<Self, Error> {
+        let cache = Self::start(bus, issuer);
         cache.ready(within).await?;
         Ok(cache)
     }
 
     /// Makes a cache that fills in the background.
     #[must_use]
-    pub fn start(bus: &Bus) -> Self {
+    pub fn start(bus: &Bus, issuer: Option<NodeName>) -> Self {
         let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
         let (loaded, loading) = watch::channel(Loading::default());
-        let keeper = keeper::Keeper::new(bus, publish, loaded);
+        let keeper = keeper::Keeper::new(bus, issuer, publish, loaded);
         Self { snapshots, loading, _task: Arc::new(task::Owned::spawn("registry-cache", keeper.run())) }
     }
 

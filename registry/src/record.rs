@@ -2,6 +2,7 @@
 //!
 //! A record travels with the SHA-256 of its content, which is checked on every read: a damaged one is refused.
 
+mod issued;
 mod key;
 mod seal;
 
@@ -10,6 +11,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use aigis_proxy::{Effect, Name, NodeName, SkillPath, UserName, skill::SkillInfo};
 use serde::{Deserialize, Serialize};
 
+pub use issued::{RemovalRecord, TokenRecord, UserRecord};
 pub(crate) use key::Key;
 pub use seal::{Damage, digest};
 pub(crate) use seal::{open, seal};

@@ -8,7 +8,7 @@ use std::{
 use aigis_proxy::{Name, NodeName, UserName};
 
 use crate::{
-    record::{CiRecord, Lease, NodeRecord, State},
+    record::{CiRecord, Lease, NodeRecord, RemovalRecord, State, TokenRecord, UserRecord},
     shards::Shards,
     timestamp::Timestamp,
 };
@@ -53,6 +53,9 @@ pub struct Snapshot {
     pub(crate) nodes: Arc<BTreeMap<NodeName, Arc<NodeRecord>>>,
     pub(crate) sights: Arc<HashMap<UserName, Sight>>,
     pub(crate) seen: Arc<HashMap<UserName, Seen>>,
+    pub(crate) users: Arc<BTreeMap<UserName, Arc<UserRecord>>>,
+    pub(crate) tokens: Arc<BTreeMap<UserName, Arc<TokenRecord>>>,
+    pub(crate) removed: Arc<BTreeMap<NodeName, Arc<RemovalRecord>>>,
     /// Keys whose content is not believed, and why.
     pub(crate) damaged: Arc<BTreeMap<String, String>>,
     pub(crate) whole: bool,
@@ -81,6 +84,28 @@ impl Snapshot {
     /// Every node's record, sorted by name.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<NodeRecord>> {
         self.nodes.values()
+    }
+
+    /// The issuer's record of a user.
+    #[must_use]
+    pub fn user(&self, name: &UserName) -> Option<&Arc<UserRecord>> {
+        self.users.get(name)
+    }
+
+    /// The issuer's records of users, sorted by name.
+    pub fn users(&self) -> impl Iterator<Item = &Arc<UserRecord>> {
+        self.users.values()
+    }
+
+    /// The issuer's records of join tokens, sorted by id.
+    pub fn tokens(&self) -> impl Iterator<Item = &Arc<TokenRecord>> {
+        self.tokens.values()
+    }
+
+    /// How a node was removed, if it was and has not joined again.
+    #[must_use]
+    pub fn removal(&self, node: &NodeName) -> Option<&Arc<RemovalRecord>> {
+        self.removed.get(node)
     }
 
     /// Every CI's record, in no order, those that are gone among them.

@@ -13,12 +13,14 @@ use aigis_proxy::{
 use tokio::sync::Mutex as Lock;
 
 use crate::{
-    record::{BusRecord, CiRecord, Key, NodeRecord, State, open, seal},
+    record::{BusRecord, CiRecord, Key, NodeRecord, RemovalRecord, State, TokenRecord, UserRecord, open, seal},
     snapshot::Snapshot,
     timestamp::Timestamp,
 };
 
-/// How long the record of a CI that is gone is kept.
+mod issued;
+
+/// How long the record of a CI that is gone, or of a token that ended, is kept.
 const KEPT: time::Duration = time::Duration::hours(24);
 /// How often a write is repeated that another write of this node overtook.
 const ROUNDS: usize = 5;
@@ -38,6 +40,9 @@ enum Content {
     Ci(Box<CiRecord>),
     Node(Box<NodeRecord>),
     Bus(BusRecord),
+    User(Box<UserRecord>),
+    Token(Box<TokenRecord>),
+    Removal(Box<RemovalRecord>),
 }
 
 impl Content {
@@ -49,6 +54,9 @@ impl Content {
             Key::Ci(..) => open(&entry.value).map(|record| Self::Ci(Box::new(record))),
             Key::Node(_) => open(&entry.value).map(|record| Self::Node(Box::new(record))),
             Key::Bus(..) => open(&entry.value).map(Self::Bus),
+            Key::User(..) => open(&entry.value).map(Self::User),
+            Key::Token(..) => open(&entry.value).map(Self::Token),
+            Key::Removed(..) => open(&entry.value).map(Self::Removal),
         };
         read.unwrap_or_else(|damage| {
             tracing::error!(key = entry.key, %damage, "an own record on the bus is damaged; it will be written again");
@@ -61,6 +69,9 @@ impl Content {
             Self::Ci(record) => seal(record),
             Self::Node(record) => seal(record),
             Self::Bus(record) => seal(record),
+            Self::User(record) => seal(record),
+            Self::Token(record) => seal(record),
+            Self::Removal(record) => seal(record),
             Self::Nothing | Self::Damaged => Ok(Vec::new()),
         };
         sealed.map_err(|error| Error::internal(format!("a record has no JSON form: {error}")))
@@ -127,14 +138,12 @@ impl Registry {
     }
 
     async fn stored(&self, within: Duration) -> Result<Vec<Entry>, Error> {
-        let node = &self.node;
-        let (of_cis, of_node, of_bus) = (format!("ci.*.{node}"), format!("node.{node}"), format!("bus.*.{node}"));
-        let (cis, nodes, births) = tokio::try_join!(
-            kv::list(&self.bus, Bucket::Records, &of_cis, within),
+        let (of_node, all_else) = (Key::Node(self.node.clone()).to_string(), format!("*.*.{}", self.node));
+        let (node, all_else) = tokio::try_join!(
             kv::list(&self.bus, Bucket::Records, &of_node, within),
-            kv::list(&self.bus, Bucket::Records, &of_bus, within),
+            kv::list(&self.bus, Bucket::Records, &all_else, within),
         )?;
-        Ok([cis, nodes, births].concat())
+        Ok([node, all_else].concat())
     }
 
     fn place(&self, key: &str) -> Arc<Lock<Own>> {
@@ -226,7 +235,8 @@ impl Registry {
                 newest = newest.max(entry.revision);
                 let Some(parsed) = Key::parse(&entry.key) else { continue };
                 let Content::Ci(holder) = Content::read(&parsed, &entry) else { continue };
-                if holder.is_gone() {
+                let removed = seen.removal(&holder.node).is_some_and(|removal| holder.updated_at <= removal.at);
+                if holder.is_gone() || removed {
                     continue;
                 }
                 let ours = entry.key == key && matches!(&content, Content::Ci(claimed) if claimed.kind == holder.kind);
@@ -238,7 +248,7 @@ impl Registry {
         Err(Error::unavailable(format!("\"{filter}\" changes too often to be claimed; try again")).sent(false))
     }
 
-    /// Deletes what is no longer kept: CIs gone for a day, and starts of bus servers other than the one in use. Returns
+    /// Deletes what is no longer kept: CIs gone and tokens ended for a day, and starts of bus servers other than the one in use. Returns
     /// how many.
     ///
     /// # Errors
@@ -251,6 +261,7 @@ impl Registry {
             let mut own = place.lock().await;
             let is_over = match &own.content {
                 Content::Ci(record) => record.gone_at.is_some_and(|since| now - since.time() >= KEPT),
+                Content::Token(record) => now - record.expires_at.time() >= KEPT,
                 // Asked under the lock: the connection may have met another server meanwhile, and noted its start.
                 Content::Bus(record) => record.server != kv::server_id(&self.bus),
                 _ => false,

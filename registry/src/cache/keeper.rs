@@ -1,13 +1,13 @@
 //! The task behind a [`super::Cache`].
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use aigis_proxy::{
-    Bus, UserName,
+    Bus, NodeName, UserName,
     bus::Link,
     kv::{self, Bucket, Entry, Event, Operation, Watch},
 };
@@ -16,10 +16,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::Loading;
+use super::{Loading, holdings::Holdings};
 use crate::{
     observer::Observer,
-    record::{CiRecord, Damage, Key, Lease, NodeRecord, State, open},
+    record::{Key, Lease, State},
     snapshot::{Seen, Sight, Snapshot},
     timestamp::Timestamp,
 };
@@ -39,8 +39,7 @@ pub(super) struct Keeper {
     bus: Bus,
     observer: Observer,
     snapshot: Snapshot,
-    /// What stands under which key, so that it can be taken out again.
-    cis: HashMap<String, Arc<CiRecord>>,
+    holdings: Holdings,
     births: HashSet<String>,
     /// Keys told since a reading began: what is not among them at its end is no more.
     told: Option<HashSet<String>>,
@@ -55,7 +54,12 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(bus: &Bus, publish: watch::Sender<Arc<Snapshot>>, loaded: watch::Sender<Loading>) -> Self {
+    pub(super) fn new(
+        bus: &Bus,
+        issuer: Option<NodeName>,
+        publish: watch::Sender<Arc<Snapshot>>,
+        loaded: watch::Sender<Loading>,
+    ) -> Self {
         let mut keeper = Self {
             records: Watch::new(bus, Bucket::Records, ">"),
             leases: Watch::new(bus, Bucket::Leases, "live.*"),
@@ -64,7 +68,7 @@ impl Keeper {
             bus: bus.clone(),
             observer: Observer::new(Instant::now()),
             snapshot: Snapshot::default(),
-            cis: HashMap::new(),
+            holdings: Holdings::new(issuer),
             births: HashSet::new(),
             told: Some(HashSet::new()),
             news: false,
@@ -177,9 +181,8 @@ impl Keeper {
     }
 
     fn drop_untold(&mut self, told: &HashSet<String>) {
-        let known = self.cis.keys().chain(self.snapshot.damaged.keys()).cloned();
-        let nodes = self.snapshot.nodes.keys().map(|node| Key::Node(node.clone()).to_string());
-        let untold: Vec<String> = known.chain(nodes).filter(|key| !told.contains(key)).collect();
+        let damaged = self.snapshot.damaged.keys().filter(|key| !told.contains(*key)).cloned();
+        let untold: Vec<String> = damaged.chain(self.holdings.untold(&self.snapshot, told)).collect();
         for key in untold {
             self.forget(&key);
         }
@@ -205,30 +208,12 @@ impl Keeper {
         if entry.operation != Operation::Put {
             return self.forget(&entry.key);
         }
-        let taken = match &key {
-            Key::Ci(name, node) => open::<CiRecord>(&entry.value).and_then(|record| {
-                if record.name != *name || record.node != *node {
-                    return Err(Damage::Place);
-                }
-                let record = Arc::new(record);
-                self.snapshot.insert(&record, self.cis.get(&entry.key));
-                self.cis.insert(entry.key.clone(), record);
-                Ok(())
-            }),
-            Key::Node(node) => open::<NodeRecord>(&entry.value).and_then(|record| {
-                if record.name != *node {
-                    return Err(Damage::Place);
-                }
-                Arc::make_mut(&mut self.snapshot.nodes).insert(node.clone(), Arc::new(record));
-                Ok(())
-            }),
-            Key::Bus(server, _) => {
-                self.observer.birth(Instant::now(), server, age);
-                self.births.insert(entry.key.clone());
-                self.judge = true;
-                Ok(())
-            }
-        };
+        if let Key::Bus(server, _) = &key {
+            self.observer.birth(Instant::now(), server, age);
+            self.births.insert(entry.key.clone());
+            self.judge = true;
+        }
+        let taken = self.holdings.take(&mut self.snapshot, &key, &entry.value);
         (self.dirty, self.news) = (true, true);
         match taken {
             Ok(()) => {
@@ -245,18 +230,14 @@ impl Keeper {
     }
 
     fn forget(&mut self, key: &str) {
-        if let Some(record) = self.cis.remove(key) {
-            self.snapshot.remove(&record);
-        }
         if self.snapshot.damaged.contains_key(key) {
             Arc::make_mut(&mut self.snapshot.damaged).remove(key);
         }
-        match Key::parse(key) {
-            Some(Key::Node(node)) => {
-                Arc::make_mut(&mut self.snapshot.nodes).remove(&node);
-            }
-            Some(Key::Bus(..)) if self.births.remove(key) => self.forget_births(&HashSet::from([key.to_owned()])),
-            _ => {}
+        if let Some(parsed) = Key::parse(key) {
+            self.holdings.forget(&mut self.snapshot, &parsed);
+        }
+        if self.births.remove(key) {
+            self.forget_births(&HashSet::from([key.to_owned()]));
         }
         (self.dirty, self.news) = (true, true);
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aigis_proxy::{Name, NodeName};
+use aigis_proxy::{Name, NodeName, UserName};
 
 /// The keys of the bucket of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +10,9 @@ pub(crate) enum Key {
     Ci(Name, NodeName),
     Node(NodeName),
     Bus(String, NodeName),
+    User(UserName, NodeName),
+    Token(UserName, NodeName),
+    Removed(NodeName, NodeName),
 }
 
 impl Key {
@@ -20,6 +23,11 @@ impl Key {
             ("ci", name, Some(node)) => Self::Ci(Name::parse(name).ok()?, NodeName::parse(node).ok()?),
             ("node", node, None) => Self::Node(NodeName::parse(node).ok()?),
             ("bus", server, Some(node)) => Self::Bus(server.to_owned(), NodeName::parse(node).ok()?),
+            ("user", user, Some(node)) => Self::User(UserName::parse(user).ok()?, NodeName::parse(node).ok()?),
+            ("token", id, Some(node)) => Self::Token(UserName::parse(id).ok()?, NodeName::parse(node).ok()?),
+            ("removed", removed, Some(node)) => {
+                Self::Removed(NodeName::parse(removed).ok()?, NodeName::parse(node).ok()?)
+            }
             _ => return None,
         };
         tokens.next().is_none().then_some(parsed)
@@ -32,6 +40,9 @@ impl fmt::Display for Key {
             Self::Ci(name, node) => write!(f, "ci.{name}.{node}"),
             Self::Node(node) => write!(f, "node.{node}"),
             Self::Bus(server, node) => write!(f, "bus.{server}.{node}"),
+            Self::User(user, node) => write!(f, "user.{user}.{node}"),
+            Self::Token(id, node) => write!(f, "token.{id}.{node}"),
+            Self::Removed(removed, node) => write!(f, "removed.{removed}.{node}"),
         }
     }
 }
@@ -42,10 +53,12 @@ mod tests {
 
     #[test]
     fn keys_read_back() {
-        for key in ["ci.web.alpha", "node.alpha", "bus.NABC.alpha"] {
+        for key in
+            ["ci.web.alpha", "node.alpha", "bus.NABC.alpha", "user.olga.alpha", "token.t1.alpha", "removed.beta.alpha"]
+        {
             assert_eq!(Key::parse(key).unwrap().to_string(), key);
         }
-        for bad in ["ci.web", "ci.web.alpha.x", "ci.Web.alpha", "node.alpha.x", "user.olga.alpha", ""] {
+        for bad in ["ci.web", "ci.web.alpha.x", "ci.Web.alpha", "node.alpha.x", "user.olga", "claim.a.alpha", ""] {
             assert_eq!(Key::parse(bad), None, "{bad}");
         }
     }

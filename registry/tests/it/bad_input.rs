@@ -38,7 +38,7 @@ async fn bad_05_readers_skip_and_count_bad_values_and_keep_the_former() {
         beta.put_ci(CiRecord { description: "sound".to_owned(), ..container(name, "beta") }).await.unwrap();
     }
     let vera = server.user("vera", Role::Viewer).await;
-    let cache = Cache::open(&vera, SOON).await.unwrap();
+    let cache = Cache::open(&vera, None, SOON).await.unwrap();
     let address = Address::parse("web").unwrap();
     let good = kv::get(&bus, Bucket::Records, "ci.web.beta", SOON).await.unwrap().unwrap().value;
     let text = String::from_utf8(good.to_vec()).unwrap();
@@ -72,7 +72,7 @@ async fn bad_05_readers_skip_and_count_bad_values_and_keep_the_former() {
         let Ok(Resolved::One(found)) = snapshot.resolve(&address) else { panic!("{what}: the former is kept") };
         assert_eq!(found.record.description, "sound", "{what}");
         // Who has no former says that it is damaged, and which record of which node.
-        let cold = Cache::open(&vera, SOON).await.unwrap();
+        let cold = Cache::open(&vera, None, SOON).await.unwrap();
         let error = cold.snapshot().resolve(&address).unwrap_err();
         assert_eq!(error.code, Code::DataLoss, "{what}");
         assert!(error.message.contains("ci.web.beta") && !error.message.chars().any(char::is_control), "{error}");

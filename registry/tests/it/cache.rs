@@ -33,7 +33,7 @@ async fn ci_80_a_goodbye_is_offline_within_a_second_and_a_return_is_live() {
     let keeper = keep(&server, "beta");
     keeper.ready(SOON).await.unwrap();
     let vera = server.user("vera", Role::Viewer).await;
-    let cache = Cache::open(&vera, SOON).await.unwrap();
+    let cache = Cache::open(&vera, None, SOON).await.unwrap();
     is(&cache, "beta", State::Live).await;
     let rows = cache.snapshot().rows();
     assert_eq!((rows.len(), rows[0].state), (1, State::Live));
@@ -41,7 +41,7 @@ async fn ci_80_a_goodbye_is_offline_within_a_second_and_a_return_is_live() {
     let begun = Instant::now();
     is(&cache, "beta", State::Offline).await;
     assert!(begun.elapsed() < Duration::from_secs(1));
-    let cold = Cache::open(&bus, SOON).await.unwrap();
+    let cold = Cache::open(&bus, None, SOON).await.unwrap();
     assert_eq!(state(&cold, "beta"), State::Offline, "a goodbye is no absence");
     let _back = keep(&server, "beta");
     is(&cache, "beta", State::Live).await;
@@ -56,7 +56,7 @@ async fn ci_71_a_dead_node_is_unknown_then_offline_and_never_sooner_unless_the_b
     let keeper = keep(&server, "beta");
     keeper.ready(SOON).await.unwrap();
     let vera = server.user("vera", Role::Viewer).await;
-    let cache = Cache::open(&vera, SOON).await.unwrap();
+    let cache = Cache::open(&vera, None, SOON).await.unwrap();
     is(&cache, "beta", State::Live).await;
     drop(keeper);
     let begun = Instant::now();
@@ -69,7 +69,7 @@ async fn ci_71_a_dead_node_is_unknown_then_offline_and_never_sooner_unless_the_b
         assert_eq!(state(&cache, "beta"), State::Unknown);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    assert_eq!(state(&Cache::open(&vera, SOON).await.unwrap(), "beta"), State::Unknown);
+    assert_eq!(state(&Cache::open(&vera, None, SOON).await.unwrap(), "beta"), State::Unknown);
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn ci_74_a_killed_bus_comes_back_with_every_record_and_nobody_turns_offlin
     futures::future::try_join_all(names.iter().map(|name| beta.put_ci(container(name, "beta")))).await.unwrap();
     let _keeper = keep(&server, "beta");
     let vera = server.user("vera", Role::Viewer).await;
-    let cache = Cache::open(&vera, SOON).await.unwrap();
+    let cache = Cache::open(&vera, None, SOON).await.unwrap();
     is(&cache, "beta", State::Live).await;
     let before: Vec<_> = cache.snapshot().rows().into_iter().map(|row| (row.address, row.labels)).collect();
     assert_eq!(before.len(), 100);
@@ -90,7 +90,7 @@ async fn ci_74_a_killed_bus_comes_back_with_every_record_and_nobody_turns_offlin
     server.kill();
     until("the loss", async || (!cache.snapshot().is_connected()).then_some(())).await;
     assert_eq!(state(&cache, "beta"), State::Unknown);
-    assert!(Cache::open(&vera, Duration::from_millis(300)).await.is_err());
+    assert!(Cache::open(&vera, None, Duration::from_millis(300)).await.is_err());
     server.run().await;
     let back = Instant::now();
     server.create_store().await;
@@ -107,7 +107,7 @@ async fn ci_74_a_killed_bus_comes_back_with_every_record_and_nobody_turns_offlin
     until("the node's own return", async || beta.note_birth().await.ok()).await;
     beta.put_ci(container("new", "beta")).await.unwrap();
     until("a change after the return", async || (cache.snapshot().rows().len() == 101).then_some(())).await;
-    let cold = Cache::open(&bus, SOON).await.unwrap();
+    let cold = Cache::open(&bus, None, SOON).await.unwrap();
     // The leases were in memory alone: until its node has renewed, a new process says unknown.
     until("a new process to see it", async || {
         assert_eq!(cold.snapshot().rows().len(), 101);
@@ -129,7 +129,7 @@ async fn a_cold_cache_reads_a_thousand_records_at_once() {
     let credential = server.credential("vera", Role::Viewer);
     let begun = Instant::now();
     let vera = Bus::connect(server.options(credential)).await.unwrap();
-    let cache = Cache::open(&vera, SOON).await.unwrap();
+    let cache = Cache::open(&vera, None, SOON).await.unwrap();
     assert_eq!(cache.snapshot().rows().len(), 1000);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }

@@ -11,4 +11,6 @@ mod bus_server;
 #[cfg(test)]
 mod cache;
 #[cfg(test)]
+mod issued;
+#[cfg(test)]
 mod records;

@@ -92,7 +92,7 @@ async fn r_16_a_damaged_record_is_refused_and_put_back_by_its_owner() {
         alpha.put_ci(container(name, "alpha")).await.unwrap();
     }
     let vera = server.user("vera", Role::Viewer).await;
-    let cache = Cache::open(&vera, SOON).await.unwrap();
+    let cache = Cache::open(&vera, None, SOON).await.unwrap();
     let stored = kv::get(&bus, Bucket::Records, "ci.web.alpha", SOON).await.unwrap().unwrap();
     let damaged =
         String::from_utf8(stored.value.to_vec()).unwrap().replace("\"description\":\"\"", "\"description\":\"x\"");
@@ -100,7 +100,7 @@ async fn r_16_a_damaged_record_is_refused_and_put_back_by_its_owner() {
     let resolve = |name: &str| cache.snapshot().resolve(&Address::parse(name).unwrap());
     until("the damage", async || cache.snapshot().damaged().next().is_some().then_some(())).await;
     assert!(matches!(resolve("web"), Ok(Resolved::One(found)) if found.record.description.is_empty()), "the former");
-    let cold = Cache::open(&vera, SOON).await.unwrap();
+    let cold = Cache::open(&vera, None, SOON).await.unwrap();
     let anew = |name: &str| cold.snapshot().resolve(&Address::parse(name).unwrap());
     assert_eq!(anew("web").unwrap_err().code, Code::DataLoss);
     assert!(matches!(anew("db"), Ok(Resolved::One(_))));
@@ -117,7 +117,7 @@ async fn ci_13_a_removed_ci_is_remembered_as_gone() {
     let (bus, alpha) = registry(&server, "alpha").await;
     alpha.put_ci(container("web", "alpha")).await.unwrap();
     alpha.mark_gone(&Name::parse("web").unwrap()).await.unwrap();
-    let cache = Cache::open(&bus, SOON).await.unwrap();
+    let cache = Cache::open(&bus, None, SOON).await.unwrap();
     let error = cache.snapshot().resolve(&Address::parse("web").unwrap()).unwrap_err();
     assert_eq!(error.code, Code::Unavailable);
     assert_eq!(cache.snapshot().rows()[0].state, State::Gone);

@@ -1,0 +1,137 @@
+//! What stands under which key of the records, and what a snapshot makes of it.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use aigis_proxy::{NodeName, UserName};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    record::{CiRecord, Damage, Key, NodeRecord, RemovalRecord, TokenRecord, UserRecord, open},
+    snapshot::Snapshot,
+};
+
+/// The records as their writers left them. A snapshot shows them as they count: what a removed node wrote is gone.
+pub(super) struct Holdings {
+    issuer: Option<NodeName>,
+    cis: HashMap<String, Arc<CiRecord>>,
+    nodes: BTreeMap<NodeName, Arc<NodeRecord>>,
+}
+
+impl Holdings {
+    /// Holds nothing yet; what only an issuer may say counts under that name alone.
+    pub(super) fn new(issuer: Option<NodeName>) -> Self {
+        Self { issuer, cis: HashMap::new(), nodes: BTreeMap::new() }
+    }
+
+    /// Takes in what was written under a key.
+    pub(super) fn take(&mut self, snapshot: &mut Snapshot, key: &Key, bytes: &[u8]) -> Result<(), Damage> {
+        match key {
+            Key::Ci(name, node) => {
+                let record: Arc<CiRecord> =
+                    placed(bytes, |record: &CiRecord| record.name == *name && record.node == *node)?;
+                let key = key.to_string();
+                let former = self.cis.get(&key);
+                snapshot.insert(&as_it_counts(snapshot, &record), former);
+                self.cis.insert(key, record);
+            }
+            Key::Node(node) => {
+                let record = placed(bytes, |record: &NodeRecord| record.name == *node)?;
+                self.nodes.insert(node.clone(), record);
+                self.show_node(snapshot, node);
+            }
+            Key::User(name, writer) if self.counts(writer) => {
+                let record = placed(bytes, |record: &UserRecord| record.name == *name)?;
+                Arc::make_mut(&mut snapshot.users).insert(name.clone(), record);
+            }
+            Key::Token(id, writer) if self.counts(writer) => {
+                let record = placed(bytes, |record: &TokenRecord| record.id == *id)?;
+                Arc::make_mut(&mut snapshot.tokens).insert(id.clone(), record);
+            }
+            Key::Removed(node, writer) if self.counts(writer) => {
+                let record = placed(bytes, |record: &RemovalRecord| record.node == *node)?;
+                Arc::make_mut(&mut snapshot.removed).insert(node.clone(), record);
+                self.show_all_of(snapshot, node);
+            }
+            Key::User(..) | Key::Token(..) | Key::Removed(..) => {
+                tracing::warn!(%key, "a record that only the issuer may write counts for nothing under another name");
+            }
+            Key::Bus(..) => {}
+        }
+        Ok(())
+    }
+
+    /// Takes out what stood under a key.
+    pub(super) fn forget(&mut self, snapshot: &mut Snapshot, key: &Key) {
+        if let Some(record) = self.cis.remove(&key.to_string()) {
+            snapshot.remove(&record);
+        }
+        match key {
+            Key::Node(node) => {
+                self.nodes.remove(node);
+                self.show_node(snapshot, node);
+            }
+            Key::User(name, writer) if self.counts(writer) => drop(Arc::make_mut(&mut snapshot.users).remove(name)),
+            Key::Token(id, writer) if self.counts(writer) => drop(Arc::make_mut(&mut snapshot.tokens).remove(id)),
+            Key::Removed(node, writer) if self.counts(writer) => {
+                Arc::make_mut(&mut snapshot.removed).remove(node);
+                self.show_all_of(snapshot, node);
+            }
+            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Ci(..) | Key::Bus(..) => {}
+        }
+    }
+
+    /// The keys of what is held that are not among those told.
+    pub(super) fn untold(&self, snapshot: &Snapshot, told: &HashSet<String>) -> Vec<String> {
+        let nodes = self.nodes.keys().map(|node| Key::Node(node.clone()).to_string());
+        let issued = self.issuer.iter().flat_map(|issuer| {
+            let user = |name: &UserName| Key::User(name.clone(), issuer.clone()).to_string();
+            let token = |id: &UserName| Key::Token(id.clone(), issuer.clone()).to_string();
+            let removed = |node: &NodeName| Key::Removed(node.clone(), issuer.clone()).to_string();
+            let removals = snapshot.removed.keys().map(removed);
+            snapshot.users.keys().map(user).chain(snapshot.tokens.keys().map(token)).chain(removals)
+        });
+        let held = self.cis.keys().cloned().chain(nodes).chain(issued);
+        held.filter(|key| !told.contains(key)).collect()
+    }
+
+    fn counts(&self, writer: &NodeName) -> bool {
+        self.issuer.as_ref() == Some(writer)
+    }
+
+    /// Shows a node and its CIs anew, as they count since it was removed or came back.
+    fn show_all_of(&self, snapshot: &mut Snapshot, node: &NodeName) {
+        for record in self.cis.values().filter(|record| record.node == *node) {
+            snapshot.insert(&as_it_counts(snapshot, record), Some(record));
+        }
+        self.show_node(snapshot, node);
+    }
+
+    fn show_node(&self, snapshot: &mut Snapshot, node: &NodeName) {
+        let record = self.nodes.get(node);
+        let shown = record.filter(|record| snapshot.removal(node).is_none_or(|removal| record.started_at > removal.at));
+        let nodes = Arc::make_mut(&mut snapshot.nodes);
+        match shown {
+            Some(record) => drop(nodes.insert(node.clone(), record.clone())),
+            None => drop(nodes.remove(node)),
+        }
+    }
+}
+
+/// Reads a record that must be the one that its key names.
+fn placed<R: DeserializeOwned>(bytes: &[u8], fits: impl Fn(&R) -> bool) -> Result<Arc<R>, Damage> {
+    let record: R = open(bytes)?;
+    if fits(&record) { Ok(Arc::new(record)) } else { Err(Damage::Place) }
+}
+
+/// A record as it counts: gone, if its node was removed since it was written.
+fn as_it_counts(snapshot: &Snapshot, record: &Arc<CiRecord>) -> Arc<CiRecord> {
+    match snapshot.removal(&record.node) {
+        Some(removal) if !record.is_gone() && record.updated_at <= removal.at => {
+            Arc::new(CiRecord { gone_at: Some(removal.at), ..(**record).clone() })
+        }
+        _ => record.clone(),
+    }
+}

@@ -1,0 +1,118 @@
+//! What only the issuer writes: users, join tokens, removed nodes; each change by compare-and-set.
+
+use aigis_proxy::{
+    Error, NodeName, UserName,
+    kv::{self, Bucket, Expect},
+};
+
+use super::{Content, Own, ROUNDS, Registry};
+use crate::record::{Key, RemovalRecord, TokenRecord, UserRecord};
+
+impl Registry {
+    /// Changes a user's record. `change` gets it as it stands and says what it is to be; it is asked again where another
+    /// write came between. Its error ends the change with nothing written.
+    ///
+    /// # Errors
+    ///
+    /// What `change` says, and what the store says.
+    pub async fn change_user(
+        &self,
+        name: &UserName,
+        mut change: impl FnMut(Option<&UserRecord>) -> Result<UserRecord, Error>,
+    ) -> Result<UserRecord, Error> {
+        let read = |content: &Content| match content {
+            Content::User(record) => Some((**record).clone()),
+            _ => None,
+        };
+        let key = Key::User(name.clone(), self.node.clone());
+        let changed = self.change(&key, |content| Ok(Content::User(Box::new(change(read(content).as_ref())?)))).await?;
+        read(&changed).ok_or_else(|| Error::internal("the user's record was not kept"))
+    }
+
+    /// Changes a join token's record, as [`Registry::change_user`] does a user's: of all that use a token at once, each
+    /// use counts.
+    ///
+    /// # Errors
+    ///
+    /// What `change` says, and what the store says.
+    pub async fn change_token(
+        &self,
+        id: &UserName,
+        mut change: impl FnMut(Option<&TokenRecord>) -> Result<TokenRecord, Error>,
+    ) -> Result<TokenRecord, Error> {
+        let read = |content: &Content| match content {
+            Content::Token(record) => Some((**record).clone()),
+            _ => None,
+        };
+        let key = Key::Token(id.clone(), self.node.clone());
+        let changed =
+            self.change(&key, |content| Ok(Content::Token(Box::new(change(read(content).as_ref())?)))).await?;
+        read(&changed).ok_or_else(|| Error::internal("the token's record was not kept"))
+    }
+
+    /// Says that a node was removed: what it wrote until then counts as gone.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn remove_node(&self, record: RemovalRecord) -> Result<(), Error> {
+        let key = Key::Removed(record.node.clone(), self.node.clone());
+        self.change(&key, |_| Ok(Content::Removal(Box::new(record.clone())))).await.map(drop)
+    }
+
+    /// Takes back that a node was removed, because it joins again; says whether it was.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn readmit_node(&self, node: &NodeName) -> Result<bool, Error> {
+        let key = Key::Removed(node.clone(), self.node.clone());
+        let place = self.place(&key.to_string());
+        let mut own = place.lock().await;
+        self.look_up(&key, &mut own).await?;
+        if own.content == Content::Nothing {
+            return Ok(false);
+        }
+        let expect = Expect::Revision(own.revision);
+        let revision = kv::delete(&self.bus, Bucket::Records, &key.to_string(), expect, kv::PATIENCE).await?;
+        *own = Own { revision, content: Content::Nothing };
+        Ok(true)
+    }
+
+    async fn change(
+        &self,
+        key: &Key,
+        mut change: impl FnMut(&Content) -> Result<Content, Error>,
+    ) -> Result<Content, Error> {
+        let place = self.place(&key.to_string());
+        let mut own = place.lock().await;
+        for _ in 0..ROUNDS {
+            // Another process may have been this node meanwhile: a change stands on what the bus holds.
+            self.look_up(key, &mut own).await?;
+            let content = change(&own.content)?;
+            if content == own.content {
+                return Ok(content);
+            }
+            let body = content.seal()?.into();
+            let expect = Expect::Revision(own.revision);
+            match kv::put(&self.bus, Bucket::Records, &key.to_string(), body, expect, kv::PATIENCE).await {
+                Ok(revision) => {
+                    *own = Own { revision, content: content.clone() };
+                    return Ok(content);
+                }
+                Err(kv::Error::WrongRevision { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::unavailable(format!("\"{key}\" changes too often; try again")).sent(false))
+    }
+
+    async fn look_up(&self, key: &Key, own: &mut Own) -> Result<(), Error> {
+        let stored = kv::get(&self.bus, Bucket::Records, &key.to_string(), kv::PATIENCE).await?;
+        *own = match stored {
+            Some(entry) => Own { revision: entry.revision, content: Content::read(key, &entry) },
+            None => Own::default(),
+        };
+        Ok(())
+    }
+}
