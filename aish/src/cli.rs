@@ -87,9 +87,12 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "AIGIS_DATA", hide_env_values = true)]
     pub(crate) data: Option<PathBuf>,
     // Read from the environment by hand, because a parser's error would print the value, which may hold a password.
-    /// The bus, nats://HOST:PORT [env: AIGIS_BUS] [default: the mesh's own]
+    /// The bus, nats://HOST:PORT or tls://HOST:PORT [env: AIGIS_BUS] [default: the mesh's own]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) bus: Option<String>,
+    /// The certificate of the CA that vouches for the bus; with it, TLS is required [default: the mesh's own]
+    #[arg(long, global = true, value_name = "FILE", env = "AIGIS_CA", hide_env_values = true)]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// The commands.

@@ -11,7 +11,7 @@ use aigis_node::home::{self, Home, MeshFile};
 use aigis_proxy::{
     Bus, Code, Error, bus,
     client::Client,
-    identity::{Credential, FileError, Issuer, credential},
+    identity::{CaCertificate, Credential, FileError, Issuer, credential},
     socket::Local,
     text_file,
 };
@@ -116,6 +116,32 @@ impl Context {
         }
     }
 
+    /// The CA that the option or the environment names.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for a file that cannot be had or holds no CA's certificate.
+    pub(crate) fn given_ca(&self) -> Result<Option<CaCertificate>, Failure> {
+        let Some(file) = &self.global.ca else { return Ok(None) };
+        let read = CaCertificate::read(file);
+        read.map(Some)
+            .map_err(|error| Failure::usage(format!("--ca: {}", chain(&error)), "name another file: --ca FILE"))
+    }
+
+    /// The CA by which the bus at that address is checked: the option's, the environment's, or the mesh's own where the
+    /// address asks for TLS.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::given_ca`]; `data_loss` for a file of the mesh that cannot be used.
+    pub(crate) fn ca(&self, url: &str) -> Result<Option<CaCertificate>, Failure> {
+        if let Some(given) = self.given_ca()? {
+            return Ok(Some(given));
+        }
+        let known = self.home()?.read_ca(url);
+        Ok(known.map_err(|error| Error::new(Code::DataLoss, chain(&error)).hint("name another file: --ca FILE"))?)
+    }
+
     /// The credential file: the option, or the mesh's own.
     ///
     /// # Errors
@@ -152,9 +178,10 @@ impl Context {
             return Ok(client.clone());
         }
         let url = self.bus_url()?;
+        let ca = self.ca(&url)?;
         let credential = Arc::new(self.credential()?);
         let label = format!("aish {}", credential.name());
-        let bus = Bus::connect(bus::Options { url, credential: credential.clone(), label }).await;
+        let bus = Bus::connect(bus::Options { url, ca, credential: credential.clone(), label }).await;
         let client = Client::new(bus.map_err(Error::from)?);
         let client = match (self.home(), self.mesh_file()) {
             (Ok(home), Ok(Some(mesh))) => client.with_local(Local::new(home.socket(), mesh.node.user(), credential)),

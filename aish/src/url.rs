@@ -12,7 +12,9 @@ pub(crate) const VARIABLE: &str = "AIGIS_BUS";
 ///
 /// A usage error that names where the address came from.
 pub(crate) fn check(origin: &str, text: &str) -> Result<String, Failure> {
-    let wrong = |why: &str| Failure::usage(format!("{origin} is no address of a bus: {why}"), "write nats://HOST:PORT");
+    let wrong = |why: &str| {
+        Failure::usage(format!("{origin} is no address of a bus: {why}"), "write nats://HOST:PORT or tls://HOST:PORT")
+    };
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(wrong("it has no scheme"));
     };
@@ -23,7 +25,7 @@ pub(crate) fn check(origin: &str, text: &str) -> Result<String, Failure> {
         let why = "it has a user or password in it; a bus is logged in to by a credential file";
         return Err(Failure::usage(
             format!("{origin} is no address of a bus: {why}"),
-            "write nats://HOST:PORT, and --creds FILE",
+            "write nats://HOST:PORT or tls://HOST:PORT, and --creds FILE",
         ));
     }
     let rest = rest.strip_suffix('/').unwrap_or(rest);

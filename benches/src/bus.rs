@@ -133,7 +133,7 @@ impl Drop for Callee {
 /// Connects with a credential.
 pub(crate) async fn connect(url: &str, credential: Credential) -> Result<Bus, Error> {
     let label = credential.name().to_string();
-    let options = Options { url: url.to_owned(), credential: Arc::new(credential), label };
+    let options = Options { url: url.to_owned(), ca: None, credential: Arc::new(credential), label };
     Bus::connect(options).await.map_err(part("connect to the bus"))
 }
 

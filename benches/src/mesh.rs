@@ -55,7 +55,7 @@ pub(crate) fn measure(effort: Effort, table: &mut Table) -> Result<(), Error> {
 async fn over_the_bus(mesh: &Mesh, containers: &[Container], effort: Effort, table: &mut Table) -> Result<(), Error> {
     let file = mesh.user("olga", "operator");
     let credential = Credential::read(Path::new(&file), None).map_err(part("read the credential"))?;
-    let options = Options { url: url(mesh)?, credential: Arc::new(credential), label: "bench".to_owned() };
+    let options = Options { url: url(mesh)?, ca: None, credential: Arc::new(credential), label: "bench".to_owned() };
     let bus = Bus::connect(options).await.map_err(part("connect to the bus"))?;
     let targets = containers.iter().map(|container| target(&container.name)).collect::<Result<Vec<_>, _>>()?;
     one(&bus, containers, &targets, effort, table).await?;

@@ -5,17 +5,17 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use aigis_proxy::{
     bus::Version,
-    identity::{MeshKeys, ServerFiles, ServerOptions},
+    identity::{MeshCa, MeshKeys, ServerFiles, ServerOptions, ca},
     task,
 };
 use rustix::process::Pid;
 use serde::Deserialize;
-use tokio::{process::Command, sync::watch};
+use tokio::{process::Command, sync::watch, time::interval};
 use tokio_util::sync::CancellationToken;
 
 mod process;
@@ -25,6 +25,10 @@ use process::{Process, STOP};
 /// The first wait before a restart; it doubles to [`LAST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LAST_WAIT: Duration = Duration::from_secs(5);
+/// When a running server gets a new certificate: once half of the time of the one it has is over.
+const RENEWAL: Duration = Duration::from_secs(ca::SERVER_LIFE.as_secs() / 2);
+/// How often is looked whether it needs one: the clock may leap, and a host may have slept for weeks.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(60);
 /// How long a fresh server may take until it answers.
 const READY: Duration = Duration::from_secs(20);
 /// How often is looked whether it has said where it listens.
@@ -61,6 +65,9 @@ pub enum Error {
         /// Its version.
         found: String,
     },
+    /// Its certificate.
+    #[error("the bus server's certificate cannot be made")]
+    Certificate(#[from] ca::Error),
     /// Its files cannot be written.
     #[error("the bus server's files cannot be written")]
     Files(#[from] aigis_proxy::identity::server::Error),
@@ -160,6 +167,8 @@ struct Supervisor {
     files: ServerFiles,
     options: ServerOptions,
     keys: MeshKeys,
+    /// Makes the server's certificate, where it needs one.
+    ca: Option<MeshCa>,
     status: watch::Sender<Status>,
     stop: CancellationToken,
 }
@@ -186,10 +195,11 @@ impl BusServer {
         files: ServerFiles,
         options: ServerOptions,
         keys: MeshKeys,
+        ca: Option<MeshCa>,
     ) -> Result<Self, Error> {
         let (sender, status) = watch::channel(Status::default());
         let stop = CancellationToken::new();
-        let mut supervisor = Supervisor { program, files, options, keys, status: sender, stop: stop.clone() };
+        let mut supervisor = Supervisor { program, files, options, keys, ca, status: sender, stop: stop.clone() };
         let mut process = match supervisor.adopt() {
             Some(process) => process,
             None => supervisor.launch()?,
@@ -253,6 +263,7 @@ impl Supervisor {
     }
 
     fn launch(&self) -> Result<Process, Error> {
+        self.certify()?;
         let written = self.files.write(&self.keys, &self.options)?;
         if !written.restored.is_empty() || !written.removed.is_empty() {
             tracing::warn!(restored = ?written.restored, removed = ?written.removed, "stored account tokens were not ours");
@@ -270,6 +281,25 @@ impl Supervisor {
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| Error::Start(io::Error::other("it ended at once")))?;
         Process::open(pid, Some(child)).map_err(Error::Start)
+    }
+
+    /// Makes the server's certificate anew, where it needs one.
+    fn certify(&self) -> Result<(), Error> {
+        if let (Some(ca), Some(files)) = (&self.ca, &self.options.tls) {
+            ca.issue(self.options.listen.ip(), SystemTime::now() + ca::SERVER_LIFE)?.write(files)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a server that has been running for long, or was adopted, a new certificate. Its connections stay.
+    fn renew_certificate(&self, process: &Process) {
+        if self.ca.is_none() {
+            return;
+        }
+        match self.certify() {
+            Ok(()) => process.reload(),
+            Err(error) => tracing::warn!(%error, "the bus server keeps the certificate that it has"),
+        }
     }
 
     /// Awaits until this very process says where it listens: that somebody answers there is no sign of it.
@@ -308,9 +338,19 @@ impl Supervisor {
 
     async fn run(self, mut process: Process) {
         let mut wait = FIRST_WAIT;
+        let mut look = interval(CERTIFICATE_LOOK);
+        // What an adopted server has may be of any age.
+        let mut due = if process.is_adopted() { SystemTime::UNIX_EPOCH } else { SystemTime::now() + RENEWAL };
         loop {
             tokio::select! {
                 () = process.ended() => {}
+                _ = look.tick() => {
+                    if SystemTime::now() >= due {
+                        self.renew_certificate(&process);
+                        due = SystemTime::now() + RENEWAL;
+                    }
+                    continue;
+                }
                 () = self.stop.cancelled() => return process.end().await,
             }
             self.status.send_modify(|status| {
@@ -334,6 +374,7 @@ impl Supervisor {
                 }
             };
             wait = FIRST_WAIT;
+            due = SystemTime::now() + RENEWAL;
         }
     }
 

@@ -7,7 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aigis_proxy::{MeshName, NodeName, UserName, identity::Issuer, text_file};
+use aigis_proxy::{
+    MeshName, NodeName, UserName,
+    identity::{CaCertificate, Issuer, certificate},
+    text_file,
+};
 use serde::{Deserialize, Serialize};
 
 /// The directory of one mesh on this host.
@@ -110,6 +114,12 @@ impl Home {
         self.root().join("issuer.json")
     }
 
+    /// The certificate of the mesh's CA, where its bus speaks TLS.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.root().join("ca.pem")
+    }
+
     /// The supervised server's files.
     #[must_use]
     pub fn bus(&self) -> PathBuf {
@@ -166,6 +176,22 @@ impl Home {
     /// Unreadable, or malformed with its place.
     pub fn read_issuer(&self) -> Result<Option<Issuer>, Error> {
         Ok(present(text_file::read_json(&self.issuer_file()))?)
+    }
+
+    /// Reads what a server at that address is checked by: the CA of the mesh, if it is known and the address asks for
+    /// TLS.
+    ///
+    /// # Errors
+    ///
+    /// The file is unreadable, or holds something else.
+    pub fn read_ca(&self, url: &str) -> Result<Option<CaCertificate>, certificate::Error> {
+        if !url.starts_with("tls://") {
+            return Ok(None);
+        }
+        match CaCertificate::read(&self.ca_file()) {
+            Err(certificate::Error::Read(text_file::Error::Missing { .. })) => Ok(None),
+            read => read.map(Some),
+        }
     }
 
     /// Writes `mesh.json` in one step.

@@ -2,14 +2,17 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use aigis_proxy::{
-    NodeName, Role, UserName,
-    identity::{Credential, Issuer, MeshKeys, ServerFiles, ServerOptions, credential, mesh, server},
+    MeshName, NodeName, Role, UserName,
+    identity::{
+        CaCertificate, Credential, FileError, Issuer, MeshCa, MeshKeys, ServerFiles, ServerOptions, ca, certificate,
+        credential, foreign, mesh, server,
+    },
     kv::{self, StoreId},
 };
 
@@ -38,6 +41,9 @@ pub enum Error {
     /// The mesh's keys.
     #[error(transparent)]
     Keys(#[from] mesh::Error),
+    /// A file that others must not change.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A credential.
     #[error(transparent)]
     Credential(#[from] credential::Error),
@@ -50,9 +56,25 @@ pub enum Error {
     /// Its room on disk.
     #[error(transparent)]
     Room(#[from] server::Error),
+    /// The mesh's CA.
+    #[error(transparent)]
+    Ca(#[from] ca::Error),
+    /// The CA's certificate.
+    #[error(transparent)]
+    Certificate(#[from] certificate::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] kv::SetupError),
+    /// A bus of somebody else's that does not know the mesh's operator.
+    #[error("the bus at {url} refuses the operator of the mesh \"{mesh}\"")]
+    Stranger {
+        /// The bus.
+        url: String,
+        /// The mesh.
+        mesh: MeshName,
+        /// What its server must be given.
+        include: PathBuf,
+    },
     /// The mesh has its bus elsewhere.
     #[error(
         "the mesh \"{mesh}\" on this host has the bus {known}, not {asked}; run aish down first, or choose another --mesh"
@@ -77,6 +99,8 @@ pub struct Wanted {
     pub listen: Option<SocketAddr>,
     /// An existing bus to use instead.
     pub bus: Option<String>,
+    /// The CA that vouches for that bus, if it speaks TLS; if absent the one that this host knows.
+    pub ca: Option<CaCertificate>,
 }
 
 /// A mesh that is up.
@@ -84,6 +108,8 @@ pub struct Wanted {
 pub struct Mesh {
     /// What other processes of this host find.
     pub file: MeshFile,
+    /// Who vouches for its bus, where that speaks TLS.
+    pub ca: Option<CaCertificate>,
     /// The node's credential.
     pub credential: Arc<Credential>,
     /// The signing keys.
@@ -112,12 +138,13 @@ pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
         (None, Some(known)) if !known.supervised => (known.bus.clone(), None),
         (None, known) => {
             let server = serve(home, &wanted.node, choose(wanted.listen, known.as_ref())).await?;
-            (format!("nats://{}", server.address()), Some(server))
+            let scheme = if server.address().ip().is_loopback() { "nats" } else { "tls" };
+            (format!("{scheme}://{}", server.address()), Some(server))
         }
     };
     match equip(home, wanted, &keys, url, server.is_some()).await {
-        Ok((file, credential, store)) => {
-            Ok(Mesh { file, credential: Arc::new(credential), keys: Arc::new(keys), store, server })
+        Ok((file, ca, credential, store)) => {
+            Ok(Mesh { file, ca, credential: Arc::new(credential), keys: Arc::new(keys), store, server })
         }
         Err(error) => {
             if let Some(server) = server {
@@ -135,17 +162,34 @@ async fn equip(
     keys: &MeshKeys,
     url: String,
     supervised: bool,
-) -> Result<(MeshFile, Credential, StoreId), Error> {
+) -> Result<(MeshFile, Option<CaCertificate>, Credential, StoreId), Error> {
+    if let Some(ca) = &wanted.ca {
+        ca.write(&home.ca_file())?;
+    }
+    let ca = match &wanted.ca {
+        Some(ca) => Some(ca.clone()),
+        None => home.read_ca(&url)?,
+    };
     let issuer = keys.issuer();
     let node = wanted.node.user();
     let credential = ensure(keys, &issuer, &home.credential(&node), &node, Role::Node)?;
     ensure(keys, &issuer, &home.default_credential(), &first_admin(), Role::Admin)?;
-    let store = ensure_store(keys, &url).await?;
+    let store = if supervised {
+        ensure_store(keys, &url, ca.as_ref()).await?
+    } else {
+        let include = foreign::write(&home.bus(), keys)?;
+        ensure_store(keys, &url, ca.as_ref()).await.map_err(|error| match error {
+            Error::Store(kv::SetupError::Stranger { url }) => {
+                Error::Stranger { url, mesh: home.mesh().clone(), include }
+            }
+            other => other,
+        })?
+    };
     let file = MeshFile { mesh: home.mesh().clone(), bus: url, node: wanted.node.clone(), supervised };
     home.write_mesh(&file)?;
     let issuer = serde_json::to_string_pretty(&issuer).unwrap_or_default();
     home::replace(&home.issuer_file(), issuer.as_bytes())?;
-    Ok((file, credential, store))
+    Ok((file, ca, credential, store))
 }
 
 /// Makes what is missing of the store: at the first start everything, and after each start of the bus server what it
@@ -154,26 +198,35 @@ async fn equip(
 /// # Errors
 ///
 /// The bus is away, or refuses.
-pub async fn ensure_store(keys: &MeshKeys, url: &str) -> Result<StoreId, Error> {
+pub async fn ensure_store(keys: &MeshKeys, url: &str, ca: Option<&CaCertificate>) -> Result<StoreId, Error> {
     let login = keys.store_credential(SETUP_LIFE)?;
-    Ok(kv::create_store(url, &login, keys.mesh(), 1).await?)
+    Ok(kv::create_store(url, ca, &login, keys.mesh(), 1).await?)
 }
 
 async fn serve(home: &Home, node: &NodeName, listen: SocketAddr) -> Result<BusServer, Error> {
     let program = bus_server::find(home.data()).await?;
     let store = home.bus().join("store");
+    let files = ServerFiles::new(home.bus());
+    let ca = match listen.ip().is_loopback() {
+        true => None,
+        false => {
+            let ca = MeshCa::open(&home.issuer(), home.mesh())?;
+            ca.certificate().write(&home.ca_file())?;
+            Some(ca)
+        }
+    };
     let options = ServerOptions {
         name: format!("{}-{node}", home.mesh()),
         listen,
         max_file_store: server::room(existing(&store, home))?,
         store,
         max_memory_store: MEMORY_STORE,
-        tls: None,
+        tls: ca.as_ref().map(|_| files.tls()),
         log: Some(home.bus().join("server.log")),
     };
     // The supervisor keeps keys of its own: it writes the accounts' tokens before each start.
     let keys = MeshKeys::open(&home.issuer())?;
-    Ok(BusServer::start(program, ServerFiles::new(home.bus()), options, keys).await?)
+    Ok(BusServer::start(program, files, options, keys, ca).await?)
 }
 
 /// A directory that exists, on the partition of `store`.
@@ -185,7 +238,7 @@ fn existing<'a>(store: &'a Path, home: &'a Home) -> &'a Path {
 /// chooses (port 0).
 fn choose(asked: Option<SocketAddr>, known: Option<&MeshFile>) -> SocketAddr {
     let before: Option<SocketAddr> =
-        known.filter(|known| known.supervised).and_then(|known| known.bus.strip_prefix("nats://")?.parse().ok());
+        known.filter(|known| known.supervised).and_then(|known| known.bus.split_once("://")?.1.parse().ok());
     let free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
     match (asked, before) {
         (None, Some(before)) => before,
@@ -227,7 +280,6 @@ fn first_admin() -> UserName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aigis_proxy::MeshName;
 
     fn known(bus: &str) -> MeshFile {
         MeshFile {
@@ -247,6 +299,7 @@ mod tests {
         assert_eq!(choose(Some(taken), None), taken);
         assert_eq!(choose(Some(address("127.0.0.1:7")), Some(&before)), address("127.0.0.1:7"));
         assert_eq!(choose(None, Some(&before)), taken, "others know it there");
+        assert_eq!(choose(None, Some(&known("tls://192.0.2.1:7"))), address("192.0.2.1:7"));
         assert_eq!(choose(Some(any), None), any, "the usual port is for who asks for none");
     }
 

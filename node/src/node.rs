@@ -13,7 +13,7 @@ use aigis_proxy::{
     Bus, Error as CallError, NodeName, blob,
     bus::{self, ConnectError},
     dispatch::Dispatcher,
-    identity::Revocations,
+    identity::{CaCertificate, Revocations},
     serve::Server,
     service_info, task,
 };
@@ -62,6 +62,8 @@ pub struct Options {
     pub listen: Option<SocketAddr>,
     /// An existing bus to use instead.
     pub bus: Option<String>,
+    /// The CA that vouches for that bus, if it speaks TLS; if absent the one that this host knows.
+    pub ca: Option<CaCertificate>,
     /// The node's labels.
     pub labels: BTreeMap<String, String>,
     /// Where to serve `/metrics`, if at all.
@@ -144,7 +146,8 @@ impl Node {
     ///
     /// Says which part did not start, and why. What was started before is ended; a bus server that ran before stays.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let wanted = Wanted { node: options.node.clone(), listen: options.listen, bus: options.bus.clone() };
+        let (node, bus, ca) = (options.node.clone(), options.bus.clone(), options.ca.clone());
+        let wanted = Wanted { node, listen: options.listen, bus, ca };
         options.home.create().map_err(mesh::Error::from)?;
         let lock = Arc::new(lock(&options.home)?);
         let metrics = match options.metrics {
@@ -177,6 +180,7 @@ impl Node {
         let Options { home, node, labels, engine, audit_room, .. } = options;
         let bus_options = |label: &str| bus::Options {
             url: mesh.file.bus.clone(),
+            ca: mesh.ca.clone(),
             credential: mesh.credential.clone(),
             label: format!("aigis {node} {label}"),
         };
@@ -218,7 +222,7 @@ impl Node {
             ..CiRecord::new(node.ci(), node.clone(), Kind::Node)
         };
         registry.claim(record, &cache.snapshot()).await.map_err(doing("claim its name"))?;
-        let store = StoreKeeper { keys: mesh.keys.clone(), url: mesh.file.bus.clone() };
+        let store = StoreKeeper { keys: mesh.keys.clone(), url: mesh.file.bus.clone(), ca: mesh.ca.clone() };
         let mut upkeep =
             Upkeep::new(host.clone(), registry.clone(), bus.clone(), store, mesh.credential.public(), labels);
         upkeep.settle().await.map_err(doing("write its record"))?;

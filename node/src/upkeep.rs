@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use aigis_proxy::{Bus, Error, identity::MeshKeys};
+use aigis_proxy::{
+    Bus, Error,
+    identity::{CaCertificate, MeshKeys},
+};
 use aigis_registry::{Capacity, NodeRecord, Registry, Timestamp, record};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -31,6 +34,8 @@ pub(crate) struct StoreKeeper {
     pub(crate) keys: Arc<MeshKeys>,
     /// The bus's address.
     pub(crate) url: String,
+    /// Who vouches for it, where it speaks TLS.
+    pub(crate) ca: Option<CaCertificate>,
 }
 
 impl Upkeep {
@@ -141,9 +146,8 @@ impl Upkeep {
     /// Does what a start of the bus server asks for, unless it was done.
     async fn meet_bus(&mut self) -> Result<(), Error> {
         if self.bus_is_new {
-            mesh::ensure_store(&self.store.keys, &self.store.url)
-                .await
-                .map_err(|error| Error::unavailable(error.to_string()))?;
+            let StoreKeeper { keys, url, ca } = &self.store;
+            mesh::ensure_store(keys, url, ca.as_ref()).await.map_err(|error| Error::unavailable(error.to_string()))?;
             self.registry.note_birth().await?;
             self.bus_is_new = false;
         }

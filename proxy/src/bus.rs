@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     client::Target,
     error::{Code, Error},
-    identity::credential::Credential,
+    identity::{CaCertificate, Credential},
     name::{MeshName, UserName},
     role::Role,
     subject::{self, Caller, Subjects, Token},
@@ -27,6 +27,7 @@ use events::{Requests, note};
 use home::{Home, Stay};
 use inbox::{Table, To, Waiting};
 use outbox::{Out, Outbox};
+use trust::Trust;
 
 pub use async_nats::{HeaderMap, Message, StatusCode};
 
@@ -35,10 +36,12 @@ mod home;
 mod inbox;
 mod outbox;
 pub(crate) mod pack;
+pub(crate) mod trust;
 mod version;
 
 pub use events::from_store;
 pub(crate) use inbox::{Replies, Reply};
+pub use trust::Untrusted;
 pub use version::{Version, check as check_version};
 
 /// How often an idle connection is tried; after two misses it is given up.
@@ -49,8 +52,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How to reach a bus, and as whom.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Its address, `nats://HOST:PORT`, without a password.
+    /// Its address, `nats://HOST:PORT` or `tls://HOST:PORT`, without a password.
     pub url: String,
+    /// The CA of its mesh. With it TLS is required, and this CA alone is trusted; a `tls://` address needs it.
+    pub ca: Option<CaCertificate>,
     /// Whose credential to log in with.
     pub credential: Arc<Credential>,
     /// What the connection is called in the server's own lists.
@@ -82,6 +87,9 @@ pub enum ConnectError {
         #[source]
         source: async_nats::ConnectError,
     },
+    /// It is not taken for the mesh's bus.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
     /// The server refused the credential.
     #[error("the bus at {url} refuses the credential of \"{user}\"")]
     Refused {
@@ -105,6 +113,7 @@ pub enum ConnectError {
 impl From<ConnectError> for Error {
     fn from(error: ConnectError) -> Self {
         match &error {
+            ConnectError::Untrusted(untrusted) => untrusted.clone().into(),
             ConnectError::Unreachable { .. } => Self::unavailable(error.to_string())
                 .hint("start it here with: aish up; or name another with --bus URL")
                 .sent(false),
@@ -144,7 +153,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// Nothing there, a refused credential, a server that is too old.
+    /// Nothing there, a server that is not the mesh's, a refused credential, a server that is too old.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
         let url = options.url.clone();
         let lost = |reason: std::io::Error| ConnectError::Unreachable {
@@ -159,7 +168,8 @@ impl Bus {
     }
 
     async fn connect_at(options: Options, home: Home, stay: Stay) -> Result<Self, ConnectError> {
-        let Options { url, credential, label } = options;
+        let Options { url, ca, credential, label } = options;
+        let trust = Trust::new(&url, ca.as_ref())?;
         let user = credential.name().clone();
         let caller = Caller { role: credential.role(), name: user.clone() };
         let mesh = credential.mesh().clone();
@@ -180,21 +190,23 @@ impl Bus {
             }
         };
         let (signer, connected) = (credential.clone(), client_slot.clone());
-        let client = ConnectOptions::with_jwt(credential.jwt().to_owned(), move |nonce| {
+        let login = ConnectOptions::with_jwt(credential.jwt().to_owned(), move |nonce| {
             std::future::ready(Ok(signer.sign(&nonce)))
-        })
-        .name(label)
-        .custom_inbox_prefix(subject::inbox(&user))
-        .ping_interval(PING)
-        .connection_timeout(CONNECT)
-        .reconnect_delay_callback(move |attempts| {
-            // The client asks before its first attempt too, when there is no burst to be spread.
-            if connected.get().is_some() { reconnect_delay(attempts) } else { Duration::ZERO }
-        })
-        .event_callback(on_event)
-        .connect(&url)
-        .await
-        .map_err(|source| refusal(&url, &user, source))?;
+        });
+        let client = trust
+            .secure(login)
+            .name(label)
+            .custom_inbox_prefix(subject::inbox(&user))
+            .ping_interval(PING)
+            .connection_timeout(CONNECT)
+            .reconnect_delay_callback(move |attempts| {
+                // The client asks before its first attempt too, when there is no burst to be spread.
+                if connected.get().is_some() { reconnect_delay(attempts) } else { Duration::ZERO }
+            })
+            .event_callback(on_event)
+            .connect(&url)
+            .await
+            .map_err(|source| refusal(&url, &user, &trust, source))?;
         // Only a client that was made can hear events that matter; the slot is filled once.
         let _ = client_slot.set(client.clone());
         // The first event may have come before the client was there to be asked.
@@ -479,7 +491,10 @@ fn closed() -> Error {
     Error::unavailable("the connection to the bus was closed").sent(true)
 }
 
-fn refusal(url: &str, user: &UserName, source: async_nats::ConnectError) -> ConnectError {
+fn refusal(url: &str, user: &UserName, trust: &Trust, source: async_nats::ConnectError) -> ConnectError {
+    if let Some(untrusted) = trust.refusal(&source) {
+        return untrusted.into();
+    }
     match source.kind() {
         async_nats::ConnectErrorKind::AuthorizationViolation | async_nats::ConnectErrorKind::Authentication => {
             ConnectError::Refused { url: url.to_owned(), user: user.clone() }

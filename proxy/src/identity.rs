@@ -5,7 +5,10 @@
 //! own machine. What a user may publish and subscribe to follows from its name and its signing key alone.
 
 mod accounts;
+pub mod ca;
+pub mod certificate;
 pub mod credential;
+pub mod foreign;
 pub mod jwt;
 pub(crate) mod key;
 pub mod mesh;
@@ -14,6 +17,8 @@ pub(crate) mod private_file;
 pub mod server;
 mod vouched;
 
+pub use ca::MeshCa;
+pub use certificate::CaCertificate;
 pub use credential::{Credential, Issuer};
 pub use key::{Key, KeyError, Kind};
 pub use mesh::{Login, MeshKeys};

@@ -1,7 +1,13 @@
-use std::time::{Duration, SystemTime};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use aigis_node::home::MeshFile;
-use aigis_proxy::{Bus, Error, identity::Credential};
+use aigis_proxy::{
+    Bus, Error,
+    identity::{CaCertificate, Credential},
+};
 use aigis_registry::{Snapshot, State};
 use serde::Serialize;
 use serde_json::json;
@@ -109,6 +115,7 @@ async fn examine(context: &Context) -> Vec<Check> {
     };
     let url = context.bus_url().unwrap_or_default();
     checks.push(Check::pass("bus", format!("nats-server {} at {url}", bus.server_version())));
+    checks.push(link(&url, context.ca(&url).ok().flatten()));
     // The option and the environment may name another bus than that of this host's node.
     let own = mesh.as_ref().filter(|mesh| mesh.bus == url);
     checks.push(durability(own));
@@ -149,6 +156,24 @@ fn credential_check(credential: &Credential, now: SystemTime) -> Check {
             )
         }
         _ => Check::pass("credential", who),
+    }
+}
+
+/// Whether somebody in between could read along, or play the bus.
+fn link(url: &str, ca: Option<CaCertificate>) -> Check {
+    let name = "link";
+    if let Some(ca) = ca {
+        return Check::pass(name, format!("TLS; the CA of the mesh is {}", ca.fingerprint()));
+    }
+    let host = url.split_once("://").map_or(url, |(_, place)| place).rsplit_once(':').map_or(url, |(host, _)| host);
+    let own = host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    match own {
+        true => Check::pass(name, "plain, and it does not leave this host"),
+        false => Check::warn(
+            name,
+            "plain: who stands between this host and the bus can read along, and play the bus",
+            "give the bus a certificate, and use tls://HOST:PORT with --ca FILE",
+        ),
     }
 }
 

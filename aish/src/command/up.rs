@@ -82,6 +82,7 @@ impl Up {
     pub(crate) async fn run(self, context: &Context, mut signals: Signals) -> Result<(), Failure> {
         let home = context.home()?;
         let bus = context.given_bus()?;
+        let ca = context.given_ca()?;
         let config = self.config(&home)?;
         let known = context.mesh_file()?;
         if let Some(process) = Process::running(&home)? {
@@ -105,7 +106,7 @@ impl Up {
         }
         let grace = config.grace.unwrap_or(node::GRACE);
         let detached = self.detached;
-        let options = self.options(home.clone(), name, bus, config);
+        let options = Options { ca, ..self.options(home.clone(), name, bus, config) };
         let mut starting = Box::pin(serve::start(options));
         let node = tokio::select! {
             node = &mut starting => node?,
@@ -152,7 +153,7 @@ impl Up {
         labels.extend(self.label);
         let metrics = self.metrics.or(config.metrics);
         let Config { engine, audit_room, .. } = config;
-        Options { home, node, listen, bus, labels, metrics, engine, audit_room }
+        Options { home, node, listen, bus, ca: None, labels, metrics, engine, audit_room }
     }
 
     async fn detach(&self, context: &Context, home: &Home, name: &NodeName, bus: Option<&str>) -> Result<(), Failure> {
@@ -163,7 +164,7 @@ impl Up {
         let log = opened.map_err(|error| failed(&path.display().to_string(), error))?;
         let begin = log.metadata().map_or(0, |metadata| metadata.len());
         let mut child =
-            self.command(home, name, bus, log).map_err(|error| failed("the node cannot be started", error))?;
+            self.command(context, home, name, bus, log).map_err(|error| failed("the node cannot be started", error))?;
         context.output.progress("waiting for the node to answer");
         let pid = i32::try_from(child.id()).unwrap_or_default();
         let deadline = Instant::now() + context.global.timeout.unwrap_or(PATIENCE);
@@ -185,7 +186,14 @@ impl Up {
     }
 
     /// The same command again, in the foreground of a session of its own.
-    fn command(&self, home: &Home, name: &NodeName, bus: Option<&str>, log: File) -> std::io::Result<Child> {
+    fn command(
+        &self,
+        context: &Context,
+        home: &Home,
+        name: &NodeName,
+        bus: Option<&str>,
+        log: File,
+    ) -> std::io::Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["up", "--detached", "--name", name.as_str(), "--mesh", home.mesh().as_str(), "--data"]);
         command.arg(std::path::absolute(home.data())?);
@@ -197,6 +205,9 @@ impl Up {
         }
         if let Some(bus) = bus {
             command.args(["--bus", bus]);
+        }
+        if let Some(ca) = &context.global.ca {
+            command.arg("--ca").arg(std::path::absolute(ca)?);
         }
         if let Some(metrics) = self.metrics {
             command.args(["--metrics", &metrics.to_string()]);

@@ -54,6 +54,11 @@ impl Process {
         }
     }
 
+    /// Makes it read its files again.
+    pub(super) fn reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Ends it, in order if it does so in time.
     pub(super) async fn end(mut self) {
         self.signal(Signal::TERM);

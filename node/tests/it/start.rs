@@ -19,6 +19,7 @@ fn options(home: &Home, listen: SocketAddr) -> Options {
         node: NodeName::parse("alpha").unwrap(),
         listen: Some(listen),
         bus: None,
+        ca: None,
         labels: Default::default(),
         metrics: None,
         engine: Some("unix:///nowhere/docker.sock".to_owned()),

@@ -147,6 +147,12 @@ impl ServerFiles {
         self.directory.join("ports")
     }
 
+    /// Where a certificate of the mesh's own CA and its key are put.
+    #[must_use]
+    pub fn tls(&self) -> Tls {
+        Tls { certificate: self.directory.join("server.pem"), key: self.directory.join("server.key") }
+    }
+
     /// The directory of the accounts' tokens.
     #[must_use]
     pub fn accounts(&self) -> PathBuf {
@@ -311,7 +317,7 @@ fn path(path: &Path) -> Result<String, Error> {
 }
 
 /// A quoted string of the server's configuration language, which knows few escapes.
-fn string(text: &str) -> String {
+pub(super) fn string(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions};
 use futures::FutureExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Bucket, Error, HEADERS, MAX_STORED, answer, lost, patiently};
 use crate::{
-    bus::Bus,
-    identity::{Login, permissions},
+    bus::{Bus, Untrusted, trust::Trust},
+    identity::{CaCertificate, Login, permissions},
     name::MeshName,
     subject::Token,
 };
@@ -49,6 +49,15 @@ impl std::fmt::Display for StoreId {
 /// Why the store could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
+    /// The server is not taken for the mesh's bus.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    /// The server does not know the mesh's operator.
+    #[error("the bus at {url} refuses the operator of the mesh")]
+    Stranger {
+        /// The address.
+        url: String,
+    },
     /// No connection.
     #[error("cannot log in to the store of the bus at {url}")]
     Connect {
@@ -93,17 +102,15 @@ struct StreamConfig {
 ///
 /// # Errors
 ///
-/// No connection, a refusal, or silence.
-pub async fn create_store(url: &str, login: &Login, mesh: &MeshName, replicas: u8) -> Result<StoreId, SetupError> {
-    let signer = login.clone();
-    let client =
-        ConnectOptions::with_jwt(login.jwt().to_owned(), move |nonce| std::future::ready(Ok(signer.sign(&nonce))))
-            .name("aigis store set-up")
-            .connection_timeout(ATTEMPT)
-            .request_timeout(Some(ATTEMPT))
-            .connect(url)
-            .await
-            .map_err(|source| SetupError::Connect { url: url.to_owned(), source })?;
+/// No connection, a server that is not the mesh's, a refusal, or silence.
+pub async fn create_store(
+    url: &str,
+    ca: Option<&CaCertificate>,
+    login: &Login,
+    mesh: &MeshName,
+    replicas: u8,
+) -> Result<StoreId, SetupError> {
+    let client = connect(url, ca, login).await?;
     let work = async {
         let id = make_records(&client, url, replicas).await?;
         for (stream, config) in [
@@ -117,6 +124,22 @@ pub async fn create_store(url: &str, login: &Login, mesh: &MeshName, replicas: u
         Ok(id)
     };
     tokio::time::timeout(WITHIN, work).await.unwrap_or_else(|_| Err(SetupError::Silent { url: url.to_owned() }))
+}
+
+async fn connect(url: &str, ca: Option<&CaCertificate>, login: &Login) -> Result<Client, SetupError> {
+    let trust = Trust::new(url, ca)?;
+    let signer = login.clone();
+    let login =
+        ConnectOptions::with_jwt(login.jwt().to_owned(), move |nonce| std::future::ready(Ok(signer.sign(&nonce))));
+    let options = login.name("aigis store set-up").connection_timeout(ATTEMPT).request_timeout(Some(ATTEMPT));
+    trust.secure(options).connect(url).await.map_err(|source| {
+        let url = url.to_owned();
+        match (trust.refusal(&source), source.kind()) {
+            (Some(untrusted), _) => untrusted.into(),
+            (None, ConnectErrorKind::AuthorizationViolation) => SetupError::Stranger { url },
+            (None, _) => SetupError::Connect { url, source },
+        }
+    })
 }
 
 /// Reads the id of the store in use.

@@ -271,7 +271,7 @@ async fn flt_31_a_thin_link_carries_a_large_body_and_calls_beside_it() {
     let mesh = mesh().await;
     let (url, _link) = thin_link(&mesh.server).await;
     let credential = Arc::new(mesh.server.credential("vera", Role::Viewer));
-    let vera = Bus::connect(Options { url, credential, label: "vera".to_owned() }).await.unwrap();
+    let vera = Bus::connect(Options { url, ca: None, credential, label: "vera".to_owned() }).await.unwrap();
     let text = BASE64URL_NOPAD.encode(&noise(1_200_000));
     let target = target("echo");
     let small = async {

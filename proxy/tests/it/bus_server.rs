@@ -11,7 +11,7 @@ use std::{
 use aigis_proxy::{
     Bus, MeshName, Role, UserName,
     bus::Options,
-    identity::{Credential, Key, Login, MeshKeys, ServerFiles, ServerOptions},
+    identity::{Credential, Key, Login, MeshKeys, ServerFiles, ServerOptions, server::Tls},
     kv,
 };
 use async_nats::{Client, ConnectError, ConnectOptions, Event};
@@ -30,6 +30,24 @@ pub(crate) struct BusServer {
 
 impl BusServer {
     pub(crate) async fn start() -> Self {
+        let mut server = Self::prepare();
+        server.files.write(&server.keys, &server.options).unwrap();
+        server.run().await;
+        server
+    }
+
+    /// Starts it with that certificate, which reads as PEM from these files.
+    pub(crate) async fn start_with(write: impl FnOnce(&Tls)) -> Self {
+        let mut server = Self::prepare();
+        let tls = server.files.tls();
+        write(&tls);
+        server.options.tls = Some(tls);
+        server.files.write(&server.keys, &server.options).unwrap();
+        server.run().await;
+        server
+    }
+
+    fn prepare() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let keys = MeshKeys::create(&directory.path().join("keys"), &MeshName::parse("main").unwrap()).unwrap();
         let files = ServerFiles::new(directory.path().join("bus"));
@@ -42,10 +60,7 @@ impl BusServer {
             tls: None,
             log: Some(directory.path().join("bus.log")),
         };
-        let mut server = Self { keys, files, options, child: None, port: 0, _directory: directory };
-        server.files.write(&server.keys, &server.options).unwrap();
-        server.run().await;
-        server
+        Self { keys, files, options, child: None, port: 0, _directory: directory }
     }
 
     pub(crate) async fn run(&mut self) {
@@ -64,7 +79,8 @@ impl BusServer {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        let scheme = if self.options.tls.is_some() { "tls" } else { "nats" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// Starts it again where it was before, after [`BusServer::stop`].
@@ -97,13 +113,13 @@ impl BusServer {
     /// Makes the store.
     pub(crate) async fn create_store(&self) {
         let login = self.keys.store_credential(Duration::from_secs(600)).unwrap();
-        kv::create_store(&self.url(), &login, self.keys.mesh(), 1).await.unwrap();
+        kv::create_store(&self.url(), None, &login, self.keys.mesh(), 1).await.unwrap();
     }
 
     /// A user's connection.
     pub(crate) async fn bus(&self, name: &str, role: Role) -> Bus {
         let credential = Arc::new(self.credential(name, role));
-        Bus::connect(Options { url: self.url(), credential, label: name.to_owned() }).await.unwrap()
+        Bus::connect(Options { url: self.url(), ca: None, credential, label: name.to_owned() }).await.unwrap()
     }
 
     pub(crate) async fn store(&self) -> Client {

@@ -116,7 +116,7 @@ pub(crate) struct Mesh {
 
 pub(crate) async fn connect(server: &BusServer, name: &str, role: Role) -> Bus {
     let credential = Arc::new(server.credential(name, role));
-    Bus::connect(Options { url: server.url(), credential, label: name.to_owned() }).await.unwrap()
+    Bus::connect(Options { url: server.url(), ca: None, credential, label: name.to_owned() }).await.unwrap()
 }
 
 pub(crate) async fn mesh() -> Mesh {

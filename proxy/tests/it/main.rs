@@ -22,3 +22,5 @@ mod packs;
 mod serving;
 #[cfg(test)]
 mod socket;
+#[cfg(test)]
+mod tls;

@@ -68,7 +68,7 @@ impl BusServer {
 
     pub(crate) async fn create_store(&self) -> StoreId {
         let login = self.keys.store_credential(Duration::from_secs(600)).unwrap();
-        kv::create_store(&self.url(), &login, self.keys.mesh(), 1).await.unwrap()
+        kv::create_store(&self.url(), None, &login, self.keys.mesh(), 1).await.unwrap()
     }
 
     pub(crate) fn credential(&self, name: &str, role: Role) -> Arc<Credential> {
@@ -79,7 +79,7 @@ impl BusServer {
     }
 
     pub(crate) fn options(&self, credential: Arc<Credential>) -> bus::Options {
-        bus::Options { url: self.url(), credential, label: "test".to_owned() }
+        bus::Options { url: self.url(), ca: None, credential, label: "test".to_owned() }
     }
 
     pub(crate) async fn user(&self, name: &str, role: Role) -> Bus {

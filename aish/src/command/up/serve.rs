@@ -23,6 +23,14 @@ fn failure(error: node::Error) -> Failure {
             Error { message, ..source }
         }
         node::Error::Connect(error) => error.into(),
+        node::Error::Mesh(mesh::Error::Store(SetupError::Untrusted(untrusted))) => untrusted.into(),
+        node::Error::Mesh(mesh::Error::Stranger { ref include, .. }) => {
+            let (file, include) = (include.display(), include.file_name().unwrap_or_default().to_string_lossy());
+            Error::new(Code::PermissionDenied, message).sent(false).hint(format!(
+                "give that server {file}: copy it beside its configuration, and add these two lines there: \
+                 include \"{include}\" and jetstream {{ sync_interval: always }}"
+            ))
+        }
         node::Error::Mesh(mesh::Error::Store(SetupError::Connect { url, source })) => {
             // Its text holds its cause.
             let message = format!("cannot log in to the store of the bus at {url}: {source}");
