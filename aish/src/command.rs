@@ -18,6 +18,7 @@ pub(crate) mod message;
 pub(crate) mod nodes;
 pub(crate) mod up;
 pub(crate) mod users;
+pub(crate) mod wrap;
 
 /// Runs a command that ends by itself.
 ///
@@ -26,8 +27,8 @@ pub(crate) mod users;
 /// What the command met.
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
-        // The node's command takes the signals, so it is run where they are.
-        Command::Up(_) => Ok(()),
+        // These end in order when a signal comes, so they are run where signals are.
+        Command::Up(_) | Command::Wrap(_) => Ok(()),
         Command::Down(down) => down.run(context).await,
         Command::List(list) => list.run(context).await,
         Command::Nodes(nodes) => nodes.run(context).await,

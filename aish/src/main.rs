@@ -32,6 +32,7 @@ mod signals;
 mod telemetry;
 mod url;
 mod values;
+mod wrap;
 
 fn main() -> ExitCode {
     // Fails only if one is installed already, which is as good.
@@ -69,17 +70,19 @@ async fn run(cli: Cli) -> ExitCode {
     let context = Context::new(global);
     let mut signals = Signals::take();
     let span = tracing::info_span!("aish", command = command.name());
-    let code = if let Command::Up(up) = command {
-        // A node ends in order, by itself, when a signal comes.
-        finish(context.output, up.run(&context, signals).await)
-    } else {
-        let result = tokio::select! {
-            result = Box::pin(command::run(command, &context)).instrument(span) => Some(result),
-            () = signals.any() => None,
-        };
-        // Whatever was dropped unfinished has left its cancel to be sent.
-        context.close().await;
-        result.map_or(ExitCode::from(INTERRUPTED), |result| finish(context.output, result))
+    let code = match command {
+        // A node, or a program, ends in order, by itself, when a signal comes.
+        Command::Up(up) => finish(context.output, up.run(&context, signals).await),
+        Command::Wrap(wrap) => finish(context.output, Box::pin(wrap.run(&context, signals)).await),
+        command => {
+            let result = tokio::select! {
+                result = Box::pin(command::run(command, &context)).instrument(span) => Some(result),
+                () = signals.any() => None,
+            };
+            // Whatever was dropped unfinished has left its cancel to be sent.
+            context.close().await;
+            result.map_or(ExitCode::from(INTERRUPTED), |result| finish(context.output, result))
+        }
     };
     telemetry.flush().await;
     code

@@ -1,10 +1,10 @@
 //! The CIs that this node serves, found by name, alias or service.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -22,11 +22,21 @@ struct Entry {
     running: bool,
 }
 
+/// Who holds which name of this node: each name is given out once, whichever part gives it.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    /// The names that containers go by.
+    pub(crate) containers: BTreeSet<Name>,
+    /// The names that other CIs have chosen.
+    pub(crate) chosen: BTreeSet<Name>,
+}
+
 /// The CIs of this node.
 pub(crate) struct Directory {
     node: NodeName,
     cache: Cache,
     entries: RwLock<BTreeMap<Name, Entry>>,
+    names: Mutex<Names>,
     turn: AtomicUsize,
 }
 
@@ -40,7 +50,7 @@ impl Directory {
     /// An empty directory. The cache tells what else in the mesh has a name.
     #[must_use]
     pub(crate) fn new(node: NodeName, cache: Cache) -> Self {
-        Self { node, cache, entries: RwLock::default(), turn: AtomicUsize::new(0) }
+        Self { node, cache, entries: RwLock::default(), names: Mutex::default(), turn: AtomicUsize::new(0) }
     }
 
     /// Adds a CI, or replaces the one of that name. `running` says whether it can serve as a replica of `service`.
@@ -52,6 +62,11 @@ impl Directory {
     /// Takes a CI out.
     pub(crate) fn remove(&self, name: &Name) {
         self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Gives out names, or asks who has them; nobody else does meanwhile.
+    pub(crate) fn names<T>(&self, change: impl FnOnce(&mut Names) -> T) -> T {
+        change(&mut self.names.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How many CIs there are.

@@ -36,6 +36,7 @@ use crate::{
     issuer,
     mesh::{self, Mesh, Wanted},
     metrics::Endpoint,
+    offered,
     own::{self, OwnCi},
     reconcile::Reconciler,
     registrar::Registrar,
@@ -235,13 +236,27 @@ impl Node {
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
         tasks.push(blob::serve(&bus).await.map_err(&listening)?);
         tasks.push(issuer::serve(&bus, mesh.keys.clone(), journal.clone(), node.clone()).await.map_err(&listening)?);
-        let reconciler = Reconciler::new(containers(&known), BTreeSet::from([node.ci()]), Instant::now());
+        let containers = containers(&known);
+        directory.names(|names| {
+            names.chosen.insert(node.ci());
+            names.containers.extend(containers.iter().map(|(_, name)| name.clone()));
+        });
+        let reconciler = Reconciler::new(containers, BTreeSet::new(), Instant::now());
+        let room = Arc::new(offered::Room::new(offered::Parts {
+            node: node.clone(),
+            registry: registry.clone(),
+            cache,
+            directory: directory.clone(),
+            server: server.clone(),
+        }));
+        room.expect(&known);
         let mut registrar = Registrar::new(host.clone(), directory, server.clone(), registry, reconciler);
         // What changed on the engine meanwhile is put right before the mesh hears that this node lives.
         heard(&host.watch).await;
         registrar.settle().await;
         tasks.push(server.listen(&subjects.served_by(bus.user())).await.map_err(&listening)?);
-        let socket = Socket::listen(&home, &server, &mesh.keys);
+        let socket = Socket::listen(&home, &server, &mesh.keys, room.clone());
+        tasks.push(task::Owned::spawn("offers", async move { room.keep().await }));
         tasks.push(task::Owned::spawn("registrar", registrar.run()));
         tasks.push(task::Owned::spawn("upkeep", upkeep.run()));
         let lease = LeaseKeeper::start(bus_options("lease"), &node).map_err(Error::Lease)?;

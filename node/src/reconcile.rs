@@ -64,6 +64,11 @@ impl Reconciler {
         Self { held: held.collect(), taken }
     }
 
+    /// Says which names other CIs of this node hold now.
+    pub(crate) fn set_taken(&mut self, taken: BTreeSet<Name>) {
+        self.taken = taken;
+    }
+
     /// Takes what the engine lists now, and says what is to be done and when to look again at the latest.
     pub(crate) fn observe(
         &mut self,

@@ -80,7 +80,18 @@ impl Registrar {
         if !observed.engine.is_reachable() {
             return None;
         }
-        let (actions, wake) = self.reconciler.observe(&observed.containers, Instant::now(), OffsetDateTime::now_utc());
+        let (actions, wake) = self.directory.names(|names| {
+            self.reconciler.set_taken(names.chosen.clone());
+            let observed = &observed.containers;
+            let (actions, wake) = self.reconciler.observe(observed, Instant::now(), OffsetDateTime::now_utc());
+            for action in &actions {
+                match action {
+                    Action::Bind(name, _) => names.containers.insert(name.clone()),
+                    Action::Gone(name) => names.containers.remove(name),
+                };
+            }
+            (actions, wake)
+        });
         for action in actions {
             match action {
                 Action::Bind(name, container) => self.bind(name, container).await,

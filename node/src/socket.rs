@@ -1,9 +1,11 @@
 //! The node's socket, and what the operating system must give for it.
 
+use std::sync::Arc;
+
 use aigis_proxy::{
     identity::{MeshKeys, Revocations},
     serve::Server,
-    socket::{self, Gate, Limits, Listening},
+    socket::{self, Gate, Limits, Listening, Offers},
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::sync::watch;
@@ -21,9 +23,9 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// Listens, if that is possible: the bus is a way for the calls of this host too.
-    pub(crate) fn listen(home: &Home, server: &Server, keys: &MeshKeys) -> Self {
+    pub(crate) fn listen(home: &Home, server: &Server, keys: &MeshKeys, offers: Arc<dyn Offers>) -> Self {
         let (revoked, receiver) = watch::channel(keys.revocations());
-        let gate = Gate { issuer: keys.issuer(), revoked: receiver };
+        let gate = Gate { issuer: keys.issuer(), revoked: receiver, offers: Some(offers) };
         let limits = Limits { connections: connections(raise()), ..Limits::default() };
         let listening = socket::listen(&home.socket(), server.clone(), gate, limits);
         if let Err(error) = &listening {

@@ -15,7 +15,7 @@ use crate::{
     error::{Code, Error},
     json,
     name::{Name, SkillPath, UserName},
-    socket::Local,
+    socket::{self, Local, Ongoing},
     subject::{Control, Token},
     trace,
 };
@@ -210,6 +210,27 @@ async fn exchange(bus: &Bus, target: &Target, mut request: Request) -> Result<Re
         Err(Failed::Unsent) => Err(named(target)),
         Err(Failed::Told(error)) => Err(error),
     }
+}
+
+/// Takes the answer to a call that a node passed on over its socket.
+///
+/// # Errors
+///
+/// As [`call`].
+pub(crate) async fn passed(
+    ongoing: Ongoing,
+    replies: socket::Replies,
+    target: &Target,
+    deadline: Instant,
+) -> Result<Response, Error> {
+    let running = Running { way: Way::Socket(ongoing), server: target.server.clone(), ended: false };
+    let begun = Begun { explicit: false, deadline };
+    begun.finish(running, Replies::Socket(replies), target).await.map_err(|failed| match failed {
+        Failed::Unsent => {
+            Error::unavailable(format!("{} has let go of its connection to the node", target.ci)).sent(false)
+        }
+        Failed::Told(error) => error,
+    })
 }
 
 /// A call's time, counted from its beginning.

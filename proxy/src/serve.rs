@@ -13,13 +13,13 @@ use async_nats::Subscriber;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use serde_json::Value;
-use tokio::{runtime::Handle, sync::Notify, task::unconstrained, time::Instant};
+use tokio::{runtime::Handle, task::unconstrained, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     body,
     bus::{Bus, Message, from_store, pack},
-    dispatch::{Dispatcher, Incoming},
+    dispatch::{Dispatcher, Incoming, Journal},
     error::{Code, Error},
     headers,
     name::UserName,
@@ -30,9 +30,11 @@ use crate::{
 };
 
 mod reply;
-mod streaming;
+pub(crate) mod streaming;
 
 pub(crate) use reply::{Head, Key, Reply};
+use reply::Way;
+use streaming::Running;
 
 /// Most calls that one caller may have in flight here.
 pub const CALLER_LIMIT: usize = 1_024;
@@ -69,15 +71,6 @@ struct Inner {
     counters: Counters,
     tracker: TaskTracker,
     stopping: CancellationToken,
-}
-
-/// A call that its caller can cancel, or give credit to.
-#[derive(Debug, Default)]
-struct Running {
-    cancelled: CancellationToken,
-    credit: AtomicUsize,
-    heard: Notify,
-    heard_count: AtomicU64,
 }
 
 impl Server {
@@ -230,6 +223,12 @@ impl Server {
         &self.0.dispatcher
     }
 
+    /// Where refusals are kept.
+    #[must_use]
+    pub fn journal(&self) -> &dyn Journal {
+        self.0.dispatcher.journal()
+    }
+
     /// Where the reply goes; a request that wants it elsewhere than in its caller's own inbox is dropped, and recorded.
     fn permitted(&self, caller: &Caller, reply: Option<&str>, elsewhere: &Handle) -> Option<Reply> {
         if let Some(reply) = reply.filter(|reply| may_reply(&caller.name, reply)) {
@@ -266,7 +265,7 @@ impl Server {
     fn start_in(&self, incoming: Incoming, reply: Reply, elsewhere: &Handle) {
         let caller = incoming.caller.name.clone();
         let key = reply.key(&caller);
-        let running = Arc::new(Running { cancelled: incoming.cancelled.clone(), ..Running::default() });
+        let running = Arc::new(Running::until(incoming.cancelled.clone()));
         let in_flight = InFlight::begin(self.clone());
         let refused = self.refusal(&caller);
         let mut work = Box::pin(in_flight.answer(incoming, reply, running.clone(), refused));
@@ -370,7 +369,10 @@ impl InFlight {
         };
         match answer {
             Ok(Answer::Value(value)) => server.send_value(reply, &value).await,
-            Ok(Answer::Stream(stream)) => server.send_stream(reply, stream, &running).await,
+            Ok(Answer::Stream(stream)) => {
+                let way = Way { bus: &server.0.bus, reply };
+                streaming::send(&way, stream, &running, way.down()).await;
+            }
             Err(error) => {
                 counters.errors.fetch_add(1, Ordering::Relaxed);
                 server.send_error(reply, &error).await;

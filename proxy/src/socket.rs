@@ -2,23 +2,32 @@
 //!
 //! The node listens on a Unix socket beside its mesh's files. Whoever connects shows its user token and signs a nonce
 //! with its key, as it does at the bus; name and role are bound to the connection from then on. Calls carry the same
-//! envelope as at the bus and are answered by the same server, under the same limits. The form of the frames is
-//! specified in `docs/specs/socket.md`.
+//! envelope as at the bus and are answered by the same server, under the same limits. A peer can also *offer* a CI: the
+//! node serves it to the mesh and passes its calls on over the peer's connection. The form of the frames is specified in
+//! `docs/specs/socket.md`.
 
+mod calls;
 mod client;
 mod connection;
+mod desk;
 mod frame;
 mod handshake;
 mod link;
+mod offer;
+mod offering;
 mod reader;
 mod server;
 
 use std::time::Duration;
 
+pub(crate) use calls::{Ongoing, Replies};
 pub use client::Local;
-pub(crate) use client::{Ongoing, Replies};
 pub(crate) use connection::Outlet;
 pub(crate) use frame::{Frame, Kind};
+pub use offer::{
+    MAX_OFFERS, MAX_SKILLS, Offer, OfferKind, OfferedCi, OfferedSkill, Offers, Peer, ProcessGroup,
+};
+pub use offering::{Host, Offering, Watch};
 pub use server::{Gate, ListenError, Listening, listen};
 
 /// The largest frame, after its length.

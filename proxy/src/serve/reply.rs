@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::streaming::Sink;
 use crate::{
     blob::PASSING,
     body,
@@ -113,6 +114,34 @@ impl Reply {
             Head::Stream => Some(header(STREAM_HEADER, "1")),
         };
         bus.publish(subject, headers, body).await
+    }
+}
+
+/// A reply and the bus that it may go over.
+pub(super) struct Way<'a> {
+    pub(super) bus: &'a Bus,
+    pub(super) reply: Reply,
+}
+
+impl Way<'_> {
+    /// Resolves when nothing gets through any more, where that is known.
+    pub(super) async fn down(&self) {
+        if let Reply::Socket(_) = self.reply {
+            // A connection that ends cancels its calls.
+            return std::future::pending().await;
+        }
+        // The sender lives as long as the bus; if it is gone, so is the link.
+        let _ = self.bus.link().wait_for(|link| !link.up).await;
+    }
+}
+
+impl Sink for Way<'_> {
+    async fn fit(&self, body: Bytes) -> Result<Bytes, Error> {
+        self.reply.fit(self.bus, body).await
+    }
+
+    async fn send(&self, head: Head, body: Bytes) -> Result<(), Error> {
+        self.reply.clone().send(self.bus, head, body).await
     }
 }
 

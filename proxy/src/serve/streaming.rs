@@ -1,12 +1,17 @@
 //! Streams as they are served: numbered frames under the credit that their reader gives.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream::BoxStream};
 use serde_json::Value;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
-use super::{Head, Reply, Running, Server};
+use super::Head;
 use crate::{
     client::{FIRST_CREDIT, Frame},
     error::Error,
@@ -21,45 +26,73 @@ const TOGETHER: usize = 32;
 /// Most frames that credit can be worth.
 const CREDIT_LIMIT: u32 = 1_024;
 
-impl Server {
-    pub(super) async fn send_stream(&self, reply: Reply, mut stream: BoxStream<'static, Item>, running: &Running) {
-        running.credit.store(FIRST_CREDIT as usize, Ordering::Release);
-        if reply.clone().send(&self.0.bus, Head::Stream, Bytes::from_static(b"{}")).await.is_err() {
-            return;
+/// Where the parts of a stream go.
+pub(crate) trait Sink {
+    /// What is to be sent for a part.
+    ///
+    /// # Errors
+    ///
+    /// What forbids sending it.
+    fn fit(&self, body: Bytes) -> impl Future<Output = Result<Bytes, Error>> + Send;
+    /// Sends a part.
+    ///
+    /// # Errors
+    ///
+    /// The way is closed.
+    fn send(&self, head: Head, body: Bytes) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// A call that its caller can cancel, or give credit to.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    /// Set when the caller gives up.
+    pub(crate) cancelled: CancellationToken,
+    credit: AtomicUsize,
+    heard: Notify,
+    heard_count: AtomicU64,
+}
+
+/// Sends a stream until it ends, its reader is gone, or the way is `down`.
+pub(crate) async fn send(
+    sink: &impl Sink,
+    mut stream: BoxStream<'static, Item>,
+    running: &Running,
+    down: impl Future<Output = ()>,
+) {
+    running.credit.store(FIRST_CREDIT as usize, Ordering::Release);
+    if sink.send(Head::Stream, Bytes::from_static(b"{}")).await.is_err() {
+        return;
+    }
+    let over = async {
+        tokio::select! {
+            () = running.cancelled.cancelled() => {}
+            () = down => {}
+            () = running.reader_gone() => {}
         }
-        let mut link = self.0.bus.link();
-        let over_bus = !matches!(reply, Reply::Socket(_));
-        let over = async {
-            tokio::select! {
-                () = running.cancelled.cancelled() => {}
-                () = down(&mut link), if over_bus => {}
-                () = running.reader_gone() => {}
-            }
-        };
-        tokio::pin!(over);
-        let mut frames = Numbered::default();
-        let (mut held, mut ready) = (None, Vec::new());
-        while !frames.ended {
-            ready.push(tokio::select! {
-                biased;
-                () = &mut over => return,
-                next = running.paid(&mut stream, &mut held) => frames.of(next),
-                () = tokio::time::sleep(BEAT) => frames.number(Frame { beat: true, ..Frame::default() }),
-            });
-            // What is there already leaves in one go: for each by itself, the connection's thread would be woken.
-            while held.is_none() && !frames.ended && ready.len() < TOGETHER && running.has_credit() {
-                let Some(next) = stream.next().now_or_never() else { break };
-                running.spend();
-                ready.push(frames.of(next));
-            }
-            for frame in ready.drain(..) {
-                let (body, fits) = match reply.fit(&self.0.bus, written(&frame)).await {
-                    Ok(body) => (body, true),
-                    Err(error) => (written(&Frame { seq: frame.seq, error: Some(error), ..Frame::default() }), false),
-                };
-                if reply.clone().send(&self.0.bus, Head::Frame, body).await.is_err() || !fits {
-                    return;
-                }
+    };
+    tokio::pin!(over);
+    let mut frames = Numbered::default();
+    let (mut held, mut ready) = (None, Vec::new());
+    while !frames.ended {
+        ready.push(tokio::select! {
+            biased;
+            () = &mut over => return,
+            next = running.paid(&mut stream, &mut held) => frames.of(next),
+            () = tokio::time::sleep(BEAT) => frames.number(Frame { beat: true, ..Frame::default() }),
+        });
+        // What is there already leaves in one go: for each by itself, the connection's thread would be woken.
+        while held.is_none() && !frames.ended && ready.len() < TOGETHER && running.has_credit() {
+            let Some(next) = stream.next().now_or_never() else { break };
+            running.spend();
+            ready.push(frames.of(next));
+        }
+        for frame in ready.drain(..) {
+            let (body, fits) = match sink.fit(written(&frame)).await {
+                Ok(body) => (body, true),
+                Err(error) => (written(&Frame { seq: frame.seq, error: Some(error), ..Frame::default() }), false),
+            };
+            if sink.send(Head::Frame, body).await.is_err() || !fits {
+                return;
             }
         }
     }
@@ -95,14 +128,14 @@ fn written(frame: &Frame) -> Bytes {
     serde_json::to_vec(frame).unwrap_or_default().into()
 }
 
-async fn down(link: &mut tokio::sync::watch::Receiver<crate::bus::Link>) {
-    // The sender lives as long as the bus; if it is gone, so is the link.
-    let _ = link.wait_for(|link| !link.up).await;
-}
-
 impl Running {
+    /// A call that runs until `cancelled`.
+    pub(crate) fn until(cancelled: CancellationToken) -> Self {
+        Self { cancelled, ..Self::default() }
+    }
+
     /// Adds credit. Whatever a caller writes, it is held between 1 and 1,024.
-    pub(super) fn credit(&self, body: &[u8]) {
+    pub(crate) fn credit(&self, body: &[u8]) {
         let text = std::str::from_utf8(body).unwrap_or_default().trim();
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let asked = if digits { text.parse().unwrap_or(CREDIT_LIMIT) } else { 0 };

@@ -1,27 +1,25 @@
 //! The caller's end: one connection, made when it is first needed and again when it broke, shared by all calls.
 
 use std::{
-    collections::HashMap,
     fmt,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use bytes::Bytes;
-use tokio::{net::UnixStream, sync::mpsc, time::Instant};
+use tokio::{
+    net::{UnixStream, unix::OwnedWriteHalf},
+    time::Instant,
+};
 
 use super::{
     Limits, MAX_FRAME,
-    frame::{Frame, Kind},
+    calls::{Calls, Ongoing, Replies},
     handshake,
     link::Link,
     reader::Reader,
 };
-use crate::{Error, Name, SkillPath, UserName, identity::Credential, subject::Control, sync::lock, task};
+use crate::{Error, Name, SkillPath, UserName, identity::Credential, sync::lock, task};
 
 /// How long connecting may take before the bus is asked instead.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -36,7 +34,7 @@ struct Inner {
     path: PathBuf,
     server: UserName,
     credential: Arc<Credential>,
-    current: Mutex<Option<Arc<Connection>>>,
+    current: Mutex<Option<Connection>>,
     /// When the last attempt failed; held while one is made.
     failed: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -73,18 +71,18 @@ impl Local {
         body: &[u8],
         room: usize,
     ) -> Option<(Ongoing, Replies)> {
-        let connection = self.connection().await?;
-        connection.shared.link.room().await;
-        connection.begin(&format!("{ci}.{path}\n"), body, room)
+        let calls = self.connection().await?;
+        calls.link().room().await;
+        calls.begin(&format!("{ci}.{path}\n"), body, room)
     }
 
-    async fn connection(&self) -> Option<Arc<Connection>> {
-        if let Some(connection) = self.current() {
-            return Some(connection);
+    async fn connection(&self) -> Option<Arc<Calls>> {
+        if let Some(calls) = self.current() {
+            return Some(calls);
         }
         let mut failed = self.0.failed.lock().await;
-        if let Some(connection) = self.current() {
-            return Some(connection);
+        if let Some(calls) = self.current() {
+            return Some(calls);
         }
         if failed.is_some_and(|failed| failed.elapsed() < LEFT_ALONE) {
             return None;
@@ -92,10 +90,10 @@ impl Local {
         let connecting = tokio::time::timeout(CONNECT, self.connect()).await;
         let error = match connecting {
             Ok(Ok(connection)) => {
-                let connection = Arc::new(connection);
-                *lock(&self.0.current) = Some(connection.clone());
+                let calls = connection.calls.clone();
+                *lock(&self.0.current) = Some(connection);
                 *failed = None;
-                return Some(connection);
+                return Some(calls);
             }
             Ok(Err(error)) => error,
             Err(_) => Error::unavailable("the node's socket does not answer"),
@@ -105,136 +103,50 @@ impl Local {
         None
     }
 
-    fn current(&self) -> Option<Arc<Connection>> {
+    fn current(&self) -> Option<Arc<Calls>> {
         let mut current = lock(&self.0.current);
-        current.take_if(|connection| connection.shared.link.is_closed());
-        current.clone()
+        current.take_if(|connection| connection.calls.link().is_closed());
+        current.as_ref().map(|connection| connection.calls.clone())
     }
 
     async fn connect(&self) -> Result<Connection, Error> {
         let Inner { path, server, credential, .. } = &*self.0;
-        let away = |error: std::io::Error| Error::unavailable(format!("the node's socket does not answer: {error}"));
-        let stream = UnixStream::connect(path).await.map_err(away)?;
-        let owner = stream.peer_cred().map_err(away)?.uid();
-        let own = rustix::process::geteuid().as_raw();
-        if owner != own && owner != 0 {
-            return Err(Error::unavailable(format!("the socket belongs to user id {owner}, not to {own}")));
-        }
-        let (read, mut write) = stream.into_split();
-        let mut reader = Reader::new(read, MAX_FRAME);
-        handshake::introduce(&mut reader, &mut write, server, credential).await?;
-        let shared = Arc::new(Shared { link: Link::new(write), pending: Mutex::default() });
-        let driving = shared.clone();
-        let driver = task::Owned::spawn("socket-calls", async move { driving.drive(reader).await });
-        Ok(Connection { shared, next: AtomicU32::new(0), _driver: driver })
-    }
-}
-
-/// What waits for the replies to one call.
-struct Pending {
-    sender: mpsc::Sender<Result<Frame, Error>>,
-    /// How many bytes have left when the request has.
-    end: u64,
-}
-
-struct Shared {
-    link: Arc<Link>,
-    pending: Mutex<HashMap<u32, Pending>>,
-}
-
-impl Shared {
-    async fn drive(&self, reader: Reader) {
-        let end = self
-            .link
-            .run(reader, Limits::default().patience, |frame| {
-                let mut pending = lock(&self.pending);
-                if let Some(entry) = pending.get(&frame.id) {
-                    let id = frame.id;
-                    // The room is the credit that was given, so only a callee that overdraws it can fill the channel.
-                    if entry.sender.try_send(Ok(frame)).is_err() {
-                        pending.remove(&id);
-                    }
-                }
-                Ok(())
-            })
-            .await;
-        let written = self.link.written();
-        for (_, entry) in lock(&self.pending).drain() {
-            let error = Error::unavailable(format!("the connection to the node's socket broke: {end}"));
-            let _ = entry.sender.try_send(Err(error.sent(entry.end <= written)));
-        }
+        let (mut reader, write) = open(path, server, credential).await?;
+        let calls = Calls::new(Link::new(write));
+        let driving = calls.clone();
+        let driver = task::Owned::spawn("socket-calls", async move {
+            let end = driving.link().run(&mut reader, Limits::default().patience, |frame| Ok(driving.take(frame))).await;
+            driving.end(&end);
+        });
+        Ok(Connection { calls, _driver: driver })
     }
 }
 
 /// A connection that the node has accepted.
 struct Connection {
-    shared: Arc<Shared>,
-    next: AtomicU32,
+    calls: Arc<Calls>,
     _driver: task::Owned,
 }
 
-impl Connection {
-    fn begin(self: &Arc<Self>, head: &str, body: &[u8], room: usize) -> Option<(Ongoing, Replies)> {
-        let (sender, receiver) = mpsc::channel(room);
-        let id = {
-            let mut pending = lock(&self.shared.pending);
-            let mut id = self.next.fetch_add(1, Ordering::Relaxed);
-            while pending.contains_key(&id) {
-                id = self.next.fetch_add(1, Ordering::Relaxed);
-            }
-            // Until more is known it counts as sent: a call must not be made twice.
-            pending.insert(id, Pending { sender, end: 0 });
-            id
-        };
-        let ongoing = Ongoing { connection: self.clone(), id };
-        let end = self.shared.link.push(Kind::Request, id, &[head.as_bytes(), body])?;
-        if let Some(entry) = lock(&self.shared.pending).get_mut(&id) {
-            entry.end = end;
-        }
-        Some((ongoing, Replies { receiver }))
+/// Connects to the node's socket and is let in.
+///
+/// # Errors
+///
+/// `unavailable` where nobody answers, or somebody else; the node's refusal.
+pub(super) async fn open(
+    path: &Path,
+    server: &UserName,
+    credential: &Credential,
+) -> Result<(Reader, OwnedWriteHalf), Error> {
+    let away = |error: std::io::Error| Error::unavailable(format!("the node's socket does not answer: {error}"));
+    let stream = UnixStream::connect(path).await.map_err(away)?;
+    let owner = stream.peer_cred().map_err(away)?.uid();
+    let own = rustix::process::geteuid().as_raw();
+    if owner != own && owner != 0 {
+        return Err(Error::unavailable(format!("the socket belongs to user id {owner}, not to {own}")));
     }
-}
-
-/// A call that was sent; dropping this forgets its replies.
-pub(crate) struct Ongoing {
-    connection: Arc<Connection>,
-    id: u32,
-}
-
-impl fmt::Debug for Ongoing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ongoing").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl Ongoing {
-    /// Cancels it, or gives its stream credit.
-    pub(crate) fn tell(&self, verb: Control, body: &[u8]) {
-        let kind = match verb {
-            Control::Cancel => Kind::Cancel,
-            Control::Credit => Kind::Credit,
-        };
-        // On a connection that ended there is nothing left to cancel.
-        let _ = self.connection.shared.link.push(kind, self.id, &[body]);
-    }
-}
-
-impl Drop for Ongoing {
-    fn drop(&mut self) {
-        lock(&self.connection.shared.pending).remove(&self.id);
-    }
-}
-
-/// The replies to one call.
-#[derive(Debug)]
-pub(crate) struct Replies {
-    receiver: mpsc::Receiver<Result<Frame, Error>>,
-}
-
-impl Replies {
-    /// The next reply, or why none comes any more.
-    pub(crate) async fn next(&mut self) -> Option<Result<(Kind, Bytes), Error>> {
-        let frame = self.receiver.recv().await?;
-        Some(frame.map(|Frame { kind, body, .. }| (kind, body)))
-    }
+    let (read, mut write) = stream.into_split();
+    let mut reader = Reader::new(read, MAX_FRAME);
+    handshake::introduce(&mut reader, &mut write, server, credential).await?;
+    Ok((reader, write))
 }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Frame, Kind, link::Link, reader::End};
+use super::{Frame, Kind, MAX_BODY, calls::Calls, desk::Order, link::Link, reader::End};
 use crate::{
+    body,
     dispatch::Incoming,
     error::Error,
-    serve::{Head, Key, Reply, Server},
+    serve::{Head, Key, Reply, Server, streaming::Sink},
     subject::{self, Caller},
 };
 
@@ -19,20 +21,32 @@ pub(super) struct Connection {
     pub(super) caller: Caller,
     pub(super) number: u64,
     pub(super) link: Arc<Link>,
+    /// What the node asks of the CIs that are offered here.
+    pub(super) calls: Arc<Calls>,
+    /// Where offers go.
+    pub(super) desk: mpsc::Sender<Order>,
 }
 
 impl Connection {
     /// Does what a frame asks for.
     pub(super) fn take(&self, frame: Frame) -> Result<(), End> {
         let Frame { kind, id, body } = frame;
-        let outlet = Outlet { link: self.link.clone(), connection: self.number, id };
+        let outlet = Outlet::new(self.link.clone(), self.number, id);
         match kind {
             // Two calls of one id could not be told apart.
             Kind::Request if self.server.is_running(&outlet.key()) => return Err(End::Violation),
             Kind::Request => self.call(outlet, body)?,
             Kind::Cancel => self.server.cancel(&outlet.key()),
             Kind::Credit => self.server.credit(&outlet.key(), &body),
-            Kind::Value | Kind::Error | Kind::Stream | Kind::Frame => return Err(End::Violation),
+            // One who says more than is taken in is cut off, as it would be by a full buffer.
+            Kind::Offer | Kind::Withdraw => {
+                return self.desk.try_send(Order { kind, id, body }).map_err(|_| End::Violation);
+            }
+            // Who was never asked has nothing to answer; a late answer finds nobody who waits.
+            Kind::Value | Kind::Error | Kind::Stream | Kind::Frame if !self.calls.has_begun() => {
+                return Err(End::Violation);
+            }
+            Kind::Value | Kind::Error | Kind::Stream | Kind::Frame => self.calls.take(Frame { kind, id, body }),
         }
         Ok(())
     }
@@ -72,7 +86,22 @@ pub(crate) struct Outlet {
     id: u32,
 }
 
+impl Sink for Outlet {
+    async fn fit(&self, body: Bytes) -> Result<Bytes, Error> {
+        if body.len() > MAX_BODY { Err(body::too_large(body.len() as u64)) } else { Ok(body) }
+    }
+
+    async fn send(&self, head: Head, body: Bytes) -> Result<(), Error> {
+        self.clone().send(head, &body).await
+    }
+}
+
 impl Outlet {
+    /// Where the answer to that call goes, over that link.
+    pub(super) fn new(link: Arc<Link>, connection: u64, id: u32) -> Self {
+        Self { link, connection, id }
+    }
+
     /// What tells its call from all others.
     pub(crate) fn key(&self) -> Key {
         Key::Socket(self.connection, self.id)

@@ -14,27 +14,41 @@ const HEAD: usize = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// Caller: `<ci>.<skill…>`, a line feed, and the envelope.
+    /// Caller: whom it calls and which skill, a line feed, and the envelope.
     Request = 1,
     /// Caller: ends a call.
     Cancel = 2,
     /// Caller: a decimal number of further frames.
     Credit = 3,
-    /// Node: the result.
+    /// Peer of a node: a CI that it offers to serve, or what has changed about one.
+    Offer = 4,
+    /// Peer of a node: the name of a CI that it serves no more.
+    Withdraw = 5,
+    /// Callee: the result.
     Value = 16,
-    /// Node: an error instead of it.
+    /// Callee: an error instead of it.
     Error = 17,
-    /// Node: a stream follows.
+    /// Callee: a stream follows.
     Stream = 18,
-    /// Node: a frame of the stream.
+    /// Callee: a frame of the stream.
     Frame = 19,
 }
 
 impl Kind {
+    const ALL: [Self; 9] = [
+        Self::Request,
+        Self::Cancel,
+        Self::Credit,
+        Self::Offer,
+        Self::Withdraw,
+        Self::Value,
+        Self::Error,
+        Self::Stream,
+        Self::Frame,
+    ];
+
     fn read(byte: u8) -> Option<Self> {
-        [Self::Request, Self::Cancel, Self::Credit, Self::Value, Self::Error, Self::Stream, Self::Frame]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -101,7 +115,7 @@ mod tests {
 
     #[test]
     fn bad_24_unknown_and_short_frames_are_none() {
-        for bad in [&b""[..], &[1, 0, 0, 0], &[4, 0, 0, 0, 0], &[255, 0, 0, 0, 0, 1]] {
+        for bad in [&b""[..], &[1, 0, 0, 0], &[6, 0, 0, 0, 0], &[255, 0, 0, 0, 0, 1]] {
             assert!(Frame::read(Bytes::copy_from_slice(bad)).is_none(), "{bad:?}");
         }
     }

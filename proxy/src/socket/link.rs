@@ -102,12 +102,12 @@ impl Link {
     /// Reads, hands each frame to `take`, and writes what waits, until the connection ends.
     pub(super) async fn run(
         &self,
-        mut reader: Reader,
+        reader: &mut Reader,
         patience: Duration,
         mut take: impl FnMut(Frame) -> Result<(), End>,
     ) -> End {
         let end = loop {
-            if let Err(end) = self.turn(&mut reader, patience, &mut take).await {
+            if let Err(end) = self.turn(reader, patience, &mut take).await {
                 break end;
             }
         };

@@ -29,6 +29,9 @@ pub(super) enum End {
     /// Half a frame stayed half, or nothing was taken, for too long.
     #[error("the other end stood still in the midst of a frame")]
     Stalled,
+    /// This end closed it.
+    #[error("{0}")]
+    Dismissed(&'static str),
 }
 
 /// The bytes that come in, cut into frames.

@@ -21,10 +21,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Limits,
+    calls::Calls,
     connection::Connection,
+    desk::Desk,
     handshake::{self, FIRST_FRAMES},
     link::Link,
-    reader::Reader,
+    offer::{self, Offers},
+    reader::{End, Reader},
 };
 use crate::{
     identity::{FileError, Issuer, Revocations, Vouched, private_file},
@@ -42,6 +45,8 @@ pub struct Gate {
     pub issuer: Issuer,
     /// Whose tokens count no more; connections that stand end too.
     pub revoked: watch::Receiver<Revocations>,
+    /// Who takes what callers offer to serve; nobody, if absent.
+    pub offers: Option<Arc<dyn Offers>>,
 }
 
 /// Why there is no socket.
@@ -162,14 +167,23 @@ impl Door {
         };
         reader.widen();
         let link = Link::new(write);
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection { server: self.server.clone(), caller: user.caller(), number, link: link.clone() };
-        let end = tokio::select! {
-            end = link.run(reader, self.limits.patience, |frame| connection.take(frame)) => end.to_string(),
-            () = user.ended() => "its credential ended".to_owned(),
-            () = revoked(self.gate.revoked.clone(), &user) => "its credential was revoked".to_owned(),
+        let calls = Calls::new(link.clone());
+        let (number, caller) = (self.count.fetch_add(1, Ordering::Relaxed), user.caller());
+        let offering = offer::Peer { connection: number, caller: caller.clone(), pid: peer.pid };
+        let (offers, server) = (self.gate.offers.clone(), self.server.clone());
+        let (desk, orders) = Desk::new(offers, offering, server.user().clone(), calls.clone());
+        let connection = Connection { server, caller, number, link: link.clone(), calls, desk: orders };
+        let conversation = async {
+            let end = tokio::select! {
+                end = link.run(&mut reader, self.limits.patience, |frame| connection.take(frame)) => end,
+                () = user.ended() => End::Dismissed("its credential ended"),
+                () = revoked(self.gate.revoked.clone(), &user) => End::Dismissed("its credential was revoked"),
+            };
+            tracing::debug!(caller = %connection.caller, %end, "a connection of the node's socket ended");
+            connection.calls.end(&end);
+            drop(connection);
         };
-        tracing::debug!(caller = %connection.caller, end, "a connection of the node's socket ended");
+        tokio::join!(conversation, desk.run());
     }
 }
 
@@ -184,11 +198,13 @@ async fn revoked(mut revocations: watch::Receiver<Revocations>, user: &Vouched) 
 struct Peer {
     door: Arc<Door>,
     uid: u32,
+    pid: Option<i32>,
 }
 
 impl Peer {
     fn count(door: &Arc<Door>, stream: &UnixStream) -> Option<Self> {
-        let uid = stream.peer_cred().ok()?.uid();
+        let peer = stream.peer_cred().ok()?;
+        let (uid, pid) = (peer.uid(), peer.pid());
         let mut peers = door.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let count = peers.entry(uid).or_default();
         if *count >= door.limits.connections {
@@ -196,7 +212,7 @@ impl Peer {
             return None;
         }
         *count += 1;
-        Some(Self { door: door.clone(), uid })
+        Some(Self { door: door.clone(), uid, pid })
     }
 }
 

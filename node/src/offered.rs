@@ -1,0 +1,320 @@
+//! The CIs that processes of this host offer over the node's socket: their names, their records, and what is ended when
+//! the process behind one dies.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use aigis_proxy::{
+    Code, Error, Name, NodeName, Role,
+    serve::Server,
+    socket::{Offer, OfferKind, OfferedCi, Offers, Peer},
+    task,
+};
+use aigis_registry::{Cache, CiRecord, Kind, Registry, SkillNote, State};
+use futures::{FutureExt, future::BoxFuture};
+
+use crate::{
+    directory::{Directory, Names},
+    naming,
+    process::{Group, Process},
+};
+
+/// How long the name of a process that lost its connection, or whose node began anew, is kept for it.
+const KEPT: Duration = Duration::from_secs(15);
+/// How long a process may take to be seen dead after its connection ended: the kernel closes its files first.
+const DYING: Duration = Duration::from_millis(300);
+/// How soon a record that could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the room is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// The node.
+    pub(crate) node: NodeName,
+    /// Its hand on the records.
+    pub(crate) registry: Registry,
+    /// What the mesh knows.
+    pub(crate) cache: Cache,
+    /// Where its CIs are found.
+    pub(crate) directory: Arc<Directory>,
+    /// What serves them.
+    pub(crate) server: Server,
+}
+
+/// The offered CIs of a node.
+pub(crate) struct Room {
+    parts: Parts,
+    seats: Mutex<BTreeMap<Name, Seat>>,
+}
+
+/// A name that an offered CI holds.
+#[derive(Debug, Default)]
+struct Seat {
+    /// The connection that serves it; none while its process is awaited back.
+    connection: Option<u64>,
+    ci: Option<Arc<OfferedCi>>,
+    peer: Option<Arc<Process>>,
+    group: Option<Arc<Group>>,
+    by_hand: Vec<task::Owned>,
+}
+
+/// How an offer finds its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Held by nobody here.
+    Free,
+    /// Kept for a process that comes back.
+    Kept,
+    /// Held on this very connection.
+    Own,
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room").field("node", &self.parts.node).finish_non_exhaustive()
+    }
+}
+
+impl Room {
+    /// An empty room.
+    #[must_use]
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { parts, seats: Mutex::default() }
+    }
+
+    /// Keeps the names that the node's records say were offered here before it started.
+    pub(crate) fn expect(&self, known: &[CiRecord]) {
+        let mut seats = self.seats();
+        for record in known.iter().filter(|record| record.kind == Kind::Wrapped && !record.is_gone()) {
+            self.parts.directory.names(|names| names.chosen.insert(record.name.clone()));
+            seats.insert(record.name.clone(), Seat::default());
+        }
+    }
+
+    /// Lets go of the names that nobody came back for.
+    pub(crate) async fn keep(&self) {
+        let expected: Vec<Name> = self.seats().keys().cloned().collect();
+        if expected.is_empty() {
+            return;
+        }
+        tokio::time::sleep(KEPT).await;
+        for name in expected {
+            self.release_if(&name, |seat| seat.connection.is_none()).await;
+        }
+    }
+
+    fn seats(&self) -> MutexGuard<'_, BTreeMap<Name, Seat>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn admit(&self, peer: &Peer, offer: Offer, ci: Arc<OfferedCi>) -> Result<(), Error> {
+        self.permit(peer, &offer.name).await?;
+        let group = offer.process.map(Group::open).transpose()?.flatten().map(Arc::new);
+        let found = self.sit(peer, &offer.name)?;
+        let record = self.record(&offer);
+        let name = offer.name;
+        let written = match found {
+            Found::Own => self.parts.registry.put_ci(record).await.map(|_| ()),
+            Found::Free | Found::Kept => self.parts.registry.claim(record, &self.parts.cache.snapshot()).await,
+        };
+        if let Err(error) = written {
+            self.rise(&name, found, &error).await;
+            return Err(error);
+        }
+        let by_hand = if found == Found::Own { Vec::new() } else { self.hear_by_hand(&name).await };
+        self.parts.directory.insert(ci.clone(), None, true);
+        let mut seats = self.seats();
+        if let Some(seat) = seats.get_mut(&name) {
+            seat.ci = Some(ci);
+            seat.group = group;
+            seat.peer = peer.pid.and_then(Process::open).map(Arc::new);
+            seat.by_hand.extend(by_hand);
+        }
+        Ok(())
+    }
+
+    /// Lets operators and admins offer.
+    async fn permit(&self, peer: &Peer, name: &Name) -> Result<(), Error> {
+        let role = peer.caller.role;
+        if matches!(role, Role::Operator | Role::Admin) {
+            return Ok(());
+        }
+        let message = format!("{name} cannot be offered by {}: the role {role} does not permit it", peer.caller.name);
+        self.parts.server.journal().refused(&peer.caller, &format!("{name} offer"), &message).await;
+        Err(Error::new(Code::PermissionDenied, message).hint("ask an admin for an operator's credential").sent(false))
+    }
+
+    /// Takes the name here, before anyone else of this node can.
+    fn sit(&self, peer: &Peer, name: &Name) -> Result<Found, Error> {
+        let mut seats = self.seats();
+        let found = match seats.get(name) {
+            Some(seat) if seat.connection == Some(peer.connection) => Found::Own,
+            Some(seat) if seat.connection.is_none() && seat.awaits(peer) => Found::Kept,
+            Some(_) => return Err(self.held(name)),
+            None => {
+                let directory = &self.parts.directory;
+                let free = |names: &mut Names| {
+                    !names.containers.contains(name) && names.chosen.insert(name.clone())
+                };
+                if !directory.names(free) {
+                    return Err(self.held(name));
+                }
+                Found::Free
+            }
+        };
+        seats.entry(name.clone()).or_default().connection = Some(peer.connection);
+        Ok(found)
+    }
+
+    /// Undoes [`Room::sit`].
+    async fn rise(&self, name: &Name, found: Found, error: &Error) {
+        match found {
+            Found::Own => {}
+            Found::Free => {
+                self.seats().remove(name);
+                self.parts.directory.names(|names| names.chosen.remove(name));
+            }
+            // Whoever holds it now got it while this node was away.
+            Found::Kept if error.code == Code::AlreadyExists => self.release_if(name, |_| true).await,
+            Found::Kept => {
+                if let Some(seat) = self.seats().get_mut(name) {
+                    seat.connection = None;
+                }
+            }
+        }
+    }
+
+    fn held(&self, name: &Name) -> Error {
+        let node = &self.parts.node;
+        let kind = self.parts.cache.snapshot().ci(name, node).map_or_else(
+            || "CI of this node".to_owned(),
+            |record| format!("{} of this node", record.kind),
+        );
+        Error::new(Code::AlreadyExists, format!("the name {name} is held by {name}@{node}, a {kind}, which is live"))
+            .hint("choose another name")
+            .with("holder", format!("{name}@{node}"))
+            .with("node", node.as_str())
+            .with("state", State::Live.as_str())
+    }
+
+    fn record(&self, offer: &Offer) -> CiRecord {
+        let kind = match offer.kind {
+            OfferKind::Wrapped => Kind::Wrapped,
+        };
+        let (labels, warnings) = naming::kept_labels(&offer.labels);
+        let mut skills: Vec<SkillNote> = offer
+            .skills
+            .iter()
+            .map(|skill| SkillNote {
+                path: skill.info.path.clone(),
+                effect: skill.info.effect,
+                stream: skill.info.stream,
+                timeout_s: skill.timeout_ms.map(|timeout| timeout.div_ceil(1000)),
+            })
+            .collect();
+        skills.sort();
+        let description = offer.description.clone();
+        let record = CiRecord::new(offer.name.clone(), self.parts.node.clone(), kind);
+        CiRecord { labels, warnings, skills, description, ..record }
+    }
+
+    async fn hear_by_hand(&self, name: &Name) -> Vec<task::Owned> {
+        let mut heard = Vec::new();
+        for target in self.parts.directory.targets(name) {
+            match self.parts.server.listen_by_hand(&target).await {
+                Ok(listening) => heard.push(listening),
+                Err(error) => tracing::warn!(%error, target, "calls by hand to this name are not heard"),
+            }
+        }
+        heard
+    }
+
+    /// Ends what a dead process left behind, and keeps the name of a living one for a while.
+    async fn left(&self, connection: u64) {
+        let left: Vec<(Name, Option<Arc<Process>>)> = {
+            let mut seats = self.seats();
+            let own = seats.iter_mut().filter(|(_, seat)| seat.connection == Some(connection));
+            own.map(|(name, seat)| {
+                seat.connection = None;
+                seat.ci = None;
+                (name.clone(), seat.peer.clone())
+            })
+            .collect()
+        };
+        for (name, _) in &left {
+            self.parts.directory.remove(name);
+        }
+        let peer = left.iter().find_map(|(_, peer)| peer.clone());
+        let died = match &peer {
+            Some(peer) => tokio::time::timeout(DYING, peer.ended()).await.is_ok(),
+            None => true,
+        };
+        if !died && let Some(peer) = &peer {
+            // It lives, so it comes back, or lets go of its program by itself.
+            let _ = tokio::time::timeout(KEPT, peer.ended()).await;
+        }
+        for (name, _) in left {
+            let dead = peer.as_ref().is_none_or(|peer| peer.has_ended());
+            self.end(&name, dead).await;
+        }
+    }
+
+    /// Ends a CI that nobody came back for.
+    async fn end(&self, name: &Name, dead: bool) {
+        if dead {
+            let group = self.seats().get(name).filter(|seat| seat.connection.is_none()).and_then(|seat| seat.group.clone());
+            if let Some(group) = group {
+                tracing::info!(ci = %name, group = group.id(), "the process that offered it is dead: its program is ended");
+                group.kill();
+            }
+        }
+        self.release_if(name, |seat| seat.connection.is_none()).await;
+    }
+
+    /// Lets go of a name, on the record too, however long that takes.
+    async fn release_if(&self, name: &Name, meant: impl Fn(&Seat) -> bool) {
+        {
+            let mut seats = self.seats();
+            if !seats.get(name).is_some_and(meant) {
+                return;
+            }
+            seats.remove(name);
+        }
+        self.parts.directory.remove(name);
+        while let Err(error) = self.parts.registry.mark_gone(name).await {
+            tracing::warn!(%error, ci = %name, "a record was not written; trying again");
+            tokio::time::sleep(RETRY).await;
+        }
+        self.parts.directory.names(|names| names.chosen.remove(name));
+    }
+}
+
+impl Seat {
+    /// Whether that peer is who the name is kept for: the same process, or anyone after a start of the node.
+    fn awaits(&self, peer: &Peer) -> bool {
+        self.peer.as_ref().is_none_or(|process| peer.pid == Some(process.id()))
+    }
+}
+
+impl Offers for Room {
+    fn node(&self) -> &NodeName {
+        &self.parts.node
+    }
+
+    fn take<'a>(&'a self, peer: &'a Peer, offer: Offer, ci: Arc<OfferedCi>) -> BoxFuture<'a, Result<(), Error>> {
+        self.admit(peer, offer, ci).boxed()
+    }
+
+    fn withdraw<'a>(&'a self, peer: &'a Peer, name: &'a Name) -> BoxFuture<'a, ()> {
+        let own = |seat: &Seat| seat.connection == Some(peer.connection);
+        self.release_if(name, own).boxed()
+    }
+
+    fn hung_up<'a>(&'a self, peer: &'a Peer) -> BoxFuture<'a, ()> {
+        self.left(peer.connection).boxed()
+    }
+}

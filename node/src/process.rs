@@ -1,0 +1,135 @@
+//! Processes held by the kernel's own handles: a number may pass to another process, a handle never does.
+
+use std::{io, os::fd::OwnedFd};
+
+use aigis_proxy::{Error, socket::ProcessGroup};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, getpgrp, kill_process_group, pidfd_open},
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// A process, whatever becomes of its number.
+#[derive(Debug)]
+pub struct Process {
+    pid: Pid,
+    handle: AsyncFd<OwnedFd>,
+}
+
+impl Process {
+    /// The process that bears the number now, if there is one.
+    #[must_use]
+    pub fn open(pid: i32) -> Option<Self> {
+        let pid = Pid::from_raw(pid)?;
+        let handle = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
+        Some(Self { pid, handle: watched(handle).ok()? })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Resolves when it has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn ended(&self) {
+        if self.handle.readable().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let mut watched = [PollFd::new(self.handle.get_ref(), PollFlags::IN)];
+        poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+}
+
+#[expect(deprecated, reason = "what replaces it is unsafe; a descriptor that is owned keeps to what that asks for")]
+fn watched(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(handle, Interest::READABLE)
+}
+
+/// A process group, by the handle of its leader.
+#[derive(Debug)]
+pub struct Group(Process);
+
+impl Group {
+    /// Takes hold of a group; `None` if its leader has ended meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for a group that nobody may have ended for him: this node's own, or that of no leader.
+    pub fn open(wanted: ProcessGroup) -> Result<Option<Self>, Error> {
+        let ProcessGroup { pid, .. } = wanted;
+        if pid <= 1 || getpgrp().as_raw_nonzero().get() == pid {
+            return Err(Error::invalid(format!("the process group {pid} is not that of a program of yours")));
+        }
+        let Some(process) = Process::open(pid) else { return Ok(None) };
+        // Asked after the handle was taken: what bears the number now is what the handle holds, or that has ended.
+        match ProcessGroup::led_by(pid) {
+            Some(found) if found == wanted => Ok(Some(Self(process))),
+            _ if process.has_ended() => Ok(None),
+            _ => Err(Error::invalid(format!("the process {pid} leads no group, or began at another time"))),
+        }
+    }
+
+    /// The group's number.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.0.id()
+    }
+
+    /// Kills all of it, as long as its leader lives: after that, the number may have passed on.
+    pub fn kill(&self) {
+        if !self.0.has_ended()
+            && let Err(error) = kill_process_group(self.0.pid, Signal::KILL)
+        {
+            tracing::warn!(%error, group = self.id(), "a process group was not ended");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::CommandExt as _, process::Command};
+
+    use super::*;
+
+    fn sleep() -> std::process::Child {
+        Command::new("sleep").arg("60").process_group(0).spawn().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_group_ends_with_its_leader_alive_and_no_other_in_its_place() {
+        let mut child = sleep();
+        let pid = i32::try_from(child.id()).unwrap();
+        let wanted = ProcessGroup::led_by(pid).unwrap();
+        let other = ProcessGroup { started: wanted.started + 1, ..wanted };
+        assert!(Group::open(other).unwrap_err().message.contains("another time"));
+        let group = Group::open(wanted).unwrap().unwrap();
+        assert!(!group.0.has_ended());
+        group.kill();
+        group.0.ended().await;
+        assert!(group.0.has_ended());
+        child.wait().unwrap();
+        assert!(Group::open(wanted).unwrap().is_none(), "it has ended");
+    }
+
+    #[tokio::test]
+    async fn bad_24_groups_that_are_nobodys_program_are_refused() {
+        for pid in [-1, 0, 1, getpgrp().as_raw_nonzero().get()] {
+            assert!(Group::open(ProcessGroup { pid, started: 0 }).is_err(), "{pid}");
+        }
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(Group::open(ProcessGroup { pid, started: 0 }).is_err(), "a process that leads no group");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
