@@ -84,9 +84,19 @@ impl Ran {
 #[derive(Debug)]
 pub struct Mesh {
     binary: PathBuf,
-    directory: tempfile::TempDir,
+    data: PathBuf,
+    place: Place,
     up: Vec<String>,
     environment: Vec<(&'static str, String)>,
+}
+
+/// Where the node and its commands run.
+#[derive(Debug)]
+enum Place {
+    /// On this machine, in a directory that ends with the test.
+    Here(#[expect(dead_code, reason = "held for its end")] tempfile::TempDir),
+    /// On a host of a lab, which ends it.
+    Host(aigis_lab::Host),
 }
 
 impl Mesh {
@@ -145,8 +155,14 @@ impl Mesh {
 
     fn new(up: &[&str], environment: Vec<(&'static str, String)>) -> Self {
         let directory = tempfile::Builder::new().prefix("aigis-mesh").tempdir().unwrap_or_else(|e| panic!("{e}"));
-        let up = ["up", "--detach"].iter().chain(up).map(ToString::to_string).collect();
-        Self { binary: binary(), directory, up, environment }
+        let data = directory.path().to_owned();
+        Self { binary: binary(), data, place: Place::Here(directory), up: up_detached(up), environment }
+    }
+
+    /// The node of a lab's host, which nobody has started yet.
+    pub(crate) fn on(host: aigis_lab::Host, up: &[&str]) -> Self {
+        let (data, up) = (host.data(), up_detached(up));
+        Self { binary: binary(), data, place: Place::Host(host), up, environment: Vec::new() }
     }
 
     /// Starts the node, as at first or after a stop.
@@ -168,7 +184,7 @@ impl Mesh {
     /// The mesh's own directory.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.directory.path().join("main")
+        self.data.join("main")
     }
 
     /// Where its bus listens.
@@ -264,12 +280,18 @@ impl Mesh {
     }
 
     fn prepared(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        for unset in ["AIGIS_BUS", "AIGIS_CREDS", "AIGIS_MESH", "AIGIS_LOG", "DOCKER_HOST"] {
+        let mut command = match &self.place {
+            Place::Here(_) => Command::new(program),
+            Place::Host(host) => host.command(program),
+        };
+        for unset in ["AIGIS_BUS", "AIGIS_CREDS", "AIGIS_MESH", "AIGIS_LOG"] {
             command.env_remove(unset);
         }
+        if matches!(self.place, Place::Here(_)) {
+            command.env_remove("DOCKER_HOST");
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.env("AIGIS_DATA", self.directory.path());
+        command.env("AIGIS_DATA", &self.data);
         command
     }
 
@@ -280,7 +302,7 @@ impl Mesh {
     /// Panics when it is refused.
     #[must_use]
     pub fn user(&self, name: &str, role: &str) -> String {
-        let file = self.directory.path().join(format!("{name}.creds")).display().to_string();
+        let file = self.data.join(format!("{name}.creds")).display().to_string();
         let made = self.aish(["users", "create", name, "--role", role, "--out", &file]);
         assert_eq!(made.code, 0, "{made:?}");
         file
@@ -325,12 +347,19 @@ impl Drop for Mesh {
             let tail = log.lines().rev().take(30).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
             let _ = std::io::stderr().write_all(format!("the node's last lines:\n{tail}\n").as_bytes());
         }
+        if matches!(self.place, Place::Host(_)) {
+            return;
+        }
         let (node, bus) = (self.pid("node.pid"), self.pid("bus/nats-server.pid"));
         let down = self.aish(["down"]);
         for pid in [node, bus].into_iter().flatten().filter(|_| down.code != 0) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }
+}
+
+fn up_detached(options: &[&str]) -> Vec<String> {
+    ["up", "--detach"].iter().chain(options).map(ToString::to_string).collect()
 }
 
 /// The binary that was built with this test.

@@ -75,8 +75,7 @@ impl Engine {
     pub fn start(&self) -> Result<(), Error> {
         if self.process().is_none() {
             fs::create_dir_all(&self.directory).map_err(|source| Error::Io { path: self.directory.clone(), source })?;
-            // That of a killed one would be believed if its number were in use again.
-            let _ = fs::remove_file(self.pid_file());
+            self.forget();
             let path = |name: &str| self.directory.join(name).display().to_string();
             let mut command = self.namespace.command(crate::program::find("dockerd")?);
             command.args(["--live-restore", "--log-level", "warn", "--bip", &format!("172.30.{}.1/24", self.number)]);
@@ -90,6 +89,19 @@ impl Engine {
             seconds: READY.as_secs(),
             log: Some(self.log()),
         })
+    }
+
+    /// Ends what a killed engine leaves for its successor to misread: its containerd, which ends with it, but may still
+    /// be counted as running while nobody has waited for it, and the files with their numbers.
+    fn forget(&self) {
+        let containerd = self.directory.join("exec/containerd/containerd.pid");
+        if let Some(process) = self.namespace.process(&containerd) {
+            let _ = process.kill();
+        }
+        for file in [containerd, self.pid_file()] {
+            // Mostly they are not there.
+            let _ = fs::remove_file(file);
+        }
     }
 
     /// Starts it again after [`Engine::kill`].
