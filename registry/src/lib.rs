@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+pub mod archive;
 pub mod audit;
 pub mod cache;
 pub mod lease;

@@ -1,6 +1,8 @@
 //! What `registry` and the buckets under it promise, shown on a real `nats-server`.
 
 #[cfg(test)]
+mod archive;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod bad_input;
