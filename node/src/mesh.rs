@@ -31,6 +31,8 @@ const SETUP_LIFE: Duration = Duration::from_secs(120);
 pub const DEFAULT_PORT: u16 = 4222;
 /// What JetStream may keep in memory: the leases of some thousand nodes.
 const MEMORY_STORE: u64 = 256 * 1024 * 1024;
+/// How much of the store blobs may take, in percent: records have to be written when blobs have filled theirs.
+const BLOBS_SHARE: u64 = 80;
 
 /// Why a mesh does not come up.
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +177,10 @@ async fn equip(
     let credential = ensure(keys, &issuer, &home.credential(&node), &node, Role::Node)?;
     ensure(keys, &issuer, &home.default_credential(), &first_admin(), Role::Admin)?;
     let store = if supervised {
-        ensure_store(keys, &url, ca.as_ref()).await?
+        let store = ensure_store(keys, &url, ca.as_ref()).await?;
+        let room = server::room(existing(&home.bus().join("store"), home))? / 100 * BLOBS_SHARE;
+        kv::limit_blobs(&url, ca.as_ref(), &keys.store_credential(SETUP_LIFE)?, 1, room).await?;
+        store
     } else {
         let include = foreign::write(&home.bus(), keys)?;
         ensure_store(keys, &url, ca.as_ref()).await.map_err(|error| match error {

@@ -259,6 +259,7 @@ impl Node {
         tasks.push(task::Owned::spawn("offers", async move { room.keep().await }));
         tasks.push(task::Owned::spawn("registrar", registrar.run()));
         tasks.push(task::Owned::spawn("upkeep", upkeep.run()));
+        tasks.push(task::Owned::spawn("sweep of blobs", aigis_registry::blobs::keep_swept(bus.clone())));
         let lease = LeaseKeeper::start(bus_options("lease"), &node).map_err(Error::Lease)?;
         lease.ready(WITHIN).await.map_err(doing("keep its lease"))?;
         home::replace(&home.ready_file(), format!("{}\n", std::process::id()).as_bytes()).map_err(mesh::Error::from)?;

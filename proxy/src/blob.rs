@@ -12,6 +12,7 @@ mod index;
 mod keeper;
 mod reading;
 mod store;
+mod sweep;
 mod window;
 
 pub use digest::Digest;
@@ -19,12 +20,15 @@ pub use index::{Index, Part};
 pub use keeper::{Content, serve};
 pub use reading::Reading;
 pub use store::{Store, Stored};
+pub use sweep::{Pace, Sweeper, Swept};
 
 /// Largest chunk, in bytes: as much as a value of a bucket holds.
 pub const MAX_CHUNK: usize = crate::kv::MAX_VALUE;
 /// How long a passing blob is kept.
 pub const PASSING: Duration = Duration::from_secs(10 * 60);
 
+/// How long the mark of something that was removed stays.
+const MARKED: Duration = Duration::from_secs(60 * 60);
 /// How long a chunk may take on its way: a thin link needs seconds, and the store may have no leader for some.
 const WITHIN: Duration = Duration::from_secs(120);
 

@@ -25,9 +25,9 @@ mod log;
 mod setup;
 mod watch;
 
-pub(crate) use heads::sizes;
+pub(crate) use heads::{Head, heads, sizes};
 pub use log::{LogMessage, Since, append, read_log};
-pub use setup::{SetupError, StoreId, create_store, store_id};
+pub use setup::{SetupError, StoreId, create_store, limit_blobs, store_id};
 pub use watch::{Event, Watch, list};
 
 /// Largest message that a bucket takes, headers included, in bytes.
@@ -276,6 +276,27 @@ pub async fn delete(bus: &Bus, bucket: Bucket, key: &str, expect: Expect<'_>, wi
     let mut headers = expecting(bucket, expect);
     headers.insert("Nats-Msg-Id", Token::random().as_str());
     headers.insert(OPERATION, "DEL");
+    write(bus, bucket, key, headers, Bytes::new(), within).await
+}
+
+/// Removes what stands under a key at that revision. The mark of it is gone as well after `marked`.
+///
+/// # Errors
+///
+/// As [`put`].
+pub(crate) async fn erase(
+    bus: &Bus,
+    bucket: Bucket,
+    key: &str,
+    revision: u64,
+    marked: Duration,
+    within: Duration,
+) -> Result<u64, Error> {
+    check(key, &[])?;
+    let mut headers = expecting(bucket, Expect::Revision(revision));
+    headers.insert("Nats-Msg-Id", Token::random().as_str());
+    headers.insert(OPERATION, "DEL");
+    headers.insert(LIFETIME, seconds(marked));
     write(bus, bucket, key, headers, Bytes::new(), within).await
 }
 

@@ -25,6 +25,7 @@
 
 pub mod archive;
 pub mod audit;
+pub mod blobs;
 pub mod cache;
 pub mod lease;
 pub mod observer;

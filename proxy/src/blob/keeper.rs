@@ -100,11 +100,9 @@ impl Blobs for Keeper {
         index.check().map_err(|reason| Error::invalid(format!("the index of {digest} is unusable: {reason}")))?;
         let blob = Blob { digest, size: index.size };
         let _place = self.room.acquire().await;
-        if life == Life::Kept {
-            // Whoever may not write to the bucket must not be able to put another's blob out of use.
-            self.store.prove(life, &blob, &index).await?;
-        }
-        self.store.put_index(life, &blob, index).await
+        // Without a mark it is read before it is kept: whoever may not write to the bucket must not be able to put
+        // another's blob out of use.
+        self.store.put_index(life, &blob, index, None).await
     }
 
     async fn doubt(self, _: Context, life: Life, part: Part) -> Result<(), Error> {

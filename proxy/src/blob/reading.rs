@@ -29,6 +29,8 @@ pub struct Reading {
     whole: Option<Hasher>,
     left: u64,
     window: Window,
+    /// Whether each chunk is stored anew as it is read, so that a sweep under way lets it stand.
+    renews: bool,
 }
 
 impl std::fmt::Debug for Reading {
@@ -66,7 +68,13 @@ impl Reading {
             whole: Some(Hasher::new()),
             left,
             window: Window::default(),
+            renews: false,
         })
+    }
+
+    /// Stores each chunk anew as it is read.
+    pub(super) fn renewing(self, renews: bool) -> Self {
+        Self { renews, ..self }
     }
 
     /// The next piece of the content; `None` once all of it came and proved to be what it is called. Until then nothing
@@ -81,7 +89,8 @@ impl Reading {
             while self.window.has_room(self.ahead.len())
                 && let Some(part) = self.parts.pop_front()
             {
-                let (begun, fetching) = (Instant::now(), fetch(self.store.clone(), self.life, self.blob, part));
+                let (begun, fetching) =
+                    (Instant::now(), fetch(self.store.clone(), self.life, self.blob, part, self.renews));
                 self.ahead.push_back(async move { fetching.await.map(|chunk| (chunk, begun.elapsed())) }.boxed());
             }
             if let Some(chunk) = self.ahead.next().await {
@@ -97,7 +106,7 @@ impl Reading {
                 return Ok(Some(chunk));
             }
             let Some(list) = self.lists.pop_front() else { break };
-            let list = fetch(self.store.clone(), self.life, self.blob, list).await?;
+            let list = fetch(self.store.clone(), self.life, self.blob, list, self.renews).await?;
             let parts = index::read_list(&list);
             self.parts =
                 parts.map_err(|reason| damaged(&self.blob, &format!("a list of it is unusable: {reason}")))?.into();
@@ -110,7 +119,7 @@ impl Reading {
     }
 }
 
-async fn fetch(store: Store, life: Life, blob: Blob, part: Part) -> Result<Bytes, Error> {
+async fn fetch(store: Store, life: Life, blob: Blob, part: Part, renews: bool) -> Result<Bytes, Error> {
     let Some(chunk) = value(&store, &life.chunk(&part.0)).await? else {
         return Err(damaged(&blob, &format!("its chunk {} is not there", part.0)));
     };
@@ -120,6 +129,9 @@ async fn fetch(store: Store, life: Life, blob: Blob, part: Part) -> Result<Bytes
     }
     if chunk.len() != part.size() {
         return Err(damaged(&blob, &format!("its chunk {} has {} bytes, not {}", part.0, chunk.len(), part.size())));
+    }
+    if renews {
+        store.put_chunk(life, part, chunk.clone()).await?;
     }
     Ok(chunk)
 }

@@ -11,8 +11,8 @@ use tarpc::context;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::{
-    Blob, Content, Index, Life, PASSING, Part, Reading, WITHIN, cutter::Cutter, digest::Hasher, index::Gathering,
-    window::Window,
+    Blob, Content, Index, Life, MARKED, PASSING, Part, Reading, WITHIN, cutter::Cutter, digest::Hasher,
+    index::Gathering, sweep::Mark, window::Window,
 };
 use crate::{
     bus::Bus,
@@ -25,6 +25,8 @@ use crate::{
 
 /// How much is held before it is sent on, in bytes.
 const BATCH: usize = 4 * 1024 * 1024;
+/// How often an index is tried again because a sweep began meanwhile.
+const ROUNDS: usize = 5;
 /// How long a node may take to read a kept blob before it stores its index.
 const INDEX_WITHIN: Duration = Duration::from_secs(10 * 60);
 
@@ -63,6 +65,8 @@ impl Store {
     ///
     /// The content cannot be read; the store is away, full, or does not permit it.
     pub async fn put(&self, life: Life, content: impl AsyncRead + Unpin) -> Result<Stored, Error> {
+        // Read before anything is asked: whatever a sweep does from here on shows by its mark.
+        let mark = if life == Life::Kept { Some(Mark::read(&self.bus).await?) } else { None };
         let mut cutter = Cutter::new(content, life);
         let (mut whole, mut size) = (Hasher::new(), 0);
         let mut gathering = Gathering::default();
@@ -74,6 +78,7 @@ impl Store {
             chunks: 0,
             bytes: 0,
             window: Window::default(),
+            trusts: mark.is_some_and(|mark| !mark.running),
         };
         while let Some(chunk) = cutter.next().await? {
             whole.add(&chunk);
@@ -95,7 +100,7 @@ impl Store {
         sending.flush().await?;
         let (chunks_sent, bytes_sent) = (sending.chunks, sending.bytes);
         let blob = Blob { digest: whole.end(), size };
-        self.put_index(life, &blob, index).await?;
+        self.put_index(life, &blob, index, mark).await?;
         Ok(Stored { blob, chunks_sent, bytes_sent })
     }
 
@@ -153,16 +158,18 @@ impl Store {
         Ok(())
     }
 
-    /// Reads a blob by an index that is not stored yet, and checks that it is what it is called.
-    pub(super) async fn prove(&self, life: Life, blob: &Blob, index: &Index) -> Result<(), Error> {
-        let mut reading = Reading::of(self.clone(), life, *blob, index.clone())?;
-        while reading.next().await?.is_some() {}
-        Ok(())
-    }
-
-    /// Stores the index of a blob whose chunks are stored. One that is kept is put in place of a different one; of a
+    /// Stores the index of a blob whose chunks are stored. One that is kept takes the place of what is there; of a
     /// passing one there can be only one.
-    pub(super) async fn put_index(&self, life: Life, blob: &Blob, index: Index) -> Result<(), Error> {
+    ///
+    /// `mark` is what the sweep's mark was before the chunks were looked for; without it, and wherever a sweep began
+    /// since, the blob is read first, and must be whole.
+    pub(super) async fn put_index(
+        &self,
+        life: Life,
+        blob: &Blob,
+        index: Index,
+        mut mark: Option<Mark>,
+    ) -> Result<(), Error> {
         let digest = blob.digest;
         if self.bus.role() != Role::Node {
             return self
@@ -174,10 +181,29 @@ impl Store {
             self.put_passing(&key, value, Expect::Revision(0)).await?;
             return Ok(());
         }
-        let known = kv::get(&self.bus, Bucket::Blobs, &key, WITHIN).await?;
-        if known.is_none_or(|known| known.value != value) {
-            kv::put(&self.bus, Bucket::Blobs, &key, value, Expect::Anything, WITHIN).await?;
+        for _ in 0..ROUNDS {
+            let mark = match mark.take() {
+                Some(mark) => mark,
+                None => {
+                    let mark = Mark::read(&self.bus).await?;
+                    self.prove(blob, &index, mark.running).await?;
+                    mark
+                }
+            };
+            match kv::put(&self.bus, Bucket::Blobs, &key, value.clone(), mark.expect(), WITHIN).await {
+                Err(kv::Error::WrongRevision { .. }) => {}
+                done => return done.map(drop).map_err(Error::from),
+            }
         }
+        Err(Error::unavailable(format!("sweeps of blobs came between each attempt to keep {blob}"))
+            .hint("store it again"))
+    }
+
+    /// Reads a kept blob by an index that is not stored yet, and checks that it is what it is called. While a sweep is
+    /// under way its chunks are stored anew, so that they stand.
+    async fn prove(&self, blob: &Blob, index: &Index, renews: bool) -> Result<(), Error> {
+        let mut reading = Reading::of(self.clone(), Life::Kept, *blob, index.clone())?.renewing(renews);
+        while reading.next().await?.is_some() {}
         Ok(())
     }
 
@@ -205,7 +231,7 @@ impl Store {
         if entry.operation == Operation::Put && Part::of(&entry.value).0 != part.0 {
             tracing::warn!(chunk = %part.0, "a damaged chunk was removed");
             // If another write came first, that one is not what was looked at.
-            kv::delete(&self.bus, Bucket::Blobs, &key, Expect::Revision(entry.revision), WITHIN).await?;
+            kv::erase(&self.bus, Bucket::Blobs, &key, entry.revision, MARKED, WITHIN).await?;
         }
         Ok(())
     }
@@ -243,6 +269,8 @@ struct Sending<'a> {
     chunks: usize,
     bytes: u64,
     window: Window,
+    /// Whether a chunk that is there stays there: not while a sweep is under way.
+    trusts: bool,
 }
 
 impl Sending<'_> {
@@ -258,7 +286,7 @@ impl Sending<'_> {
         let (life, store) = (self.life, self.store);
         let mut batch = std::mem::take(&mut self.batch);
         self.held = 0;
-        if life == Life::Kept {
+        if self.trusts {
             let keys: Vec<String> = batch.keys().map(|part| life.chunk(&part.0)).collect();
             let there = kv::sizes(&store.bus, Bucket::Blobs, &keys, WITHIN).await?;
             // One of another size is damaged, and is put right.

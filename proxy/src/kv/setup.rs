@@ -113,10 +113,11 @@ pub async fn create_store(
     let client = connect(url, ca, login).await?;
     let work = async {
         let id = make_records(&client, url, replicas).await?;
+        let blobs_room = room_of_blobs(&client, url, None).await?;
         for (stream, config) in [
             (Bucket::Leases.stream(), leases(replicas)),
             (Bucket::Shared.stream(), bucket(Bucket::Shared, 16, replicas)),
-            (Bucket::Blobs.stream(), blobs(replicas)),
+            (Bucket::Blobs.stream(), blobs(replicas, blobs_room)),
             (permissions::AUDIT, audit(mesh, replicas)),
         ] {
             make(&client, url, stream, config).await?;
@@ -140,6 +141,26 @@ async fn connect(url: &str, ca: Option<&CaCertificate>, login: &Login) -> Result
             (None, _) => SetupError::Connect { url, source },
         }
     })
+}
+
+/// Lets the blobs take that many bytes, unless they have a limit already: a lower one would cut away what is stored.
+///
+/// # Errors
+///
+/// As [`create_store`].
+pub async fn limit_blobs(
+    url: &str,
+    ca: Option<&CaCertificate>,
+    login: &Login,
+    replicas: u8,
+    bytes: u64,
+) -> Result<(), SetupError> {
+    let client = connect(url, ca, login).await?;
+    let work = async {
+        let room = room_of_blobs(&client, url, Some(bytes)).await?;
+        make(&client, url, Bucket::Blobs.stream(), blobs(replicas, room)).await
+    };
+    tokio::time::timeout(WITHIN, work).await.unwrap_or_else(|_| Err(SetupError::Silent { url: url.to_owned() }))
 }
 
 /// Reads the id of the store in use.
@@ -194,11 +215,28 @@ fn bucket(bucket: Bucket, versions: u32, replicas: u8) -> Value {
     })
 }
 
+/// The bytes that the blobs may take: what they may already, else what is wanted, but never less than there is.
+async fn room_of_blobs(client: &Client, url: &str, wanted: Option<u64>) -> Result<Option<u64>, SetupError> {
+    let stream = Bucket::Blobs.stream();
+    let info = match ask(client, url, stream, &format!("STREAM.INFO.{stream}"), &Value::Null).await {
+        Ok(info) => info,
+        Err(Failure::Api { code: NOT_FOUND, .. }) => return Ok(wanted),
+        Err(failure) => return Err(failure.into_error(url, stream)),
+    };
+    let number = |pointer: &str| info.pointer(pointer).and_then(Value::as_u64);
+    // The store's word for no limit is -1, which is none of these numbers.
+    let limit = number("/config/max_bytes").filter(|limit| *limit > 0);
+    Ok(limit.or(wanted.map(|wanted| wanted.max(number("/state/bytes").unwrap_or_default()))))
+}
+
 /// Blobs that calls carry end by themselves; for that no marks are needed, and so no roll-ups.
-fn blobs(replicas: u8) -> Value {
+fn blobs(replicas: u8, room: Option<u64>) -> Value {
     let mut config = bucket(Bucket::Blobs, 1, replicas);
     if let Some(object) = config.as_object_mut() {
         object.insert("allow_msg_ttl".to_owned(), true.into());
+        if let Some(room) = room {
+            object.insert("max_bytes".to_owned(), room.into());
+        }
     }
     config
 }

@@ -116,6 +116,12 @@ impl BusServer {
         kv::create_store(&self.url(), None, &login, self.keys.mesh(), 1).await.unwrap();
     }
 
+    /// Lets blobs take that many bytes.
+    pub(crate) async fn limit_blobs(&self, bytes: u64) {
+        let login = self.keys.store_credential(Duration::from_secs(600)).unwrap();
+        kv::limit_blobs(&self.url(), None, &login, 1, bytes).await.unwrap();
+    }
+
     /// A user's connection.
     pub(crate) async fn bus(&self, name: &str, role: Role) -> Bus {
         let credential = Arc::new(self.credential(name, role));

@@ -23,4 +23,6 @@ mod serving;
 #[cfg(test)]
 mod socket;
 #[cfg(test)]
+mod sweeps;
+#[cfg(test)]
 mod tls;

@@ -31,6 +31,16 @@ struct Node {
     what: What,
 }
 
+/// A link that leads out, or in a circle.
+#[derive(Debug)]
+pub(super) struct Astray {
+    /// The entry that made it.
+    pub(super) number: u64,
+    /// Its path, escaped.
+    pub(super) path: String,
+    pub(super) rule: Rule,
+}
+
 /// What stands under a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
@@ -105,16 +115,14 @@ impl Census {
         if self.nodes[at as usize].what == What::File { Ok(()) } else { Err(LinkFault::NoFile) }
     }
 
-    /// Follows every link, as a host would, and gives back the first that leads out or in a circle: its entry's
-    /// number, its path, and why. `tick` is asked before each.
-    pub(super) fn follow<E>(&self, mut tick: impl FnMut() -> Result<(), E>) -> Result<Option<(u64, String, Rule)>, E> {
-        for (id, node) in self.nodes.iter().enumerate() {
+    /// Follows every link, as a host would, and gives back the first that goes astray. `tick` is asked before each.
+    pub(super) fn follow<E>(&self, mut tick: impl FnMut() -> Result<(), E>) -> Result<Option<Astray>, E> {
+        for (id, node) in (0_u32..).zip(&self.nodes) {
             let What::Link(target) = &node.what else { continue };
             tick()?;
             if let Err(fault) = self.resolve(node.parent, target) {
-                let path = self.path(u32::try_from(id).unwrap_or(u32::MAX));
                 let rule = Rule::Link { target: escaped(target.as_bytes()), fault };
-                return Ok(Some((node.number, path, rule)));
+                return Ok(Some(Astray { number: node.number, path: escaped(self.path(id).as_bytes()), rule }));
             }
         }
         Ok(None)

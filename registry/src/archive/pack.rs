@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 
 use super::{
     Kind, Limits,
-    census::{Census, What},
+    census::{Astray, Census, What},
     error::{Error, Reached, Rule, escaped},
     path::{self, TreePath},
     writer::Writer,
@@ -56,8 +56,8 @@ pub fn pack(
     if packer.census.len() == 0 {
         return Err(Error::Empty);
     }
-    if let Some((_, path, rule)) = packer.census.follow(|| in_time(began, limits))? {
-        return Err(Error::Tree { path: escaped(path.as_bytes()), rule });
+    if let Some(Astray { path, rule, .. }) = packer.census.follow(|| in_time(began, limits))? {
+        return Err(Error::Tree { path, rule });
     }
     packer.out.end().map_err(Error::Stream)?;
     Ok(Packed { entries: packer.census.len(), bytes: packer.bytes })

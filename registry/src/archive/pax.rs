@@ -29,7 +29,7 @@ impl Records {
         let mut records = Self::default();
         let mut seen = std::collections::HashSet::new();
         while !bytes.is_empty() {
-            let (key, value, rest) = record(bytes)?;
+            let ((key, value), rest) = record(bytes)?;
             bytes = rest;
             if !seen.insert(key) {
                 return Err(MetadataFault::Twice(super::error::escaped(key)));
@@ -56,8 +56,11 @@ impl Records {
     }
 }
 
-/// The first record, as key and value, and what follows it.
-fn record(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8]), MetadataFault> {
+/// A key and its value.
+type Record<'a> = (&'a [u8], &'a [u8]);
+
+/// The first record, and what follows it.
+fn record(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), MetadataFault> {
     let broken = |what| MetadataFault::Records(what);
     let space = bytes.iter().take(8).position(|byte| *byte == b' ').ok_or(broken("a length is missing"))?;
     let length = std::str::from_utf8(&bytes[..space]).ok().filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
@@ -71,7 +74,7 @@ fn record(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8]), MetadataFault> {
     if equals == 0 {
         return Err(broken("a record has no key"));
     }
-    Ok((&record[..equals], &record[equals + 1..], rest))
+    Ok(((&record[..equals], &record[equals + 1..]), rest))
 }
 
 /// The whole part of a number.

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::{
     BLOCK, Limits, MAX_PATH,
-    census::{Census, What},
+    census::{Astray, Census, What},
     error::{Error, Form, LinkFault, MetadataFault, PathFault, Reached, Rule, escaped},
     header::Header,
     path::{self, TreePath},
@@ -327,7 +327,7 @@ impl<R: Read> Walk<R> {
             return Err(Error::Empty);
         }
         match self.census.follow(|| self.source.in_time())? {
-            Some((number, path, rule)) => Err(Error::Entry { number, path: escaped(path.as_bytes()), rule }),
+            Some(Astray { number, path, rule }) => Err(Error::Entry { number, path, rule }),
             None => Ok(()),
         }
     }
