@@ -28,14 +28,16 @@ mod header;
 mod pack;
 mod path;
 mod pax;
+mod rule;
 mod source;
 mod staging;
 mod unpack;
 mod walk;
 mod writer;
 
-pub use error::{Error, Form, LinkFault, MetadataFault, PathFault, Reached, Rule};
+pub use error::{Error, Form, Reached};
 pub use pack::{Packed, pack};
+pub use rule::{LinkFault, MetadataFault, PathFault, Rule};
 pub use staging::sweep;
 pub use unpack::{Attribute, Existing, Note, Report, unpack};
 

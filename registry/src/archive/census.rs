@@ -6,8 +6,8 @@ use std::collections::{HashMap, VecDeque};
 use unicode_normalization::UnicodeNormalization;
 
 use super::{
-    error::{LinkFault, Rule, escaped},
     path::TreePath,
+    rule::{LinkFault, Rule, escaped},
 };
 
 /// Most links that one path leads over, as the kernel has it.

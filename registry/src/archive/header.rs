@@ -1,9 +1,6 @@
 //! One header of 512 bytes, field by field.
 
-use super::{
-    BLOCK,
-    error::{Form, MetadataFault},
-};
+use super::{BLOCK, error::Form, rule::MetadataFault};
 
 /// Bits of a mode that trees do not have.
 const SPECIAL: i128 = 0o7000;

@@ -14,8 +14,9 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use super::{
     Kind, Limits,
     census::{Astray, Census, What},
-    error::{Error, Reached, Rule, escaped},
+    error::{Error, Reached},
     path::{self, TreePath},
+    rule::{Rule, escaped},
     writer::Writer,
 };
 

@@ -2,7 +2,7 @@
 
 use super::{
     MAX_DEPTH, MAX_PART, MAX_PATH,
-    error::{LinkFault, PathFault, Rule, escaped},
+    rule::{LinkFault, PathFault, Rule, escaped},
 };
 
 /// A path within a tree: parts joined by slashes, none of them a trick, none at the end.

@@ -1,8 +1,8 @@
 //! PAX records: `LENGTH KEY=VALUE\n`, before the entry that they speak of.
 
 use super::{
-    error::MetadataFault,
     header::{is_odd_owner, is_odd_time},
+    rule::{MetadataFault, escaped},
 };
 
 /// Most bytes of one entry's records.
@@ -32,7 +32,7 @@ impl Records {
             let ((key, value), rest) = record(bytes)?;
             bytes = rest;
             if !seen.insert(key) {
-                return Err(MetadataFault::Twice(super::error::escaped(key)));
+                return Err(MetadataFault::Twice(escaped(key)));
             }
             records.take(key, value)?;
         }
@@ -47,7 +47,7 @@ impl Records {
             b"uid" | b"gid" => self.odd_owner |= is_odd_owner(whole(value)?),
             b"mtime" | b"atime" | b"ctime" => self.odd_time |= is_odd_time(whole(value)?),
             _ if key.starts_with(b"GNU.sparse.") || key == b"SCHILY.realsize" => {
-                return Err(MetadataFault::Sparse(super::error::escaped(key)));
+                return Err(MetadataFault::Sparse(escaped(key)));
             }
             b"uname" | b"gname" | b"comment" => {}
             _ => self.extended = true,

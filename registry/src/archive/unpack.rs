@@ -14,8 +14,9 @@ use rustix::{
 
 use super::{
     Limits,
-    error::{Error, escaped},
+    error::Error,
     path::TreePath,
+    rule::escaped,
     staging::Staging,
     walk::{Content, Member, Oddities, Walk},
 };

@@ -5,10 +5,11 @@ use std::io::Read;
 use super::{
     BLOCK, Limits, MAX_PATH,
     census::{Astray, Census, What},
-    error::{Error, Form, LinkFault, MetadataFault, PathFault, Reached, Rule, escaped},
+    error::{Error, Form, Reached},
     header::Header,
     path::{self, TreePath},
     pax::{MAX_RECORDS, Records},
+    rule::{LinkFault, MetadataFault, PathFault, Rule, escaped},
     source::Source,
 };
 
@@ -218,7 +219,7 @@ impl<R: Read> Walk<R> {
             (Some(_), Some(_)) => Err(self.refuse(MetadataFault::Twice(format!("{field}, by PAX and by GNU")))),
             (None, None) => Ok(plain),
             // What the header could have said itself, it has to say too.
-            (_, Some(name)) if name.is_ascii() && name.len() <= 100 && *name != plain => {
+            (Some(name), None) | (None, Some(name)) if name.is_ascii() && name.len() <= 100 && *name != plain => {
                 Err(self.refuse(MetadataFault::Contradiction(field)))
             }
             (Some(name), None) | (None, Some(name)) => Ok(name.clone()),

@@ -210,6 +210,7 @@ fn bad_31_records_that_contradict_the_header() {
     let with = |records: &[(&str, &str)], entry: Entry| tar(&[pax(records), entry]);
     invalid(&with(&[("path", "other")], file("x")), &["entry 1", "\"path\"", "contradicts"]);
     invalid(&with(&[("linkpath", "other")], link("x", "y")), &["entry 1", "\"linkpath\"", "contradicts"]);
+    invalid(&tar(&[entry(b'L', "././@LongLink", "other\0"), file("x")]), &["entry 1", "\"path\"", "contradicts"]);
     // The hidden archive of CVE-2025-62518: one reader takes the next header for content, another does not.
     let inner = open_ended(&[file("hidden")]);
     let size = inner.len().to_string();
