@@ -42,7 +42,8 @@ pub async fn keep_swept(bus: Bus) {
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         look.tick().await;
-        match sweeper.sweep(|| named(&bus)).await {
+        let bus = bus.clone();
+        match sweeper.sweep(|| async move { named(&bus).await }).await {
             Ok(Some(swept)) => {
                 tracing::info!(blobs = swept.blobs, chunks = swept.chunks, bytes = swept.bytes, "blobs were swept");
             }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -103,13 +103,14 @@ pub struct Swept {
 }
 
 impl Swept {
-    fn with(self, removed: Option<&Head>) -> Self {
+    fn count(&mut self, removed: Option<&Head>) {
         match removed {
-            None => self,
+            None => {}
             Some(head) if head.key.starts_with("kept.chunk.") => {
-                Self { chunks: self.chunks + 1, bytes: self.bytes + head.size as u64, ..self }
+                self.chunks += 1;
+                self.bytes += head.size as u64;
             }
-            Some(_) => Self { blobs: self.blobs + 1, ..self },
+            Some(_) => self.blobs += 1,
         }
     }
 }
@@ -210,31 +211,35 @@ impl Sweeper {
             }
         }
         // Indexes go first: what is left of a blob when the time is over is not half of its chunks under a whole index.
-        let removing = stream::iter(dead.into_iter().take_while(|_| Instant::now() < end));
-        removing
-            .map(|head| async move { Ok(self.remove(head).await?.then_some(head)) })
-            .buffered(AT_ONCE)
-            .try_fold(Swept::default(), |swept, removed| std::future::ready(Ok(swept.with(removed))))
-            .await
+        let mut swept = Swept::default();
+        for batch in dead.chunks(AT_ONCE) {
+            if Instant::now() >= end {
+                break;
+            }
+            for removed in try_join_all(batch.iter().map(|head| self.remove(head))).await? {
+                swept.count(removed);
+            }
+        }
+        Ok(swept)
     }
 
-    /// Removes what was seen; says no if it was stored anew since.
-    async fn remove(&self, head: &Head) -> Result<bool, Error> {
+    /// Removes what was seen, and gives it back, unless it was stored anew since.
+    async fn remove<'a>(&self, head: &'a Head) -> Result<Option<&'a Head>, Error> {
         match kv::erase(self.store.bus(), Bucket::Blobs, &head.key, head.revision, MARKED, WITHIN).await {
-            Err(kv::Error::WrongRevision { .. }) => Ok(false),
-            removed => Ok(removed.map(|_| true)?),
+            Err(kv::Error::WrongRevision { .. }) => Ok(None),
+            removed => Ok(removed.map(|_| Some(head))?),
         }
     }
 
     /// The chunks that those indexes need, with their sizes. One that cannot be read needs none.
     async fn needed(&self, alive: &[&Head]) -> Result<HashMap<Digest, usize>, Error> {
-        let parts = stream::iter(alive).map(|head| self.parts(head)).buffer_unordered(AT_ONCE);
-        parts
-            .try_fold(HashMap::new(), |mut needed, parts| {
+        let mut needed = HashMap::new();
+        for batch in alive.chunks(AT_ONCE) {
+            for parts in try_join_all(batch.iter().map(|head| self.parts(head))).await? {
                 needed.extend(parts.iter().map(|part| (part.0, part.size())));
-                std::future::ready(Ok(needed))
-            })
-            .await
+            }
+        }
+        Ok(needed)
     }
 
     async fn parts(&self, head: &Head) -> Result<Vec<Part>, Error> {
