@@ -204,7 +204,7 @@ async fn a_full_bucket_says_so_and_takes_again_what_fits() {
     assert!(error.code == Code::ResourceExhausted && error.message.contains("full"), "{error}");
     assert!(is_there(&store, &kept).await);
     // The limit is the bucket's own: everything else goes on.
-    kv::put(&node, Bucket::Shared, "chain.a", "x".into(), Expect::Anything, WITHIN).await.unwrap();
+    kv::put(&node, Bucket::Records, "node.alpha", "x".into(), Expect::Anything, WITHIN).await.unwrap();
     assert_eq!(sweep(&node, AT_ONCE, &[]).await.unwrap().blobs, 1);
     store.put(Life::Passing, &noise(900_000)[..]).await.unwrap();
 }

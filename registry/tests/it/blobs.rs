@@ -17,21 +17,21 @@ const WITHIN: Duration = Duration::from_secs(10);
 async fn what_any_record_names_stays() {
     let server = BusServer::start().await;
     server.create_store().await;
-    let node = server.bus("alpha", Role::Node).await;
+    let node = server.user("alpha", Role::Node).await;
     let store = Store::new(&node);
     let tree = store.put(Life::Kept, &b"a tree"[..]).await.unwrap().blob;
     let orphan = store.put(Life::Kept, &b"an orphan"[..]).await.unwrap().blob;
     // A kind of record that this version does not know.
     let record = format!(r#"{{"digest":"00","content":{{"steps":[{{"in":"{tree}"}}]}}}}"#);
     let key = "later.kind.alpha";
-    kv::put(&node, Bucket::Shared, key, record.into(), Expect::Anything, WITHIN).await.unwrap();
+    kv::put(&node, Bucket::Records, key, record.into(), Expect::Anything, WITHIN).await.unwrap();
     let pace = Pace { grace: Duration::ZERO, rest: Duration::ZERO, ..Pace::USUAL };
     let mut sweeper = Sweeper::new(&node, pace);
     let swept = sweeper.sweep(|| named(&node)).await.unwrap().unwrap();
     assert_eq!((swept.blobs, swept.chunks), (1, 1));
     assert_eq!(store.read(Life::Kept, &orphan).await.unwrap_err().code, Code::NotFound);
     assert_eq!(store.read(Life::Kept, &tree).await.unwrap(), b"a tree");
-    kv::delete(&node, Bucket::Shared, key, Expect::Anything, WITHIN).await.unwrap();
+    kv::delete(&node, Bucket::Records, key, Expect::Anything, WITHIN).await.unwrap();
     assert_eq!(sweeper.sweep(|| named(&node)).await.unwrap().unwrap().blobs, 1);
     assert_eq!(store.read(Life::Kept, &tree).await.unwrap_err().code, Code::NotFound);
 }
