@@ -7,9 +7,6 @@ use aigis_registry::{Cache, Kind, Resolved, Service, Snapshot, State};
 
 use crate::exit::Failure;
 
-/// How long filling the cache may take.
-const FILL: Duration = Duration::from_secs(5);
-
 /// A connection and what it has learned of the mesh.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -32,13 +29,13 @@ pub(crate) struct Found {
 }
 
 impl Session {
-    /// Fills the cache.
+    /// Fills the cache, within that time.
     ///
     /// # Errors
     ///
     /// `unavailable` if the registry does not answer in time.
-    pub(crate) async fn open(client: Client) -> Result<Self, Error> {
-        let cache = Cache::open(client.bus(), None, FILL).await?;
+    pub(crate) async fn open(client: Client, within: Duration) -> Result<Self, Error> {
+        let cache = Cache::open(client.bus(), None, within).await?;
         Ok(Self { client, cache })
     }
 
@@ -104,14 +101,17 @@ impl Session {
         notes.filter_map(|note| note.timeout_s).max().map(Duration::from_secs)
     }
 
-    /// Resolves once the CI is known to be away, which may be never.
-    pub(crate) async fn lost(&self, found: &Found) -> Error {
-        let Resolved::One(_) = &found.resolved else { return std::future::pending().await };
+    /// Resolves once the CI, or the replica of it that was asked, is known to be away, which may be never.
+    pub(crate) async fn lost(&self, found: &Found, server: &UserName) -> Error {
         let mut changed = self.changed();
         loop {
             let state = match changed.borrow_and_update().resolve(&found.address) {
                 Ok(Resolved::One(now)) => Some(now.state),
-                _ => None,
+                Ok(Resolved::Service(service)) => {
+                    let mut asked = service.replicas.iter().filter(|replica| replica.record.server == *server);
+                    asked.next().map(|replica| replica.state)
+                }
+                Err(_) => None,
             };
             if state == Some(State::Offline) {
                 return away(&found.address);

@@ -27,6 +27,8 @@ mod exec;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod faults_calls;
+#[cfg(test)]
 mod health;
 #[cfg(test)]
 mod identity;

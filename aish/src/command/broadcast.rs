@@ -128,7 +128,7 @@ async fn answer(session: &Session, address: &Address, text: &str, deadline: Inst
         return Err(Error::new(Code::DeadlineExceeded, "the deadline passed before it was asked").sent(false));
     }
     let arguments = Arguments { args: vec![text.into()], ..Arguments::default() };
-    match ask(session, &found, &path, arguments, Some(left)).await? {
+    match ask(session, &found, &path, arguments, Some(left).into()).await? {
         Response::Value(value) => Ok(value),
         Response::Stream(_) => Err(Error::invalid("a stream cannot be asked of many").hint("ask one CI for it")),
     }
