@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aigis_proxy::{Address, Bus, Effect, Error, Name, SkillPath, UserName, client::Client, subject::Token};
-use aigis_registry::{Cache, Kind, Resolved, Service, Snapshot, State};
+use aigis_registry::{Cache, Kind, Resolved, Service, SkillNote, Snapshot, State};
 
 use crate::exit::Failure;
 
@@ -105,7 +105,8 @@ impl Session {
     pub(crate) async fn lost(&self, found: &Found, server: &UserName) -> Error {
         let mut changed = self.changed();
         loop {
-            let state = match changed.borrow_and_update().resolve(&found.address) {
+            let snapshot = changed.borrow_and_update().clone();
+            let state = match snapshot.resolve(&found.address) {
                 Ok(Resolved::One(now)) => Some(now.state),
                 Ok(Resolved::Service(service)) => {
                     let mut asked = service.replicas.iter().filter(|replica| replica.record.server == *server);
@@ -113,7 +114,8 @@ impl Session {
                 }
                 Err(_) => None,
             };
-            if state == Some(State::Offline) {
+            // A server that said goodbye still answers what it has taken; if it does not, the connection tells.
+            if state == Some(State::Offline) && !snapshot.said_goodbye(server) {
                 return away(&found.address);
             }
             if changed.changed().await.is_err() {
@@ -149,6 +151,14 @@ impl Found {
     /// What the registry resolved the address to.
     pub(crate) fn resolved(&self) -> &Resolved {
         &self.resolved
+    }
+
+    /// The skills that its record names; a service's are those of its replicas.
+    pub(crate) fn skills(&self) -> &[SkillNote] {
+        match &self.resolved {
+            Resolved::One(one) => &one.record.skills,
+            Resolved::Service(service) => service.replicas.first().map_or(&[], |replica| &replica.record.skills),
+        }
     }
 
     /// Whether input beside a message is of use to it.
