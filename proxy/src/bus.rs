@@ -354,6 +354,12 @@ impl Bus {
         Ok(Replies::new(first, entry))
     }
 
+    /// How many requests wait for replies.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.table.lock().len()
+    }
+
     /// Whether a request can be sent now.
     fn ready(&self, size: usize) -> Result<(), Error> {
         if !self.0.link.borrow().up {
