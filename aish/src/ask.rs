@@ -14,6 +14,21 @@ use crate::{
     values::Arguments,
 };
 
+/// How a CI is asked.
+#[derive(Debug, Default)]
+pub(crate) struct How {
+    /// For how long, where the caller says so.
+    pub(crate) timeout: Option<Duration>,
+    /// Under which id, where a call is repeated; a fresh one if absent.
+    pub(crate) id: Option<String>,
+}
+
+impl From<Option<Duration>> for How {
+    fn from(timeout: Option<Duration>) -> Self {
+        Self { timeout, id: None }
+    }
+}
+
 /// Calls a skill on one of the servers of a CI, for as long as the skill declares where the caller names no time.
 ///
 /// # Errors
@@ -28,11 +43,12 @@ pub(crate) async fn ask(
     found: &Found,
     path: &SkillPath,
     arguments: Arguments,
-    timeout: Option<Duration>,
+    How { timeout, id }: How,
 ) -> Result<Response, Error> {
     let declared = session.declared_timeout(found, path);
     let Arguments { args, kwargs } = arguments;
-    let meta = Meta { timeout, call: Some(Token::random().as_str().to_owned()), ..Meta::default() };
+    let call = id.unwrap_or_else(|| Token::random().as_str().to_owned());
+    let meta = Meta { timeout, call: Some(call), ..Meta::default() };
     let request = Request { args, kwargs, meta };
     let mut last = None;
     // A server that surely got nothing costs no more than the next one's turn.
@@ -40,7 +56,7 @@ pub(crate) async fn ask(
         let target = Target { server, ci: found.name.clone(), path: path.clone(), timeout: declared };
         let opened = tokio::select! {
             opened = session.client().open(&target, request.clone()) => opened,
-            error = session.lost(found) => Err(error.sent(true)),
+            error = session.lost(found, &target.server) => Err(error.sent(true)),
         };
         match opened {
             Err(error) if error.code == Code::Unavailable && error.detail("sent") == Some(&Value::Bool(false)) => {

@@ -4,7 +4,7 @@ use std::{
     cell::OnceCell,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aigis_node::home::{self, Home, MeshFile};
@@ -18,6 +18,10 @@ use aigis_proxy::{
 
 use crate::{cli::Global, exit::Failure, output::Output, session::Session, url};
 
+/// How long it may take until the mesh is known or known to be away; a connection attempt ends a little sooner.
+const WITHIN: Duration = Duration::from_millis(4_700);
+/// The least of it that is left for reading the registry.
+const LEAST: Duration = Duration::from_millis(500);
 /// How long what is still to be said to the bus may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -196,7 +200,9 @@ impl Context {
     ///
     /// What keeps from it.
     pub(crate) async fn session(&self) -> Result<Session, Failure> {
-        Ok(Session::open(self.client().await?).await?)
+        let begun = Instant::now();
+        let client = self.client().await?;
+        Ok(Session::open(client, WITHIN.saturating_sub(begun.elapsed()).max(LEAST)).await?)
     }
 
     /// Sends what is left to be sent: cancels of calls that were dropped.

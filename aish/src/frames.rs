@@ -44,10 +44,11 @@ async fn pass(
     shown: Shown,
 ) -> Result<Option<u8>, Failure> {
     let mut code = None;
+    let server = frames.server().clone();
     loop {
         let frame = tokio::select! {
             frame = frames.next() => frame,
-            error = session.lost(found) => return Err(error.sent(true).into()),
+            error = session.lost(found, &server) => return Err(error.sent(true).into()),
         };
         let Some(frame) = frame.transpose()? else { return Ok(code) };
         if let Some(exit) = frame.get("exit_code").filter(|_| frame.get("seq").is_none()).and_then(Value::as_i64) {

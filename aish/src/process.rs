@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use aigis_node::home::Home;
@@ -21,11 +21,23 @@ impl Process {
     ///
     /// `failed_precondition` for a file that cannot be used.
     pub(crate) fn running(home: &Home) -> Result<Option<Self>, Error> {
-        let path = home.pid_file();
-        if !is_locked(&path)? {
+        Self::at(&home.pid_file())
+    }
+
+    /// The process that keeps the node of that mesh running.
+    ///
+    /// # Errors
+    ///
+    /// As [`Process::running`].
+    pub(crate) fn keeping(home: &Home) -> Result<Option<Self>, Error> {
+        Self::at(&keeper_file(home))
+    }
+
+    fn at(path: &Path) -> Result<Option<Self>, Error> {
+        if !is_locked(path)? {
             return Ok(None);
         }
-        let text = fs::read_to_string(&path).unwrap_or_default();
+        let text = fs::read_to_string(path).unwrap_or_default();
         let number = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
         match number.filter(|number| *number > 1).and_then(Pid::from_raw) {
             Some(pid) => Ok(Some(Self(pid))),
@@ -47,6 +59,11 @@ impl Process {
     pub(crate) fn terminate(self) -> io::Result<()> {
         Ok(kill_process(self.0, Signal::TERM)?)
     }
+}
+
+/// Holds the process id of who keeps the node running; locked while it does.
+pub(crate) fn keeper_file(home: &Home) -> PathBuf {
+    home.root().join("keeper.pid")
 }
 
 /// Whether somebody holds the lock on that file.

@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use aigis_proxy::{Address, Bus, Effect, Error, Name, SkillPath, UserName, client::Client, subject::Token};
-use aigis_registry::{Cache, Kind, Resolved, Service, Snapshot, State};
+use aigis_registry::{Cache, Kind, Resolved, Service, SkillNote, Snapshot, State};
 
 use crate::exit::Failure;
-
-/// How long filling the cache may take.
-const FILL: Duration = Duration::from_secs(5);
 
 /// A connection and what it has learned of the mesh.
 #[derive(Debug)]
@@ -32,13 +29,13 @@ pub(crate) struct Found {
 }
 
 impl Session {
-    /// Fills the cache.
+    /// Fills the cache, within that time.
     ///
     /// # Errors
     ///
     /// `unavailable` if the registry does not answer in time.
-    pub(crate) async fn open(client: Client) -> Result<Self, Error> {
-        let cache = Cache::open(client.bus(), None, FILL).await?;
+    pub(crate) async fn open(client: Client, within: Duration) -> Result<Self, Error> {
+        let cache = Cache::open(client.bus(), None, within).await?;
         Ok(Self { client, cache })
     }
 
@@ -104,16 +101,21 @@ impl Session {
         notes.filter_map(|note| note.timeout_s).max().map(Duration::from_secs)
     }
 
-    /// Resolves once the CI is known to be away, which may be never.
-    pub(crate) async fn lost(&self, found: &Found) -> Error {
-        let Resolved::One(_) = &found.resolved else { return std::future::pending().await };
+    /// Resolves once the CI, or the replica of it that was asked, is known to be away, which may be never.
+    pub(crate) async fn lost(&self, found: &Found, server: &UserName) -> Error {
         let mut changed = self.changed();
         loop {
-            let state = match changed.borrow_and_update().resolve(&found.address) {
+            let snapshot = changed.borrow_and_update().clone();
+            let state = match snapshot.resolve(&found.address) {
                 Ok(Resolved::One(now)) => Some(now.state),
-                _ => None,
+                Ok(Resolved::Service(service)) => {
+                    let mut asked = service.replicas.iter().filter(|replica| replica.record.server == *server);
+                    asked.next().map(|replica| replica.state)
+                }
+                Err(_) => None,
             };
-            if state == Some(State::Offline) {
+            // A server that said goodbye still answers what it has taken; if it does not, the connection tells.
+            if state == Some(State::Offline) && !snapshot.said_goodbye(server) {
                 return away(&found.address);
             }
             if changed.changed().await.is_err() {
@@ -149,6 +151,14 @@ impl Found {
     /// What the registry resolved the address to.
     pub(crate) fn resolved(&self) -> &Resolved {
         &self.resolved
+    }
+
+    /// The skills that its record names; a service's are those of its replicas.
+    pub(crate) fn skills(&self) -> &[SkillNote] {
+        match &self.resolved {
+            Resolved::One(one) => &one.record.skills,
+            Resolved::Service(service) => service.replicas.first().map_or(&[], |replica| &replica.record.skills),
+        }
     }
 
     /// Whether input beside a message is of use to it.

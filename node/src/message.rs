@@ -147,6 +147,7 @@ async fn change(
         by_hand: false,
         body: request.to_bytes(),
         traceparent: None,
+        since: Instant::now(),
         cancelled: call.cancelled.clone(),
     };
     dispatcher.answer(incoming).await

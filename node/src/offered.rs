@@ -157,9 +157,7 @@ impl Room {
             Some(_) => return Err(self.held(name)),
             None => {
                 let directory = &self.parts.directory;
-                let free = |names: &mut Names| {
-                    !names.containers.contains(name) && names.chosen.insert(name.clone())
-                };
+                let free = |names: &mut Names| !names.containers.contains(name) && names.chosen.insert(name.clone());
                 if !directory.names(free) {
                     return Err(self.held(name));
                 }
@@ -190,10 +188,12 @@ impl Room {
 
     fn held(&self, name: &Name) -> Error {
         let node = &self.parts.node;
-        let kind = self.parts.cache.snapshot().ci(name, node).map_or_else(
-            || "CI of this node".to_owned(),
-            |record| format!("{} of this node", record.kind),
-        );
+        let kind = self
+            .parts
+            .cache
+            .snapshot()
+            .ci(name, node)
+            .map_or_else(|| "CI of this node".to_owned(), |record| format!("{} of this node", record.kind));
         Error::new(Code::AlreadyExists, format!("the name {name} is held by {name}@{node}, a {kind}, which is live"))
             .hint("choose another name")
             .with("holder", format!("{name}@{node}"))
@@ -266,7 +266,8 @@ impl Room {
     /// Ends a CI that nobody came back for.
     async fn end(&self, name: &Name, dead: bool) {
         if dead {
-            let group = self.seats().get(name).filter(|seat| seat.connection.is_none()).and_then(|seat| seat.group.clone());
+            let group =
+                self.seats().get(name).filter(|seat| seat.connection.is_none()).and_then(|seat| seat.group.clone());
             if let Some(group) = group {
                 tracing::info!(ci = %name, group = group.id(), "the process that offered it is dead: its program is ended");
                 group.kill();

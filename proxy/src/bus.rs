@@ -38,16 +38,20 @@ mod outbox;
 pub(crate) mod pack;
 pub(crate) mod trust;
 mod version;
+mod vigil;
 
 pub use events::from_store;
 pub(crate) use inbox::{Replies, Reply};
 pub use trust::Untrusted;
 pub use version::{Version, check as check_version};
+pub(crate) use vigil::Reader;
 
 /// How often an idle connection is tried; after two misses it is given up.
 const PING: Duration = Duration::from_secs(5);
 /// How long a connection attempt may take.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT: Duration = Duration::from_secs(4);
+/// How far apart connections are made, so that a link that comes and goes makes no storm of them.
+const APART: Duration = Duration::from_secs(1);
 
 /// How to reach a bus, and as whom.
 #[derive(Debug, Clone)]
@@ -71,6 +75,8 @@ pub struct Link {
     pub server: String,
     /// When the link last broke or came back, on this process's clock.
     pub since: Instant,
+    /// When the connection was last made.
+    pub connected: Instant,
     /// Whether it was ever lost in this process.
     pub broken_before: bool,
 }
@@ -139,7 +145,7 @@ struct Inner {
     denied: watch::Receiver<Vec<String>>,
     outbox: mpsc::Sender<Out>,
     home: Home,
-    _replies: task::Owned,
+    _tasks: [task::Owned; 2],
 }
 
 impl fmt::Debug for Bus {
@@ -176,8 +182,9 @@ impl Bus {
         let subjects = Subjects::new(&mesh);
         let inbox = format!("{}.{}", subject::inbox(&user), Token::random().as_str());
         let table: Arc<Table> = Arc::default();
+        let now = Instant::now();
         let (link_sender, link) =
-            watch::channel(Link { up: false, server: String::new(), since: Instant::now(), broken_before: false });
+            watch::channel(Link { up: false, server: String::new(), since: now, connected: now, broken_before: false });
         let link_sender = Arc::new(link_sender);
         let (denied_sender, denied) = watch::channel(Vec::new());
         let client_slot: Arc<std::sync::OnceLock<async_nats::Client>> = Arc::default();
@@ -189,7 +196,7 @@ impl Bus {
                 std::future::ready(())
             }
         };
-        let (signer, connected) = (credential.clone(), client_slot.clone());
+        let (signer, connected, known) = (credential.clone(), client_slot.clone(), link_sender.clone());
         let login = ConnectOptions::with_jwt(credential.jwt().to_owned(), move |nonce| {
             std::future::ready(Ok(signer.sign(&nonce)))
         });
@@ -201,7 +208,10 @@ impl Bus {
             .connection_timeout(CONNECT)
             .reconnect_delay_callback(move |attempts| {
                 // The client asks before its first attempt too, when there is no burst to be spread.
-                if connected.get().is_some() { reconnect_delay(attempts) } else { Duration::ZERO }
+                if connected.get().is_none() {
+                    return Duration::ZERO;
+                }
+                reconnect_delay(attempts).max(APART.saturating_sub(known.borrow().connected.elapsed()))
             })
             .event_callback(on_event)
             .connect(&url)
@@ -231,8 +241,10 @@ impl Bus {
             drop(stay);
         }));
         let replies = task::Owned::spawn("bus-replies", inbox::run(replies, table.clone()));
-        let inner =
-            Inner { client, caller, mesh, subjects, inbox, table, link, denied, outbox, home, _replies: replies };
+        let watching =
+            vigil::run(client.clone(), table.clone(), subjects.clone(), caller.clone(), inbox.clone(), link.clone());
+        let tasks = [replies, task::Owned::spawn("bus-vigil", watching)];
+        let inner = Inner { client, caller, mesh, subjects, inbox, table, link, denied, outbox, home, _tasks: tasks };
         let bus = Self(Arc::new(inner));
         bus.echo().await.map_err(|_| ConnectError::Unreachable {
             url,
@@ -342,6 +354,12 @@ impl Bus {
         Ok(Replies::new(first, entry))
     }
 
+    /// How many requests wait for replies.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.table.lock().len()
+    }
+
     /// Whether a request can be sent now.
     fn ready(&self, size: usize) -> Result<(), Error> {
         if !self.0.link.borrow().up {
@@ -373,6 +391,11 @@ impl Bus {
         body: Bytes,
     ) -> Result<(), Error> {
         self.0.outbox.send(Out::Reply(inbox, kind, token, body)).await.map_err(|_| closed())
+    }
+
+    /// Watches whether somebody still hears an inbox whose owner reads packs.
+    pub(crate) fn reader(&self, inbox: &Arc<str>) -> Reader {
+        Reader::watch(self.0.table.clone(), inbox.clone())
     }
 
     /// The runtime that the connection lives on: what is done there for a message costs no hop between threads.

@@ -115,6 +115,8 @@ pub struct Incoming {
     pub body: Bytes,
     /// The header `traceparent`, which counts where the body says none.
     pub traceparent: Option<String>,
+    /// Since when the caller may have waited: its budget counts from there.
+    pub since: Instant,
     /// Set when the caller gives up.
     pub cancelled: CancellationToken,
 }
@@ -158,7 +160,7 @@ impl Dispatcher {
     }
 
     async fn run(&self, incoming: Incoming, request: Result<Request, Error>) -> Result<Answer, Error> {
-        let Incoming { caller, target, path, by_hand, cancelled, .. } = incoming;
+        let Incoming { caller, target, path, by_hand, since, cancelled, .. } = incoming;
         let ci = self.directory.find(&target, by_hand)?;
         let request = request.map_err(|error| match error.code {
             // Which others the call went through is not known here, only where it ended.
@@ -173,13 +175,10 @@ impl Dispatcher {
         };
         let address = Address { name: ci.name().clone(), node: Some(ci.node().clone()) };
         self.permit(&caller, &address, &path, info.effect).await?;
-        let budget = skill::budget(&info, &request.meta);
-        if budget.is_zero() {
-            return Err(late(&address, &path, false));
-        }
-        let deadline = Instant::now() + budget;
+        let deadline = since + skill::budget(&info, &request.meta);
         let bounds =
             Bounds { deadline, cancelled: cancelled.clone(), address: &address, path: &path, stream: info.stream };
+        bounds.check()?;
         let call = Call { caller, addressed: target.name, request, deadline, cancelled };
         if info.effect == Effect::Read {
             return bounds.keep(ci.run(path.clone(), call)).await;
@@ -191,7 +190,11 @@ impl Dispatcher {
             Begun::Repeat(outcome) => return outcome.map(Answer::Value),
             Begun::Run => {}
         }
-        let answer = bounds.keep(run).await;
+        // Its caller may have given up while it was being noted.
+        let answer = match bounds.check() {
+            Ok(()) => bounds.keep(run).await,
+            Err(error) => Err(error),
+        };
         let outcome = match &answer {
             Ok(Answer::Value(value)) => Ok(value.clone()),
             Ok(Answer::Stream(_)) => Ok(Value::Null),
@@ -228,6 +231,18 @@ struct Bounds<'a> {
 }
 
 impl Bounds<'_> {
+    /// Refuses what nobody waits for any more, before it runs.
+    fn check(&self) -> Result<(), Error> {
+        if self.cancelled.is_cancelled() {
+            return Err(self.cancelled().sent(false));
+        }
+        if self.deadline <= Instant::now() { Err(late(self.address, self.path, false)) } else { Ok(()) }
+    }
+
+    fn cancelled(&self) -> Error {
+        Error::new(Code::Cancelled, format!("{} on {} was cancelled by its caller", self.path, self.address))
+    }
+
     /// Runs within the deadline, until the caller gives up. A stream's deadline is for its first answer: its frames are
     /// bounded where they are sent.
     async fn keep(&self, run: BoxFuture<'static, Result<Answer, Error>>) -> Result<Answer, Error> {
@@ -236,7 +251,7 @@ impl Bounds<'_> {
         tokio::select! {
             biased;
             answer = run => answer,
-            () = self.cancelled.cancelled() => Err(Error::new(Code::Cancelled, format!("{path} on {address} was cancelled by its caller"))),
+            () = self.cancelled.cancelled() => Err(self.cancelled()),
             () = tokio::time::sleep_until(late_after) => Err(late(address, path, true)),
         }
     }

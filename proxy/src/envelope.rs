@@ -125,6 +125,12 @@ impl Meta {
         Ok(meta)
     }
 
+    /// Whether a text can be a call's id.
+    #[must_use]
+    pub fn is_call_id(text: &str) -> bool {
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    }
+
     /// The time this call has, from now on.
     #[must_use]
     pub fn budget(&self, default: Duration) -> Duration {
@@ -138,10 +144,7 @@ fn timeout(value: &Value) -> Option<Duration> {
 }
 
 fn call_id(value: &Value) -> Result<String, Error> {
-    let good = |id: &&str| {
-        (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
-    value.as_str().filter(good).map(str::to_owned).ok_or_else(|| {
+    value.as_str().filter(|id| Meta::is_call_id(id)).map(str::to_owned).ok_or_else(|| {
         let shown = crate::name::quoted(&value.to_string());
         Error::invalid(format!("$.meta.call is {shown}; an id is 1 to 64 of A-Z a-z 0-9 _ -"))
     })

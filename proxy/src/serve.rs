@@ -17,23 +17,24 @@ use tokio::{runtime::Handle, task::unconstrained, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    body,
     bus::{Bus, Message, from_store, pack},
     dispatch::{Dispatcher, Incoming, Journal},
     error::{Code, Error},
     headers,
     name::UserName,
-    skill::Answer,
     subject::{Asked, Caller, Heard, may_reply, read_tail},
     sync::lock,
     task,
 };
 
+mod in_flight;
+mod pulse;
 mod reply;
 pub(crate) mod streaming;
 
+use in_flight::{Admitted, InFlight};
+use pulse::Pulse;
 pub(crate) use reply::{Head, Key, Reply};
-use reply::Way;
 use streaming::Running;
 
 /// Most calls that one caller may have in flight here.
@@ -70,13 +71,24 @@ struct Inner {
     per_caller: Mutex<HashMap<UserName, usize>>,
     counters: Counters,
     tracker: TaskTracker,
+    /// Set when no calls are taken any more.
     stopping: CancellationToken,
+    /// Set when those that run have had their grace.
+    ended: CancellationToken,
+    pulse: Arc<Pulse>,
+    _beating: task::Owned,
 }
 
 impl Server {
     /// Makes a server; it hears nothing until [`Server::listen`].
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a Tokio runtime.
     #[must_use]
     pub fn new(bus: Bus, dispatcher: Dispatcher) -> Self {
+        let pulse = Pulse::new();
+        let beating = task::Owned::spawn_on(bus.home(), "pulse", pulse.clone().run(bus.clone()));
         Self(Arc::new(Inner {
             bus,
             dispatcher,
@@ -85,6 +97,9 @@ impl Server {
             counters: Counters::default(),
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            pulse,
+            _beating: beating,
         }))
     }
 
@@ -126,11 +141,13 @@ impl Server {
         })
     }
 
-    /// Stops taking calls, waits for those that run until `grace` has passed, then cancels them.
+    /// Stops taking calls, waits for those that run until `grace` has passed, then cancels them: each is told, streams by
+    /// their last frame.
     pub async fn stop(&self, grace: Duration) {
         self.0.stopping.cancel();
         self.0.tracker.close();
         if tokio::time::timeout(grace, self.0.tracker.wait()).await.is_err() {
+            self.0.ended.cancel();
             for running in lock(&self.0.running).values() {
                 running.cancelled.cancel();
             }
@@ -161,21 +178,24 @@ impl Server {
                 let traceparent =
                     message.headers.as_ref().and_then(|headers| headers.get("traceparent")).map(ToString::to_string);
                 let cancelled = CancellationToken::new();
-                let incoming =
-                    Incoming { caller, target, path, by_hand, body: message.payload, traceparent, cancelled };
+                let since = self.sent_at_earliest();
+                let body = message.payload;
+                let incoming = Incoming { caller, target, path, by_hand, body, traceparent, since, cancelled };
                 self.start_in(incoming, reply, elsewhere);
             }
             Asked::Pack => {
                 let Some(reply) = self.permitted(&caller, message.reply.as_deref(), elsewhere) else { return };
                 // Only who reads packs may send them.
                 let (Reply::Inbox(inbox, _), Some(frames)) = (reply, pack::read(&message.payload)) else { return };
+                let since = self.sent_at_earliest();
                 for frame in frames.take(pack::MOST) {
                     let reply = Reply::Inbox(inbox.clone(), frame.token);
                     match read_tail(&String::from_utf8_lossy(&frame.head)) {
                         Ok((target, path)) => {
                             let (caller, cancelled) = (caller.clone(), CancellationToken::new());
                             let (body, traceparent) = (frame.body, None);
-                            let incoming = Incoming { caller, target, path, by_hand, body, traceparent, cancelled };
+                            let incoming =
+                                Incoming { caller, target, path, by_hand, body, traceparent, since, cancelled };
                             self.start_in(incoming, reply, elsewhere);
                         }
                         Err(error) => self.refuse(reply, error.into(), elsewhere),
@@ -183,6 +203,11 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// When a request that is read now was sent, at the earliest.
+    pub(crate) fn sent_at_earliest(&self) -> Instant {
+        self.0.pulse.sent_at_earliest()
     }
 
     /// Whether that call is under way.
@@ -339,75 +364,6 @@ impl Server {
         }
         if let Err(error) = reply.send(&self.0.bus, Head::Error(error.code), body.into()).await {
             tracing::warn!(%error, "an error reply was not sent");
-        }
-    }
-}
-
-/// A call that counts until it ends.
-struct InFlight(Server);
-
-impl InFlight {
-    fn begin(server: Server) -> Self {
-        server.0.counters.requests.fetch_add(1, Ordering::Relaxed);
-        server.0.counters.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(server)
-    }
-
-    async fn answer(self, incoming: Incoming, reply: Reply, running: Arc<Running>, refused: Option<Error>) {
-        let started = Instant::now();
-        let server = &self.0;
-        let counters = &server.0.counters;
-        if let Reply::Socket(_) = reply {
-            counters.local.fetch_add(1, Ordering::Relaxed);
-        }
-        let answer = match refused {
-            Some(error) => Err(error),
-            None => match body::received(&server.0.bus, incoming).await {
-                Ok(incoming) => server.0.dispatcher.answer(incoming).await,
-                Err(error) => Err(error),
-            },
-        };
-        match answer {
-            Ok(Answer::Value(value)) => server.send_value(reply, &value).await,
-            Ok(Answer::Stream(stream)) => {
-                let way = Way { bus: &server.0.bus, reply };
-                streaming::send(&way, stream, &running, way.down()).await;
-            }
-            Err(error) => {
-                counters.errors.fetch_add(1, Ordering::Relaxed);
-                server.send_error(reply, &error).await;
-            }
-        }
-        let spent = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        counters.busy_ns.fetch_add(spent, Ordering::Relaxed);
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.0.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A call that goes on, and counts against its caller's limit until it ends.
-struct Admitted {
-    server: Server,
-    caller: UserName,
-    key: Option<Key>,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let inner = &self.server.0;
-        if let Some(key) = &self.key {
-            lock(&inner.running).remove(key);
-        }
-        let mut per_caller = lock(&inner.per_caller);
-        if let Some(count) = per_caller.get_mut(&self.caller) {
-            *count -= 1;
-            if *count == 0 {
-                per_caller.remove(&self.caller);
-            }
         }
     }
 }

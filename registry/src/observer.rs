@@ -47,6 +47,8 @@ pub struct Observer {
     server: String,
     births: HashMap<String, Option<Instant>>,
     ticked: Instant,
+    /// The last instant of which it is known that what the bus had to say then has come.
+    heard: Option<Instant>,
 }
 
 impl Observer {
@@ -62,6 +64,7 @@ impl Observer {
             server: String::new(),
             births: HashMap::new(),
             ticked: now,
+            heard: None,
         }
     }
 
@@ -110,6 +113,26 @@ impl Observer {
         server.clone_into(&mut self.server);
     }
 
+    /// Notes that a word sent to the bus at that instant came back, behind all that the bus had to say before it.
+    pub fn heard(&mut self, sent: Instant) {
+        self.heard = self.heard.max(Some(sent));
+    }
+
+    /// Whether somebody is silent for so long that it matters whether the link is only silent: one whose packets are
+    /// dropped breaks late.
+    #[must_use]
+    pub fn doubts(&self, now: Instant) -> bool {
+        let ended = |sign: &Sign| sign.moved.is_some_and(|moved| now.saturating_duration_since(moved) > LEASE);
+        self.is_whole(now)
+            && self.signs.values().any(|sign| ended(sign) && !sign.goodbye && !self.has_heard_since(sign))
+    }
+
+    /// Whether a renewal that came before the lease's end would be known here.
+    fn has_heard_since(&self, sign: &Sign) -> bool {
+        let ended = sign.moved.and_then(|moved| moved.checked_add(LEASE));
+        ended.is_none_or(|ended| self.heard >= Some(ended))
+    }
+
     /// Notes that what is known may be out of date.
     pub fn broken(&mut self) {
         self.whole = false;
@@ -122,6 +145,7 @@ impl Observer {
         }
         self.whole = true;
         self.seen_before = true;
+        self.heard(now);
     }
 
     /// Notes that time passes, at least each second; says whether this process slept, so that it must read all again.
@@ -155,6 +179,7 @@ impl Observer {
             Some(silent) if silent <= LATE => State::Live,
             Some(silent) if silent <= LEASE => State::Unknown,
             _ if self.is_guarded(now) => State::Unknown,
+            _ if sign.is_some_and(|sign| !self.has_heard_since(sign)) => State::Unknown,
             _ => State::Offline,
         }
     }

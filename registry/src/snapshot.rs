@@ -130,6 +130,12 @@ impl Snapshot {
         self.sights.get(owner).copied().unwrap_or(Sight::NONE)
     }
 
+    /// Whether that owner's last word was that it ends in order.
+    #[must_use]
+    pub fn said_goodbye(&self, owner: &UserName) -> bool {
+        self.seen.get(owner).is_some_and(|seen| seen.lease.goodbye)
+    }
+
     /// The state of a CI.
     #[must_use]
     pub fn state(&self, record: &CiRecord) -> State {

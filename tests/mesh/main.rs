@@ -27,9 +27,13 @@ mod exec;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod faults_calls;
+#[cfg(test)]
 mod health;
 #[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod keep;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]

@@ -10,6 +10,8 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+mod spoken;
+
 use super::list::Filter;
 use crate::{ask::ask, context::Context, exit::Failure, render, session::Session, values::Arguments};
 
@@ -119,18 +121,18 @@ async fn one(session: &Session, row: Row, text: &str, deadline: Instant) -> Outc
 async fn answer(session: &Session, address: &Address, text: &str, deadline: Instant) -> Result<Value, Error> {
     let found = session.find(address).map_err(Failure::into_error)?;
     let path = SkillPath::parse("message")?;
-    if found.takes_input() && !session.reads(&found, &path) {
-        return Err(Error::invalid("its message skill may change something; only read skills run for many")
-            .hint(format!("ask it alone: aish {address} MESSAGE")));
-    }
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(Error::new(Code::DeadlineExceeded, "the deadline passed before it was asked").sent(false));
     }
+    // To its program a text could be an order: it gets none from a broadcast.
+    if found.takes_input() && !session.reads(&found, &path) {
+        return spoken::answer(session, &found, text, deadline).await;
+    }
     let arguments = Arguments { args: vec![text.into()], ..Arguments::default() };
-    match ask(session, &found, &path, arguments, Some(left)).await? {
+    match ask(session, &found, &path, arguments, Some(left).into()).await? {
         Response::Value(value) => Ok(value),
-        Response::Stream(_) => Err(Error::invalid("a stream cannot be asked of many").hint("ask one CI for it")),
+        Response::Stream(_) => Err(spoken::streams()),
     }
 }
 

@@ -1,6 +1,12 @@
-use aigis_proxy::{Address, SkillPath, client::Response};
+use aigis_proxy::{Address, Meta, SkillPath, client::Response};
 
-use crate::{ask::ask, context::Context, exit::Failure, frames, render, values::Arguments};
+use crate::{
+    ask::{How, ask},
+    context::Context,
+    exit::Failure,
+    frames, render,
+    values::Arguments,
+};
 
 /// Call one skill of one CI
 ///
@@ -16,17 +22,37 @@ pub(crate) struct Call {
     /// Arguments, by place or by name
     #[arg(value_name = "VALUE|KEY=VALUE", allow_negative_numbers = true)]
     words: Vec<String>,
+    /// The call's own id, of 1 to 64 letters, digits, - and _: within 10 minutes, who calls again with it gets the first
+    /// outcome, not a second effect; give it before the VALUEs
+    #[arg(long, value_name = "ID", value_parser = id)]
+    id: Option<String>,
 }
 
 impl Call {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let (address, path) = target(&self.target)?;
         let arguments = Arguments::read(&self.words)?;
-        run(context, &address, &path, arguments, false).await
+        run(context, &address, &path, Asked { arguments, id: self.id, terminal: false }).await
     }
 }
 
-/// Calls a skill and prints what it answers; a `terminal`'s bytes as they are.
+/// Reads a call's id.
+fn id(text: &str) -> Result<String, String> {
+    Meta::is_call_id(text).then(|| text.to_owned()).ok_or_else(|| "write 1 to 64 of A-Z a-z 0-9 _ -".to_owned())
+}
+
+/// What is asked of a skill.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// With what.
+    pub(super) arguments: Arguments,
+    /// Under which id, where the call is repeated.
+    pub(super) id: Option<String>,
+    /// Whether what comes is a terminal's bytes, to be printed as they are.
+    pub(super) terminal: bool,
+}
+
+/// Calls a skill and prints what it answers.
 ///
 /// # Errors
 ///
@@ -35,12 +61,12 @@ pub(super) async fn run(
     context: &Context,
     address: &Address,
     path: &SkillPath,
-    arguments: Arguments,
-    terminal: bool,
+    Asked { arguments, id, terminal }: Asked,
 ) -> Result<(), Failure> {
     let session = context.session().await?;
     let found = session.find(address)?;
-    match ask(&session, &found, path, arguments, context.global.timeout).await? {
+    let how = How { timeout: context.global.timeout, id };
+    match ask(&session, &found, path, arguments, how).await? {
         Response::Value(value) => render::result(&context.output, path.as_str(), &value, &found.address),
         Response::Stream(stream) => {
             let code = frames::print(&session, &context.output, &found, path, terminal, stream).await?;

@@ -47,7 +47,7 @@ async fn asked(session: &Session, found: &Found, context: &Context) -> Option<Re
         return None;
     }
     let path = SkillPath::parse("describe").ok()?;
-    match ask(session, found, &path, Arguments::default(), context.global.timeout).await {
+    match ask(session, found, &path, Arguments::default(), context.global.timeout.into()).await {
         Ok(Response::Value(value)) => Some(Ok(merged(session, found, value))),
         Ok(Response::Stream(_)) => Some(Err(Error::internal("describe answered with a stream").into())),
         Err(error) if error.code == Code::Unavailable => None,

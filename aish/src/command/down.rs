@@ -19,7 +19,9 @@ impl Down {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let home = context.home()?;
         let mesh = &context.global.mesh;
-        let Some(process) = Process::running(&home)? else {
+        let (node, keeper) = (Process::running(&home)?, Process::keeping(&home)?);
+        // Who keeps the node ends it, and would start it again if it ended otherwise.
+        let Some(process) = keeper.or(node) else {
             return Err(Error::precondition(format!("no node of the mesh \"{mesh}\" runs on this host"))
                 .hint("see what runs elsewhere: aish nodes")
                 .into());
@@ -31,7 +33,8 @@ impl Down {
         let grace = context.global.timeout.unwrap_or(GRACE);
         let deadline = Instant::now() + grace;
         let mut tick = interval(Duration::from_millis(50));
-        while Process::running(&home)? == Some(process) {
+        let runs = || Ok::<_, Error>(Process::running(&home)?.or(Process::keeping(&home)?).is_some());
+        while runs()? {
             if Instant::now() >= deadline {
                 let message = format!("the node (process {}) still runs after {} s", process.pid(), grace.as_secs());
                 return Err(Error::precondition(message)
@@ -41,7 +44,7 @@ impl Down {
             tick.tick().await;
         }
         if context.output.is_json() {
-            return context.output.json(&json!({"mesh": mesh, "stopped": process.pid()}));
+            return context.output.json(&json!({"mesh": mesh, "stopped": node.unwrap_or(process).pid()}));
         }
         context.output.text(&format!("the node of the mesh \"{mesh}\" is down"))
     }

@@ -3,6 +3,7 @@ use std::io::IsTerminal;
 use aigis_proxy::{Address, SkillPath};
 use serde_json::{Map, Value};
 
+use super::call::Asked;
 use crate::{
     context::Context,
     exit::Failure,
@@ -72,7 +73,8 @@ impl Exec {
             }
         }
         let path = SkillPath::parse("exec")?;
-        super::call::run(context, &self.address, &path, arguments, self.tty).await
+        let asked = Asked { arguments, terminal: self.tty, id: None };
+        super::call::run(context, &self.address, &path, asked).await
     }
 }
 

@@ -1,6 +1,7 @@
 use aigis_proxy::{Address, SkillPath};
 use serde_json::Value;
 
+use super::call::Asked;
 use crate::{context::Context, exit::Failure, values::Arguments};
 
 /// Print the log of a CI
@@ -46,6 +47,6 @@ impl Logs {
         put("follow", self.follow.then_some(Value::Bool(true)));
         put("timestamps", self.timestamps.then_some(Value::Bool(true)));
         let path = SkillPath::parse("logs")?;
-        super::call::run(context, &self.address, &path, arguments, false).await
+        super::call::run(context, &self.address, &path, Asked { arguments, ..Asked::default() }).await
     }
 }

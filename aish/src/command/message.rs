@@ -79,7 +79,7 @@ impl Message {
             arguments.kwargs.insert("confirm".to_owned(), true.into());
         }
         let path = SkillPath::parse("message")?;
-        let result = match ask(&session, &found, &path, arguments, context.global.timeout).await? {
+        let result = match ask(&session, &found, &path, arguments, context.global.timeout.into()).await? {
             Response::Value(value) => render::reply(&context.output, &value, &found.address),
             Response::Stream(stream) => {
                 frames::print(&session, &context.output, &found, &path, false, stream).await.map(drop)

@@ -22,6 +22,7 @@ use crate::{
     signals::Signals,
 };
 
+mod keep;
 mod serve;
 
 /// How long a node may take until it answers.
@@ -34,7 +35,9 @@ const SHOWN: u64 = 4 * 1024;
 /// Starts a bus of its own unless --bus names one, and serves the containers of this host. Runs until Ctrl-C, or in
 /// the background with --detach. Doing it again changes nothing.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  aish up --detach\n  aish up --bus nats://bus.example:4222 --name alpha")]
+#[command(
+    after_help = "Examples:\n  aish up --detach\n  aish up --detach --keep\n  aish up --bus nats://bus.example:4222 --name alpha"
+)]
 pub(crate) struct Up {
     /// Where the bus listens: IP or IP:PORT, with port 0 for any free one [default: 127.0.0.1:4222, or any free port]
     #[arg(long, value_name = "ADDR", value_parser = listen)]
@@ -54,7 +57,13 @@ pub(crate) struct Up {
     /// Run in the background; returns once the node answers
     #[arg(long)]
     detach: bool,
-    /// Set by --detach on the process that it starts
+    /// Start the node again whenever it dies; aish down ends both
+    #[arg(long)]
+    keep: bool,
+    /// Set by --detach --keep on the keeper
+    #[arg(long, hide = true)]
+    background: bool,
+    /// Set by --detach and --keep on the process that it starts
     #[arg(long, hide = true)]
     detached: bool,
 }
@@ -94,11 +103,14 @@ impl Up {
         };
         // What a node that was killed left behind must not be taken for the new one's.
         let _ = std::fs::remove_file(home.ready_file());
-        if self.detach && !self.detached {
+        if self.detach {
             return tokio::select! {
                 result = self.detach(context, &home, &name, bus.as_deref()) => result,
                 () = signals.any() => Err(Failure::Said(INTERRUPTED)),
             };
+        }
+        if self.keep {
+            return keep::run(&self, context, &home, &name, bus.as_deref(), &mut signals).await;
         }
         if self.detached {
             // Fails only where this process leads a session already, which is what is wanted.
@@ -163,13 +175,17 @@ impl Up {
         let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
         let log = opened.map_err(|error| failed(&path.display().to_string(), error))?;
         let begin = log.metadata().map_or(0, |metadata| metadata.len());
-        let mut child =
-            self.command(context, home, name, bus, log).map_err(|error| failed("the node cannot be started", error))?;
+        let started = self
+            .command(context, home, name, bus)
+            .and_then(|mut command| command.stdout(log.try_clone()?).stderr(log).spawn());
+        let mut child = started.map_err(|error| failed("the node cannot be started", error))?;
         context.output.progress("waiting for the node to answer");
         let pid = i32::try_from(child.id()).unwrap_or_default();
         let deadline = Instant::now() + context.global.timeout.unwrap_or(PATIENCE);
+        // A kept node is not the process that was started, but that one's child.
+        let expected = (!self.keep).then_some(pid);
         let ended = tokio::select! {
-            () = ready(home, pid) => return announce(context, home, pid, "is up"),
+            node = ready(home, expected) => return announce(context, home, node, "is up"),
             code = ended(&mut child) => Some(code),
             () = tokio::time::sleep_until(deadline) => None,
         };
@@ -186,16 +202,15 @@ impl Up {
     }
 
     /// The same command again, in the foreground of a session of its own.
-    fn command(
-        &self,
-        context: &Context,
-        home: &Home,
-        name: &NodeName,
-        bus: Option<&str>,
-        log: File,
-    ) -> std::io::Result<Child> {
+    fn command(&self, context: &Context, home: &Home, name: &NodeName, bus: Option<&str>) -> std::io::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["up", "--detached", "--name", name.as_str(), "--mesh", home.mesh().as_str(), "--data"]);
+        command.arg("up");
+        if self.detach && self.keep {
+            command.args(["--keep", "--background"]);
+        } else {
+            command.arg("--detached");
+        }
+        command.args(["--name", name.as_str(), "--mesh", home.mesh().as_str(), "--data"]);
         command.arg(std::path::absolute(home.data())?);
         if let Some(config) = &self.config {
             command.arg("--config").arg(std::path::absolute(config)?);
@@ -215,34 +230,40 @@ impl Up {
         for (key, value) in &self.label {
             command.args(["--label", &format!("{key}={value}")]);
         }
-        command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
+        command.current_dir("/").stdin(Stdio::null());
+        Ok(command)
     }
 }
 
-/// Resolves once the node of that process answers.
-async fn ready(home: &Home, pid: i32) {
+/// Resolves once the node answers, with its process id; only the one that is expected, if one is.
+async fn ready(home: &Home, expected: Option<i32>) -> i32 {
     let file = home.ready_file();
     let mut tick = interval(Duration::from_millis(50));
     loop {
         tick.tick().await;
         let text = std::fs::read_to_string(&file).unwrap_or_default();
-        if text.split_ascii_whitespace().next().and_then(|word| word.parse().ok()) == Some(pid) {
-            return;
+        let found = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+        if let Some(pid) = found.filter(|pid| expected.is_none_or(|expected| expected == *pid)) {
+            return pid;
         }
     }
 }
 
 /// Resolves once the process has ended, with its exit code.
 async fn ended(child: &mut Child) -> u8 {
+    let code = status(child).await.and_then(|status| status.code());
+    code.and_then(|code| u8::try_from(code).ok()).filter(|code| *code > 0).unwrap_or(70)
+}
+
+/// Resolves once the process has ended, with how it did.
+async fn status(child: &mut Child) -> keep::Ended {
     let mut tick = interval(Duration::from_millis(50));
     loop {
         tick.tick().await;
         match child.try_wait() {
             Ok(None) => {}
-            Ok(Some(status)) => {
-                return status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code > 0).unwrap_or(70);
-            }
-            Err(_) => return 70,
+            Ok(Some(status)) => return Some(status),
+            Err(_) => return None,
         }
     }
 }

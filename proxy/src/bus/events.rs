@@ -30,6 +30,7 @@ pub(super) fn note(
         Event::Connected => link.send_modify(|link| {
             link.up = true;
             link.since = Instant::now();
+            link.connected = link.since;
             link.server = client.map(|client| client.server_info().server_id).unwrap_or_default();
         }),
         Event::Disconnected | Event::Closed => {

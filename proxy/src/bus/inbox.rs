@@ -15,7 +15,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 
-use super::pack::{self, Kind};
+use super::{
+    pack::{self, Kind},
+    vigil::{self, Vigil},
+};
 use crate::{
     client::{ERROR_HEADER, ROOM, STREAM_HEADER, Target},
     error::Error,
@@ -105,6 +108,8 @@ pub(super) struct Pending {
     pub(super) waiting: Waiting,
     /// The pack that it went in; none is 0.
     pub(super) pack: u64,
+    /// Since which turn of the vigil it waits.
+    pub(super) turn: u64,
 }
 
 type Map = HashMap<Token, Pending, BuildHasherDefault<TokenHasher>>;
@@ -114,6 +119,7 @@ type Map = HashMap<Token, Pending, BuildHasherDefault<TokenHasher>>;
 pub(super) struct Table {
     pending: Mutex<Map>,
     pub(super) peers: Peers,
+    pub(super) vigil: Vigil,
 }
 
 /// The servers that have shown that they read packs.
@@ -147,7 +153,8 @@ impl Table {
 
     /// Adds one that waits, until the returned value is dropped.
     pub(super) fn enter(self: &Arc<Self>, token: Token, to: To, waiting: Waiting) -> Entry {
-        self.lock().insert(token.clone(), Pending { to, waiting, pack: 0 });
+        let turn = self.vigil.turn();
+        self.lock().insert(token.clone(), Pending { to, waiting, pack: 0, turn });
         Entry { token, table: self.clone() }
     }
 
@@ -184,7 +191,7 @@ impl Table {
             }
             entry.pack
         }) else {
-            return;
+            return self.unheard(token);
         };
         if pack == 0 {
             let Some(entry) = self.lock().remove(token) else { return };
@@ -196,6 +203,15 @@ impl Table {
         } else {
             self.fail(|entry| entry.pack == pack, &error);
         }
+    }
+
+    /// Ends what waits for a server that has left the bus.
+    fn unheard(&self, token: &Token) {
+        let Some((server, turn)) = self.vigil.unheard(token) else { return };
+        self.peers.forget(&server);
+        let waits =
+            |entry: &Pending| entry.turn < turn && matches!(&entry.to, To::Skill(target) if target.server == server);
+        self.fail(waits, &vigil::lost(&server));
     }
 
     fn message(&self, message: Message) {

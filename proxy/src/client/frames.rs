@@ -12,6 +12,7 @@ use crate::{
     blob::PASSING,
     body,
     error::{Code, Error},
+    name::UserName,
     subject::Control,
 };
 
@@ -60,6 +61,12 @@ impl Frames {
             silent_since,
             deadline,
         }
+    }
+
+    /// The user that serves it.
+    #[must_use]
+    pub fn server(&self) -> &UserName {
+        &self.running.server
     }
 
     /// The next frame's data; `None` after the end.

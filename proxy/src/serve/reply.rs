@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::streaming::Sink;
+use super::{in_flight::ends, streaming::Sink};
 use crate::{
     blob::PASSING,
     body,
@@ -124,14 +125,32 @@ pub(super) struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// Resolves when nothing gets through any more, where that is known.
-    pub(super) async fn down(&self) {
-        if let Reply::Socket(_) = self.reply {
-            // A connection that ends cancels its calls.
-            return std::future::pending().await;
+    /// Resolves when nothing gets through any more, where that is known, and with what the reader is told when the
+    /// server has `ended`.
+    pub(super) async fn down(&self, ended: &CancellationToken) -> Option<Error> {
+        let reader = match &self.reply {
+            Reply::Inbox(inbox, _) => Some(self.bus.reader(inbox)),
+            Reply::Bus(_) | Reply::Socket(_) => None,
+        };
+        let gone = async {
+            match &reader {
+                Some(reader) => reader.gone().await,
+                None => std::future::pending().await,
+            }
+        };
+        let broken = async {
+            if let Reply::Socket(_) = self.reply {
+                // A connection that ends cancels its calls.
+                return std::future::pending().await;
+            }
+            // The sender lives as long as the bus; if it is gone, so is the link.
+            let _ = self.bus.link().wait_for(|link| !link.up).await;
+        };
+        tokio::select! {
+            () = ended.cancelled() => Some(ends()),
+            () = gone => None,
+            () = broken => None,
         }
-        // The sender lives as long as the bus; if it is gone, so is the link.
-        let _ = self.bus.link().wait_for(|link| !link.up).await;
     }
 }
 

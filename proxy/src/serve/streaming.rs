@@ -52,12 +52,12 @@ pub(crate) struct Running {
     heard_count: AtomicU64,
 }
 
-/// Sends a stream until it ends, its reader is gone, or the way is `down`.
+/// Sends a stream until it ends, its reader is gone, or the way is `down`, which gives what its reader is still to be told.
 pub(crate) async fn send(
     sink: &impl Sink,
     mut stream: BoxStream<'static, Item>,
     running: &Running,
-    down: impl Future<Output = ()>,
+    down: impl Future<Output = Option<Error>>,
 ) {
     running.credit.store(FIRST_CREDIT as usize, Ordering::Release);
     if sink.send(Head::Stream, Bytes::from_static(b"{}")).await.is_err() {
@@ -65,9 +65,11 @@ pub(crate) async fn send(
     }
     let over = async {
         tokio::select! {
-            () = running.cancelled.cancelled() => {}
-            () = down => {}
-            () = running.reader_gone() => {}
+            // First, since a server that ends cancels what runs.
+            biased;
+            last = down => last,
+            () = running.cancelled.cancelled() => None,
+            () = running.reader_gone() => None,
         }
     };
     tokio::pin!(over);
@@ -76,7 +78,10 @@ pub(crate) async fn send(
     while !frames.ended {
         ready.push(tokio::select! {
             biased;
-            () = &mut over => return,
+            last = &mut over => match last {
+                Some(error) => frames.of(Some(Err(error))),
+                None => return,
+            },
             next = running.paid(&mut stream, &mut held) => frames.of(next),
             () = tokio::time::sleep(BEAT) => frames.number(Frame { beat: true, ..Frame::default() }),
         });

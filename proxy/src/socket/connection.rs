@@ -65,7 +65,8 @@ impl Connection {
         };
         let caller = self.caller.clone();
         let cancelled = CancellationToken::new();
-        let incoming = Incoming { caller, target, path, by_hand: false, body, traceparent: None, cancelled };
+        let since = self.server.sent_at_earliest();
+        let incoming = Incoming { caller, target, path, by_hand: false, body, traceparent: None, since, cancelled };
         self.server.start(incoming, Reply::Socket(outlet));
         Ok(())
     }

@@ -13,6 +13,7 @@ mod bus_server;
 #[cfg(test)]
 mod callee;
 #[cfg(test)]
+mod callers;
 mod calls;
 #[cfg(test)]
 mod identity;

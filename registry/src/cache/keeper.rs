@@ -11,6 +11,7 @@ use aigis_proxy::{
     bus::Link,
     kv::{self, Bucket, Entry, Event, Operation, Watch},
 };
+use futures::future::BoxFuture;
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
@@ -28,6 +29,20 @@ use crate::{
 const TICK: Duration = Duration::from_millis(250);
 /// How many events are taken before a snapshot is published.
 const BATCH: usize = 4096;
+
+/// Sends a word to the bus, and gives when, if it came back.
+async fn word(bus: Bus) -> Option<Instant> {
+    let sent = Instant::now();
+    bus.echo().await.is_ok().then_some(sent)
+}
+
+/// Awaits the word that is under way, if one is.
+async fn back(word: &mut Option<BoxFuture<'static, Option<Instant>>>) -> Option<Instant> {
+    match word {
+        Some(word) => word.await,
+        None => std::future::pending().await,
+    }
+}
 
 /// Takes in what the watchers tell, judges who is there, and publishes.
 pub(super) struct Keeper {
@@ -51,6 +66,8 @@ pub(super) struct Keeper {
     judge: bool,
     publish: watch::Sender<Arc<Snapshot>>,
     loaded: watch::Sender<Loading>,
+    /// A word to the bus that is under way; gives when it was sent if it comes back.
+    word: Option<BoxFuture<'static, Option<Instant>>>,
 }
 
 impl Keeper {
@@ -76,6 +93,7 @@ impl Keeper {
             judge: false,
             publish,
             loaded,
+            word: None,
         };
         keeper.look_at_link();
         keeper
@@ -92,6 +110,13 @@ impl Keeper {
                     Ok(()) => self.look_at_link(),
                     Err(_) => return,
                 },
+                sent = back(&mut self.word) => {
+                    self.word = None;
+                    if let Some(sent) = sent {
+                        self.observer.heard(sent);
+                        self.judge = true;
+                    }
+                }
                 _ = tick.tick() => {
                     if self.observer.tick(Instant::now()) {
                         tracing::info!("this process slept; the registry is read again");
@@ -99,6 +124,9 @@ impl Keeper {
                         self.leases.resync();
                     }
                     self.judge = true;
+                    if self.word.is_none() && self.observer.doubts(Instant::now()) {
+                        self.word = Some(Box::pin(word(self.bus.clone())));
+                    }
                 }
             }
             for _ in 0..BATCH {

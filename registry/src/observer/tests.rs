@@ -18,6 +18,8 @@ struct World {
     observer: Observer,
     now: Instant,
     counter: u64,
+    /// Whether packets are dropped, which the link does not know yet.
+    deaf: bool,
 }
 
 impl World {
@@ -25,7 +27,7 @@ impl World {
     fn new() -> Self {
         // The far past must exist on this clock too.
         let now = Instant::now() + Duration::from_secs(3600);
-        let mut world = Self { observer: Observer::new(now), now, counter: 0 };
+        let mut world = Self { observer: Observer::new(now), now, counter: 0, deaf: false };
         world.observer.link(true, BUS);
         world.observer.birth(now, BUS, Duration::from_secs(600));
         world.observer.healed(now);
@@ -43,6 +45,9 @@ impl World {
         for _ in 0..(seconds / 0.25) as u32 {
             self.now += Duration::from_millis(250);
             assert!(!self.observer.tick(self.now));
+            if !self.deaf && self.observer.doubts(self.now) {
+                self.observer.heard(self.now);
+            }
             let state = self.state();
             if seen.last() != Some(&state) {
                 seen.push(state);
@@ -91,6 +96,16 @@ fn r_04_an_immortal_key_keeps_no_dead_node_alive_and_an_emptied_bucket_kills_no_
     world.observer.broken();
     world.observer.healed(world.now);
     assert_eq!(world.state(), State::Live, "nothing was said of beta, and that says nothing");
+}
+
+#[test]
+fn flt_28_who_does_not_know_yet_that_it_is_cut_off_calls_nobody_offline() {
+    let mut world = World::new();
+    world.renew(5.0);
+    world.deaf = true;
+    assert_eq!(world.pass(20.0), [State::Live, State::Unknown]);
+    world.deaf = false;
+    assert_eq!(world.pass(1.0), [State::Offline]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use futures::{FutureExt, future::BoxFuture};
 use serde_json::Value;
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::super::{
@@ -106,7 +107,8 @@ impl Served {
             return Err(End::Violation);
         }
         let target = HandTarget { name: self.ci.name().clone(), node: None };
-        let incoming = Incoming { caller, target, path, by_hand: false, body, traceparent: None, cancelled };
+        let since = Instant::now();
+        let incoming = Incoming { caller, target, path, by_hand: false, body, traceparent: None, since, cancelled };
         let (dispatcher, all) = (self.dispatcher.clone(), self.running.clone());
         let outlet = Outlet::new(self.link.clone(), 0, id);
         self.tracker.spawn(async move {

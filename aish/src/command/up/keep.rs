@@ -1,0 +1,140 @@
+//! The keeper: starts the node again when it dies, and ends with it when it ends in order.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::PathBuf,
+    process::{Child, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use aigis_node::Home;
+use aigis_proxy::{Code, Error, NodeName};
+use tokio::time::{Instant, sleep};
+
+use super::{Up, announce, ready, status};
+use crate::{
+    context::Context,
+    exit::{Failure, INTERRUPTED},
+    process::keeper_file,
+    signals::Signals,
+};
+
+/// The first wait before the node is started again; it doubles with each death.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(30);
+/// After how long a life its end is no part of a crash loop.
+const GOOD_LIFE: Duration = Duration::from_secs(60);
+
+/// Keeps the node running until a signal comes or the node ends in order.
+///
+/// # Errors
+///
+/// What keeps the node from its first start; another keeper of the same node.
+pub(super) async fn run(
+    up: &Up,
+    context: &Context,
+    home: &Home,
+    name: &NodeName,
+    bus: Option<&str>,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    home.create().map_err(|error| Error::precondition(crate::context::chain(&error)))?;
+    let _own = Own::take(home)?;
+    if up.background {
+        // Fails only where this process leads a session already, which is what is wanted.
+        let _ = rustix::process::setsid();
+    }
+    let (mut came_up, mut pause) = (false, FIRST);
+    loop {
+        let begun = Instant::now();
+        let spawned =
+            up.command(context, home, name, bus).and_then(|mut command| command.stdout(Stdio::null()).spawn());
+        let mut node = spawned.map_err(|error| Error::precondition(format!("the node cannot be started: {error}")))?;
+        let pid = i32::try_from(node.id()).unwrap_or_default();
+        let life = async {
+            if !came_up {
+                tokio::select! {
+                    _ready = ready(home, Some(pid)) => came_up = true,
+                    status = status(&mut node) => return status,
+                }
+                if !up.background
+                    && let Err(error) = announce(context, home, pid, "is up")
+                {
+                    tracing::warn!(code = error.code(), "nobody was told that the node is up");
+                }
+            }
+            status(&mut node).await
+        };
+        let ended = tokio::select! {
+            ended = life => ended,
+            () = signals.any() => return end(node, signals).await,
+        };
+        match ended.and_then(|status| status.code()) {
+            Some(0) => return Ok(()),
+            Some(code) if !came_up || code == i32::from(INTERRUPTED) => {
+                return Err(Failure::Said(u8::try_from(code).unwrap_or(1)));
+            }
+            _ => {}
+        }
+        if begun.elapsed() >= GOOD_LIFE {
+            pause = FIRST;
+        }
+        tracing::error!(status = ?ended, again_in_s = pause.as_secs(), "the node died; it is started again");
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = signals.any() => return Ok(()),
+        }
+        pause = (pause * 2).min(LONGEST);
+    }
+}
+
+/// Ends the node in order, which takes as long as its running calls are given; a second signal does not wait for it.
+async fn end(mut node: Child, signals: &mut Signals) -> Result<(), Failure> {
+    if let Some(pid) = i32::try_from(node.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    tokio::select! {
+        _ended = status(&mut node) => Ok(()),
+        () = signals.any() => Err(Failure::Said(INTERRUPTED)),
+    }
+}
+
+/// The file that says who keeps the node, locked for as long as this lives.
+#[derive(Debug)]
+struct Own {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Own {
+    fn take(home: &Home) -> Result<Self, Error> {
+        let path = keeper_file(home);
+        let unusable = |error: io::Error| Error::precondition(format!("{} cannot be used: {error}", path.display()));
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = opened.map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let message = "the node of this mesh is kept already, and is about to be started again";
+                return Err(Error::new(Code::AlreadyExists, message).hint("stop it: aish down"));
+            }
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+        fs::write(&path, format!("{}\n", std::process::id())).map_err(unusable)?;
+        Ok(Self { path, _lock: file })
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // One that is left over misleads nobody: it is not locked.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// How a node ended, where the operating system told.
+pub(super) type Ended = Option<ExitStatus>;
