@@ -2,8 +2,9 @@
 //! state that says since when it can be trusted.
 
 use std::{
+    collections::HashSet,
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -21,6 +22,7 @@ use crate::{
     name::{MeshName, UserName},
     role::Role,
     subject::{self, Caller, Subjects, Token},
+    sync::lock,
     task,
 };
 use events::{Requests, note};
@@ -139,6 +141,8 @@ struct Inner {
     denied: watch::Receiver<Vec<String>>,
     outbox: mpsc::Sender<Out>,
     home: Home,
+    /// Users who are not heard, whatever a server lets through.
+    shut_out: Mutex<Arc<HashSet<UserName>>>,
     _replies: task::Owned,
 }
 
@@ -190,8 +194,12 @@ impl Bus {
             }
         };
         let (signer, connected) = (credential.clone(), client_slot.clone());
-        let login = ConnectOptions::with_jwt(credential.jwt().to_owned(), move |nonce| {
-            std::future::ready(Ok(signer.sign(&nonce)))
+        // Asked at each login: the token may have been renewed since the one before.
+        let login = ConnectOptions::with_auth_callback(move |nonce| {
+            let mut auth = async_nats::Auth::new();
+            auth.signature = Some(signer.sign(&nonce));
+            auth.jwt = Some(signer.jwt());
+            std::future::ready(Ok(auth))
         });
         let client = trust
             .secure(login)
@@ -231,8 +239,20 @@ impl Bus {
             drop(stay);
         }));
         let replies = task::Owned::spawn("bus-replies", inbox::run(replies, table.clone()));
-        let inner =
-            Inner { client, caller, mesh, subjects, inbox, table, link, denied, outbox, home, _replies: replies };
+        let inner = Inner {
+            client,
+            caller,
+            mesh,
+            subjects,
+            inbox,
+            table,
+            link,
+            denied,
+            outbox,
+            home,
+            shut_out: Mutex::default(),
+            _replies: replies,
+        };
         let bus = Self(Arc::new(inner));
         bus.echo().await.map_err(|_| ConnectError::Unreachable {
             url,
@@ -269,6 +289,24 @@ impl Bus {
     #[must_use]
     pub fn subjects(&self) -> &Subjects {
         &self.0.subjects
+    }
+
+    /// Says whose calls are refused in this process from now on: those whom the issuer revoked.
+    pub fn shut_out(&self, users: HashSet<UserName>) {
+        *lock(&self.0.shut_out) = Arc::new(users);
+    }
+
+    /// Refuses a user that was shut out.
+    ///
+    /// # Errors
+    ///
+    /// `permission_denied`.
+    pub(crate) fn admit(&self, user: &UserName) -> Result<(), Error> {
+        match lock(&self.0.shut_out).contains(user) {
+            false => Ok(()),
+            true => Err(Error::new(Code::PermissionDenied, format!("the user {user} was revoked"))
+                .hint("ask an admin of this mesh for a new credential")),
+        }
     }
 
     /// The link's state, as it changes.

@@ -27,6 +27,7 @@ mod watch;
 
 pub(crate) use heads::sizes;
 pub use log::{LogMessage, Since, append, read_log};
+pub(crate) use setup::connect;
 pub use setup::{SetupError, StoreId, create_store, store_id};
 pub use watch::{Event, Watch, list};
 

@@ -1,7 +1,7 @@
 //! Serving CIs over the bus: subscriptions, the reply-subject rule, limits, cancel, and streams with credit.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -124,6 +124,17 @@ impl Server {
                 server.take(message, &elsewhere);
             }
         })
+    }
+
+    /// Refuses all calls of these users from now on, and cancels those that run. It goes for every service of the same
+    /// connection.
+    pub fn shut_out(&self, users: HashSet<UserName>) {
+        for (key, running) in lock(&self.0.running).iter() {
+            if matches!(key, Key::Bus(caller, _) if users.contains(caller)) {
+                running.cancelled.cancel();
+            }
+        }
+        self.0.bus.shut_out(users);
     }
 
     /// Stops taking calls, waits for those that run until `grace` has passed, then cancels them.
@@ -290,6 +301,9 @@ impl Server {
     /// Why this caller's call is not run, if it is not.
     fn refusal(&self, caller: &UserName) -> Option<Error> {
         let inner = &self.0;
+        if let Err(error) = inner.bus.admit(caller) {
+            return Some(error);
+        }
         if inner.stopping.is_cancelled() {
             return Some(Error::unavailable("the node is stopping").sent(false));
         }
@@ -361,7 +375,17 @@ impl InFlight {
             counters.local.fetch_add(1, Ordering::Relaxed);
         }
         let answer = match refused {
-            Some(error) => Err(error),
+            Some(error) => {
+                if error.code == Code::PermissionDenied {
+                    server
+                        .0
+                        .dispatcher
+                        .journal()
+                        .refused(&incoming.caller, incoming.path.as_str(), &error.message)
+                        .await;
+                }
+                Err(error)
+            }
             None => match body::received(&server.0.bus, incoming).await {
                 Ok(incoming) => server.0.dispatcher.answer(incoming).await,
                 Err(error) => Err(error),
