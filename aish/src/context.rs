@@ -196,7 +196,8 @@ impl Context {
     ///
     /// What keeps from it.
     pub(crate) async fn session(&self) -> Result<Session, Failure> {
-        Ok(Session::open(self.client().await?).await?)
+        let issuer = self.mesh_file()?.map(|mesh| mesh.node);
+        Ok(Session::open(self.client().await?, issuer).await?)
     }
 
     /// Sends what is left to be sent: cancels of calls that were dropped.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aigis_proxy::{Address, Bus, Effect, Error, Name, SkillPath, UserName, client::Client, subject::Token};
+use aigis_proxy::{Address, Bus, Effect, Error, Name, NodeName, SkillPath, UserName, client::Client, subject::Token};
 use aigis_registry::{Cache, Kind, Resolved, Service, Snapshot, State};
 
 use crate::exit::Failure;
@@ -32,13 +32,13 @@ pub(crate) struct Found {
 }
 
 impl Session {
-    /// Fills the cache.
+    /// Fills the cache; records of users and tokens count where the issuer is known.
     ///
     /// # Errors
     ///
     /// `unavailable` if the registry does not answer in time.
-    pub(crate) async fn open(client: Client) -> Result<Self, Error> {
-        let cache = Cache::open(client.bus(), None, FILL).await?;
+    pub(crate) async fn open(client: Client, issuer: Option<NodeName>) -> Result<Self, Error> {
+        let cache = Cache::open(client.bus(), issuer, FILL).await?;
         Ok(Self { client, cache })
     }
 
