@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use aigis_node::mesh::DEFAULT_PORT;
+use aigis_node::mesh::{CREDENTIAL_LIFE, DEFAULT_PORT};
 use aigis_proxy::{NodeName, text_file::Error};
 
 use crate::{
@@ -30,6 +30,8 @@ pub(crate) const METRICS_PORT: u16 = 9464;
 pub(crate) struct Config {
     /// The node's name.
     pub(crate) name: Option<NodeName>,
+    /// How long the credentials hold that this node issues.
+    pub(crate) credential_life: Option<Duration>,
     /// The node's labels.
     pub(crate) labels: BTreeMap<String, String>,
     /// An existing bus to use.
@@ -65,32 +67,40 @@ impl Config {
 }
 
 fn read(path: &Path) -> Result<Config, Error> {
-    reader::read(path, &["name", "labels", "bus", "engine", "metrics", "audit", "shutdown"], |root| {
-        let mut config = Config { name: root.text("name", NodeName::choose)?, ..Config::default() };
-        if let Some(labels) = root.table("labels", None)? {
-            config.labels = read_labels(&labels)?;
-        }
-        if let Some(bus) = root.table("bus", Some(&["url", "listen", "port"]))? {
-            config.bus = bus.text("url", |text| url::check("the address", text).map_err(words))?;
-            config.listen = address(&bus, DEFAULT_PORT, own_address)?;
-            if let Some(own) = ["listen", "port"].into_iter().find(|key| bus.has("url") && bus.has(key)) {
-                return Err(bus.refuse(own, "it is for a bus of this node's own, and url names another; keep one"));
+    reader::read(
+        path,
+        &["name", "credential_life", "labels", "bus", "engine", "metrics", "audit", "shutdown"],
+        |root| {
+            let mut config = Config {
+                name: root.text("name", NodeName::choose)?,
+                credential_life: root.text("credential_life", life)?,
+                ..Config::default()
+            };
+            if let Some(labels) = root.table("labels", None)? {
+                config.labels = read_labels(&labels)?;
             }
-        }
-        if let Some(engine) = root.table("engine", Some(&["address"]))? {
-            config.engine = engine.text("address", engine_address)?;
-        }
-        if let Some(metrics) = root.table("metrics", Some(&["listen", "port"]))? {
-            config.metrics = address(&metrics, METRICS_PORT, loopback)?;
-        }
-        if let Some(audit) = root.table("audit", Some(&["room"]))? {
-            config.audit_room = audit.text("room", room)?;
-        }
-        if let Some(shutdown) = root.table("shutdown", Some(&["grace"]))? {
-            config.grace = shutdown.text("grace", duration::parse)?;
-        }
-        Ok(config)
-    })
+            if let Some(bus) = root.table("bus", Some(&["url", "listen", "port"]))? {
+                config.bus = bus.text("url", |text| url::check("the address", text).map_err(words))?;
+                config.listen = address(&bus, DEFAULT_PORT, own_address)?;
+                if let Some(own) = ["listen", "port"].into_iter().find(|key| bus.has("url") && bus.has(key)) {
+                    return Err(bus.refuse(own, "it is for a bus of this node's own, and url names another; keep one"));
+                }
+            }
+            if let Some(engine) = root.table("engine", Some(&["address"]))? {
+                config.engine = engine.text("address", engine_address)?;
+            }
+            if let Some(metrics) = root.table("metrics", Some(&["listen", "port"]))? {
+                config.metrics = address(&metrics, METRICS_PORT, loopback)?;
+            }
+            if let Some(audit) = root.table("audit", Some(&["room"]))? {
+                config.audit_room = audit.text("room", room)?;
+            }
+            if let Some(shutdown) = root.table("shutdown", Some(&["grace"]))? {
+                config.grace = shutdown.text("grace", duration::parse)?;
+            }
+            Ok(config)
+        },
+    )
 }
 
 fn read_labels(labels: &Table<'_>) -> Result<BTreeMap<String, String>, Error> {
@@ -151,6 +161,18 @@ fn engine_address(text: &str) -> Result<String, String> {
     let path = text.strip_prefix("unix://").unwrap_or_default();
     let form = || "write the engine's socket, such as unix:///var/run/docker.sock".to_owned();
     path.starts_with('/').then(|| text.to_owned()).ok_or_else(form)
+}
+
+/// How long a credential holds: the form of durations, and days.
+fn life(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_secs(60);
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u8>().ok());
+    let read = match days {
+        Some(days) => Some(Duration::from_secs(u64::from(days) * 24 * 60 * 60)),
+        None => duration::parse(text).ok(),
+    };
+    let form = || format!("\"{}\" is out of range: write 1m to 7d, such as 24h", aigis_proxy::quoted(text));
+    read.filter(|life| (SHORTEST..=CREDENTIAL_LIFE).contains(life)).ok_or_else(form)
 }
 
 fn room(text: &str) -> Result<u64, String> {

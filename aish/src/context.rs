@@ -201,8 +201,9 @@ impl Context {
     /// What keeps from it.
     pub(crate) async fn session(&self) -> Result<Session, Failure> {
         let begun = Instant::now();
+        let issuer = self.mesh_file()?.map(|mesh| mesh.node);
         let client = self.client().await?;
-        Ok(Session::open(client, WITHIN.saturating_sub(begun.elapsed()).max(LEAST)).await?)
+        Ok(Session::open(client, issuer, WITHIN.saturating_sub(begun.elapsed()).max(LEAST)).await?)
     }
 
     /// Sends what is left to be sent: cancels of calls that were dropped.

@@ -139,7 +139,7 @@ pub(crate) async fn connect(url: &str, credential: Credential) -> Result<Bus, Er
 
 /// Connects a plain client with a credential.
 pub(crate) async fn connect_raw(url: &str, credential: Credential) -> Result<async_nats::Client, Error> {
-    let (jwt, inbox) = (credential.jwt().to_owned(), credential.inbox());
+    let (jwt, inbox) = (credential.jwt(), credential.inbox());
     let credential = Arc::new(credential);
     async_nats::ConnectOptions::with_jwt(jwt, move |nonce| std::future::ready(Ok(credential.sign(&nonce))))
         .custom_inbox_prefix(inbox)

@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -166,7 +167,8 @@ struct Supervisor {
     program: PathBuf,
     files: ServerFiles,
     options: ServerOptions,
-    keys: MeshKeys,
+    /// Shared with the issuer: a start never puts back a token from before a revocation.
+    keys: Arc<MeshKeys>,
     /// Makes the server's certificate, where it needs one.
     ca: Option<MeshCa>,
     status: watch::Sender<Status>,
@@ -194,7 +196,7 @@ impl BusServer {
         program: PathBuf,
         files: ServerFiles,
         options: ServerOptions,
-        keys: MeshKeys,
+        keys: Arc<MeshKeys>,
         ca: Option<MeshCa>,
     ) -> Result<Self, Error> {
         let (sender, status) = watch::channel(Status::default());

@@ -35,6 +35,8 @@ pub mod process;
 mod reconcile;
 pub mod redact;
 mod registrar;
+mod renewal;
+mod revocations;
 pub mod services;
 mod socket;
 pub mod text;

@@ -21,10 +21,8 @@ use crate::{
     home::{self, Home, MeshFile},
 };
 
-/// How long a user's credential lives.
+/// How long a user's credential lives unless said otherwise, and at most.
 pub const CREDENTIAL_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// A credential is renewed once a third of its life is over.
-const RENEW_AFTER: Duration = Duration::from_secs(CREDENTIAL_LIFE.as_secs() / 3);
 /// How long the credential lives with which the store is set up.
 const SETUP_LIFE: Duration = Duration::from_secs(120);
 /// The port of a bus that is asked for nothing else.
@@ -103,6 +101,8 @@ pub struct Wanted {
     pub bus: Option<String>,
     /// The CA that vouches for that bus, if it speaks TLS; if absent the one that this host knows.
     pub ca: Option<CaCertificate>,
+    /// How long a credential holds that is made.
+    pub credential_life: Duration,
 }
 
 /// A mesh that is up.
@@ -114,6 +114,8 @@ pub struct Mesh {
     pub ca: Option<CaCertificate>,
     /// The node's credential.
     pub credential: Arc<Credential>,
+    /// The first admin's, which is the host's own.
+    pub admin: Credential,
     /// The signing keys.
     pub keys: Arc<MeshKeys>,
     /// The store's id.
@@ -135,18 +137,19 @@ pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
     } else {
         MeshKeys::create(&home.issuer(), home.mesh())?
     };
+    let keys = Arc::new(keys);
     let (url, server) = match (&wanted.bus, &known) {
         (Some(url), _) => (url.clone(), None),
         (None, Some(known)) if !known.supervised => (known.bus.clone(), None),
         (None, known) => {
-            let server = serve(home, &wanted.node, choose(wanted.listen, known.as_ref())).await?;
+            let server = serve(home, &wanted.node, choose(wanted.listen, known.as_ref()), keys.clone()).await?;
             let scheme = if server.address().ip().is_loopback() { "nats" } else { "tls" };
             (format!("{scheme}://{}", server.address()), Some(server))
         }
     };
     match equip(home, wanted, &keys, url, server.is_some()).await {
-        Ok((file, ca, credential, store)) => {
-            Ok(Mesh { file, ca, credential: Arc::new(credential), keys: Arc::new(keys), store, server })
+        Ok((file, ca, [credential, admin], store)) => {
+            Ok(Mesh { file, ca, credential: Arc::new(credential), admin, keys, store, server })
         }
         Err(error) => {
             if let Some(server) = server {
@@ -164,7 +167,7 @@ async fn equip(
     keys: &MeshKeys,
     url: String,
     supervised: bool,
-) -> Result<(MeshFile, Option<CaCertificate>, Credential, StoreId), Error> {
+) -> Result<(MeshFile, Option<CaCertificate>, [Credential; 2], StoreId), Error> {
     if let Some(ca) = &wanted.ca {
         ca.write(&home.ca_file())?;
     }
@@ -174,8 +177,9 @@ async fn equip(
     };
     let issuer = keys.issuer();
     let node = wanted.node.user();
-    let credential = ensure(keys, &issuer, &home.credential(&node), &node, Role::Node)?;
-    ensure(keys, &issuer, &home.default_credential(), &first_admin(), Role::Admin)?;
+    let life = wanted.credential_life;
+    let credential = ensure(keys, &issuer, &home.credential(&node), &node, Role::Node, life)?;
+    let admin = ensure(keys, &issuer, &home.default_credential(), &first_admin(), Role::Admin, life)?;
     let store = if supervised {
         let store = ensure_store(keys, &url, ca.as_ref()).await?;
         let room = server::room(existing(&home.bus().join("store"), home))? / 100 * BLOBS_SHARE;
@@ -194,7 +198,7 @@ async fn equip(
     home.write_mesh(&file)?;
     let issuer = serde_json::to_string_pretty(&issuer).unwrap_or_default();
     home::replace(&home.issuer_file(), issuer.as_bytes())?;
-    Ok((file, ca, credential, store))
+    Ok((file, ca, [credential, admin], store))
 }
 
 /// Makes what is missing of the store: at the first start everything, and after each start of the bus server what it
@@ -208,7 +212,7 @@ pub async fn ensure_store(keys: &MeshKeys, url: &str, ca: Option<&CaCertificate>
     Ok(kv::create_store(url, ca, &login, keys.mesh(), 1).await?)
 }
 
-async fn serve(home: &Home, node: &NodeName, listen: SocketAddr) -> Result<BusServer, Error> {
+async fn serve(home: &Home, node: &NodeName, listen: SocketAddr, keys: Arc<MeshKeys>) -> Result<BusServer, Error> {
     let program = bus_server::find(home.data()).await?;
     let store = home.bus().join("store");
     let files = ServerFiles::new(home.bus());
@@ -229,8 +233,6 @@ async fn serve(home: &Home, node: &NodeName, listen: SocketAddr) -> Result<BusSe
         tls: ca.as_ref().map(|_| files.tls()),
         log: Some(home.bus().join("server.log")),
     };
-    // The supervisor keeps keys of its own: it writes the accounts' tokens before each start.
-    let keys = MeshKeys::open(&home.issuer())?;
     Ok(BusServer::start(program, files, options, keys, ca).await?)
 }
 
@@ -258,18 +260,31 @@ fn choose(asked: Option<SocketAddr>, known: Option<&MeshFile>) -> SocketAddr {
     }
 }
 
-/// Reads a credential, and makes it anew when there is none, when it nears its end, or is no longer usable.
-fn ensure(keys: &MeshKeys, issuer: &Issuer, file: &Path, name: &UserName, role: Role) -> Result<Credential, Error> {
+/// Reads a credential, renews it when it is time, and makes it anew when there is none that can be used.
+fn ensure(
+    keys: &MeshKeys,
+    issuer: &Issuer,
+    file: &Path,
+    name: &UserName,
+    role: Role,
+    life: Duration,
+) -> Result<Credential, Error> {
+    let flawed = |flaw| credential::Error::Flawed { file: file.to_owned(), flaw };
     if let Ok(credential) = Credential::read(file, Some(issuer))
         && credential.name() == name
-        && credential.issued() + RENEW_AFTER > SystemTime::now()
     {
+        let due = credential.due().is_some_and(|due| due <= SystemTime::now());
+        // A token made after a revocation would be good again.
+        if due && !keys.revocations().contains(credential.public()) {
+            let token = keys.issue(name, role, credential.public(), life)?;
+            credential.renew(&token, Some(issuer)).map_err(flawed)?;
+            credential.write(file)?;
+        }
         return Ok(credential);
     }
     let key = Credential::generate()?;
-    let token = keys.issue(name, role, key.public(), CREDENTIAL_LIFE)?;
-    let credential = Credential::new(&token, key, Some(issuer))
-        .map_err(|flaw| credential::Error::Flawed { file: file.to_owned(), flaw })?;
+    let token = keys.issue(name, role, key.public(), life)?;
+    let credential = Credential::new(&token, key, Some(issuer)).map_err(flawed)?;
     credential.write(file)?;
     Ok(credential)
 }

@@ -13,7 +13,7 @@ use aigis_proxy::{
     Bus, Error as CallError, NodeName, blob,
     bus::{self, ConnectError},
     dispatch::Dispatcher,
-    identity::{CaCertificate, Revocations},
+    identity::CaCertificate,
     serve::Server,
     service_info, task,
 };
@@ -33,13 +33,15 @@ use crate::{
         watch::{EngineState, Watch},
     },
     home::{self, Home, MeshFile},
-    issuer,
+    issuer::{self, Office},
     mesh::{self, Mesh, Wanted},
     metrics::Endpoint,
     offered,
     own::{self, OwnCi},
     reconcile::Reconciler,
     registrar::Registrar,
+    renewal::Renewal,
+    revocations,
     socket::Socket,
     upkeep::{StoreKeeper, Upkeep},
     usage::Sampler,
@@ -65,6 +67,8 @@ pub struct Options {
     pub bus: Option<String>,
     /// The CA that vouches for that bus, if it speaks TLS; if absent the one that this host knows.
     pub ca: Option<CaCertificate>,
+    /// How long the credentials hold that this node issues.
+    pub credential_life: Duration,
     /// The node's labels.
     pub labels: BTreeMap<String, String>,
     /// Where to serve `/metrics`, if at all.
@@ -148,7 +152,8 @@ impl Node {
     /// Says which part did not start, and why. What was started before is ended; a bus server that ran before stays.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let (node, bus, ca) = (options.node.clone(), options.bus.clone(), options.ca.clone());
-        let wanted = Wanted { node, listen: options.listen, bus, ca };
+        let credential_life = options.credential_life;
+        let wanted = Wanted { node, listen: options.listen, bus, ca, credential_life };
         options.home.create().map_err(mesh::Error::from)?;
         let lock = Arc::new(lock(&options.home)?);
         let metrics = match options.metrics {
@@ -178,7 +183,7 @@ impl Node {
         mesh: Mesh,
         bus_status: Option<watch::Receiver<bus_server::Status>>,
     ) -> Result<Self, Error> {
-        let Options { home, node, labels, engine, audit_room, .. } = options;
+        let Options { home, node, labels, engine, audit_room, credential_life, .. } = options;
         let bus_options = |label: &str| bus::Options {
             url: mesh.file.bus.clone(),
             ca: mesh.ca.clone(),
@@ -235,7 +240,19 @@ impl Node {
         }
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
         tasks.push(blob::serve(&bus).await.map_err(&listening)?);
-        tasks.push(issuer::serve(&bus, mesh.keys.clone(), journal.clone(), node.clone()).await.map_err(&listening)?);
+        let office = Office {
+            keys: mesh.keys.clone(),
+            journal: journal.clone(),
+            node: node.clone(),
+            url: mesh.file.bus.clone(),
+            ca: mesh.ca.clone(),
+            registry: registry.clone(),
+            cache: cache.clone(),
+            credential_life,
+            revoking: tokio::sync::Mutex::default(),
+        };
+        office.note([&mesh.credential, &mesh.admin]).await.map_err(doing("write the records of its users"))?;
+        tasks.push(issuer::serve(&bus, office).await.map_err(&listening)?);
         let containers = containers(&known);
         directory.names(|names| {
             names.chosen.insert(node.ci());
@@ -245,7 +262,7 @@ impl Node {
         let room = Arc::new(offered::Room::new(offered::Parts {
             node: node.clone(),
             registry: registry.clone(),
-            cache,
+            cache: cache.clone(),
             directory: directory.clone(),
             server: server.clone(),
         }));
@@ -257,6 +274,15 @@ impl Node {
         tasks.push(server.listen(&subjects.served_by(bus.user())).await.map_err(&listening)?);
         let socket = Socket::listen(&home, &server, &mesh.keys, room.clone());
         tasks.push(task::Owned::spawn("offers", async move { room.keep().await }));
+        tasks.push(revocations::watch(&cache, &server, socket.revoked.clone()));
+        let renewal = Renewal {
+            bus: bus.clone(),
+            credential: mesh.credential.clone(),
+            file: home.credential(&node.user()),
+            issuer: node.clone(),
+            vouches: mesh.keys.issuer(),
+        };
+        tasks.push(renewal.start());
         tasks.push(task::Owned::spawn("registrar", registrar.run()));
         tasks.push(task::Owned::spawn("upkeep", upkeep.run()));
         tasks.push(task::Owned::spawn("sweep of blobs", aigis_registry::blobs::keep_swept(bus.clone())));
@@ -276,11 +302,6 @@ impl Node {
     #[must_use]
     pub fn server(&self) -> &Server {
         &self.server
-    }
-
-    /// Ends the connections of revoked users to the node's socket, and keeps them out.
-    pub fn revoke(&self, revocations: Revocations) {
-        self.socket.revoked.send_replace(revocations);
     }
 
     /// Stops taking calls, gives running ones `grace`, says goodbye, and ends the bus server last.

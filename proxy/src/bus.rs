@@ -2,8 +2,9 @@
 //! state that says since when it can be trusted.
 
 use std::{
+    collections::HashSet,
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -21,6 +22,7 @@ use crate::{
     name::{MeshName, UserName},
     role::Role,
     subject::{self, Caller, Subjects, Token},
+    sync::lock,
     task,
 };
 use events::{Requests, note};
@@ -145,6 +147,8 @@ struct Inner {
     denied: watch::Receiver<Vec<String>>,
     outbox: mpsc::Sender<Out>,
     home: Home,
+    /// Users who are not heard, whatever a server lets through.
+    shut_out: Mutex<Arc<HashSet<UserName>>>,
     _tasks: [task::Owned; 2],
 }
 
@@ -197,8 +201,12 @@ impl Bus {
             }
         };
         let (signer, connected, known) = (credential.clone(), client_slot.clone(), link_sender.clone());
-        let login = ConnectOptions::with_jwt(credential.jwt().to_owned(), move |nonce| {
-            std::future::ready(Ok(signer.sign(&nonce)))
+        // Asked at each login: the token may have been renewed since the one before.
+        let login = ConnectOptions::with_auth_callback(move |nonce| {
+            let mut auth = async_nats::Auth::new();
+            auth.signature = Some(signer.sign(&nonce));
+            auth.jwt = Some(signer.jwt());
+            std::future::ready(Ok(auth))
         });
         let client = trust
             .secure(login)
@@ -244,7 +252,20 @@ impl Bus {
         let watching =
             vigil::run(client.clone(), table.clone(), subjects.clone(), caller.clone(), inbox.clone(), link.clone());
         let tasks = [replies, task::Owned::spawn("bus-vigil", watching)];
-        let inner = Inner { client, caller, mesh, subjects, inbox, table, link, denied, outbox, home, _tasks: tasks };
+        let inner = Inner {
+            client,
+            caller,
+            mesh,
+            subjects,
+            inbox,
+            table,
+            link,
+            denied,
+            outbox,
+            home,
+            shut_out: Mutex::default(),
+            _tasks: tasks,
+        };
         let bus = Self(Arc::new(inner));
         bus.echo().await.map_err(|_| ConnectError::Unreachable {
             url,
@@ -281,6 +302,24 @@ impl Bus {
     #[must_use]
     pub fn subjects(&self) -> &Subjects {
         &self.0.subjects
+    }
+
+    /// Says whose calls are refused in this process from now on: those whom the issuer revoked.
+    pub fn shut_out(&self, users: HashSet<UserName>) {
+        *lock(&self.0.shut_out) = Arc::new(users);
+    }
+
+    /// Refuses a user that was shut out.
+    ///
+    /// # Errors
+    ///
+    /// `permission_denied`.
+    pub(crate) fn admit(&self, user: &UserName) -> Result<(), Error> {
+        match lock(&self.0.shut_out).contains(user) {
+            false => Ok(()),
+            true => Err(Error::new(Code::PermissionDenied, format!("the user {user} was revoked"))
+                .hint("ask an admin of this mesh for a new credential")),
+        }
     }
 
     /// The link's state, as it changes.

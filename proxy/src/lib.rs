@@ -44,6 +44,7 @@ mod name;
 mod role;
 pub mod rpc;
 pub mod serve;
+pub mod servers;
 pub mod service_info;
 pub mod services;
 pub mod skill;

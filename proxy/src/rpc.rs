@@ -164,7 +164,9 @@ where
             let (bus, service) = (bus.clone(), service.clone());
             let answering = async move {
                 let body = body::incoming(&bus, message.payload, Instant::now() + PASSING).await;
-                let begun = body
+                let begun = bus
+                    .admit(&caller.name)
+                    .and(body)
                     .and_then(|body| read(name, &body))
                     .map(|(context, request)| (context.deadline, service(caller, context, request)));
                 let result = match begun {

@@ -1,7 +1,7 @@
 //! Serving CIs over the bus: subscriptions, the reply-subject rule, limits, cancel, and streams with credit.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -139,6 +139,17 @@ impl Server {
                 server.take(message, &elsewhere);
             }
         })
+    }
+
+    /// Refuses all calls of these users from now on, and cancels those that run. It goes for every service of the same
+    /// connection.
+    pub fn shut_out(&self, users: HashSet<UserName>) {
+        for (key, running) in lock(&self.0.running).iter() {
+            if matches!(key, Key::Bus(caller, _) if users.contains(caller)) {
+                running.cancelled.cancel();
+            }
+        }
+        self.0.bus.shut_out(users);
     }
 
     /// Stops taking calls, waits for those that run until `grace` has passed, then cancels them: each is told, streams by
@@ -315,6 +326,9 @@ impl Server {
     /// Why this caller's call is not run, if it is not.
     fn refusal(&self, caller: &UserName) -> Option<Error> {
         let inner = &self.0;
+        if let Err(error) = inner.bus.admit(caller) {
+            return Some(error);
+        }
         if inner.stopping.is_cancelled() {
             return Some(Error::unavailable("the node is stopping").sent(false));
         }

@@ -1,5 +1,7 @@
 //! The typed services of the mesh, as traits: who serves one, and who asks, need not know each other's crate.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     blob::{Content, Digest, Index, Life, Part},
     error::Error,
@@ -13,11 +15,27 @@ pub const BLOBS: &str = "blobs";
 /// The service name of [`Issuer`]; its target is the node that holds the mesh's signing keys.
 pub const ISSUER: &str = "users";
 
+/// A user that was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// The user.
+    pub name: UserName,
+    /// Whether it was not before.
+    pub changed: bool,
+    /// When it was, in RFC 3339.
+    pub revoked_at: String,
+}
+
 /// The issuer: the node that holds the mesh's signing keys.
 #[tarpc::service(derive = [serde::Serialize, serde::Deserialize])]
 pub trait Issuer {
-    /// Issues a credential for a user's public key, made on the user's own machine; answers with the signed token.
+    /// Issues a credential for a user's public key, made on the user's own machine; answers with the signed token. If
+    /// the user had another key, that one is revoked.
     async fn issue(name: UserName, role: Role, public_key: String) -> Result<String, Error>;
+    /// Ends a user: its connections, its calls, and its credential.
+    async fn revoke(name: UserName) -> Result<Revoked, Error>;
+    /// Renews the caller's own credential, for the key that it has; answers with the signed token.
+    async fn renew() -> Result<String, Error>;
 }
 
 /// A node that stores blobs for those who may not write to their bucket.

@@ -51,6 +51,8 @@ mod optimize;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]
+mod revocation;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod socket;

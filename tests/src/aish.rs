@@ -284,7 +284,7 @@ impl Mesh {
             Place::Here(_) => Command::new(program),
             Place::Host(host) => host.command(program),
         };
-        for unset in ["AIGIS_BUS", "AIGIS_CREDS", "AIGIS_MESH", "AIGIS_LOG"] {
+        for unset in ["AIGIS_BUS", "AIGIS_CA", "AIGIS_CREDS", "AIGIS_MESH", "AIGIS_LOG"] {
             command.env_remove(unset);
         }
         if matches!(self.place, Place::Here(_)) {

@@ -8,7 +8,12 @@ use std::{
     time::Duration,
 };
 
-use aigis_node::{Home, Options, home::MeshFile, mesh::DEFAULT_PORT, node};
+use aigis_node::{
+    Home, Options,
+    home::MeshFile,
+    mesh::{CREDENTIAL_LIFE, DEFAULT_PORT},
+    node,
+};
 use aigis_proxy::{Code, Error, NodeName};
 use serde_json::json;
 use tokio::time::{Instant, interval};
@@ -165,7 +170,8 @@ impl Up {
         labels.extend(self.label);
         let metrics = self.metrics.or(config.metrics);
         let Config { engine, audit_room, .. } = config;
-        Options { home, node, listen, bus, ca: None, labels, metrics, engine, audit_room }
+        let credential_life = config.credential_life.unwrap_or(CREDENTIAL_LIFE);
+        Options { home, node, listen, bus, ca: None, credential_life, labels, metrics, engine, audit_room }
     }
 
     async fn detach(&self, context: &Context, home: &Home, name: &NodeName, bus: Option<&str>) -> Result<(), Failure> {

@@ -10,10 +10,14 @@ use aigis_registry::State;
 use serde_json::json;
 use tarpc::context;
 
+use revoke::Revoke;
+
 use crate::{
     context::{Context, chain},
     exit::Failure,
 };
+
+mod revoke;
 
 /// Manage the users of the mesh
 #[derive(Debug, clap::Args)]
@@ -25,6 +29,7 @@ pub(crate) struct Users {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Create(Create),
+    Revoke(Revoke),
 }
 
 /// Make a user, and write its credential file
@@ -48,6 +53,7 @@ impl Users {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self.command {
             Command::Create(create) => create.run(context).await,
+            Command::Revoke(revoke) => revoke.run(context).await,
         }
     }
 }

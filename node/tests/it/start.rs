@@ -20,6 +20,7 @@ fn options(home: &Home, listen: SocketAddr) -> Options {
         listen: Some(listen),
         bus: None,
         ca: None,
+        credential_life: mesh::CREDENTIAL_LIFE,
         labels: Default::default(),
         metrics: None,
         engine: Some("unix:///nowhere/docker.sock".to_owned()),

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,7 +21,7 @@ use super::{
     private_file,
     vouched::Vouched,
 };
-use crate::{MeshName, Role, UserName};
+use crate::{MeshName, Role, UserName, sync::lock};
 
 const TOKEN: &str = "NATS USER JWT";
 const SEED: &str = "USER NKEY SEED";
@@ -148,9 +149,17 @@ pub struct Credential {
     name: UserName,
     role: Role,
     mesh: MeshName,
+    key: Key,
+    /// Shared by all clones, which a renewal reaches too.
+    token: Arc<Mutex<Token>>,
+}
+
+/// What the issuer gives anew from time to time.
+#[derive(Debug, Clone)]
+struct Token {
+    jwt: String,
     issued: i64,
     expires: Option<i64>,
-    login: Login,
 }
 
 impl Credential {
@@ -192,9 +201,9 @@ impl Credential {
             "-----BEGIN {TOKEN}-----\n{}\n------END {TOKEN}------\n\n\
              The seed below proves that its holder is {}: keep it to yourself.\n\n\
              -----BEGIN {SEED}-----\n{}\n------END {SEED}------\n",
-            self.login.jwt(),
+            self.jwt(),
             self.name,
-            self.login.key().seed(),
+            self.key.seed(),
         ));
         Ok(private_file::write(file, &content)?)
     }
@@ -220,31 +229,31 @@ impl Credential {
     /// When it was issued.
     #[must_use]
     pub fn issued(&self) -> SystemTime {
-        instant(self.issued)
+        instant(lock(&self.token).issued)
     }
 
     /// When it ends; never if `None`.
     #[must_use]
     pub fn expires(&self) -> Option<SystemTime> {
-        self.expires.map(instant)
+        lock(&self.token).expires.map(instant)
     }
 
     /// What logs in at the bus.
     #[must_use]
-    pub fn login(&self) -> &Login {
-        &self.login
+    pub fn login(&self) -> Login {
+        Login::new(self.jwt(), self.key.clone())
     }
 
     /// The token.
     #[must_use]
-    pub fn jwt(&self) -> &str {
-        self.login.jwt()
+    pub fn jwt(&self) -> String {
+        lock(&self.token).jwt.clone()
     }
 
     /// The user's public key.
     #[must_use]
     pub fn public(&self) -> &str {
-        self.login.public()
+        self.key.public()
     }
 
     /// The prefix of the only inbox subjects that the user may subscribe to.
@@ -256,7 +265,29 @@ impl Credential {
     /// Signs the nonce that the bus sends at login, or a record.
     #[must_use]
     pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
-        self.login.sign(bytes)
+        self.key.sign(bytes)
+    }
+
+    /// Takes the token of a renewal, for all that share this credential: the bus is told it at the next login.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it; [`Flaw::Contradiction`] if it is somebody else's. Then the token stays that was.
+    pub fn renew(&self, jwt: &str, issuer: Option<&Issuer>) -> Result<(), Flaw> {
+        let Vouched { name, role, mesh, issued, expires, .. } =
+            vouched(jwt, &self.key, issuer, jwt::seconds(SystemTime::now()))?;
+        if (&name, role, &mesh) != (&self.name, self.role, &self.mesh) {
+            return Err(Flaw::Contradiction);
+        }
+        *lock(&self.token) = Token { jwt: jwt.to_owned(), issued, expires };
+        Ok(())
+    }
+
+    /// When it is to be renewed: once a third of its life is over; never if it has no end.
+    #[must_use]
+    pub fn due(&self) -> Option<SystemTime> {
+        let (issued, expires) = (self.issued(), self.expires()?);
+        Some(issued + expires.duration_since(issued).unwrap_or_default() / 3)
     }
 
     fn parse(text: &str, issuer: Option<&Issuer>) -> Result<Self, Flaw> {
@@ -270,13 +301,9 @@ impl Credential {
     }
 
     fn check(jwt: &str, key: Key, issuer: Option<&Issuer>, now: i64) -> Result<Self, Flaw> {
-        let claims = jwt::decode(jwt)?;
-        if matches!(claims.nats, Body::User(_)) && claims.sub != key.public() {
-            return Err(Flaw::Mismatch);
-        }
-        let Vouched { name, role, mesh, issued, expires, .. } = examine(claims, issuer, now)?;
-        let login = Login::new(jwt.to_owned(), key);
-        Ok(Self { name, role, mesh, issued, expires, login })
+        let Vouched { name, role, mesh, issued, expires, .. } = vouched(jwt, &key, issuer, now)?;
+        let token = Arc::new(Mutex::new(Token { jwt: jwt.to_owned(), issued, expires }));
+        Ok(Self { name, role, mesh, key, token })
     }
 }
 
@@ -286,9 +313,18 @@ impl fmt::Debug for Credential {
             .field("name", &self.name)
             .field("role", &self.role)
             .field("mesh", &self.mesh)
-            .field("public", &self.login.public())
+            .field("public", &self.key.public())
             .finish_non_exhaustive()
     }
+}
+
+/// Checks a token that is to go with this key.
+fn vouched(jwt: &str, key: &Key, issuer: Option<&Issuer>, now: i64) -> Result<Vouched, Flaw> {
+    let claims = jwt::decode(jwt)?;
+    if matches!(claims.nats, Body::User(_)) && claims.sub != key.public() {
+        return Err(Flaw::Mismatch);
+    }
+    examine(claims, issuer, now)
 }
 
 /// Checks what a token says: a user of this issuer, where one is given, whose time it is.

@@ -7,6 +7,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Mutex,
     time::{Duration, SystemTime},
 };
 
@@ -18,7 +19,7 @@ use super::{
     private_file,
     vouched::Revocations,
 };
-use crate::{MeshName, Role, UserName};
+use crate::{MeshName, Role, UserName, sync::lock};
 
 /// How long a user's credential holds unless said otherwise.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -121,10 +122,6 @@ impl Login {
     pub fn sign(&self, nonce: &[u8]) -> Vec<u8> {
         self.key.sign(nonce)
     }
-
-    pub(crate) fn key(&self) -> &Key {
-        &self.key
-    }
 }
 
 /// A token of an account, as the bus stores it.
@@ -183,7 +180,8 @@ pub struct MeshKeys {
     store: Key,
     roles: RoleKeys,
     operator_token: String,
-    accounts: [AccountToken; 3],
+    /// As the server's files and the server itself must have them; a revocation changes one.
+    accounts: Mutex<[AccountToken; 3]>,
 }
 
 impl MeshKeys {
@@ -216,7 +214,7 @@ impl MeshKeys {
         let key = |kind| Key::generate(kind).map_err(Error::Key);
         let roles = RoleKeys::make(|_| key(Kind::Account))?;
         let empty = || AccountToken { account: String::new(), jwt: String::new() };
-        let mut keys = Self {
+        let keys = Self {
             directory: directory.to_owned(),
             mesh: mesh.clone(),
             operator: key(Kind::Operator)?,
@@ -225,7 +223,7 @@ impl MeshKeys {
             store: key(Kind::Account)?,
             roles,
             operator_token: String::new(),
-            accounts: [empty(), empty(), empty()],
+            accounts: Mutex::new([empty(), empty(), empty()]),
         };
         let seeds =
             [("operator", &keys.operator), ("system", &keys.system), ("mesh", &keys.account), ("store", &keys.store)];
@@ -276,7 +274,7 @@ impl MeshKeys {
         let mesh =
             MeshName::parse(&account_claims.name).map_err(|_| Error::Foreign { file: directory.join("mesh.jwt") })?;
 
-        let mut keys = Self {
+        let keys = Self {
             directory: directory.to_owned(),
             mesh,
             operator,
@@ -285,7 +283,7 @@ impl MeshKeys {
             store,
             roles,
             operator_token: operator_token.jwt,
-            accounts: [system_token, account_token, store_token],
+            accounts: Mutex::new([system_token, account_token, store_token]),
         };
         keys.sign_accounts(&[system_claims, account_claims, store_claims])?;
         Ok(keys)
@@ -317,8 +315,8 @@ impl MeshKeys {
 
     /// The tokens of the three accounts: system, mesh, store.
     #[must_use]
-    pub fn accounts(&self) -> &[AccountToken] {
-        &self.accounts
+    pub fn accounts(&self) -> [AccountToken; 3] {
+        lock(&self.accounts).clone()
     }
 
     /// Who vouches for the users of this mesh: what a credential is checked against.
@@ -375,15 +373,16 @@ impl MeshKeys {
     /// # Errors
     ///
     /// [`Error::File`] if the new token cannot be stored; then nothing is revoked.
-    pub fn revoke(&mut self, public_key: &str) -> Result<AccountToken, Error> {
-        let [_, mesh, _] = &self.accounts;
+    pub fn revoke(&self, public_key: &str) -> Result<AccountToken, Error> {
+        // Held to the end: of two revocations at once, neither may sign over the other.
+        let mut accounts = lock(&self.accounts);
+        let [_, mesh, _] = &mut *accounts;
         let file = self.directory.join("mesh.jwt");
         let mut claims = jwt::decode(&mesh.jwt).map_err(|source| Error::Damaged { file, source })?;
         if let Body::Account(account) = &mut claims.nats {
             account.revocations.insert(public_key.to_owned(), jwt::seconds(SystemTime::now()));
         }
         let token = self.sign_account("mesh", self.account.public(), claims.nats)?;
-        let [_, mesh, _] = &mut self.accounts;
         *mesh = token.clone();
         Ok(token)
     }
@@ -391,7 +390,7 @@ impl MeshKeys {
     /// Whose tokens count no more, as the mesh account's own token says.
     #[must_use]
     pub fn revocations(&self) -> Revocations {
-        let [_, mesh, _] = &self.accounts;
+        let [_, mesh, _] = &self.accounts();
         match jwt::decode(&mesh.jwt).map(|claims| claims.nats) {
             Ok(Body::Account(account)) => Revocations::new(account.revocations),
             _ => Revocations::default(),
@@ -399,7 +398,7 @@ impl MeshKeys {
     }
 
     /// Signs and stores the accounts whose claims differ from `stored` (system, mesh, store).
-    fn sign_accounts(&mut self, stored: &[Claims]) -> Result<(), Error> {
+    fn sign_accounts(&self, stored: &[Claims]) -> Result<(), Error> {
         let roles = self.roles.iter().map(|(role, key)| (role, key.public()));
         let mesh_account = accounts::mesh(&self.mesh, self.account.public(), &self.store, roles)
             .map_err(|source| Error::Token { kind: "activation", source })?;
@@ -418,7 +417,7 @@ impl MeshKeys {
                 continue;
             }
             let token = self.sign_account(name, &key, Body::Account(Box::new(account)))?;
-            if let Some(place) = self.accounts.get_mut(index) {
+            if let Some(place) = lock(&self.accounts).get_mut(index) {
                 *place = token;
             }
         }

@@ -83,6 +83,20 @@ impl Revocations {
         Self(until)
     }
 
+    /// Adds public keys and the second until which their tokens count no more. One that is known stays, or moves on.
+    pub fn extend(&mut self, more: impl IntoIterator<Item = (String, i64)>) {
+        for (key, until) in more {
+            let known = self.0.entry(key).or_insert(until);
+            *known = until.max(*known);
+        }
+    }
+
+    /// Whether tokens for that public key were revoked.
+    #[must_use]
+    pub fn contains(&self, public_key: &str) -> bool {
+        self.0.contains_key(public_key)
+    }
+
     /// Whether that user's token was revoked.
     #[must_use]
     pub fn end(&self, user: &Vouched) -> bool {

@@ -110,7 +110,7 @@ pub async fn create_store(
     mesh: &MeshName,
     replicas: u8,
 ) -> Result<StoreId, SetupError> {
-    let client = connect(url, ca, login).await?;
+    let client = connect(url, ca, login, "aigis store set-up").await?;
     let work = async {
         let id = make_records(&client, url, replicas).await?;
         let blobs_room = room_of_blobs(&client, url, None).await?;
@@ -127,12 +127,18 @@ pub async fn create_store(
     tokio::time::timeout(WITHIN, work).await.unwrap_or_else(|_| Err(SetupError::Silent { url: url.to_owned() }))
 }
 
-async fn connect(url: &str, ca: Option<&CaCertificate>, login: &Login) -> Result<Client, SetupError> {
+/// Logs in with a right that no user has.
+pub(crate) async fn connect(
+    url: &str,
+    ca: Option<&CaCertificate>,
+    login: &Login,
+    label: &str,
+) -> Result<Client, SetupError> {
     let trust = Trust::new(url, ca)?;
     let signer = login.clone();
     let login =
         ConnectOptions::with_jwt(login.jwt().to_owned(), move |nonce| std::future::ready(Ok(signer.sign(&nonce))));
-    let options = login.name("aigis store set-up").connection_timeout(ATTEMPT).request_timeout(Some(ATTEMPT));
+    let options = login.name(label).connection_timeout(ATTEMPT).request_timeout(Some(ATTEMPT));
     trust.secure(options).connect(url).await.map_err(|source| {
         let url = url.to_owned();
         match (trust.refusal(&source), source.kind()) {
@@ -155,7 +161,7 @@ pub async fn limit_blobs(
     replicas: u8,
     bytes: u64,
 ) -> Result<(), SetupError> {
-    let client = connect(url, ca, login).await?;
+    let client = connect(url, ca, login, "aigis blob limit").await?;
     let work = async {
         let room = room_of_blobs(&client, url, Some(bytes)).await?;
         make(&client, url, Bucket::Blobs.stream(), blobs(replicas, room)).await

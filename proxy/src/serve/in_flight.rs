@@ -37,7 +37,13 @@ impl InFlight {
             counters.local.fetch_add(1, Ordering::Relaxed);
         }
         let answer = match refused {
-            Some(error) => Err(error),
+            Some(error) => {
+                if error.code == Code::PermissionDenied {
+                    let (journal, path) = (server.0.dispatcher.journal(), incoming.path.as_str());
+                    journal.refused(&incoming.caller, path, &error.message).await;
+                }
+                Err(error)
+            }
             None => match body::received(&server.0.bus, incoming).await {
                 Ok(incoming) => server.0.dispatcher.answer(incoming).await,
                 Err(error) => Err(error),

@@ -148,8 +148,7 @@ pub(super) async fn introduce(
         return Err(broken(End::Violation));
     }
     let signature = credential.sign(signed(&hello.mesh, server, &hello.nonce).as_bytes());
-    let proof =
-        Proof { aigis: VERSION, jwt: credential.jwt().to_owned(), signature: BASE64URL_NOPAD.encode(&signature) };
+    let proof = Proof { aigis: VERSION, jwt: credential.jwt(), signature: BASE64URL_NOPAD.encode(&signature) };
     send(write, &proof).await.map_err(broken)?;
     match receive(reader).await.map_err(broken)? {
         Verdict::Welcome { role, name } if role == credential.role() && name == *credential.name() => Ok(()),

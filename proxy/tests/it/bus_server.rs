@@ -107,7 +107,7 @@ impl BusServer {
     /// A plain client, as any NATS client would be.
     pub(crate) async fn user(&self, name: &str, role: Role) -> (Client, Events) {
         let credential = self.credential(name, role);
-        self.log_in(credential.login(), &credential.inbox()).await.unwrap()
+        self.log_in(&credential.login(), &credential.inbox()).await.unwrap()
     }
 
     /// Makes the store.

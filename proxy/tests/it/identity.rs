@@ -327,10 +327,11 @@ async fn atk_02_forged_credentials_do_not_log_in() {
     let stranger = MeshKeys::create(&directory.path().join("keys"), server.keys.mesh()).unwrap();
     let own = issue(&server.keys, SOON);
     let (signed, _) = own.rsplit_once('.').unwrap();
-    let (_, signature) = good.jwt().rsplit_once('.').unwrap();
+    let token = good.jwt();
+    let (_, signature) = token.rsplit_once('.').unwrap();
 
     for jwt in [
-        good.jwt().to_owned(),
+        token.clone(),
         issue(&stranger, SOON),
         issue(&server.keys, Duration::ZERO),
         format!("{signed}.{signature}"),
@@ -344,16 +345,16 @@ async fn atk_02_forged_credentials_do_not_log_in() {
 
 #[tokio::test]
 async fn a_revoked_user_is_cut_off_and_stays_out() {
-    let mut server = BusServer::start().await;
+    let server = BusServer::start().await;
     let credential = server.credential("vera", Role::Viewer);
-    let (_vera, mut events) = server.log_in(credential.login(), &credential.inbox()).await.unwrap();
+    let (_vera, mut events) = server.log_in(&credential.login(), &credential.inbox()).await.unwrap();
     let (system, _) = server.system().await;
 
     let token = server.keys.revoke(credential.public()).unwrap();
     let answer = put(&system, "$SYS.REQ.CLAIMS.UPDATE", &token.jwt).await;
     assert_eq!(answer["data"]["code"], json!(200), "{answer}");
     events.expect("disconnected").await;
-    assert!(server.log_in(credential.login(), &credential.inbox()).await.is_err());
+    assert!(server.log_in(&credential.login(), &credential.inbox()).await.is_err());
     assert!(server.user("olga", Role::Operator).await.0.flush().await.is_ok());
 }
 

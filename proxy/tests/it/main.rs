@@ -20,6 +20,8 @@ mod identity;
 #[cfg(test)]
 mod packs;
 #[cfg(test)]
+mod revocation;
+#[cfg(test)]
 mod serving;
 #[cfg(test)]
 mod socket;

@@ -36,7 +36,7 @@ fn keys_of_another_mesh_beside_a_token_are_refused() {
 
 #[test]
 fn changed_permissions_are_signed_anew_and_revocations_stay() {
-    let (directory, mut keys) = keys();
+    let (directory, keys) = keys();
     let path = directory.path().join("keys");
     let revoked = Key::generate(Kind::User).unwrap();
     keys.revoke(revoked.public()).unwrap();

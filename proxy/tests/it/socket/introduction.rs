@@ -169,7 +169,7 @@ async fn a_call_of_another_connection_cannot_be_cancelled() {
 
 #[tokio::test]
 async fn a_revoked_user_is_cut_off_and_kept_out() {
-    let mut host = Host::up(Limits::default()).await;
+    let host = Host::up(Limits::default()).await;
     let (jwt, key) = user(&host.bus.keys, "olga", Role::Operator, HOUR);
     let (mut wire, hello) = Wire::connect(&host).await;
     assert!(wire.prove(&jwt, &key, &text(&hello)).await["welcome"].is_object());

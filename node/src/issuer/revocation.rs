@@ -1,0 +1,81 @@
+//! The end of a user: its key is revoked at the bus first, then its record says so to every callee.
+
+use std::time::Duration;
+
+use aigis_proxy::{Error, Role, UserName, servers, services::Revoked};
+use aigis_registry::{Snapshot, Timestamp, record::UserRecord};
+
+use super::Office;
+
+/// How long the login holds by which the servers are told.
+const LOGIN_LIFE: Duration = Duration::from_secs(60);
+/// How long the issuer's own copy of the records may take to show a revocation.
+const SEEN: Duration = Duration::from_secs(5);
+
+impl Office {
+    /// Revokes a user; one that was revoked before stays so.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for an unknown user, `failed_precondition` for the last admin; `unavailable` if no server of the bus
+    /// was told, and then to be tried again.
+    pub(super) async fn revoke(&self, name: &UserName) -> Result<Revoked, Error> {
+        let _alone = self.revoking.lock().await;
+        let user = self.user(name).await?;
+        let revoked = |at: Timestamp, changed| Revoked { name: name.clone(), changed, revoked_at: at.to_string() };
+        if let Some(at) = user.revoked_at {
+            return Ok(revoked(at, false));
+        }
+        if name.as_str() == self.node.as_str() {
+            let message = format!("{name} is the node that issues the mesh's credentials, and cannot revoke itself");
+            return Err(Error::precondition(message).hint("to end it: aish down, on that host"));
+        }
+        if is_last_admin(&self.cache.snapshot(), &user) {
+            let message = format!("{name} is the last admin of the mesh: nobody could make another user");
+            return Err(Error::precondition(message).hint("first: aish users create NAME --role admin"));
+        }
+        self.end(&user.public_key).await?;
+        let now = Timestamp::now();
+        let unchanged = UserRecord { revoked_at: Some(now), ..user };
+        self.registry.change_user(name, |_| Ok(unchanged.clone())).await?;
+        self.seen(name).await;
+        Ok(revoked(now, true))
+    }
+
+    /// Revokes the key that a user had, if another one takes its place: one name, one key.
+    pub(super) async fn supersede(&self, name: &UserName, public_key: &str) -> Result<(), Error> {
+        let _alone = self.revoking.lock().await;
+        match self.user(name).await {
+            Ok(user) if user.public_key != public_key && user.revoked_at.is_none() => self.end(&user.public_key).await,
+            Err(error) if error.code != aigis_proxy::Code::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a key at the bus: written down first, so that a server that starts meanwhile knows, then told to those that
+    /// run.
+    async fn end(&self, public_key: &str) -> Result<(), Error> {
+        let failed = |error: aigis_proxy::identity::mesh::Error| Error::internal(error.to_string());
+        let token = self.keys.revoke(public_key).map_err(failed)?;
+        let login = self.keys.system_credential(LOGIN_LIFE).map_err(failed)?;
+        let told = servers::update(&self.url, self.ca.as_ref(), &login, &token).await?;
+        tracing::info!(public_key, servers = ?told, "a key was revoked");
+        Ok(())
+    }
+
+    /// Waits until the own copy of the records shows it, which the next look for the last admin goes by.
+    async fn seen(&self, name: &UserName) {
+        let mut snapshots = self.cache.changed();
+        let shown = snapshots.wait_for(|now| now.user(name).is_some_and(|user| user.revoked_at.is_some()));
+        if tokio::time::timeout(SEEN, shown).await.is_err() {
+            tracing::warn!(user = name.as_str(), "the record of a revocation has not come back yet");
+        }
+    }
+}
+
+/// Whether no other admin's credential holds.
+fn is_last_admin(snapshot: &Snapshot, user: &UserRecord) -> bool {
+    let holds = |other: &UserRecord| other.revoked_at.is_none() && other.expires_at > Timestamp::now();
+    user.role == Role::Admin
+        && !snapshot.users().any(|other| other.role == Role::Admin && other.name != user.name && holds(other))
+}

@@ -1,0 +1,75 @@
+//! The bus's servers, told of what changed about a mesh's accounts.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    error::Error,
+    identity::{CaCertificate, Login, mesh::AccountToken},
+    kv,
+};
+
+/// Where a login of the system account tells servers an account's token.
+const UPDATE: &str = "$SYS.REQ.CLAIMS.UPDATE";
+/// How long the first server may take.
+const FIRST: Duration = Duration::from_secs(3);
+/// How long after an answer another one may come: they all begin at once.
+const NEXT: Duration = Duration::from_millis(250);
+/// More servers than one bus has.
+const MOST: usize = 1_000;
+
+/// What one server answers.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    server: Named,
+    error: Option<Trouble>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Trouble {
+    description: String,
+}
+
+/// Gives every server that answers an account's token, by which it ends the connections of those who were revoked, and
+/// says which servers took it. `login` is one to the system account.
+///
+/// # Errors
+///
+/// `unavailable` if none answers, or one of them refuses.
+pub async fn update(
+    url: &str,
+    ca: Option<&CaCertificate>,
+    login: &Login,
+    token: &AccountToken,
+) -> Result<Vec<String>, Error> {
+    let failed = |what: &str| Error::unavailable(format!("the servers of the bus at {url} were not told: {what}"));
+    let client = kv::connect(url, ca, login, "aigis revocation").await.map_err(|error| failed(&error.to_string()))?;
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| failed(&error.to_string()))?;
+    let asked = client.publish_with_reply(UPDATE, inbox, token.jwt.clone().into()).await;
+    asked.map_err(|error| failed(&error.to_string()))?;
+    let mut told = Vec::new();
+    let mut until = Instant::now() + FIRST;
+    while told.len() < MOST
+        && let Ok(Some(message)) = timeout_at(until, answers.next()).await
+    {
+        let Ok(answer) = serde_json::from_slice::<Answer>(&message.payload) else { break };
+        if let Some(trouble) = answer.error {
+            return Err(failed(&format!("{} says: {}", answer.server.name, trouble.description)));
+        }
+        told.push(answer.server.name);
+        until = Instant::now() + NEXT;
+    }
+    match told.is_empty() {
+        true => Err(failed("none answers").hint("does it keep accounts in a directory (resolver type: full)?")),
+        false => Ok(told),
+    }
+}
