@@ -58,3 +58,5 @@ mod telemetry;
 mod viewer;
 #[cfg(test)]
 mod watch;
+#[cfg(test)]
+mod wrap;
