@@ -32,8 +32,8 @@ use crate::{
 mod reply;
 pub(crate) mod streaming;
 
-pub(crate) use reply::{Head, Key, Reply};
 use reply::Way;
+pub(crate) use reply::{Head, Key, Reply};
 use streaming::Running;
 
 /// Most calls that one caller may have in flight here.

@@ -110,8 +110,13 @@ impl Wrap {
         let description = program.map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
         let logs = Logs::new();
         let (program, handle) = Program::new(self.options(), logs.clone());
-        let wrapped =
-            Wrapped { name: name.clone(), node: mesh.node.clone(), labels: labels.clone(), handle: handle.clone(), logs };
+        let wrapped = Wrapped {
+            name: name.clone(),
+            node: mesh.node.clone(),
+            labels: labels.clone(),
+            handle: handle.clone(),
+            logs,
+        };
         let ci = Arc::new(WrappedCi::new(wrapped, effect));
         let skills = ci.table().skills().iter().map(|skill| OfferedSkill::from(&**skill)).collect();
         let offer = Offer { name, kind: OfferKind::Wrapped, description, labels, skills, replace, process: None };

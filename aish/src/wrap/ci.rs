@@ -167,7 +167,18 @@ impl Wrapped {
         let Status { state, pid, started_at, requests, in_flight, queued, exit_code, restarts } = self.handle.status();
         let (observed_at, state, notes) = (Timestamp::now().to_string(), state.to_owned(), Vec::new());
         StatusView {
-            ci, node, observed_at, state, pid, started_at, requests, in_flight, queued, exit_code, restarts, notes,
+            ci,
+            node,
+            observed_at,
+            state,
+            pid,
+            started_at,
+            requests,
+            in_flight,
+            queued,
+            exit_code,
+            restarts,
+            notes,
         }
     }
 
@@ -178,13 +189,17 @@ impl Wrapped {
             Some(pid) => format!("{} as process {pid}", status.state),
             None => status.state,
         };
-        let check = Check {
-            name: "process".to_owned(),
-            outcome: if runs { "pass" } else { "fail" }.to_owned(),
-            detail,
-        };
+        let check =
+            Check { name: "process".to_owned(), outcome: if runs { "pass" } else { "fail" }.to_owned(), detail };
         let verdict = if runs { "healthy" } else { "unhealthy" }.to_owned();
-        Health { ci: status.ci, node: status.node, observed_at: status.observed_at, verdict, checks: vec![check], notes: Vec::new() }
+        Health {
+            ci: status.ci,
+            node: status.node,
+            observed_at: status.observed_at,
+            verdict,
+            checks: vec![check],
+            notes: Vec::new(),
+        }
     }
 
     fn done(&self) -> Done {
@@ -204,15 +219,24 @@ impl WrappedCi {
     /// Makes the CI; `effect` is what a message to the program does.
     pub(crate) fn new(wrapped: Wrapped, effect: Effect) -> Self {
         let mut table = Table::new();
-        table.value("message", effect, "Passes a message to the program.", async |wrapped: Arc<Wrapped>, call, said| {
-            wrapped.message(call, said).await
-        });
-        table.value("status", Effect::Read, "Says what the program is up to.", async |wrapped: Arc<Wrapped>, _, _: Nothing| {
-            Ok(wrapped.status())
-        });
-        table.value("health", Effect::Read, "Says whether the program runs.", async |wrapped: Arc<Wrapped>, _, _: Nothing| {
-            Ok(wrapped.health())
-        });
+        table.value(
+            "message",
+            effect,
+            "Passes a message to the program.",
+            async |wrapped: Arc<Wrapped>, call, said| wrapped.message(call, said).await,
+        );
+        table.value(
+            "status",
+            Effect::Read,
+            "Says what the program is up to.",
+            async |wrapped: Arc<Wrapped>, _, _: Nothing| Ok(wrapped.status()),
+        );
+        table.value(
+            "health",
+            Effect::Read,
+            "Says whether the program runs.",
+            async |wrapped: Arc<Wrapped>, _, _: Nothing| Ok(wrapped.health()),
+        );
         table.stream(
             "logs",
             Effect::Read,
@@ -222,12 +246,18 @@ impl WrappedCi {
                 Ok::<_, Error>(wrapped.logs.clone().read(tail, wanted.follow))
             },
         );
-        table.value("restart", Effect::Write, "Ends the program and starts it again.", async |wrapped: Arc<Wrapped>, _, _: Nothing| {
-            wrapped.handle.restart().await.map(|()| wrapped.done())
-        });
-        table.value("stop", Effect::Write, "Ends the program, and its name with it.", async |wrapped: Arc<Wrapped>, _, _: Nothing| {
-            wrapped.handle.stop().await.map(|()| wrapped.done())
-        });
+        table.value(
+            "restart",
+            Effect::Write,
+            "Ends the program and starts it again.",
+            async |wrapped: Arc<Wrapped>, _, _: Nothing| wrapped.handle.restart().await.map(|()| wrapped.done()),
+        );
+        table.value(
+            "stop",
+            Effect::Write,
+            "Ends the program, and its name with it.",
+            async |wrapped: Arc<Wrapped>, _, _: Nothing| wrapped.handle.stop().await.map(|()| wrapped.done()),
+        );
         let mut ci = Self { wrapped: Arc::new(wrapped), table };
         ci.describe();
         ci

@@ -239,7 +239,8 @@ impl Program {
                 Err(error) => {
                     let program = self.spec.argv.first().map(String::as_str).unwrap_or_default();
                     let message = format!("\"{}\" cannot be run: {error}", aigis_proxy::quoted(program));
-                    let error = Error::new(Code::NotFound, message).hint("is it installed, and in the PATH of this command?");
+                    let error =
+                        Error::new(Code::NotFound, message).hint("is it installed, and in the PATH of this command?");
                     if ready.is_some() {
                         return Ended::NotStarted(error);
                     }

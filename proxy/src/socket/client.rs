@@ -115,7 +115,8 @@ impl Local {
         let calls = Calls::new(Link::new(write));
         let driving = calls.clone();
         let driver = task::Owned::spawn("socket-calls", async move {
-            let end = driving.link().run(&mut reader, Limits::default().patience, |frame| Ok(driving.take(frame))).await;
+            let end =
+                driving.link().run(&mut reader, Limits::default().patience, |frame| Ok(driving.take(frame))).await;
             driving.end(&end);
         });
         Ok(Connection { calls, _driver: driver })

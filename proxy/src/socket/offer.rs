@@ -119,7 +119,8 @@ impl Offer {
         })?;
         Name::choose(offer.name.as_str())?;
         if offer.skills.len() > MAX_SKILLS {
-            let message = format!("{} offers {} skills; at most {MAX_SKILLS} are taken", offer.name, offer.skills.len());
+            let message =
+                format!("{} offers {} skills; at most {MAX_SKILLS} are taken", offer.name, offer.skills.len());
             return Err(Error::new(Code::ResourceExhausted, message));
         }
         let mut paths = BTreeSet::new();

@@ -247,7 +247,8 @@ impl Keeper {
         tokio::pin!(talk);
         let mut standing = None;
         loop {
-            let broken = |end: End| Left::Broken(Error::unavailable(format!("the node let go of the connection: {end}")));
+            let broken =
+                |end: End| Left::Broken(Error::unavailable(format!("the node let go of the connection: {end}")));
             tokio::select! {
                 end = &mut talk => return Err(broken(end)),
                 offered = offer(&calls, &self.offer), if standing.is_none() => {

@@ -53,8 +53,7 @@ impl JsonLines {
                 let ask = self.queue.pop_front()?;
                 let left = ask.deadline.saturating_duration_since(now).as_millis();
                 let left = u64::try_from(left).unwrap_or(u64::MAX);
-                let line =
-                    json!({"id": ask.id, "message": ask.text, "input": ask.input, "deadline_ms": left});
+                let line = json!({"id": ask.id, "message": ask.text, "input": ask.input, "deadline_ms": left});
                 self.last = self.last.max(ask.id);
                 self.asked.insert(ask.id, ask);
                 line
@@ -126,7 +125,8 @@ fn read(mut object: Map<String, Value>) -> Result<Reply, Error> {
             };
             Ok(Reply { text, more: object })
         }
-        None => Err(Error::internal("the program's line has neither \"reply\" nor \"error\"")
-            .with("exception", "protocol")),
+        None => {
+            Err(Error::internal("the program's line has neither \"reply\" nor \"error\"").with("exception", "protocol"))
+        }
     }
 }
