@@ -148,6 +148,9 @@ impl Snapshot {
         if let Some(gone) = record.gone_at {
             return Sight { state: State::Gone, since: Some(gone) };
         }
+        if let Some(by) = self.replacement(record) {
+            return Sight { state: State::Gone, since: Some(by.registered_at) };
+        }
         let sight = self.sight(record.server.as_str());
         if sight.state == State::Live
             && record.container.is_some()
@@ -160,6 +163,17 @@ impl Snapshot {
             return Sight { since: sight.since.max(Some(record.registered_at)), ..sight };
         }
         sight
+    }
+
+    /// The claim that says it took the name from this one, if there is one.
+    #[must_use]
+    pub fn successor(&self, record: &CiRecord) -> Option<&Arc<CiRecord>> {
+        self.names.get(&record.name)?.iter().find(|other| other.has_replaced(record))
+    }
+
+    /// The claim that counts instead of this one. A holder that lives loses its name to nobody: who says so is a forger.
+    pub(crate) fn replacement(&self, record: &CiRecord) -> Option<&Arc<CiRecord>> {
+        self.successor(record).filter(|_| self.sight(record.server.as_str()).state != State::Live)
     }
 
     pub(crate) fn found(&self, record: &Arc<CiRecord>) -> Found {

@@ -24,6 +24,14 @@ impl services::Issuer for Issuer {
     ) -> Result<String, aigis_proxy::Error> {
         Ok(name.to_string())
     }
+
+    async fn revoke(self, _: tarpc::context::Context, name: UserName) -> Result<services::Revoked, aigis_proxy::Error> {
+        Err(aigis_proxy::Error::internal(name.to_string()))
+    }
+
+    async fn renew(self, _: tarpc::context::Context) -> Result<String, aigis_proxy::Error> {
+        Err(aigis_proxy::Error::internal("this one only issues"))
+    }
 }
 
 async fn issuer(mesh: &ByHand) -> aigis_proxy::task::Owned {

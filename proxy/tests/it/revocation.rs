@@ -9,7 +9,6 @@ use aigis_proxy::{
     identity::Credential,
     servers,
 };
-use futures::StreamExt;
 
 use super::{
     bus_server::BusServer,
