@@ -3,7 +3,7 @@
 use aigis_proxy::Address;
 use serde_json::Value;
 
-use crate::{exit::Failure, output::Output};
+use crate::{exit::Failure, frames, output::Output};
 
 /// Prints a skill's result.
 ///
@@ -28,7 +28,11 @@ pub(crate) fn reply(output: &Output, value: &Value, address: &Address) -> Result
     if output.is_json() {
         return output.json(&answers(value));
     }
-    output.text(&reply_text(value, address))?;
+    match value.get("text").filter(|text| text.is_object()) {
+        // What is no text has no line to end.
+        Some(bytes) => output.data(&frames::content(bytes)?)?,
+        None => output.text(&reply_text(value, address))?,
+    }
     notes(output, value);
     for answer in value.get("answers").and_then(Value::as_array).into_iter().flatten() {
         if let Some(result) = answer.get("result") {

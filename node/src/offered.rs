@@ -14,7 +14,7 @@ use aigis_proxy::{
     socket::{Offer, OfferKind, OfferedCi, Offers, Peer},
     task,
 };
-use aigis_registry::{Cache, CiRecord, Kind, Registry, SkillNote, State};
+use aigis_registry::{Cache, CiRecord, Kind, Registry, SkillNote, Snapshot, State};
 use futures::{FutureExt, future::BoxFuture};
 
 use crate::{
@@ -95,15 +95,42 @@ impl Room {
         }
     }
 
-    /// Lets go of the names that nobody came back for.
+    /// Lets go of the names that nobody came back for, and of those that were claimed elsewhere, until dropped.
     pub(crate) async fn keep(&self) {
         let expected: Vec<Name> = self.seats().keys().cloned().collect();
-        if expected.is_empty() {
-            return;
+        let patience = tokio::time::sleep(KEPT);
+        tokio::pin!(patience);
+        let (mut waits, mut changed) = (!expected.is_empty(), self.parts.cache.changed());
+        loop {
+            tokio::select! {
+                () = &mut patience, if waits => {
+                    waits = false;
+                    for name in &expected {
+                        self.release_if(name, |seat| seat.connection.is_none()).await;
+                    }
+                }
+                alive = changed.changed() => {
+                    if alive.is_err() {
+                        return;
+                    }
+                    let seen = changed.borrow_and_update().clone();
+                    self.yield_to_others(&seen).await;
+                }
+            }
         }
-        tokio::time::sleep(KEPT).await;
-        for name in expected {
-            self.release_if(&name, |seat| seat.connection.is_none()).await;
+    }
+
+    /// Lets go of the names that others took while this node could not be seen.
+    async fn yield_to_others(&self, seen: &Snapshot) {
+        let held: Vec<(Name, Option<Arc<OfferedCi>>)> =
+            self.seats().iter().map(|(name, seat)| (name.clone(), seat.ci.clone())).collect();
+        for (name, ci) in held {
+            let Some(by) = seen.ci(&name, &self.parts.node).and_then(|record| seen.replacement(record)) else { continue };
+            if let Some(ci) = ci {
+                let message = format!("the name {name} was taken by {name}@{} while this node was offline", by.node);
+                ci.refuse(&Error::new(Code::AlreadyExists, message).hint("choose another name"));
+            }
+            self.release_if(&name, |_| true).await;
         }
     }
 
@@ -116,10 +143,12 @@ impl Room {
         let group = offer.process.map(Group::open).transpose()?.flatten().map(Arc::new);
         let found = self.sit(peer, &offer.name)?;
         let record = self.record(&offer);
-        let name = offer.name;
+        let (name, replace) = (offer.name, offer.replace);
+        let (registry, seen) = (&self.parts.registry, self.parts.cache.snapshot());
         let written = match found {
-            Found::Own => self.parts.registry.put_ci(record).await.map(|_| ()),
-            Found::Free | Found::Kept => self.parts.registry.claim(record, &self.parts.cache.snapshot()).await,
+            Found::Own => registry.put_ci(record).await.map(|_| ()),
+            Found::Free | Found::Kept if replace => registry.replace(record, &seen).await,
+            Found::Free | Found::Kept => registry.claim(record, &seen).await,
         };
         if let Err(error) = written {
             self.rise(&name, found, &error).await;

@@ -170,6 +170,15 @@ impl Container {
     }
 }
 
+/// A claim that another one took the name from, while its holder was offline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// The node that held the name.
+    pub node: NodeName,
+    /// When it had registered it: what it registers later is another claim.
+    pub registered_at: Timestamp,
+}
+
 /// The record of a CI, under `ci.<name>.<node>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CiRecord {
@@ -205,6 +214,9 @@ pub struct CiRecord {
     /// The container, if it is one.
     #[serde(default)]
     pub container: Option<Container>,
+    /// Whose claims of the name count no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<Replaced>,
     /// When the name was first registered.
     pub registered_at: Timestamp,
     /// When this was written last.
@@ -229,6 +241,7 @@ impl CiRecord {
             warnings: Vec::new(),
             skills: Vec::new(),
             container: None,
+            replaces: Vec::new(),
             registered_at: now,
             updated_at: now,
         }
@@ -244,6 +257,13 @@ impl CiRecord {
     #[must_use]
     pub fn owns_name(&self) -> bool {
         self.kind != Kind::Container
+    }
+
+    /// Whether this claim took the name from that one.
+    #[must_use]
+    pub fn has_replaced(&self, other: &Self) -> bool {
+        let of = |replaced: &Replaced| replaced.node == other.node && replaced.registered_at == other.registered_at;
+        !self.is_gone() && self.name == other.name && self.replaces.iter().any(of)
     }
 
     /// Whether both say the same, whenever it was said.

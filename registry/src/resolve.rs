@@ -139,7 +139,8 @@ impl Snapshot {
         records: &[Arc<CiRecord>],
         fits: impl Fn(&CiRecord) -> bool,
     ) -> Result<Option<Resolved>, Error> {
-        let mut fitting = records.iter().filter(|record| !record.is_gone() && fits(record));
+        let there = |record: &CiRecord| !record.is_gone() && self.replacement(record).is_none();
+        let mut fitting = records.iter().filter(|record| there(record) && fits(record));
         let Some(first) = fitting.next() else { return Ok(None) };
         let Some(second) = fitting.next() else { return Ok(Some(Resolved::One(self.found(first)))) };
         Err(ambiguity(format!("{name} is ambiguous"), [first, second].into_iter().chain(fitting)))

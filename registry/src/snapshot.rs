@@ -148,6 +148,9 @@ impl Snapshot {
         if let Some(gone) = record.gone_at {
             return Sight { state: State::Gone, since: Some(gone) };
         }
+        if let Some(by) = self.replacement(record) {
+            return Sight { state: State::Gone, since: Some(by.registered_at) };
+        }
         let sight = self.sight(record.server.as_str());
         if sight.state == State::Live
             && record.container.is_some()
@@ -160,6 +163,12 @@ impl Snapshot {
             return Sight { since: sight.since.max(Some(record.registered_at)), ..sight };
         }
         sight
+    }
+
+    /// The claim that took the name from this one, if there is one.
+    #[must_use]
+    pub fn replacement(&self, record: &CiRecord) -> Option<&Arc<CiRecord>> {
+        self.names.get(&record.name)?.iter().find(|other| other.has_replaced(record))
     }
 
     pub(crate) fn found(&self, record: &Arc<CiRecord>) -> Found {

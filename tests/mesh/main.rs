@@ -64,3 +64,5 @@ mod telemetry;
 mod viewer;
 #[cfg(test)]
 mod watch;
+#[cfg(test)]
+mod wrap;

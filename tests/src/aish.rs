@@ -260,6 +260,27 @@ impl Mesh {
         crate::Running::new(self.spawn(args))
     }
 
+    /// Starts `aish wrap` and waits until it says as what the program answers.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it does not within 20 s.
+    pub fn wrap<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> crate::Running {
+        let mut wrap = self.wrapping(args);
+        wrap.until("the program is wrapped", Duration::from_secs(20), |line| line.strip_prefix("wrapped ").map(drop));
+        wrap
+    }
+
+    /// Starts `aish wrap`, its standard error to be read as it comes.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the binary cannot be run.
+    pub fn wrapping<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> crate::Running {
+        let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        crate::Running::of_stderr(self.spawn(std::iter::once("wrap".into()).chain(args)))
+    }
+
     /// Runs a line of `bash` with `pipefail`, in which `aish` is the binary.
     ///
     /// # Panics

@@ -11,13 +11,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Ran;
 
-/// A command that runs in the background, with the lines of its standard output as they come; killed with this.
+/// A command that runs in the background, with the lines of one of its outputs as they come; killed with this.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
     incoming: Receiver<String>,
     seen: Vec<String>,
     started: Instant,
+    of_stderr: bool,
 }
 
 impl Running {
@@ -29,16 +30,24 @@ impl Running {
     #[must_use]
     pub fn new(mut child: Child) -> Self {
         let stdout = child.stdout.take().unwrap_or_else(|| panic!("the output of {child:?} is not piped"));
-        let (send, incoming) = channel();
-        // A thread, since a read from a pipe has no bound; it ends with the pipe.
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if send.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, incoming, seen: Vec::new(), started: Instant::now() }
+        Self { child, incoming: lines(stdout), seen: Vec::new(), started: Instant::now(), of_stderr: false }
+    }
+
+    /// Takes over a child whose output is piped, for the lines of its standard error.
+    ///
+    /// # Panics
+    ///
+    /// As [`Running::new`].
+    #[must_use]
+    pub fn of_stderr(mut child: Child) -> Self {
+        let stderr = child.stderr.take().unwrap_or_else(|| panic!("the errors of {child:?} are not piped"));
+        Self { child, incoming: lines(stderr), seen: Vec::new(), started: Instant::now(), of_stderr: true }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Every line that has been taken so far.
@@ -95,11 +104,15 @@ impl Running {
     pub fn end(mut self, limit: Duration) -> Ran {
         let status = crate::until("the command ends", limit, || self.child.try_wait().ok().flatten());
         self.seen.extend(self.incoming.iter());
-        let mut stderr = String::new();
+        let mut other = String::new();
         if let Some(mut pipe) = self.child.stderr.take() {
-            let _ = pipe.read_to_string(&mut stderr);
+            let _ = pipe.read_to_string(&mut other);
         }
-        let stdout = self.seen.iter().map(|line| format!("{line}\n")).collect();
+        if let Some(mut pipe) = self.child.stdout.take() {
+            let _ = pipe.read_to_string(&mut other);
+        }
+        let seen = self.seen.iter().map(|line| format!("{line}\n")).collect();
+        let (stdout, stderr) = if self.of_stderr { (other, seen) } else { (seen, other) };
         Ran { code: status.code().unwrap_or(-1), stdout, stderr, took: self.started.elapsed() }
     }
 }
@@ -109,4 +122,18 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The lines of a pipe, as they come.
+fn lines(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (send, incoming) = channel();
+    // A thread, since a read from a pipe has no bound; it ends with the pipe.
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if send.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    incoming
 }

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use aigis_proxy::{
     Effect, Error, Name,
@@ -105,7 +105,9 @@ impl Wrap {
         let labels: BTreeMap<String, String> =
             self.purpose.iter().map(|purpose| ("aigis.purpose".to_owned(), purpose.clone())).collect();
         let (name, replace) = (self.name.clone(), self.replace);
-        let description = self.argv.join(" ").chars().take(200).collect();
+        // Arguments may hold what is nobody else's.
+        let program = self.argv.first().and_then(|program| Path::new(program).file_name());
+        let description = program.map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
         let logs = Logs::new();
         let (program, handle) = Program::new(self.options(), logs.clone());
         let wrapped = Wrapped {

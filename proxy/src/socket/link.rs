@@ -84,6 +84,25 @@ impl Link {
         }
     }
 
+    /// Waits until all that was queued is written, or never will be.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn flushed(&self) {
+        loop {
+            let room = self.room.notified();
+            let done = {
+                let out = self.lock();
+                out.closed || out.buffer.is_empty()
+            };
+            if done {
+                return;
+            }
+            room.await;
+        }
+    }
+
     fn has_room(&self) -> bool {
         let out = self.lock();
         out.closed || out.buffer.len() < HIGH_WATER

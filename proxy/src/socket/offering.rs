@@ -30,6 +30,8 @@ use served::Served;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How soon the node is sought again, at first and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+/// How long calls that still run may take after the offer was withdrawn.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How many frames may answer one offer: that it is taken, and why it no longer is.
 const ANSWERS: usize = 4;
 
@@ -261,10 +263,15 @@ impl Keeper {
                         standing = None;
                     }
                     Some(Order::Withdraw(done)) => {
-                        let name = self.offer.name.as_str();
+                        let parting = async {
+                            let _ = ask(&calls, Kind::Withdraw, self.offer.name.as_str().as_bytes()).await;
+                            // Whoever was answered by the end of what is offered has to hear of it.
+                            let _ = tokio::time::timeout(LAST_ANSWERS, served.idle()).await;
+                            link.flushed().await;
+                        };
                         tokio::select! {
                             _ = &mut talk => {}
-                            _ = ask(&calls, Kind::Withdraw, name.as_bytes()) => {}
+                            _ = tokio::time::timeout(PATIENCE, parting) => {}
                         }
                         return Err(Left::Withdrawn(Some(done)));
                     }

@@ -96,6 +96,12 @@ impl Served {
         Ok(())
     }
 
+    /// Resolves when no call runs any more.
+    pub(super) async fn idle(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
     fn call(&self, id: u32, mut body: Bytes) -> Result<(), End> {
         let end = body.iter().position(|byte| *byte == b'\n').ok_or(End::Violation)?;
         let head = body.split_to(end);
