@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aigis_proxy::{
@@ -27,6 +27,8 @@ use crate::{
 const KEPT: Duration = Duration::from_secs(15);
 /// How long a process may take to be seen dead after its connection ended: the kernel closes its files first.
 const DYING: Duration = Duration::from_millis(300);
+/// How long a node that lost the bus looks for what others took meanwhile.
+const RETURNING: Duration = Duration::from_secs(120);
 /// How soon a record that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -101,6 +103,7 @@ impl Room {
         let patience = tokio::time::sleep(KEPT);
         tokio::pin!(patience);
         let (mut waits, mut changed) = (!expected.is_empty(), self.parts.cache.changed());
+        let mut cut = None;
         loop {
             tokio::select! {
                 () = &mut patience, if waits => {
@@ -114,18 +117,26 @@ impl Room {
                         return;
                     }
                     let seen = changed.borrow_and_update().clone();
-                    self.yield_to_others(&seen).await;
+                    if !seen.is_connected() {
+                        cut = Some(Instant::now());
+                    }
+                    // From a node that was there all the while nobody can have taken anything.
+                    let was_away = cut.is_some_and(|cut: Instant| cut.elapsed() < RETURNING);
+                    self.yield_to_others(&seen, was_away).await;
                 }
             }
         }
     }
 
     /// Lets go of the names that others took while this node could not be seen.
-    async fn yield_to_others(&self, seen: &Snapshot) {
-        let held: Vec<(Name, Option<Arc<OfferedCi>>)> =
-            self.seats().iter().map(|(name, seat)| (name.clone(), seat.ci.clone())).collect();
+    async fn yield_to_others(&self, seen: &Snapshot, was_away: bool) {
+        let held: Vec<(Name, Option<Arc<OfferedCi>>)> = {
+            let seats = self.seats();
+            let doubtful = seats.iter().filter(|(_, seat)| was_away || seat.connection.is_none());
+            doubtful.map(|(name, seat)| (name.clone(), seat.ci.clone())).collect()
+        };
         for (name, ci) in held {
-            let Some(by) = seen.ci(&name, &self.parts.node).and_then(|record| seen.replacement(record)) else { continue };
+            let Some(by) = seen.ci(&name, &self.parts.node).and_then(|record| seen.successor(record)) else { continue };
             if let Some(ci) = ci {
                 let message = format!("the name {name} was taken by {name}@{} while this node was offline", by.node);
                 ci.refuse(&Error::new(Code::AlreadyExists, message).hint("choose another name"));

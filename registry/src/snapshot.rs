@@ -165,10 +165,15 @@ impl Snapshot {
         sight
     }
 
-    /// The claim that took the name from this one, if there is one.
+    /// The claim that says it took the name from this one, if there is one.
     #[must_use]
-    pub fn replacement(&self, record: &CiRecord) -> Option<&Arc<CiRecord>> {
+    pub fn successor(&self, record: &CiRecord) -> Option<&Arc<CiRecord>> {
         self.names.get(&record.name)?.iter().find(|other| other.has_replaced(record))
+    }
+
+    /// The claim that counts instead of this one. A holder that lives loses its name to nobody: who says so is a forger.
+    pub(crate) fn replacement(&self, record: &CiRecord) -> Option<&Arc<CiRecord>> {
+        self.successor(record).filter(|_| self.sight(record.server.as_str()).state != State::Live)
     }
 
     pub(crate) fn found(&self, record: &Arc<CiRecord>) -> Found {

@@ -43,7 +43,9 @@ fn ci_24_of_two_that_claim_a_name_one_gets_it() {
     for round in 0..20 {
         let mut wraps = [&alpha, &beta].map(|mesh| mesh.wrapping(["-n", "solo", "--", "cat"]));
         let said = wraps.each_mut().map(|wrap| {
-            wrap.until("a word", LIMIT, |line| line.split_whitespace().any(|word| word.contains("solo@")).then(|| line.to_owned()))
+            wrap.until("a word", LIMIT, |line| {
+                line.split_whitespace().any(|word| word.contains("solo@")).then(|| line.to_owned())
+            })
         });
         let winners: Vec<&String> = said.iter().filter(|said| said.starts_with("wrapped solo@")).collect();
         assert_eq!(winners.len(), 1, "round {round}: {said:?}");
@@ -89,7 +91,11 @@ fn ci_59_what_a_program_gets() {
         ("printf '' | aish echo MSG", json!(["MSG", null])),
     ] {
         let ran = alpha.shell(line);
-        assert_eq!((ran.code, ran.stdout.as_str()), (0, format!("{}\n", expected[0].as_str().unwrap()).as_str()), "{ran:?}");
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (0, format!("{}\n", expected[0].as_str().unwrap()).as_str()),
+            "{ran:?}"
+        );
         let last: Value = serde_json::from_str(lines(&log).last().unwrap()).unwrap();
         assert_eq!(last, expected, "{line}");
     }
@@ -111,7 +117,8 @@ fn ci_60_replies_are_messages_of_the_next() {
 fn ci_61_a_failed_stage_leaves_the_next_one_nothing() {
     let alpha = Mesh::up();
     let beta = alpha.beside("beta");
-    let _programs = [alpha.wrap(line("upper", "upper")), alpha.wrap(line("rev", "rev")), beta.wrap(line("mid", "upper"))];
+    let _programs =
+        [alpha.wrap(line("upper", "upper")), alpha.wrap(line("rev", "rev")), beta.wrap(line("mid", "upper"))];
     let requests = || alpha.aish(["call", "rev.status", "--json"]).good().json()["requests"].clone();
     found(&alpha, "mid");
     beta.kill("node.pid");

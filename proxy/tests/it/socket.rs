@@ -14,7 +14,7 @@ use aigis_proxy::{
     dispatch::{Begun, Deed, Dispatcher, Journal},
     identity::Revocations,
     serve::Server,
-    socket::{self, Gate, Limits, Listening, Local},
+    socket::{self, Gate, Limits, Listening, Local, Offers},
     subject::Caller,
     task,
 };
@@ -30,6 +30,7 @@ use crate::{
 
 mod hostile;
 mod introduction;
+mod offers;
 
 use introduction::Wire;
 
@@ -59,6 +60,7 @@ struct Host {
     revoked: watch::Sender<Revocations>,
     listening: Option<Listening>,
     limits: Limits,
+    offers: Option<Arc<dyn Offers>>,
     directory: tempfile::TempDir,
     _serving: task::Owned,
 }
@@ -72,14 +74,24 @@ impl Host {
         let serving = server.listen(&node.subjects().served_by(node.user())).await.unwrap();
         let (revoked, _) = watch::channel(bus.keys.revocations());
         let directory = tempfile::tempdir().unwrap();
-        let listening = None;
-        let mut host = Self { bus, echo, server, refusals, revoked, listening, limits, directory, _serving: serving };
+        let (listening, offers) = (None, None);
+        let mut host =
+            Self { bus, echo, server, refusals, revoked, listening, limits, offers, directory, _serving: serving };
+        host.listen();
+        host
+    }
+
+    /// A node that takes what is offered to it.
+    async fn with_offers(offers: Arc<dyn Offers>) -> Self {
+        let mut host = Self::up(Limits::default()).await;
+        host.offers = Some(offers);
         host.listen();
         host
     }
 
     fn listen(&mut self) {
-        let gate = Gate { issuer: self.bus.keys.issuer(), revoked: self.revoked.subscribe(), offers: None };
+        let gate =
+            Gate { issuer: self.bus.keys.issuer(), revoked: self.revoked.subscribe(), offers: self.offers.clone() };
         self.listening = Some(socket::listen(&self.path(), self.server.clone(), gate, self.limits).unwrap());
     }
 

@@ -69,7 +69,16 @@ fn a_program_outlives_its_node() {
 #[test]
 fn a_program_that_fails_is_started_again_until_it_is_a_crash_loop() {
     let mesh = Mesh::up();
-    let wrap = mesh.wrap(["-n", "flaky", "--restart", "on-failure", "--", "sh", "-c", "read line; echo $line; read line; exit 1"]);
+    let wrap = mesh.wrap([
+        "-n",
+        "flaky",
+        "--restart",
+        "on-failure",
+        "--",
+        "sh",
+        "-c",
+        "read line; echo $line; read line; exit 1",
+    ]);
     assert_eq!(mesh.aish(["flaky", "one"]).good().stdout, "one\n");
     let ran = mesh.aish(["flaky", "two"]).failed(69);
     assert!(ran.stderr.contains("exit code 1"), "{ran:?}");
@@ -103,7 +112,8 @@ fn every_skill_that_is_described_answers_as_described() {
     let _solo = mesh.wrap(["-n", "solo", "--effect", "read", "--", "sh", "-c", "echo hello >&2; cat"]);
     let described = mesh.aish(["describe", "solo", "--json"]).good().json();
     assert_eq!(described["kind"], "wrapped");
-    let paths: Vec<&str> = described["skills"].as_array().unwrap().iter().map(|skill| skill["path"].as_str().unwrap()).collect();
+    let paths: Vec<&str> =
+        described["skills"].as_array().unwrap().iter().map(|skill| skill["path"].as_str().unwrap()).collect();
     assert_eq!(paths, ["describe", "health", "logs", "message", "restart", "status", "stop"]);
     let viewer = mesh.user("vera", "viewer");
     assert_eq!(mesh.aish(["solo", "hi", "--creds", &viewer]).good().stdout, "hi\n");
@@ -142,7 +152,6 @@ fn a_container_that_comes_later_leaves_the_name_alone() {
     assert_eq!(mesh.aish([name.as_str(), "hi"]).good().stdout, "hi\n");
     drop(container);
 }
-
 
 #[test]
 fn an_offline_holder_keeps_its_name_until_it_is_replaced() {
