@@ -1,11 +1,11 @@
 //! Processes held by the kernel's own handles: a number may pass to another process, a handle never does.
 
-use std::{io, os::fd::OwnedFd};
+use std::{fs, io, os::fd::OwnedFd};
 
 use aigis_proxy::{Error, socket::ProcessGroup};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, Signal, getpgrp, kill_process_group, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, getpgrp, kill_process_group, pidfd_open, pidfd_send_signal},
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -57,7 +57,11 @@ fn watched(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 /// A process group, by the handle of its leader.
 #[derive(Debug)]
-pub struct Group(Process);
+pub struct Group {
+    leader: Process,
+    session: i32,
+    started: u64,
+}
 
 impl Group {
     /// Takes hold of a group; `None` if its leader has ended meanwhile.
@@ -73,7 +77,10 @@ impl Group {
         let Some(process) = Process::open(pid) else { return Ok(None) };
         // Asked after the handle was taken: what bears the number now is what the handle holds, or that has ended.
         match ProcessGroup::led_by(pid) {
-            Some(found) if found == wanted => Ok(Some(Self(process))),
+            Some(found) if found == wanted => {
+                let session = Place::of(pid).map(|place| place.session);
+                Ok(session.map(|session| Self { leader: process, session, started: wanted.started }))
+            }
             _ if process.has_ended() => Ok(None),
             _ => Err(Error::invalid(format!("the process {pid} leads no group, or began at another time"))),
         }
@@ -82,22 +89,67 @@ impl Group {
     /// The group's number.
     #[must_use]
     pub fn id(&self) -> i32 {
-        self.0.id()
+        self.leader.id()
     }
 
-    /// Kills all of it, as long as its leader lives: after that, the number may have passed on.
+    /// Kills all of it. Where its leader has ended the number alone says little, so that each member is judged and held
+    /// by a handle of its own.
     pub fn kill(&self) {
-        if !self.0.has_ended()
-            && let Err(error) = kill_process_group(self.0.pid, Signal::KILL)
-        {
-            tracing::warn!(%error, group = self.id(), "a process group was not ended");
+        if !self.leader.has_ended() {
+            if let Err(error) = kill_process_group(self.leader.pid, Signal::KILL) {
+                tracing::warn!(%error, group = self.id(), "a process group was not ended");
+            }
+            return;
         }
+        let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+        for pid in numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+            if self.holds(pid)
+                && let Some(member) = Process::open(pid)
+                && self.holds(pid)
+                && let Err(error) = pidfd_send_signal(member.handle.get_ref(), Signal::KILL)
+            {
+                tracing::warn!(%error, pid, group = self.id(), "a process was not ended");
+            }
+        }
+    }
+
+    /// Whether that is a process of this group, and not of one that got the number later: such a one has its leader, or
+    /// is of another session.
+    fn holds(&self, pid: i32) -> bool {
+        let number = self.id();
+        let passed_on = Place::of(number).is_some_and(|place| place.started != self.started);
+        !passed_on
+            && Place::of(pid).is_some_and(|place| {
+                place.group == number && place.session == self.session && place.started >= self.started
+            })
+    }
+}
+
+/// Where a process belongs, as `/proc` knows it.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    group: i32,
+    session: i32,
+    started: u64,
+}
+
+impl Place {
+    fn of(pid: i32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name before may hold anything but ends in the last parenthesis; state and parent follow.
+        let fields: Vec<&str> = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
+        let number = |index: usize| fields.get(index)?.parse().ok();
+        Some(Self { group: number(2)?, session: number(3)?, started: fields.get(19)?.parse().ok()? })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::process::CommandExt as _, process::Command};
+    use std::{
+        io::{BufRead as _, BufReader},
+        os::unix::process::CommandExt as _,
+        process::{Command, Stdio},
+    };
 
     use super::*;
 
@@ -113,12 +165,30 @@ mod tests {
         let other = ProcessGroup { started: wanted.started + 1, ..wanted };
         assert!(Group::open(other).unwrap_err().message.contains("another time"));
         let group = Group::open(wanted).unwrap().unwrap();
-        assert!(!group.0.has_ended());
+        assert!(!group.leader.has_ended());
         group.kill();
-        group.0.ended().await;
-        assert!(group.0.has_ended());
+        group.leader.ended().await;
+        assert!(group.leader.has_ended());
         child.wait().unwrap();
         assert!(Group::open(wanted).unwrap().is_none(), "it has ended");
+    }
+
+    #[tokio::test]
+    async fn members_whose_leader_has_ended_are_ended_too() {
+        let script = "sleep 1000 & echo $!; read line";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut leader = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(leader.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let member = Process::open(line.trim().parse().unwrap()).unwrap();
+        let wanted = ProcessGroup::led_by(i32::try_from(leader.id()).unwrap()).unwrap();
+        let group = Group::open(wanted).unwrap().unwrap();
+        drop(leader.stdin.take());
+        leader.wait().unwrap();
+        assert!(group.leader.has_ended() && !member.has_ended());
+        group.kill();
+        tokio::time::timeout(std::time::Duration::from_secs(10), member.ended()).await.unwrap();
     }
 
     #[tokio::test]

@@ -143,8 +143,8 @@ fn ci_64_a_line_break_is_refused_and_reaches_nobody() {
     let log = log(&mesh);
     let env = format!("LOG={}", log.display());
     let _upper = mesh.wrap(["-n", "upper", "--env", &env, "--", "python3", &script("lines.py"), "upper"]);
-    mesh.aish(["upper", "a\nb"]).refused(65);
-    mesh.with_input(["upper", "a"], Some(b"b")).refused(65);
+    let _ = mesh.aish(["upper", "a\nb"]).refused(65);
+    let _ = mesh.with_input(["upper", "a"], Some(b"b")).refused(65);
     assert_eq!(mesh.aish(["upper", "c"]).good().stdout, "C\n");
     assert_eq!(lines(&log), ["c"]);
 }

@@ -16,7 +16,6 @@ use super::{
     logs::Logs,
     program::{Handle, Status},
 };
-use crate::frames;
 
 /// A message, and what came beside it.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -148,7 +147,8 @@ pub(crate) struct Wrapped {
 impl Wrapped {
     async fn message(&self, call: Call, said: Said) -> Result<Replied, Error> {
         let input = said.input.filter(|input| !input.is_null());
-        if input.as_ref().is_some_and(|input| frames::content(input).is_err()) {
+        // What stands under a tag was checked when the request came in.
+        if input.as_ref().is_some_and(|input| !input.is_string() && input.get("$bytes").is_none()) {
             return Err(Error::invalid("argument \"input\" is neither text nor $bytes"));
         }
         let reply = self.handle.ask(said.message, input, call.deadline.into_std()).await?;

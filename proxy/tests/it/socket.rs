@@ -85,6 +85,8 @@ impl Host {
     async fn with_offers(offers: Arc<dyn Offers>) -> Self {
         let mut host = Self::up(Limits::default()).await;
         host.offers = Some(offers);
+        // The former one takes its socket away when it is dropped.
+        host.listening = None;
         host.listen();
         host
     }

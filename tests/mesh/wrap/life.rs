@@ -99,11 +99,11 @@ fn who_may_wrap_and_where() {
     let _solo = mesh.wrap(["-n", "solo", "--purpose", "Testing", "--", "cat"]);
     let ran = mesh.aish(["wrap", "-n", "solo", "--", "cat"]).failed(1);
     assert!(ran.stderr.contains("solo@alpha"), "{ran:?}");
-    mesh.aish(["solo", "hi", "--creds", &viewer]).failed(77);
-    mesh.aish(["wrap", "-n", "x", "--concurrency", "2", "--", "cat"]).failed(2);
-    mesh.aish(["wrap", "-n", "x", "--", "no-such-program"]).failed(65);
+    let _ = mesh.aish(["solo", "hi", "--creds", &viewer]).failed(77);
+    let _ = mesh.aish(["wrap", "-n", "x", "--concurrency", "2", "--", "cat"]).failed(2);
+    let _ = mesh.aish(["wrap", "-n", "x", "--", "no-such-program"]).failed(65);
     let nowhere = Mesh::absent();
-    nowhere.aish(["wrap", "-n", "solo", "--", "cat"]).failed(69);
+    let _ = nowhere.aish(["wrap", "-n", "solo", "--", "cat"]).failed(69);
 }
 
 #[test]

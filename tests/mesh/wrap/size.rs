@@ -25,9 +25,9 @@ fn ci_63_six_kilobytes_to_fifty_megabytes_both_ways() {
     for size in SIZES {
         let ran = alpha.shell(&format!("head -c {size} /dev/urandom >{given_text}"));
         assert_eq!(ran.code, 0);
-        let ran = alpha.shell(&format!("aish digest what --timeout 2m <{given_text}")).good();
+        let ran = alpha.shell(&format!("aish digest what --timeout 10m <{given_text}")).good();
         assert_eq!(ran.stdout, format!("{} {size}\n", digest(&given)));
-        let _ = alpha.shell(&format!("aish random {size} --timeout 2m >{got_text}")).good();
+        let _ = alpha.shell(&format!("aish random {size} --timeout 10m >{got_text}")).good();
         assert_eq!(fs::metadata(&got).unwrap().len(), size as u64);
         assert_eq!(lines(&log).last(), Some(&digest(&got)));
     }
