@@ -55,6 +55,7 @@ fn a_whole_file_is_read_and_an_empty_one_says_nothing() {
     let labels = [("disk type", "ssd"), ("zone", "a")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     let whole = Config {
         name: Some(NodeName::parse("alpha").unwrap()),
+        credential_life: None,
         labels: labels.into(),
         bus: None,
         listen: Some("127.0.0.1:4333".parse().unwrap()),

@@ -75,6 +75,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.link.close();
+        self.calls.end(&End::Closed);
         self.server.hang_up(self.number);
     }
 }

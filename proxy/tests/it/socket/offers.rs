@@ -121,52 +121,54 @@ async fn value(room: &Room, path: &str, args: Vec<Value>) -> Result<Value, Error
 
 #[tokio::test]
 async fn a_call_to_an_offered_ci_is_answered_by_its_peer() {
-    let Offered { room, echo, .. } = offered().await;
-    assert_eq!(value(&room, "echo", vec![json!("hi")]).await.unwrap(), json!("hi"));
-    assert_eq!(value(&room, "write", vec![]).await.unwrap(), json!(1));
+    let offered = offered().await;
+    let (room, echo) = (&*offered.room, &offered.echo);
+    assert_eq!(value(room, "echo", vec![json!("hi")]).await.unwrap(), json!("hi"));
+    assert_eq!(value(room, "write", vec![]).await.unwrap(), json!(1));
     assert_eq!(echo.writes.load(Ordering::SeqCst), 1);
-    let error = value(&room, "echo", vec![]).await.unwrap_err();
+    let error = value(room, "echo", vec![]).await.unwrap_err();
     assert_eq!((error.code, error.message.contains("text")), (Code::InvalidArgument, true));
-    let error = value(&room, "nosuch", vec![]).await.unwrap_err();
+    let error = value(room, "nosuch", vec![]).await.unwrap_err();
     assert_eq!(error.code, Code::NotFound);
     let large = "x".repeat(60 * 1024 * 1024);
-    assert!(value(&room, "echo", vec![json!(large)]).await.unwrap() == json!(large));
-    let error = value(&room, "echo", vec![json!("x".repeat(70 * 1024 * 1024))]).await.unwrap_err();
+    assert!(value(room, "echo", vec![json!(large)]).await.unwrap() == json!(large));
+    let error = value(room, "echo", vec![json!("x".repeat(70 * 1024 * 1024))]).await.unwrap_err();
     assert_eq!(error.detail("sent"), Some(&json!(false)), "more than a frame holds");
 }
 
 #[tokio::test]
 async fn many_calls_run_side_by_side() {
-    let Offered { room, .. } = offered().await;
-    let calls = (0..500).map(|n| {
-        let room = &room;
-        async move { value(room, "echo", vec![json!(n.to_string())]).await.unwrap() == json!(n.to_string()) }
-    });
+    let offered = offered().await;
+    let room = &*offered.room;
+    let calls = (0..500)
+        .map(|n| async move { value(room, "echo", vec![json!(n.to_string())]).await.unwrap() == json!(n.to_string()) });
     assert!(futures::future::join_all(calls).await.into_iter().all(|own| own));
 }
 
 #[tokio::test]
 async fn a_dropped_call_and_a_late_one_end_at_the_peer() {
-    let Offered { room, echo, .. } = offered().await;
+    let offered = offered().await;
+    let (room, echo) = (&*offered.room, &offered.echo);
     let running = || echo.running.load(Ordering::SeqCst);
-    let dropped = tokio::time::timeout(Duration::from_millis(300), value(&room, "hang", vec![])).await;
+    let dropped = tokio::time::timeout(Duration::from_millis(300), value(room, "hang", vec![])).await;
     assert!(dropped.is_err());
     until("the dropped call ended", || running() == 0).await;
-    let error = call(&room, "hang", vec![], Duration::from_millis(100)).await.unwrap_err();
+    let error = call(room, "hang", vec![], Duration::from_millis(100)).await.unwrap_err();
     assert_eq!(error.code, Code::DeadlineExceeded);
     until("the late call ended", || running() == 0).await;
 }
 
 #[tokio::test]
 async fn a_stream_of_an_offered_ci_has_credit_and_ends_with_its_reader() {
-    let Offered { room, echo, .. } = offered().await;
-    let Answer::Stream(mut frames) = call(&room, "three", vec![], MINUTE).await.unwrap() else { panic!("no stream") };
+    let offered = offered().await;
+    let (room, echo) = (&*offered.room, &offered.echo);
+    let Answer::Stream(mut frames) = call(room, "three", vec![], MINUTE).await.unwrap() else { panic!("no stream") };
     let mut seen = Vec::new();
     while let Some(frame) = frames.next().await {
         seen.push(frame.unwrap());
     }
     assert_eq!(seen, [json!(1), json!(2), json!(3)]);
-    let Answer::Stream(mut frames) = call(&room, "count", vec![], MINUTE).await.unwrap() else { panic!("no stream") };
+    let Answer::Stream(mut frames) = call(room, "count", vec![], MINUTE).await.unwrap() else { panic!("no stream") };
     for n in 1..=2_000_u64 {
         assert_eq!(frames.next().await.unwrap().unwrap(), json!(n));
     }
@@ -176,7 +178,7 @@ async fn a_stream_of_an_offered_ci_has_credit_and_ends_with_its_reader() {
 
 #[tokio::test]
 async fn an_offer_is_amended_withdrawn_and_gone_with_its_peer() {
-    let Offered { host, room, offering, .. } = offered().await;
+    let Offered { host, room, offering, echo: _echo } = offered().await;
     let group = ProcessGroup { pid: 4_711, started: 7 };
     offering.stands_on(Some(group)).await.unwrap();
     until("the node knows the process", || room.process() == Some(group)).await;
@@ -194,7 +196,7 @@ async fn an_offer_is_amended_withdrawn_and_gone_with_its_peer() {
 
 #[tokio::test]
 async fn an_offer_is_made_again_when_the_node_is_back() {
-    let Offered { mut host, room, offering, .. } = offered().await;
+    let Offered { mut host, room, offering, echo: _echo } = offered().await;
     host.listening = None;
     assert!(room.left.lock().unwrap().is_empty(), "a node that ends lets nobody go");
     room.standing.lock().unwrap().clear();
