@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aigis_proxy::{Address, Bus, Effect, Error, Name, SkillPath, UserName, client::Client, subject::Token};
+use aigis_proxy::{Address, Bus, Effect, Error, Name, NodeName, SkillPath, UserName, client::Client, subject::Token};
 use aigis_registry::{Cache, Kind, Resolved, Service, SkillNote, Snapshot, State};
 
 use crate::exit::Failure;
@@ -29,13 +29,13 @@ pub(crate) struct Found {
 }
 
 impl Session {
-    /// Fills the cache, within that time.
+    /// Fills the cache, within that time; records of users and tokens count where the issuer is known.
     ///
     /// # Errors
     ///
     /// `unavailable` if the registry does not answer in time.
-    pub(crate) async fn open(client: Client, within: Duration) -> Result<Self, Error> {
-        let cache = Cache::open(client.bus(), None, within).await?;
+    pub(crate) async fn open(client: Client, issuer: Option<NodeName>, within: Duration) -> Result<Self, Error> {
+        let cache = Cache::open(client.bus(), issuer, within).await?;
         Ok(Self { client, cache })
     }
 
