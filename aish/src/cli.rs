@@ -12,8 +12,8 @@ use clap::{
 use crate::{
     command::{
         audit::Audit, call::Call, completions::Completions, describe::Describe, doctor::Doctor, down::Down,
-        events::Events, exec::Exec, list::List, logs::Logs, man::Man, message::Message, nodes::Nodes, up::Up,
-        users::Users, wrap::Wrap,
+        events::Events, exec::Exec, join::Join, list::List, logs::Logs, man::Man, message::Message, nodes::Nodes,
+        tokens::Tokens, up::Up, users::Users, wrap::Wrap,
     },
     duration,
     exit::{Failure, Usage},
@@ -100,6 +100,7 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Up(Up),
     Down(Down),
+    Join(Join),
     List(List),
     Nodes(Nodes),
     Describe(Describe),
@@ -111,6 +112,7 @@ pub(crate) enum Command {
     Audit(Audit),
     Doctor(Doctor),
     Users(Users),
+    Tokens(Tokens),
     Completions(Completions),
     Man(Man),
     #[command(skip)]
@@ -123,6 +125,7 @@ impl Command {
         match self {
             Self::Up(_) => "up",
             Self::Down(_) => "down",
+            Self::Join(_) => "join",
             Self::List(_) => "list",
             Self::Nodes(_) => "nodes",
             Self::Describe(_) => "describe",
@@ -134,6 +137,7 @@ impl Command {
             Self::Audit(_) => "audit",
             Self::Doctor(_) => "doctor",
             Self::Users(_) => "users",
+            Self::Tokens(_) => "tokens",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
             Self::Message(_) => "message",

@@ -11,11 +11,13 @@ pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod events;
 pub(crate) mod exec;
+pub(crate) mod join;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod message;
 pub(crate) mod nodes;
+pub(crate) mod tokens;
 pub(crate) mod up;
 pub(crate) mod users;
 pub(crate) mod wrap;
@@ -30,6 +32,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         // These end in order when a signal comes, so they are run where signals are.
         Command::Up(_) | Command::Wrap(_) => Ok(()),
         Command::Down(down) => down.run(context).await,
+        Command::Join(join) => join.run(context).await,
         Command::List(list) => list.run(context).await,
         Command::Nodes(nodes) => nodes.run(context).await,
         Command::Describe(describe) => describe.run(context).await,
@@ -40,6 +43,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Audit(audit) => audit.run(context).await,
         Command::Doctor(doctor) => doctor.run(context).await,
         Command::Users(users) => users.run(context).await,
+        Command::Tokens(tokens) => tokens.run(context).await,
         Command::Completions(completions) => completions.run(context),
         Command::Man(man) => man.run(context),
         Command::Message(message) => message.run(context).await,

@@ -146,15 +146,20 @@ impl Context {
         Ok(known.map_err(|error| Error::new(Code::DataLoss, chain(&error)).hint("name another file: --ca FILE"))?)
     }
 
-    /// The credential file: the option, or the mesh's own.
+    /// The credential file: the option, or the mesh's own, or that of this host's node where no person has one.
     ///
     /// # Errors
     ///
-    /// As [`Context::data`].
+    /// As [`Context::mesh_file`].
     pub(crate) fn credential_file(&self) -> Result<PathBuf, Failure> {
-        match &self.global.creds {
-            Some(file) => Ok(file.clone()),
-            None => Ok(self.home()?.default_credential()),
+        if let Some(file) = &self.global.creds {
+            return Ok(file.clone());
+        }
+        let home = self.home()?;
+        let usual = home.default_credential();
+        match self.mesh_file()?.and_then(|mesh| mesh.node) {
+            Some(node) if !usual.exists() => Ok(home.credential(&node.user())),
+            _ => Ok(usual),
         }
     }
 
@@ -188,7 +193,9 @@ impl Context {
         let bus = Bus::connect(bus::Options { url, ca, credential: credential.clone(), label }).await;
         let client = Client::new(bus.map_err(Error::from)?);
         let client = match (self.home(), self.mesh_file()) {
-            (Ok(home), Ok(Some(mesh))) => client.with_local(Local::new(home.socket(), mesh.node.user(), credential)),
+            (Ok(home), Ok(Some(MeshFile { node: Some(node), .. }))) => {
+                client.with_local(Local::new(home.socket(), node.user(), credential))
+            }
             _ => client,
         };
         Ok(self.client.get_or_init(|| client).clone())
@@ -201,7 +208,7 @@ impl Context {
     /// What keeps from it.
     pub(crate) async fn session(&self) -> Result<Session, Failure> {
         let begun = Instant::now();
-        let issuer = self.mesh_file()?.map(|mesh| mesh.node);
+        let issuer = self.mesh_file()?.map(|mesh| mesh.issuer);
         let client = self.client().await?;
         Ok(Session::open(client, issuer, WITHIN.saturating_sub(begun.elapsed()).max(LEAST)).await?)
     }
@@ -228,7 +235,7 @@ pub(crate) fn read_credential(file: &Path, issuer: Option<&Issuer>) -> Result<Cr
 }
 
 /// What a file of the mesh that cannot be used means.
-fn damaged(error: home::Error) -> Error {
+pub(crate) fn damaged(error: home::Error) -> Error {
     let code = match &error {
         home::Error::File(text_file::Error::Malformed { .. }) => Code::InvalidArgument,
         _ => Code::DataLoss,

@@ -20,6 +20,7 @@ mod context;
 mod duration;
 mod exit;
 mod frames;
+mod issuer;
 mod message;
 mod output;
 mod process;

@@ -23,16 +23,48 @@ pub struct Home {
 
 /// What every process on this host must know to reach the mesh: `mesh.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written")]
 pub struct MeshFile {
     /// The mesh.
     pub mesh: MeshName,
     /// The bus's address.
     pub bus: String,
-    /// This host's node.
-    pub node: NodeName,
+    /// This host's node; none where only a person joined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeName>,
+    /// The node that holds the mesh's signing keys.
+    pub issuer: NodeName,
     /// Whether this host's node supervises the bus server.
     pub supervised: bool,
+}
+
+impl MeshFile {
+    /// Whether this host joined a mesh whose signing keys are elsewhere.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        self.node.as_ref() != Some(&self.issuer)
+    }
+}
+
+/// `mesh.json` as it is read: before hosts could join, each node had the signing keys itself.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    mesh: MeshName,
+    bus: String,
+    node: Option<NodeName>,
+    issuer: Option<NodeName>,
+    supervised: bool,
+}
+
+impl TryFrom<Written> for MeshFile {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let Written { mesh, bus, node, issuer, supervised } = written;
+        let issuer = issuer.or_else(|| node.clone()).ok_or("it names neither node nor issuer")?;
+        Ok(Self { mesh, bus, node, issuer, supervised })
+    }
 }
 
 /// Why a file of the mesh is not usable.
@@ -160,7 +192,7 @@ impl Home {
         self.root().join("mesh.json")
     }
 
-    /// Reads `mesh.json`; `None` if this host has no node of this mesh.
+    /// Reads `mesh.json`; `None` if this host is no part of this mesh.
     ///
     /// # Errors
     ///
@@ -202,6 +234,16 @@ impl Home {
     pub fn write_mesh(&self, file: &MeshFile) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(file).unwrap_or_default();
         replace(&self.mesh_file(), text.as_bytes())
+    }
+
+    /// Writes who vouches for the mesh's users in one step.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write_issuer(&self, issuer: &Issuer) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(issuer).unwrap_or_default();
+        replace(&self.issuer_file(), text.as_bytes())
     }
 }
 
@@ -247,11 +289,15 @@ mod tests {
         let file = MeshFile {
             mesh: home.mesh().clone(),
             bus: "nats://127.0.0.1:4222".to_owned(),
-            node: NodeName::parse("alpha").unwrap(),
+            node: Some(NodeName::parse("alpha").unwrap()),
+            issuer: NodeName::parse("alpha").unwrap(),
             supervised: true,
         };
         home.write_mesh(&file).unwrap();
-        assert_eq!(home.read_mesh().unwrap(), Some(file));
+        assert_eq!(home.read_mesh().unwrap(), Some(file.clone()));
+        let before = r#"{"mesh": "main", "bus": "nats://127.0.0.1:4222", "node": "alpha", "supervised": true}"#;
+        fs::write(home.mesh_file(), before).unwrap();
+        assert_eq!(home.read_mesh().unwrap(), Some(file), "as it was written before hosts could join");
         fs::write(home.mesh_file(), "{\n  \"mesh\": 3}").unwrap();
         assert!(home.read_mesh().unwrap_err().to_string().contains("mesh.json:2:"));
     }

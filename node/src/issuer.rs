@@ -1,4 +1,5 @@
-//! The issuer: signs credentials for users, renews and revokes them, and puts each on record.
+//! The issuer: signs credentials for users, makes join tokens and admits their holders, renews and revokes, and puts
+//! each on record.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +8,7 @@ use aigis_proxy::{
     dispatch::{Begun, Deed, Journal},
     identity::{CaCertificate, Credential, MeshKeys},
     rpc,
-    services::{ISSUER, Issuer, Revoked},
+    services::{ADMISSION, Admission as _, GrantedToken, ISSUER, Issuer, JOIN, Revoked, WantedToken},
     subject::Caller,
     task,
 };
@@ -18,7 +19,9 @@ use serde_json::{Value, json};
 use tarpc::{context::Context, server::Serve};
 use tokio::sync::Mutex;
 
+mod admission;
 mod revocation;
+mod tokens;
 
 /// What the issuer works with.
 pub(crate) struct Office {
@@ -28,11 +31,11 @@ pub(crate) struct Office {
     pub(crate) journal: Arc<dyn Journal>,
     /// The node that this is.
     pub(crate) node: NodeName,
-    /// The bus's address.
+    /// The bus's address, as others are told it.
     pub(crate) url: String,
     /// Who vouches for it, where it speaks TLS.
     pub(crate) ca: Option<CaCertificate>,
-    /// Writes the records of users.
+    /// Writes the records of users and tokens.
     pub(crate) registry: Registry,
     /// What is known of the mesh.
     pub(crate) cache: Cache,
@@ -49,19 +52,24 @@ struct Desk {
     caller: Caller,
 }
 
-/// Serves the issuer's service under the node's own name until the returned value is dropped.
+/// Serves users under the node's own name, and who joins under the issuer's, until the returned values are dropped.
 ///
 /// # Errors
 ///
 /// As [`Bus::subscribe`].
-pub(crate) async fn serve(bus: &Bus, office: Office) -> Result<task::Owned, Error> {
+pub(crate) async fn serve(bus: &Bus, office: Office) -> Result<[task::Owned; 2], Error> {
     let target = office.node.to_string();
     let office = Arc::new(office);
-    rpc::serve(bus, &target, ISSUER, move |caller, context, request| {
+    let door = Arc::new(admission::Door::new(office.clone()));
+    let users = rpc::serve(bus, &target, ISSUER, move |caller, context, request| {
         let desk = Desk { office: office.clone(), caller };
         async move { desk.serve().serve(context, request).await }.boxed()
-    })
-    .await
+    });
+    let joining = rpc::serve(bus, ADMISSION, JOIN, move |caller, context, request| {
+        let newcomer = admission::Newcomer { door: door.clone(), caller };
+        async move { newcomer.serve().serve(context, request).await }.boxed()
+    });
+    Ok([users.await?, joining.await?])
 }
 
 impl Office {
@@ -97,15 +105,13 @@ impl Office {
         public_key: &str,
         permit: impl Fn(Option<&UserRecord>) -> Result<(), Error>,
     ) -> Result<String, Error> {
-        let token = self.keys.issue(name, role, public_key, self.credential_life);
-        let token = token.map_err(|error| Error::invalid(error.to_string()))?;
-        let issued_at = Timestamp::now();
+        let token = self.keys.issue(name, role, public_key, self.credential_life).map_err(unsigned)?;
         let record = UserRecord {
             name: name.clone(),
             role,
             public_key: public_key.to_owned(),
-            issued_at,
-            expires_at: Timestamp::from(issued_at.time() + self.credential_life),
+            issued_at: Timestamp::now(),
+            expires_at: ends(self.credential_life),
             revoked_at: None,
         };
         let written = self.registry.change_user(name, |known| permit(known).map(|()| record.clone()));
@@ -119,11 +125,47 @@ impl Office {
         };
         self.registry.change_user(name, |known| known.cloned().ok_or_else(unknown)).await
     }
+
+    fn address(&self) -> Address {
+        Address { name: self.node.ci(), node: Some(self.node.clone()) }
+    }
+
+    /// Puts a refusal on record.
+    async fn refuse(&self, caller: &Caller, path: &str, reason: String, hint: &str) -> Error {
+        self.journal.refused(caller, &format!("{} {path}", self.address()), &reason).await;
+        Error::new(Code::PermissionDenied, reason).hint(hint)
+    }
+
+    /// Does something with its beginning and its end on record. What is `shown` of its outcome goes there, and is what
+    /// a repeat of the same call is answered.
+    async fn audited<T: DeserializeOwned>(
+        &self,
+        caller: &Caller,
+        path: &str,
+        kwargs: Value,
+        deed: impl Future<Output = Result<T, Error>>,
+        shown: impl Fn(&T) -> Value,
+    ) -> Result<T, Error> {
+        let (address, path) = (self.address(), SkillPath::parse(path)?);
+        let kwargs = kwargs.as_object().cloned().unwrap_or_default();
+        let request = Request { kwargs, ..Request::default() };
+        let noted = Deed { caller, ci: &address, path: &path, effect: Effect::Admin, request: &request };
+        if let Begun::Repeat(outcome) = self.journal.begin(noted).await? {
+            return serde_json::from_value(outcome?).map_err(|_| Error::internal("the first answer is lost"));
+        }
+        let result = deed.await;
+        self.journal.end(noted, &result.as_ref().map(shown).map_err(Clone::clone)).await;
+        result
+    }
+}
+
+/// What is shown on record of a secret, or of half of one.
+fn nothing<T>(_: &T) -> Value {
+    Value::Null
 }
 
 impl Desk {
-    /// Does what admins alone may have done, with its beginning and its end on record. What is `shown` of its outcome
-    /// goes there, and is what a repeat of the same call is answered.
+    /// Does what admins alone may have done, on record.
     async fn audited<T: Serialize + DeserializeOwned>(
         &self,
         path: &str,
@@ -131,22 +173,12 @@ impl Desk {
         deed: impl Future<Output = Result<T, Error>>,
         shown: impl Fn(&T) -> Value,
     ) -> Result<T, Error> {
-        let (office, path) = (&self.office, SkillPath::parse(path)?);
-        let address = Address { name: office.node.ci(), node: Some(office.node.clone()) };
-        if self.caller.role != Role::Admin {
-            let reason = format!("{path} needs the role admin; {} is {}", self.caller.name, self.caller.role);
-            office.journal.refused(&self.caller, &format!("{address} {path}"), &reason).await;
-            return Err(Error::new(Code::PermissionDenied, reason).hint("ask an admin of this mesh"));
+        let Caller { role, name } = &self.caller;
+        if *role != Role::Admin {
+            let reason = format!("{path} needs the role admin; {name} is {role}");
+            return Err(self.office.refuse(&self.caller, path, reason, "ask an admin of this mesh").await);
         }
-        let kwargs = kwargs.as_object().cloned().unwrap_or_default();
-        let request = Request { kwargs, ..Request::default() };
-        let noted = Deed { caller: &self.caller, ci: &address, path: &path, effect: Effect::Admin, request: &request };
-        if let Begun::Repeat(outcome) = office.journal.begin(noted).await? {
-            return serde_json::from_value(outcome?).map_err(|_| Error::internal("the first answer is lost"));
-        }
-        let result = deed.await;
-        office.journal.end(noted, &result.as_ref().map(shown).map_err(Clone::clone)).await;
-        result
+        self.office.audited(&self.caller, path, kwargs, deed, shown).await
     }
 }
 
@@ -158,8 +190,7 @@ impl Issuer for Desk {
             self.office.supersede(&name, &public_key).await?;
             self.office.sign(&name, role, &public_key, |_| Ok(())).await
         };
-        // The token itself stays out of the record: it is half of a credential.
-        self.audited("users.create", kwargs, issued, |_| Value::Null).await
+        self.audited("users.create", kwargs, issued, nothing).await
     }
 
     async fn revoke(self, _: Context, name: UserName) -> Result<Revoked, Error> {
@@ -180,4 +211,25 @@ impl Issuer for Desk {
         }
         renewed
     }
+
+    async fn create_token(self, _: Context, public_key: String, wanted: WantedToken) -> Result<GrantedToken, Error> {
+        let (id, kwargs) = tokens::begin(&wanted)?;
+        let made = self.office.create_token(&self.caller.name, id, &public_key, wanted);
+        self.audited("tokens.create", kwargs, made, nothing).await
+    }
+
+    async fn revoke_token(self, _: Context, id: UserName) -> Result<(), Error> {
+        let revoked = self.office.revoke_token(&id);
+        self.audited("tokens.revoke", json!({"id": id}), revoked, |()| Value::Null).await
+    }
+}
+
+/// Why nothing is signed.
+fn unsigned(error: aigis_proxy::identity::mesh::Error) -> Error {
+    Error::invalid(error.to_string())
+}
+
+/// When what begins now ends.
+fn ends(life: Duration) -> Timestamp {
+    Timestamp::from(Timestamp::now().time() + life)
 }

@@ -21,6 +21,8 @@ use crate::{
     home::{self, Home, MeshFile},
 };
 
+pub mod member;
+
 /// How long a user's credential lives unless said otherwise, and at most.
 pub const CREDENTIAL_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How long the credential lives with which the store is set up.
@@ -75,17 +77,13 @@ pub enum Error {
         /// What its server must be given.
         include: PathBuf,
     },
-    /// The mesh has its bus elsewhere.
-    #[error(
-        "the mesh \"{mesh}\" on this host has the bus {known}, not {asked}; run aish down first, or choose another --mesh"
-    )]
-    OtherBus {
+    /// What only the host with the signing keys can be asked for.
+    #[error("this host joined the mesh \"{mesh}\": {why}")]
+    Joined {
         /// The mesh.
-        mesh: String,
-        /// Where it is.
-        known: String,
-        /// What was asked for.
-        asked: String,
+        mesh: MeshName,
+        /// What it is asked for, and what it is.
+        why: String,
     },
 }
 
@@ -114,17 +112,24 @@ pub struct Mesh {
     pub ca: Option<CaCertificate>,
     /// The node's credential.
     pub credential: Arc<Credential>,
-    /// The first admin's, which is the host's own.
-    pub admin: Credential,
-    /// The signing keys.
-    pub keys: Arc<MeshKeys>,
-    /// The store's id.
-    pub store: StoreId,
+    /// Who vouches for the mesh's users.
+    pub issuer: Issuer,
+    /// What the issuer has, if this host is it.
+    pub office: Option<Office>,
     /// The supervised server, unless the bus is somebody else's.
     pub server: Option<BusServer>,
 }
 
-/// Brings the mesh up.
+/// What only the issuer has.
+#[derive(Debug)]
+pub struct Office {
+    /// The signing keys.
+    pub keys: Arc<MeshKeys>,
+    /// The credential of who brought the mesh up.
+    pub admin: Credential,
+}
+
+/// Brings the mesh up: on a host that joined, as far as that is for this host to do.
 ///
 /// # Errors
 ///
@@ -132,6 +137,9 @@ pub struct Mesh {
 pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
     home.create()?;
     let known = home.read_mesh()?;
+    if let Some(known) = known.as_ref().filter(|known| known.is_member() && !home.issuer().exists()) {
+        return member::up(home, wanted, known);
+    }
     let keys = if home.issuer().exists() {
         MeshKeys::open(&home.issuer())?
     } else {
@@ -147,10 +155,8 @@ pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
             (format!("{scheme}://{}", server.address()), Some(server))
         }
     };
-    match equip(home, wanted, &keys, url, server.is_some()).await {
-        Ok((file, ca, [credential, admin], store)) => {
-            Ok(Mesh { file, ca, credential: Arc::new(credential), admin, keys, store, server })
-        }
+    match equip(home, wanted, keys, url, server.is_some()).await {
+        Ok(mesh) => Ok(Mesh { server, ..mesh }),
         Err(error) => {
             if let Some(server) = server {
                 server.give_back().await;
@@ -164,41 +170,46 @@ pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
 async fn equip(
     home: &Home,
     wanted: &Wanted,
-    keys: &MeshKeys,
+    keys: Arc<MeshKeys>,
     url: String,
     supervised: bool,
-) -> Result<(MeshFile, Option<CaCertificate>, [Credential; 2], StoreId), Error> {
-    if let Some(ca) = &wanted.ca {
-        ca.write(&home.ca_file())?;
-    }
-    let ca = match &wanted.ca {
-        Some(ca) => Some(ca.clone()),
-        None => home.read_ca(&url)?,
-    };
+) -> Result<Mesh, Error> {
+    let ca = trusted(home, wanted, &url)?;
     let issuer = keys.issuer();
     let node = wanted.node.user();
     let life = wanted.credential_life;
-    let credential = ensure(keys, &issuer, &home.credential(&node), &node, Role::Node, life)?;
-    let admin = ensure(keys, &issuer, &home.default_credential(), &first_admin(), Role::Admin, life)?;
-    let store = if supervised {
-        let store = ensure_store(keys, &url, ca.as_ref()).await?;
+    let credential = ensure(&keys, &issuer, &home.credential(&node), &node, Role::Node, life)?;
+    let admin = ensure(&keys, &issuer, &home.default_credential(), &first_admin(), Role::Admin, life)?;
+    if supervised {
+        ensure_store(&keys, &url, ca.as_ref()).await?;
         let room = server::room(existing(&home.bus().join("store"), home))? / 100 * BLOBS_SHARE;
         kv::limit_blobs(&url, ca.as_ref(), &keys.store_credential(SETUP_LIFE)?, 1, room).await?;
-        store
     } else {
-        let include = foreign::write(&home.bus(), keys)?;
-        ensure_store(keys, &url, ca.as_ref()).await.map_err(|error| match error {
+        let include = foreign::write(&home.bus(), &keys)?;
+        ensure_store(&keys, &url, ca.as_ref()).await.map_err(|error| match error {
             Error::Store(kv::SetupError::Stranger { url }) => {
                 Error::Stranger { url, mesh: home.mesh().clone(), include }
             }
             other => other,
-        })?
-    };
-    let file = MeshFile { mesh: home.mesh().clone(), bus: url, node: wanted.node.clone(), supervised };
+        })?;
+    }
+    let (mesh, node) = (home.mesh().clone(), wanted.node.clone());
+    let file = MeshFile { mesh, bus: url, node: Some(node.clone()), issuer: node, supervised };
     home.write_mesh(&file)?;
-    let issuer = serde_json::to_string_pretty(&issuer).unwrap_or_default();
-    home::replace(&home.issuer_file(), issuer.as_bytes())?;
-    Ok((file, ca, [credential, admin], store))
+    home.write_issuer(&issuer)?;
+    let office = Office { keys, admin };
+    Ok(Mesh { file, ca, credential: Arc::new(credential), issuer, office: Some(office), server: None })
+}
+
+/// Who vouches for the bus: as asked, which is kept, else as before.
+fn trusted(home: &Home, wanted: &Wanted, url: &str) -> Result<Option<CaCertificate>, Error> {
+    match &wanted.ca {
+        Some(ca) => {
+            ca.write(&home.ca_file())?;
+            Ok(Some(ca.clone()))
+        }
+        None => Ok(home.read_ca(url)?),
+    }
 }
 
 /// Makes what is missing of the store: at the first start everything, and after each start of the bus server what it
@@ -289,10 +300,16 @@ fn ensure(
     Ok(credential)
 }
 
-/// The name of whoever brings the mesh up, as far as it is a user name.
-fn first_admin() -> UserName {
+/// Who is logged in, as far as that is a user name.
+#[must_use]
+pub fn login() -> Option<UserName> {
     let login = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
-    let name = UserName::parse(&login.to_ascii_lowercase()).or_else(|_| UserName::parse("admin"));
+    UserName::parse(&login.to_ascii_lowercase()).ok()
+}
+
+/// The name of whoever brings the mesh up.
+fn first_admin() -> UserName {
+    let name = login().map_or_else(|| UserName::parse("admin"), Ok);
     #[expect(clippy::expect_used, reason = "the constant is a user name")]
     name.expect("admin is a user name")
 }
@@ -305,7 +322,8 @@ mod tests {
         MeshFile {
             mesh: MeshName::parse("main").unwrap(),
             bus: bus.to_owned(),
-            node: NodeName::parse("alpha").unwrap(),
+            node: Some(NodeName::parse("alpha").unwrap()),
+            issuer: NodeName::parse("alpha").unwrap(),
             supervised: true,
         }
     }

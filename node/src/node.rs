@@ -13,7 +13,7 @@ use aigis_proxy::{
     Bus, Error as CallError, NodeName, blob,
     bus::{self, ConnectError},
     dispatch::Dispatcher,
-    identity::CaCertificate,
+    identity::{CaCertificate, MeshKeys},
     serve::Server,
     service_info, task,
 };
@@ -49,6 +49,8 @@ use crate::{
 
 /// How long the bus may take to give what a start needs.
 const WITHIN: Duration = Duration::from_secs(20);
+/// How long is waited between two attempts to reach it.
+const RETRY: Duration = Duration::from_millis(500);
 /// How long the engine may take to be heard before the node goes on without it.
 const ENGINE_WITHIN: Duration = Duration::from_secs(5);
 /// How long running calls get when the node ends.
@@ -191,11 +193,15 @@ impl Node {
             label: format!("aigis {node} {label}"),
         };
         let doing = |what| move |source: CallError| Error::Start { what, source };
-        let bus = Bus::connect(bus_options("calls")).await?;
+        let bus = match &mesh.office {
+            Some(_) => Bus::connect(bus_options("calls")).await?,
+            None => reach(|| bus_options("calls")).await?,
+        };
         let registry = Registry::new(bus.clone(), node.clone());
         registry.note_birth().await.map_err(doing("note the bus's start"))?;
         let known = registry.load(WITHIN).await.map_err(doing("read its records"))?;
-        let cache = Cache::open(&bus, Some(node.clone()), WITHIN).await.map_err(doing("read the registry"))?;
+        let cache =
+            Cache::open(&bus, Some(mesh.file.issuer.clone()), WITHIN).await.map_err(doing("read the registry"))?;
         let journal = match audit_room {
             Some(room) => AuditJournal::open_with(&home.audit(), mesh.credential.clone(), room)?,
             None => AuditJournal::open(&home.audit(), mesh.credential.clone())?,
@@ -228,7 +234,12 @@ impl Node {
             ..CiRecord::new(node.ci(), node.clone(), Kind::Node)
         };
         registry.claim(record, &cache.snapshot()).await.map_err(doing("claim its name"))?;
-        let store = StoreKeeper { keys: mesh.keys.clone(), url: mesh.file.bus.clone(), ca: mesh.ca.clone() };
+        let store = mesh.office.as_ref();
+        let store = store.map(|office| StoreKeeper {
+            keys: office.keys.clone(),
+            url: mesh.file.bus.clone(),
+            ca: mesh.ca.clone(),
+        });
         let mut upkeep =
             Upkeep::new(host.clone(), registry.clone(), bus.clone(), store, mesh.credential.public(), labels);
         upkeep.settle().await.map_err(doing("write its record"))?;
@@ -240,19 +251,21 @@ impl Node {
         }
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
         tasks.push(blob::serve(&bus).await.map_err(&listening)?);
-        let office = Office {
-            keys: mesh.keys.clone(),
-            journal: journal.clone(),
-            node: node.clone(),
-            url: mesh.file.bus.clone(),
-            ca: mesh.ca.clone(),
-            registry: registry.clone(),
-            cache: cache.clone(),
-            credential_life,
-            revoking: tokio::sync::Mutex::default(),
-        };
-        office.note([&mesh.credential, &mesh.admin]).await.map_err(doing("write the records of its users"))?;
-        tasks.push(issuer::serve(&bus, office).await.map_err(&listening)?);
+        if let Some(mesh::Office { keys, admin }) = &mesh.office {
+            let office = Office {
+                keys: keys.clone(),
+                journal: journal.clone(),
+                node: node.clone(),
+                url: mesh.file.bus.clone(),
+                ca: mesh.ca.clone(),
+                registry: registry.clone(),
+                cache: cache.clone(),
+                credential_life,
+                revoking: tokio::sync::Mutex::default(),
+            };
+            office.note([&mesh.credential, admin]).await.map_err(doing("write the records of its users"))?;
+            tasks.extend(issuer::serve(&bus, office).await.map_err(&listening)?);
+        }
         let containers = containers(&known);
         directory.names(|names| {
             names.chosen.insert(node.ci());
@@ -272,15 +285,16 @@ impl Node {
         heard(&host.watch).await;
         registrar.settle().await;
         tasks.push(server.listen(&subjects.served_by(bus.user())).await.map_err(&listening)?);
-        let socket = Socket::listen(&home, &server, &mesh.keys, room.clone());
+        let revoked = mesh.office.as_ref().map(|office| MeshKeys::revocations(&office.keys)).unwrap_or_default();
+        let socket = Socket::listen(&home, &server, mesh.issuer.clone(), revoked, room.clone());
         tasks.push(task::Owned::spawn("offers", async move { room.keep().await }));
         tasks.push(revocations::watch(&cache, &server, socket.revoked.clone()));
         let renewal = Renewal {
             bus: bus.clone(),
             credential: mesh.credential.clone(),
             file: home.credential(&node.user()),
-            issuer: node.clone(),
-            vouches: mesh.keys.issuer(),
+            issuer: mesh.file.issuer.clone(),
+            vouches: mesh.issuer.clone(),
         };
         tasks.push(renewal.start());
         tasks.push(task::Owned::spawn("registrar", registrar.run()));
@@ -328,6 +342,23 @@ impl Node {
             bus_server.stop().await;
         }
         let _ = fs::remove_file(home.pid_file());
+    }
+}
+
+/// Connects to a bus that is not this host's to start, and may be about to.
+async fn reach(options: impl Fn() -> bus::Options) -> Result<Bus, ConnectError> {
+    let deadline = Instant::now() + WITHIN;
+    let mut said = false;
+    loop {
+        match Bus::connect(options()).await {
+            Err(error @ ConnectError::Unreachable { .. }) if Instant::now() < deadline => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::info!(%error, "trying again");
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+            connected => return connected,
+        }
     }
 }
 

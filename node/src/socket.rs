@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aigis_proxy::{
-    identity::{MeshKeys, Revocations},
+    identity::{Issuer, Revocations},
     serve::Server,
     socket::{self, Gate, Limits, Listening, Offers},
 };
@@ -23,9 +23,15 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// Listens, if that is possible: the bus is a way for the calls of this host too.
-    pub(crate) fn listen(home: &Home, server: &Server, keys: &MeshKeys, offers: Arc<dyn Offers>) -> Self {
-        let (revoked, receiver) = watch::channel(keys.revocations());
-        let gate = Gate { issuer: keys.issuer(), revoked: receiver, offers: Some(offers) };
+    pub(crate) fn listen(
+        home: &Home,
+        server: &Server,
+        issuer: Issuer,
+        revoked: Revocations,
+        offers: Arc<dyn Offers>,
+    ) -> Self {
+        let (revoked, receiver) = watch::channel(revoked);
+        let gate = Gate { issuer, revoked: receiver, offers: Some(offers) };
         let limits = Limits { connections: connections(raise()), ..Limits::default() };
         let listening = socket::listen(&home.socket(), server.clone(), gate, limits);
         if let Err(error) = &listening {

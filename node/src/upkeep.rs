@@ -21,7 +21,8 @@ pub(crate) struct Upkeep {
     host: Arc<Host>,
     registry: Registry,
     bus: Bus,
-    store: StoreKeeper,
+    /// On the issuer alone.
+    store: Option<StoreKeeper>,
     record: NodeRecord,
     /// Whether the bus may have started anew since the store was looked at.
     bus_is_new: bool,
@@ -45,7 +46,7 @@ impl Upkeep {
         host: Arc<Host>,
         registry: Registry,
         bus: Bus,
-        store: StoreKeeper,
+        store: Option<StoreKeeper>,
         id: &str,
         labels: BTreeMap<String, String>,
     ) -> Self {
@@ -146,8 +147,10 @@ impl Upkeep {
     /// Does what a start of the bus server asks for, unless it was done.
     async fn meet_bus(&mut self) -> Result<(), Error> {
         if self.bus_is_new {
-            let StoreKeeper { keys, url, ca } = &self.store;
-            mesh::ensure_store(keys, url, ca.as_ref()).await.map_err(|error| Error::unavailable(error.to_string()))?;
+            if let Some(StoreKeeper { keys, url, ca }) = &self.store {
+                let ready = mesh::ensure_store(keys, url, ca.as_ref()).await;
+                ready.map_err(|error| Error::unavailable(error.to_string()))?;
+            }
             self.registry.note_birth().await?;
             self.bus_is_new = false;
         }

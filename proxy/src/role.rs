@@ -41,11 +41,25 @@ pub enum Role {
     Node,
     /// A plugin host.
     Plugin,
+    /// A join token, which is nobody yet: it can ask the issuer for a credential, and nothing else.
+    Join,
 }
 
 impl Role {
-    /// Every role, in the order in which they are listed to people.
-    pub const ALL: [Self; 5] = [Self::Viewer, Self::Operator, Self::Admin, Self::Node, Self::Plugin];
+    /// Every role that stands in subjects.
+    pub const ALL: [Self; 6] = [Self::Viewer, Self::Operator, Self::Admin, Self::Node, Self::Plugin, Self::Join];
+    /// The roles that users are given, in the order in which they are listed to people.
+    pub const GIVEN: [Self; 5] = [Self::Viewer, Self::Operator, Self::Admin, Self::Node, Self::Plugin];
+
+    /// Reads a role that somebody chooses for a user.
+    ///
+    /// # Errors
+    ///
+    /// Names the roles that there are.
+    pub fn choose(text: &str) -> Result<Self, UnknownRole> {
+        let role = text.parse()?;
+        if Self::GIVEN.contains(&role) { Ok(role) } else { Err(UnknownRole(crate::name::quoted(text))) }
+    }
 
     /// The role's word, as it stands in subjects.
     #[must_use]
@@ -56,6 +70,7 @@ impl Role {
             Self::Admin => "admin",
             Self::Node => "node",
             Self::Plugin => "plugin",
+            Self::Join => "join",
         }
     }
 
@@ -69,6 +84,7 @@ impl Role {
             Self::Viewer | Self::Node => effect == Effect::Read,
             Self::Operator | Self::Plugin => effect <= Effect::Write,
             Self::Admin => true,
+            Self::Join => false,
         }
     }
 }
@@ -102,6 +118,14 @@ mod tests {
         assert!(Role::Operator.permits(Effect::Write) && !Role::Operator.permits(Effect::Admin));
         assert!(Role::Admin.permits(Effect::Admin));
         assert!(!Role::Node.permits(Effect::Write));
+        assert!(!Role::Join.permits(Effect::Read));
         assert_eq!("root".parse::<Role>().unwrap_err().to_string().split(';').next(), Some("\"root\" is no role"));
+    }
+
+    #[test]
+    fn nobody_chooses_to_be_a_token() {
+        assert_eq!("join".parse::<Role>(), Ok(Role::Join));
+        assert!(Role::choose("join").unwrap_err().to_string().contains("viewer, operator, admin, node, plugin"));
+        assert_eq!(Role::choose("admin"), Ok(Role::Admin));
     }
 }

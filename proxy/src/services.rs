@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     blob::{Content, Digest, Index, Life, Part},
     error::Error,
-    name::UserName,
+    identity::SignedIssuer,
+    name::{NodeName, UserName},
     role::Role,
 };
 
@@ -26,7 +27,14 @@ pub struct Revoked {
     pub revoked_at: String,
 }
 
-/// The issuer: the node that holds the mesh's signing keys.
+/// The target of [`Admission`]: the issuer, whichever node that is. No user is given this name.
+pub const ADMISSION: &str = "issuer";
+
+/// The service name of [`Admission`].
+pub const JOIN: &str = "join";
+
+/// The issuer: the node that holds the mesh's signing keys. But for the
+/// renewal of one's own, for admins alone.
 #[tarpc::service(derive = [serde::Serialize, serde::Deserialize])]
 pub trait Issuer {
     /// Issues a credential for a user's public key, made on the user's own machine; answers with the signed token. If
@@ -36,6 +44,60 @@ pub trait Issuer {
     async fn revoke(name: UserName) -> Result<Revoked, Error>;
     /// Renews the caller's own credential, for the key that it has; answers with the signed token.
     async fn renew() -> Result<String, Error>;
+    /// Makes a join token for a public key, made on the admin's own machine.
+    async fn create_token(public_key: String, wanted: WantedToken) -> Result<GrantedToken, Error>;
+    /// Ends a join token.
+    async fn revoke_token(id: UserName) -> Result<(), Error>;
+}
+
+/// What a join token is to give.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantedToken {
+    /// The role.
+    pub role: Role,
+    /// The name, if it is for one name alone.
+    pub name: Option<UserName>,
+    /// How long it can be used.
+    pub ttl_s: u64,
+    /// How often it can be used.
+    pub uses: u32,
+}
+
+/// A join token that the issuer has signed, and what else its text says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantedToken {
+    /// Its id.
+    pub id: UserName,
+    /// What logs in at the bus, with the key that stays with the admin.
+    pub jwt: String,
+    /// When it ends: RFC 3339.
+    pub expires_at: String,
+    /// The bus's address.
+    pub bus: String,
+    /// Who vouches for the bus, where that speaks TLS, as text.
+    pub ca: Option<String>,
+    /// The issuer.
+    pub issuer: NodeName,
+    /// The public key of the mesh's account.
+    pub account: String,
+}
+
+/// The issuer, as the holder of a join token may ask it.
+#[tarpc::service(derive = [serde::Serialize, serde::Deserialize])]
+pub trait Admission {
+    /// Admits whoever holds the private half of `public_key`, under the wanted name.
+    async fn join(public_key: String, wanted_name: UserName) -> Result<Admitted, Error>;
+}
+
+/// What a new member needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// The member's signed token.
+    pub jwt: String,
+    /// The node that issues.
+    pub node: NodeName,
+    /// Who vouches for the users of the mesh.
+    pub issuer: SignedIssuer,
 }
 
 /// A node that stores blobs for those who may not write to their bucket.

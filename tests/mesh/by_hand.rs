@@ -44,7 +44,7 @@ fn ci_77_a_request_by_hand_is_answered_as_a_call_by_aish() {
     assert_eq!(wrong.headers.unwrap().get("Aigis-Error").unwrap().as_str(), "not_found");
 
     // A second node over the same engine: each container stands on both, and the bare name is nobody's.
-    let beta = mesh.beside("beta");
+    let beta = mesh.joined("beta");
     until("both nodes list it", Duration::from_secs(20), || {
         let rows = mesh.rows(&[]);
         let live = rows.iter().filter(|row| row["name"] == name.as_str() && row["state"] == "live");

@@ -24,7 +24,7 @@ fn ci_01_ci_29_an_empty_list_is_an_empty_array_and_nodes_tell_what_they_have() {
     engine.load(BUSYBOX);
     let run = |name| Container::run_on(Some(&host), name, &[], BUSYBOX, &["sleep", "1000"]);
     let containers = [run("one"), run("two")];
-    let _others = [mesh.beside("gamma"), mesh.beside("beta")];
+    let _others = [mesh.joined("gamma"), mesh.joined("beta")];
     let rows_of = |node: &str| mesh.rows(&["--node", node]).len();
     until("all nodes list all", Duration::from_secs(30), || {
         ["alpha", "beta", "gamma"].iter().all(|node| rows_of(node) == containers.len() + 1).then_some(())

@@ -33,6 +33,8 @@ mod health;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod joining;
+#[cfg(test)]
 mod keep;
 #[cfg(test)]
 mod lifecycle;

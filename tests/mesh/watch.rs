@@ -105,7 +105,7 @@ fn latest(lines: &[String]) -> BTreeMap<String, Value> {
 #[test]
 fn ci_80_a_node_that_ends_is_offline_at_once_and_comes_back_as_it_was() {
     let mesh = Mesh::up();
-    let beta = mesh.beside("beta");
+    let beta = mesh.joined("beta");
     let containers = [idle(&format!("x-{}", nonce())), idle(&format!("y-{}", nonce()))];
     let names: BTreeSet<&str> = containers.iter().map(|one| one.name.as_str()).chain(["beta"]).collect();
     // What the list shows of this test's own CIs on beta, by address.

@@ -134,22 +134,28 @@ impl Mesh {
         mesh
     }
 
-    /// Starts a second node of this mesh over the same bus and engine. It has a copy of the mesh's keys.
+    /// Makes a join token of that role.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it is refused.
+    #[must_use]
+    pub fn token(&self, role: &str) -> String {
+        let made = self.aish(["tokens", "create", "--role", role]);
+        assert_eq!(made.code, 0, "{made:?}");
+        made.stdout.trim().to_owned()
+    }
+
+    /// Starts a second node of this mesh over the same bus and engine, in a directory of its own, by a join token.
     ///
     /// # Panics
     ///
     /// Panics when it does not come up.
     #[must_use]
-    pub fn beside(&self, name: &str) -> Self {
-        let node = Self::new(&["--name", name, "--bus", &self.bus()], self.environment.clone());
-        let (from, to) = (self.path().join("issuer"), node.path().join("issuer"));
-        let copied = Command::new("install")
-            .args(["-d", "-m", "700"])
-            .arg(node.path())
-            .status()
-            .and_then(|_| Command::new("cp").arg("--archive").args([&from, &to]).status());
-        assert!(copied.as_ref().is_ok_and(std::process::ExitStatus::success), "{copied:?}");
-        node.start();
+    pub fn joined(&self, name: &str) -> Self {
+        let node = Self::new(&["--name", name], self.environment.clone());
+        let joined = node.aish(["join", &self.token("node"), "--name", name]);
+        assert_eq!(joined.code, 0, "{joined:?}\n{}", node.log());
         node
     }
 

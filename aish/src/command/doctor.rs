@@ -92,12 +92,15 @@ async fn examine(context: &Context) -> Vec<Check> {
         }
     };
     checks.push(match &mesh {
-        Some(mesh) => Check::pass("mesh", format!("\"{}\", this host is its node {}", mesh.mesh, mesh.node)),
+        Some(MeshFile { mesh, node: Some(node), .. }) => {
+            Check::pass("mesh", format!("\"{mesh}\", this host is its node {node}"))
+        }
+        Some(MeshFile { mesh, .. }) => Check::pass("mesh", format!("\"{mesh}\", of which this host has no node")),
         None => Check::warn("mesh", "this host runs no node of this mesh", "start one: aish up"),
     });
-    if let (Some(mesh), Ok(home)) = (&mesh, context.home()) {
+    if let (Some(MeshFile { mesh, node: Some(node), .. }), Ok(home)) = (&mesh, context.home()) {
         checks.push(process(Process::running(&home)));
-        checks.push(socket::check(&home.socket(), &mesh.mesh, &mesh.node).await);
+        checks.push(socket::check(&home.socket(), mesh, node).await);
     }
     match context.credential() {
         Ok(credential) => checks.push(credential_check(&credential, SystemTime::now())),
@@ -221,7 +224,7 @@ fn of(count: usize, what: &str) -> String {
 fn nodes(snapshot: &Snapshot, mesh: Option<&MeshFile>) -> Vec<Check> {
     let mut checks = Vec::new();
     for row in snapshot.node_rows() {
-        let own = mesh.is_some_and(|mesh| mesh.node == row.name);
+        let own = mesh.is_some_and(|mesh| mesh.node.as_ref() == Some(&row.name));
         let name = &row.name;
         checks.push(match row.state {
             State::Live => Check::pass("node", format!("{name} is live")),

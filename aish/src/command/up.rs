@@ -21,7 +21,7 @@ use tokio::time::{Instant, interval};
 use super::list::label;
 use crate::{
     config::{self, Config},
-    context::{Context, chain},
+    context::{Context, chain, damaged},
     exit::{Failure, INTERRUPTED},
     process::Process,
     signals::Signals,
@@ -86,7 +86,7 @@ fn socket(text: &str, usual: u16) -> Result<SocketAddr, String> {
 }
 
 /// Reads `IP` or `IP:PORT` of this host alone.
-fn loopback(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn loopback(text: &str) -> Result<SocketAddr, String> {
     let address = socket(text, config::METRICS_PORT)?;
     let own = || "metrics are served to this host alone: write 127.0.0.1:PORT".to_owned();
     address.ip().is_loopback().then_some(address).ok_or_else(own)
@@ -172,6 +172,36 @@ impl Up {
         let Config { engine, audit_room, .. } = config;
         let credential_life = config.credential_life.unwrap_or(CREDENTIAL_LIFE);
         Options { home, node, listen, bus, ca: None, credential_life, labels, metrics, engine, audit_room }
+    }
+
+    /// Starts this host's node in the background, unless it runs, and tells of it once it answers.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not run.
+    pub(crate) async fn background(
+        context: &Context,
+        home: &Home,
+        name: NodeName,
+        label: Vec<(String, String)>,
+        metrics: Option<SocketAddr>,
+    ) -> Result<(), Failure> {
+        if let Some(process) = Process::running(home)? {
+            return announce(context, home, process.pid(), "is up already");
+        }
+        let up = Self {
+            listen: None,
+            name: None,
+            label,
+            metrics,
+            config: None,
+            detach: true,
+            keep: false,
+            background: false,
+            detached: false,
+        };
+        let _ = std::fs::remove_file(home.ready_file());
+        up.detach(context, home, &name, None).await
     }
 
     async fn detach(&self, context: &Context, home: &Home, name: &NodeName, bus: Option<&str>) -> Result<(), Failure> {
@@ -288,25 +318,35 @@ fn tail(path: &Path, begin: u64) -> String {
 }
 
 fn announce(context: &Context, home: &Home, pid: i32, how: &str) -> Result<(), Failure> {
-    let mesh = context.mesh_file()?.ok_or_else(|| {
+    let mesh = home.read_mesh().map_err(damaged)?;
+    let mesh = mesh.and_then(|mesh| Some((mesh.node?, mesh.mesh, mesh.bus)));
+    let (node, mesh, bus) = mesh.ok_or_else(|| {
         Error::unavailable(format!("the node (process {pid}) has not yet written where its bus is")).hint("try again")
     })?;
-    let (node, bus) = (&mesh.node, &mesh.bus);
     if context.output.is_json() {
         let log = home.log_file();
-        return context.output.json(&json!({"node": node, "mesh": mesh.mesh, "bus": bus, "pid": pid, "log": log}));
+        return context.output.json(&json!({"node": node, "mesh": mesh, "bus": bus, "pid": pid, "log": log}));
     }
-    context.output.text(&format!("node {node} of mesh {} {how}, bus {bus}; next: aish list", mesh.mesh))
+    context.output.text(&format!("node {node} of mesh {mesh} {how}, bus {bus}; next: aish list"))
 }
 
 /// The node's name if none is given: the one it had before, else the host's.
 fn usual_name(known: Option<MeshFile>) -> Result<NodeName, Failure> {
-    if let Some(mesh) = known {
-        return Ok(mesh.node);
+    match known.and_then(|mesh| mesh.node) {
+        Some(node) => Ok(node),
+        None => host_name(),
     }
+}
+
+/// The name that the host's own gives a node.
+///
+/// # Errors
+///
+/// A usage error where it gives none.
+pub(crate) fn host_name() -> Result<NodeName, Failure> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     from_host(host.trim())
-        .ok_or_else(|| Failure::usage("the host's name gives no name for a node", "name it: aish up --name NODE"))
+        .ok_or_else(|| Failure::usage("the host's name gives no name for a node", "name it: --name NODE"))
 }
 
 /// The first label of a host's name, made a node's name.

@@ -1,20 +1,16 @@
 use std::path::PathBuf;
 
-use aigis_proxy::{
-    Bus, Code, Error, NodeName, Role, UserName,
-    identity::Credential,
-    rpc::{self, Asker},
-    services::{ISSUER, IssuerClient},
-};
-use aigis_registry::State;
+use aigis_proxy::{Code, Error, Role, UserName, identity::Credential};
+use aigis_registry::{Timestamp, record::UserRecord};
+use serde::Serialize;
 use serde_json::json;
-use tarpc::context;
 
 use revoke::Revoke;
 
 use crate::{
     context::{Context, chain},
     exit::Failure,
+    issuer::{self, Desk},
 };
 
 mod revoke;
@@ -29,7 +25,55 @@ pub(crate) struct Users {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Create(Create),
+    List(List),
     Revoke(Revoke),
+}
+
+/// List the users of the mesh
+///
+/// As the issuer has put them on record: persons, nodes and plugin hosts.
+#[derive(Debug, clap::Args)]
+struct List {}
+
+const HEADER: [&str; 5] = ["NAME", "STATE", "ROLE", "ISSUED", "EXPIRES"];
+const STATE: usize = 1;
+
+#[derive(Debug, Serialize)]
+struct Row {
+    name: UserName,
+    state: &'static str,
+    role: Role,
+    issued_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl List {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        issuer::known(context)?;
+        let snapshot = context.session().await?.snapshot();
+        let rows: Vec<Row> = snapshot.users().map(|user| Row::of(user, Timestamp::now())).collect();
+        if context.output.is_json() {
+            return context.output.json(&rows);
+        }
+        context.output.table(&HEADER, &rows.iter().map(Row::fields).collect::<Vec<_>>(), STATE)
+    }
+}
+
+impl Row {
+    fn of(user: &UserRecord, now: Timestamp) -> Self {
+        let state = match user {
+            _ if user.revoked_at.is_some() => "revoked",
+            _ if user.expires_at <= now => "expired",
+            _ => "valid",
+        };
+        let UserRecord { name, role, issued_at, expires_at, .. } = user.clone();
+        Self { name, state, role, issued_at, expires_at }
+    }
+
+    fn fields(&self) -> Vec<String> {
+        let Self { name, state, role, issued_at, expires_at } = self;
+        vec![name.to_string(), (*state).to_owned(), role.to_string(), issued_at.to_string(), expires_at.to_string()]
+    }
 }
 
 /// Make a user, and write its credential file
@@ -42,7 +86,7 @@ struct Create {
     #[arg(value_parser = UserName::choose)]
     name: UserName,
     /// What it may do: viewer, operator, admin, node, plugin
-    #[arg(long)]
+    #[arg(long, value_parser = Role::choose)]
     role: Role,
     /// Where to write the credential [default: creds/NAME.creds in the mesh's data directory]
     #[arg(long, value_name = "FILE")]
@@ -54,6 +98,7 @@ impl Users {
         match self.command {
             Command::Create(create) => create.run(context).await,
             Command::Revoke(revoke) => revoke.run(context).await,
+            Command::List(list) => list.run(context).await,
         }
     }
 }
@@ -69,9 +114,9 @@ impl Create {
             let message = format!("{} exists already; it was left as it is", file.display());
             return Err(Error::new(Code::AlreadyExists, message).hint("name another file: --out FILE").into());
         }
-        let bus = context.connect().await?;
+        let issuer = Desk::of(context).await?;
         let key = Credential::generate().map_err(|error| Error::internal(error.to_string()))?;
-        let token = issue(context, &bus, &name, role, key.public()).await?;
+        let token = issuer.issue(name.clone(), role, key.public()).await?;
         let known = context.issuer()?;
         let credential = Credential::new(&token, key, known.as_ref())
             .map_err(|flaw| Error::internal(format!("the issuer's token cannot be used: {flaw}")))?;
@@ -81,25 +126,4 @@ impl Create {
         }
         context.output.text(&file.display().to_string())
     }
-}
-
-/// Asks the node that holds the mesh's signing keys: usually this host's, else the one of all that answers.
-async fn issue(context: &Context, bus: &Bus, name: &UserName, role: Role, public: &str) -> Result<String, Failure> {
-    let own = context.mesh_file()?.map(|mesh| mesh.node);
-    let rows = context.session().await?.snapshot().node_rows();
-    let others = rows.into_iter().filter(|row| row.state == State::Live && Some(&row.name) != own.as_ref());
-    let nodes: Vec<NodeName> = own.iter().cloned().chain(others.map(|row| row.name)).collect();
-    let mut deadline = context::current();
-    if let Some(timeout) = context.global.timeout {
-        deadline.deadline = std::time::Instant::now() + timeout;
-    }
-    for node in nodes {
-        let issuer = IssuerClient::from(Asker::new(bus, node.as_str(), ISSUER));
-        let issued = issuer.issue(deadline, name.clone(), role, public.to_owned()).await;
-        match issued.map_err(|error| rpc::error(&error)).and_then(|issued| issued) {
-            Err(error) if error.code == Code::Unavailable && error.detail("sent") == Some(&false.into()) => {}
-            other => return Ok(other?),
-        }
-    }
-    Err(Error::unavailable("no node that issues credentials is on the bus").hint("see: aish nodes").sent(false).into())
 }

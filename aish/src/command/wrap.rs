@@ -91,14 +91,14 @@ fn parsed_delimiter(text: &str) -> Result<Bytes, String> {
 
 impl Wrap {
     pub(crate) async fn run(self, context: &Context, mut signals: Signals) -> Result<(), Failure> {
-        let mesh = context.mesh_file()?.ok_or_else(|| {
+        let node = context.mesh_file()?.and_then(|mesh| mesh.node).ok_or_else(|| {
             let message = format!("this host has no node of the mesh \"{}\"", context.global.mesh);
             Error::unavailable(message).hint("start it: aish up --detach").sent(false)
         })?;
         let (file, issuer) = (context.credential_file()?, context.issuer()?);
         let host = Host {
             path: context.home()?.socket(),
-            server: mesh.node.user(),
+            server: node.user(),
             credential: Box::new(move || read_credential(&file, issuer.as_ref())),
         };
         let effect = if self.effect == "read" { Effect::Read } else { Effect::Write };
@@ -110,13 +110,7 @@ impl Wrap {
         let description = program.map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
         let logs = Logs::new();
         let (program, handle) = Program::new(self.options(), logs.clone());
-        let wrapped = Wrapped {
-            name: name.clone(),
-            node: mesh.node.clone(),
-            labels: labels.clone(),
-            handle: handle.clone(),
-            logs,
-        };
+        let wrapped = Wrapped { name: name.clone(), node, labels: labels.clone(), handle: handle.clone(), logs };
         let ci = Arc::new(WrappedCi::new(wrapped, effect));
         let skills = ci.table().skills().iter().map(|skill| OfferedSkill::from(&**skill)).collect();
         let offer = Offer { name, kind: OfferKind::Wrapped, description, labels, skills, replace, process: None };

@@ -178,7 +178,17 @@ impl Credential {
     ///
     /// Says what is wrong; with `issuer`, also a token that this issuer did not sign.
     pub fn new(jwt: &str, key: Key, issuer: Option<&Issuer>) -> Result<Self, Flaw> {
-        Self::check(jwt, key, issuer, jwt::seconds(SystemTime::now()))
+        Self::check(jwt, key, issuer, Some(jwt::seconds(SystemTime::now())))
+    }
+
+    /// Joins a token and its key as [`Credential::new`] does, but leaves it to the bus to judge by its own clock whether
+    /// the token's time is over: for a host that has just been given it, whose clock may be wrong.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong.
+    pub fn timeless(jwt: &str, key: Key) -> Result<Self, Flaw> {
+        Self::check(jwt, key, None, None)
     }
 
     /// Reads a credential file, which must be its owner's alone.
@@ -275,7 +285,7 @@ impl Credential {
     /// What is wrong with it; [`Flaw::Contradiction`] if it is somebody else's. Then the token stays that was.
     pub fn renew(&self, jwt: &str, issuer: Option<&Issuer>) -> Result<(), Flaw> {
         let Vouched { name, role, mesh, issued, expires, .. } =
-            vouched(jwt, &self.key, issuer, jwt::seconds(SystemTime::now()))?;
+            vouched(jwt, &self.key, issuer, Some(jwt::seconds(SystemTime::now())))?;
         if (&name, role, &mesh) != (&self.name, self.role, &self.mesh) {
             return Err(Flaw::Contradiction);
         }
@@ -300,7 +310,7 @@ impl Credential {
         Self::new(jwt, key, issuer)
     }
 
-    fn check(jwt: &str, key: Key, issuer: Option<&Issuer>, now: i64) -> Result<Self, Flaw> {
+    fn check(jwt: &str, key: Key, issuer: Option<&Issuer>, now: Option<i64>) -> Result<Self, Flaw> {
         let Vouched { name, role, mesh, issued, expires, .. } = vouched(jwt, &key, issuer, now)?;
         let token = Arc::new(Mutex::new(Token { jwt: jwt.to_owned(), issued, expires }));
         Ok(Self { name, role, mesh, key, token })
@@ -319,7 +329,7 @@ impl fmt::Debug for Credential {
 }
 
 /// Checks a token that is to go with this key.
-fn vouched(jwt: &str, key: &Key, issuer: Option<&Issuer>, now: i64) -> Result<Vouched, Flaw> {
+fn vouched(jwt: &str, key: &Key, issuer: Option<&Issuer>, now: Option<i64>) -> Result<Vouched, Flaw> {
     let claims = jwt::decode(jwt)?;
     if matches!(claims.nats, Body::User(_)) && claims.sub != key.public() {
         return Err(Flaw::Mismatch);
@@ -327,8 +337,8 @@ fn vouched(jwt: &str, key: &Key, issuer: Option<&Issuer>, now: i64) -> Result<Vo
     examine(claims, issuer, now)
 }
 
-/// Checks what a token says: a user of this issuer, where one is given, whose time it is.
-pub(super) fn examine(claims: Claims, issuer: Option<&Issuer>, now: i64) -> Result<Vouched, Flaw> {
+/// Checks what a token says: a user of this issuer, where one is given, whose time it is, where that is asked.
+pub(super) fn examine(claims: Claims, issuer: Option<&Issuer>, now: Option<i64>) -> Result<Vouched, Flaw> {
     let Body::User(user) = &claims.nats else {
         return Err(Flaw::Type);
     };
@@ -342,7 +352,9 @@ pub(super) fn examine(claims: Claims, issuer: Option<&Issuer>, now: i64) -> Resu
             return Err(Flaw::Contradiction);
         }
     }
-    holds(&name, &claims, now)?;
+    if let Some(now) = now {
+        holds(&name, &claims, now)?;
+    }
     Ok(Vouched { name, role, mesh, public: claims.sub, issued: claims.iat, expires: claims.exp })
 }
 

@@ -17,9 +17,10 @@ use super::{
     jwt::{self, Body, Claims, Operator, Permissions, VERSION},
     key::{Key, KeyError, Kind},
     private_file,
+    signed::SignedIssuer,
     vouched::Revocations,
 };
-use crate::{MeshName, Role, UserName, sync::lock};
+use crate::{MeshName, Role, UserName, services::ADMISSION, sync::lock};
 
 /// How long a user's credential holds unless said otherwise.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -82,6 +83,15 @@ pub enum Error {
         /// The user that the credential was for.
         name: UserName,
     },
+    /// The name stands for something else in subjects.
+    #[error("\"{name}\" stands for the issuer of the mesh in subjects; choose another name")]
+    Name {
+        /// The name.
+        name: UserName,
+    },
+    /// The role is that of tokens.
+    #[error("no user is given the role {0}")]
+    Role(Role),
     /// The keys were made, but could not be put in their place.
     #[error("cannot put the new keys at {directory}")]
     Place {
@@ -141,6 +151,7 @@ struct RoleKeys {
     admin: Key,
     node: Key,
     plugin: Key,
+    join: Key,
 }
 
 impl RoleKeys {
@@ -151,6 +162,7 @@ impl RoleKeys {
             admin: key(Role::Admin)?,
             node: key(Role::Node)?,
             plugin: key(Role::Plugin)?,
+            join: key(Role::Join)?,
         })
     }
 
@@ -161,6 +173,7 @@ impl RoleKeys {
             Role::Admin => &self.admin,
             Role::Node => &self.node,
             Role::Plugin => &self.plugin,
+            Role::Join => &self.join,
         }
     }
 
@@ -241,7 +254,7 @@ impl MeshKeys {
     }
 
     /// Opens the keys of a mesh. If this version's permissions differ from those that the accounts carry, the
-    /// accounts are signed anew; revocations stay.
+    /// accounts are signed anew; revocations stay. Keys that were made before there were tokens get the key of tokens.
     ///
     /// # Errors
     ///
@@ -253,7 +266,14 @@ impl MeshKeys {
             Key::from_seed(seed.trim(), kind).map_err(|source| Error::Seed { file, kind, source })
         };
         let operator = read("operator", Kind::Operator)?;
-        let roles = RoleKeys::make(|role| read(&role_file(role), Kind::Account))?;
+        let roles = RoleKeys::make(|role| match read(&role_file(role), Kind::Account) {
+            Err(Error::File(private_file::Error::Missing { file })) if role == Role::Join => {
+                let key = Key::generate(Kind::Account).map_err(Error::Key)?;
+                private_file::write(&file, key.seed())?;
+                Ok(key)
+            }
+            read => read,
+        })?;
         let (system, account, store) =
             (read("system", Kind::Account)?, read("mesh", Kind::Account)?, read("store", Kind::Account)?);
 
@@ -319,22 +339,49 @@ impl MeshKeys {
         lock(&self.accounts).clone()
     }
 
-    /// Who vouches for the users of this mesh: what a credential is checked against.
+    /// Who vouches for the users of this mesh: what a credential is checked against. Join tokens are no users.
     #[must_use]
     pub fn issuer(&self) -> Issuer {
+        let of_users = self.roles.iter().filter(|(role, _)| Role::GIVEN.contains(role));
         Issuer {
             mesh: self.mesh.clone(),
             account: self.account.public().to_owned(),
-            roles: self.roles.iter().map(|(role, key)| (key.public().to_owned(), role)).collect(),
+            roles: of_users.map(|(role, key)| (key.public().to_owned(), role)).collect(),
         }
+    }
+
+    /// Who vouches for the users, signed by the mesh's account: whoever knows that key knows the issuer.
+    #[must_use]
+    pub fn signed_issuer(&self) -> SignedIssuer {
+        SignedIssuer::sign(self.issuer(), &self.account)
     }
 
     /// Issues a token to the user who holds the private half of `public_key`.
     ///
     /// # Errors
     ///
-    /// [`Error::PublicKey`] if that is no user's key; [`Error::Token`] if signing fails.
+    /// [`Error::PublicKey`] if that is no user's key; [`Error::Name`] and [`Error::Role`] for what no user bears;
+    /// [`Error::Token`] if signing fails.
     pub fn issue(&self, name: &UserName, role: Role, public_key: &str, lifetime: Duration) -> Result<String, Error> {
+        if !Role::GIVEN.contains(&role) {
+            return Err(Error::Role(role));
+        }
+        if name.as_str() == ADMISSION {
+            return Err(Error::Name { name: name.clone() });
+        }
+        self.sign(name, role, public_key, lifetime)
+    }
+
+    /// Signs the credential of a join token: it can ask for one thing, its holder's own credential.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PublicKey`] or [`Error::Token`].
+    pub fn issue_token(&self, id: &UserName, public_key: &str, lifetime: Duration) -> Result<String, Error> {
+        self.sign(id, Role::Join, public_key, lifetime)
+    }
+
+    fn sign(&self, name: &UserName, role: Role, public_key: &str, lifetime: Duration) -> Result<String, Error> {
         if Kind::of(public_key) != Some(Kind::User) {
             return Err(Error::PublicKey { name: name.clone() });
         }

@@ -4,7 +4,11 @@
 //! whole token, nobody may answer to a subject of another's choice, and nobody may publish below another's name.
 
 use super::jwt::{Allow, Permissions, Template};
-use crate::{MeshName, Role, rpc::SHARED};
+use crate::{
+    MeshName, Role,
+    rpc::SHARED,
+    services::{ADMISSION, JOIN},
+};
 
 /// The streams behind the registry's buckets and the blobs, which every role reads.
 pub const BUCKETS: [&str; 4] = ["KV_records", "KV_leases", "KV_shared", "KV_blobs"];
@@ -39,6 +43,11 @@ pub fn audit_subject(mesh: &MeshName) -> String {
 #[must_use]
 pub fn template(mesh: &MeshName, role: Role) -> Template {
     let prefix = prefix(mesh);
+    if role == Role::Join {
+        // Its own inbox: the answer comes there, and a connection proves itself by a message to itself.
+        let publish = vec![format!("{prefix}.rpc.{role}.{OWN}.{ADMISSION}.{JOIN}"), format!("_INBOX.{OWN}.>")];
+        return limited(role, publish, vec![format!("_INBOX.{OWN}.>")]);
+    }
     let mut publish = vec!["_INBOX.*.>".to_owned(), format!("{prefix}.tunnel.*.>")];
     let mut subscribe = vec![format!("_INBOX.{OWN}.>"), format!("{prefix}.tunnel.{OWN}.>")];
 
@@ -74,6 +83,7 @@ pub fn template(mesh: &MeshName, role: Role) -> Template {
                 format!("{prefix}.to.{OWN}.>"),
                 format!("{prefix}.rpc.*.*.{OWN}.>"),
                 format!("{prefix}.rpc.*.*.{SHARED}.>"),
+                format!("{prefix}.rpc.*.*.{ADMISSION}.{JOIN}"),
                 format!("{prefix}.event.>"),
                 "$SRV.>".to_owned(),
             ]);
@@ -90,10 +100,15 @@ pub fn template(mesh: &MeshName, role: Role) -> Template {
                 format!("{prefix}.rpc.*.*.{OWN}.>"),
             ]);
         }
+        Role::Join => {}
     }
     if matches!(role, Role::Operator | Role::Admin | Role::Node) {
         publish.extend(reads(AUDIT));
     }
+    limited(role, publish, subscribe)
+}
+
+fn limited(role: Role, publish: Vec<String>, subscribe: Vec<String>) -> Template {
     Template {
         permissions: Permissions { publish: Allow { allow: publish }, subscribe: Allow { allow: subscribe } },
         subs: subscriptions(role),
@@ -142,5 +157,13 @@ mod tests {
             assert!(template.permissions.subscribe.allow.contains(&format!("_INBOX.{OWN}.>")));
             assert_eq!(template.subs, subscriptions(role));
         }
+    }
+
+    #[test]
+    fn a_token_asks_for_its_admission_alone() {
+        let Template { permissions, .. } = template(&MeshName::parse("main").unwrap(), Role::Join);
+        let inbox = "_INBOX.{{name()}}.>";
+        assert_eq!(permissions.publish.allow, ["aigis.v1.main.rpc.join.{{name()}}.issuer.join", inbox]);
+        assert_eq!(permissions.subscribe.allow, [inbox]);
     }
 }

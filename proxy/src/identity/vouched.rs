@@ -33,7 +33,7 @@ impl Issuer {
     ///
     /// Says what is wrong with it.
     pub fn vouch(&self, token: &str) -> Result<Vouched, Flaw> {
-        credential::examine(jwt::decode(token)?, Some(self), jwt::seconds(SystemTime::now()))
+        credential::examine(jwt::decode(token)?, Some(self), Some(jwt::seconds(SystemTime::now())))
     }
 }
 

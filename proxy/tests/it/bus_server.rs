@@ -100,7 +100,11 @@ impl BusServer {
     pub(crate) fn credential(&self, name: &str, role: Role) -> Credential {
         let key = Credential::generate().unwrap();
         let name = UserName::parse(name).unwrap();
-        let jwt = self.keys.issue(&name, role, key.public(), Duration::from_secs(600)).unwrap();
+        let life = Duration::from_secs(600);
+        if role == Role::Join {
+            return Credential::timeless(&self.keys.issue_token(&name, key.public(), life).unwrap(), key).unwrap();
+        }
+        let jwt = self.keys.issue(&name, role, key.public(), life).unwrap();
         Credential::new(&jwt, key, Some(&self.keys.issuer())).unwrap()
     }
 

@@ -75,7 +75,7 @@ async fn next(subscriber: &mut Subscriber) -> Option<Message> {
 #[tokio::test]
 async fn every_role_logs_in_and_hears_its_own_inbox_alone() {
     let server = BusServer::start().await;
-    for role in Role::ALL {
+    for role in Role::GIVEN {
         let (client, mut events) = server.user("vera", role).await;
         let inbox = client.new_inbox();
         assert!(inbox.starts_with("_INBOX.vera."));
@@ -93,6 +93,33 @@ async fn every_role_logs_in_and_hears_its_own_inbox_alone() {
             events.expect("Violation for Subscription to \"aigis.v1.main.to.alpha.>\"").await;
         }
     }
+}
+
+#[tokio::test]
+async fn atk_08_a_tokens_credential_can_ask_for_admission_and_nothing_else() {
+    let server = BusServer::start().await;
+    let (node, _) = server.user("alpha", Role::Node).await;
+    let mut asked = node.subscribe("aigis.v1.main.rpc.*.*.issuer.join").await.unwrap();
+    node.flush().await.unwrap();
+    let (token, mut events) = server.user("token-1", Role::Join).await;
+    for beyond in [
+        "aigis.v1.main.rpc.join.token-1.alpha.users",
+        "aigis.v1.main.rpc.join.token-2.issuer.join",
+        "aigis.v1.main.call.join.token-1.web.status",
+        "aigis.v1.main.to.alpha.join.token-1.web.status",
+        "aigis.v1.main.tunnel.alpha.x",
+        "$JS.API.STREAM.INFO.KV_records",
+        "_INBOX.alpha.x",
+    ] {
+        token.publish(beyond, "{}".into()).await.unwrap();
+        events.expect(&format!("Permissions Violation for Publish to \"{beyond}\"")).await;
+    }
+    for beyond in ["aigis.v1.main.rpc.*.*.issuer.join", "aigis.v1.main.event.ci.>", "aigis.v1.main.tunnel.token-1.>"] {
+        let _refused = token.subscribe(beyond).await.unwrap();
+        events.expect(&format!("Permissions Violation for Subscription to \"{beyond}\"")).await;
+    }
+    token.publish("aigis.v1.main.rpc.join.token-1.issuer.join", "me".into()).await.unwrap();
+    assert_eq!(next(&mut asked).await.unwrap().payload, "me");
 }
 
 #[tokio::test]

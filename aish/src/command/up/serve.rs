@@ -1,7 +1,7 @@
 //! From the command's options to the running node, and what its failures mean.
 
 use aigis_node::{Node, Options, mesh, node};
-use aigis_proxy::{Code, Error, kv::SetupError};
+use aigis_proxy::{Code, Error, bus::ConnectError, kv::SetupError};
 
 use crate::{context::chain, exit::Failure};
 
@@ -11,7 +11,14 @@ use crate::{context::chain, exit::Failure};
 ///
 /// What keeps it from coming up.
 pub(super) async fn start(options: Options) -> Result<Node, Failure> {
-    Node::start(options).await.map_err(failure)
+    let is_member = options.home.read_mesh().is_ok_and(|mesh| mesh.is_some_and(|mesh| mesh.is_member()));
+    match Node::start(options).await {
+        Err(node::Error::Connect(error @ ConnectError::Unreachable { .. })) if is_member => {
+            let hint = "this host joined: does the bus run where it is, and can this host reach it?";
+            Err(Error::from(error).hint(hint).into())
+        }
+        started => started.map_err(failure),
+    }
 }
 
 fn failure(error: node::Error) -> Failure {

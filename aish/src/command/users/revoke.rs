@@ -1,11 +1,6 @@
-use aigis_proxy::{
-    Code, Error, UserName,
-    rpc::{self, Asker},
-    services::{ISSUER, IssuerClient},
-};
-use tarpc::context;
+use aigis_proxy::UserName;
 
-use crate::{context::Context, exit::Failure};
+use crate::{context::Context, exit::Failure, issuer::Desk};
 
 /// End a user: its connections, its calls and its credential
 ///
@@ -21,26 +16,7 @@ pub(super) struct Revoke {
 impl Revoke {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let Self { name } = self;
-        let mesh = context.mesh_file()?.ok_or_else(|| {
-            Error::unavailable("this host does not know who issues for the mesh").hint("do it on a host of the mesh")
-        })?;
-        let issuer = mesh.node;
-        let bus = context.connect().await?;
-        let client = IssuerClient::from(Asker::new(&bus, issuer.as_str(), ISSUER));
-        let mut deadline = context::current();
-        if let Some(timeout) = context.global.timeout {
-            deadline.deadline = std::time::Instant::now() + timeout;
-        }
-        let answer = client.revoke(deadline, name).await;
-        let revoked =
-            answer.map_err(|error| rpc::error(&error)).and_then(|answer| answer).map_err(|error| match error {
-                Error { code: Code::Unavailable, data, .. } if error.detail("sent") == Some(&false.into()) => Error {
-                    data,
-                    ..Error::unavailable(format!("{issuer}, which issues for the mesh, is away"))
-                        .hint("start it on that host: aish up; nobody was revoked")
-                },
-                other => other,
-            })?;
+        let revoked = Desk::of(context).await?.revoke(name).await?;
         if context.output.is_json() {
             return context.output.json(&revoked);
         }

@@ -128,7 +128,7 @@ fn bad_47_credentials_out_of_their_time() {
     let mut claims = Claims::new("vera", made.key.public(), Body::User(user));
     (claims.nbf, claims.exp) = (Some(1_000_000_000), Some(1_000_000_100));
     let jwt = claims.encode(&signer).unwrap();
-    let at = |now| Credential::check(&jwt, made.key.clone(), None, now).map(drop);
+    let at = |now| Credential::check(&jwt, made.key.clone(), None, Some(now)).map(drop);
 
     assert_eq!(at(1_000_000_050), Ok(()));
     let expired = at(1_000_000_100).unwrap_err().to_string();

@@ -1,0 +1,105 @@
+//! The issuer, as a command asks it: the one node that this host was told of when it joined.
+
+use aigis_node::home::MeshFile;
+use aigis_proxy::{
+    Code, Error, NodeName, Role, UserName,
+    rpc::{self, Asker},
+    services::{GrantedToken, ISSUER, IssuerClient, IssuerRequest, IssuerResponse, Revoked, WantedToken},
+};
+use tarpc::{client::RpcError, context};
+
+use crate::{context::Context, exit::Failure};
+
+/// A connection to the issuer.
+pub(crate) struct Desk {
+    client: IssuerClient<Asker<IssuerRequest, IssuerResponse>>,
+    node: NodeName,
+    deadline: context::Context,
+}
+
+/// The issuer that this host knows.
+///
+/// # Errors
+///
+/// `failed_precondition` where it knows none.
+pub(crate) fn known(context: &Context) -> Result<NodeName, Failure> {
+    let MeshFile { issuer, .. } = context.mesh_file()?.ok_or_else(|| {
+        let message = format!("this host was not told who issues for the mesh \"{}\"", context.global.mesh);
+        Error::precondition(message).hint("do it on a host of the mesh, or join it: aish join TOKEN")
+    })?;
+    Ok(issuer)
+}
+
+impl Desk {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// As [`known`], and what keeps from connecting.
+    pub(crate) async fn of(context: &Context) -> Result<Self, Failure> {
+        let node = known(context)?;
+        let bus = context.connect().await?;
+        let client = IssuerClient::from(Asker::new(&bus, node.as_str(), ISSUER));
+        Ok(Self { client, node, deadline: deadline(context) })
+    }
+
+    /// Has a credential signed.
+    ///
+    /// # Errors
+    ///
+    /// What the issuer says, or that it is away.
+    pub(crate) async fn issue(&self, name: UserName, role: Role, public_key: &str) -> Result<String, Error> {
+        answered(self.client.issue(self.deadline, name, role, public_key.to_owned()).await, &self.node)
+    }
+
+    /// Has a user ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn revoke(&self, name: UserName) -> Result<Revoked, Error> {
+        answered(self.client.revoke(self.deadline, name).await, &self.node)
+    }
+
+    /// Has a join token made for a key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn create_token(&self, public_key: &str, wanted: WantedToken) -> Result<GrantedToken, Error> {
+        answered(self.client.create_token(self.deadline, public_key.to_owned(), wanted).await, &self.node)
+    }
+
+    /// Ends a join token.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn revoke_token(&self, id: UserName) -> Result<(), Error> {
+        answered(self.client.revoke_token(self.deadline, id).await, &self.node)
+    }
+}
+
+/// How long a request of this command may take.
+pub(crate) fn deadline(context: &Context) -> context::Context {
+    let mut asked = context::current();
+    if let Some(timeout) = context.global.timeout {
+        asked.deadline = std::time::Instant::now() + timeout;
+    }
+    asked
+}
+
+/// The issuer's answer, or that it is away.
+///
+/// # Errors
+///
+/// What it says; `unavailable`, naming its node, if nothing answers.
+pub(crate) fn answered<T>(answer: Result<Result<T, Error>, RpcError>, issuer: &NodeName) -> Result<T, Error> {
+    match answer.map_err(|error| rpc::error(&error)).and_then(|answer| answer) {
+        Err(error) if error.code == Code::Unavailable && error.detail("sent") == Some(&false.into()) => {
+            let message = format!("the issuer of the mesh, the node {issuer}, is not on the bus");
+            Err(Error::unavailable(message).hint("start it on that host: aish up --detach").sent(false))
+        }
+        answer => answer,
+    }
+}

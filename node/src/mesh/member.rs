@@ -1,0 +1,161 @@
+//! A host that joined: it has credentials and knows whom to believe; the signing keys are elsewhere.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use aigis_proxy::{
+    NodeName, Role,
+    identity::{CaCertificate, Credential, Issuer},
+};
+
+use super::{Error, Mesh, Wanted};
+use crate::home::{Home, MeshFile};
+
+/// What a host is told when it is admitted.
+#[derive(Debug)]
+pub struct Membership {
+    /// The credential of the node, or of the person.
+    pub credential: Credential,
+    /// Who vouches for the mesh's users.
+    pub issuer: Issuer,
+    /// The node that holds the signing keys.
+    pub node: NodeName,
+    /// The bus's address.
+    pub bus: String,
+    /// Who vouches for the bus, where that speaks TLS.
+    pub ca: Option<CaCertificate>,
+}
+
+impl Membership {
+    /// Writes what makes this host a member; all of it, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// The file that cannot be written.
+    pub fn write(self, home: &Home) -> Result<MeshFile, Error> {
+        home.create()?;
+        let known = home.read_mesh()?;
+        let name = self.credential.name();
+        let (credential, node) = match self.credential.role() {
+            Role::Node => (home.credential(name), NodeName::parse(name.as_str()).ok()),
+            _ => (home.default_credential(), known.as_ref().and_then(|known| known.node.clone())),
+        };
+        let supervised = known.is_some_and(|known| known.supervised);
+        let file = MeshFile { mesh: home.mesh().clone(), bus: self.bus, node, issuer: self.node, supervised };
+        // What says that this host is a member comes last.
+        let fresh: Vec<PathBuf> = [credential.clone(), home.issuer_file(), home.ca_file()]
+            .into_iter()
+            .filter(|path| !path.exists())
+            .collect();
+        let written = self.credential.write(&credential).map_err(Error::from).and_then(|()| {
+            home.write_issuer(&self.issuer)?;
+            if let Some(ca) = &self.ca {
+                ca.write(&home.ca_file())?;
+            }
+            Ok(home.write_mesh(&file)?)
+        });
+        if written.is_err() {
+            for path in fresh {
+                // What made the writing fail matters more than a failure here.
+                let _ = fs::remove_file(path);
+            }
+        }
+        written.map(|()| file)
+    }
+}
+
+/// Brings up what of the mesh is this host's.
+pub(super) fn up(home: &Home, wanted: &Wanted, known: &MeshFile) -> Result<Mesh, Error> {
+    let refused = |why: String| Error::Joined { mesh: known.mesh.clone(), why };
+    let Some(node) = &known.node else {
+        let why = "only a person did, so it has no node; ask an admin for a token: aish tokens create --role node";
+        return Err(refused(why.to_owned()));
+    };
+    if *node != wanted.node {
+        return Err(refused(format!("it is the node {node} there, and cannot be {}", wanted.node)));
+    }
+    if let Some(listen) = wanted.listen {
+        return Err(refused(format!(
+            "its bus is {}, so nothing can listen at {listen}; leave --listen away",
+            known.bus
+        )));
+    }
+    let missing = || refused("its issuer.json is missing; ask an admin for a token, and join again".to_owned());
+    let issuer = home.read_issuer()?.ok_or_else(missing)?;
+    let credential = Credential::read(&home.credential(&node.user()), Some(&issuer))?;
+    let file = MeshFile { bus: wanted.bus.clone().unwrap_or_else(|| known.bus.clone()), ..known.clone() };
+    if file != *known {
+        home.write_mesh(&file)?;
+    }
+    let ca = super::trusted(home, wanted, &file.bus)?;
+    Ok(Mesh { file, ca, credential: Arc::new(credential), issuer, office: None, server: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt, time::Duration};
+
+    use super::*;
+    use crate::mesh::CREDENTIAL_LIFE;
+    use aigis_proxy::{MeshName, UserName, identity::MeshKeys};
+
+    fn admitted(directory: &std::path::Path, name: &str, role: Role) -> Membership {
+        let keys = directory.join(format!("keys-{name}"));
+        let keys = MeshKeys::create(&keys, &MeshName::parse("main").unwrap()).unwrap();
+        let (issuer, key) = (keys.issuer(), Credential::generate().unwrap());
+        let name = UserName::parse(name).unwrap();
+        let token = keys.issue(&name, role, key.public(), Duration::from_secs(60)).unwrap();
+        let credential = Credential::new(&token, key, Some(&issuer)).unwrap();
+        let node = NodeName::parse("alpha").unwrap();
+        Membership { credential, issuer, node, bus: "nats://192.0.2.1:4222".to_owned(), ca: None }
+    }
+
+    #[test]
+    fn a_member_is_written_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path(), MeshName::parse("main").unwrap());
+        home.create().unwrap();
+        let blocked = home.root().join("mesh.new");
+        fs::create_dir(&blocked).unwrap();
+        assert!(admitted(directory.path(), "beta", Role::Node).write(&home).is_err());
+        assert!(home.read_mesh().unwrap().is_none() && home.read_issuer().unwrap().is_none());
+        assert_eq!(fs::read_dir(home.root().join("creds")).unwrap().count(), 0);
+
+        fs::remove_dir(&blocked).unwrap();
+        let membership = admitted(directory.path(), "gamma", Role::Node);
+        let issuer = membership.issuer.clone();
+        let file = membership.write(&home).unwrap();
+        assert!(file.is_member() && home.read_issuer().unwrap() == Some(issuer));
+        for path in ["creds/gamma.creds", "mesh.json", "issuer.json"] {
+            let mode = fs::metadata(home.root().join(path)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{path}");
+        }
+        let wanted = |node: &str| Wanted {
+            node: NodeName::parse(node).unwrap(),
+            listen: None,
+            bus: None,
+            ca: None,
+            credential_life: CREDENTIAL_LIFE,
+        };
+        assert!(super::up(&home, &wanted("gamma"), &file).unwrap().office.is_none());
+        assert!(super::up(&home, &wanted("delta"), &file).unwrap_err().to_string().contains("gamma"));
+    }
+
+    #[test]
+    fn a_person_beside_a_node_leaves_the_node() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path(), MeshName::parse("main").unwrap());
+        let file = admitted(directory.path(), "olga", Role::Operator).write(&home).unwrap();
+        assert_eq!(file.node, None);
+        let wanted = Wanted {
+            node: NodeName::parse("beta").unwrap(),
+            listen: None,
+            bus: None,
+            ca: None,
+            credential_life: CREDENTIAL_LIFE,
+        };
+        assert!(super::up(&home, &wanted, &file).unwrap_err().to_string().contains("--role node"));
+        admitted(directory.path(), "beta", Role::Node).write(&home).unwrap();
+        let file = admitted(directory.path(), "vera", Role::Viewer).write(&home).unwrap();
+        assert_eq!(file.node.unwrap().as_str(), "beta");
+    }
+}

@@ -1,0 +1,60 @@
+//! Who vouches for the users of a mesh, in a form that can be told by anyone and believed by whoever knows the key of
+//! the mesh's account.
+
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    credential::Issuer,
+    key::{self, Key},
+};
+
+/// An [`Issuer`] as text, with the signature of the mesh's account over that text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedIssuer {
+    issuer: String,
+    signature: String,
+}
+
+impl SignedIssuer {
+    pub(super) fn sign(issuer: Issuer, account: &Key) -> Self {
+        let issuer = serde_json::to_string(&issuer).unwrap_or_default();
+        let signature = BASE64URL_NOPAD.encode(&account.sign(issuer.as_bytes()));
+        Self { issuer, signature }
+    }
+
+    /// The issuer, if the account of that public key says so.
+    #[must_use]
+    pub fn verify(&self, account: &str) -> Option<Issuer> {
+        let signature = BASE64URL_NOPAD.decode(self.signature.as_bytes()).ok()?;
+        if !key::verifies(account, self.issuer.as_bytes(), &signature) {
+            return None;
+        }
+        serde_json::from_str(&self.issuer).ok().filter(|issuer: &Issuer| issuer.account == account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{MeshName, Role, identity::Kind};
+
+    #[test]
+    fn only_the_account_itself_says_who_signs_for_it() {
+        let (account, stranger) = (Key::generate(Kind::Account).unwrap(), Key::generate(Kind::Account).unwrap());
+        let issuer = Issuer {
+            mesh: MeshName::parse("main").unwrap(),
+            account: account.public().to_owned(),
+            roles: BTreeMap::from([("K".to_owned(), Role::Admin)]),
+        };
+        let signed = SignedIssuer::sign(issuer.clone(), &account);
+        assert_eq!(signed.verify(account.public()), Some(issuer.clone()));
+        assert_eq!(signed.verify(stranger.public()), None);
+        assert_eq!(SignedIssuer::sign(issuer, &stranger).verify(account.public()), None);
+        let altered = SignedIssuer { issuer: signed.issuer.replace("admin", "viewer"), ..signed };
+        assert_eq!(altered.verify(account.public()), None);
+    }
+}
