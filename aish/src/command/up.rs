@@ -183,7 +183,17 @@ impl Up {
         if let Some(process) = Process::running(home)? {
             return announce(context, home, process.pid(), "is up already");
         }
-        let up = Self { listen: None, name: None, label, metrics, config: None, detach: true, detached: false };
+        let up = Self {
+            listen: None,
+            name: None,
+            label,
+            metrics,
+            config: None,
+            detach: true,
+            keep: false,
+            background: false,
+            detached: false,
+        };
         let _ = std::fs::remove_file(home.ready_file());
         up.detach(context, home, &name, None).await
     }
