@@ -2,6 +2,7 @@ use super::*;
 
 const WHOLE: &str = r#"
 name = "alpha"
+credential_life = "2d"
 
 [labels]
 zone = "a"
@@ -55,7 +56,7 @@ fn a_whole_file_is_read_and_an_empty_one_says_nothing() {
     let labels = [("disk type", "ssd"), ("zone", "a")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     let whole = Config {
         name: Some(NodeName::parse("alpha").unwrap()),
-        credential_life: None,
+        credential_life: Some(Duration::from_secs(2 * 24 * 60 * 60)),
         labels: labels.into(),
         bus: None,
         listen: Some("127.0.0.1:4333".parse().unwrap()),
@@ -81,7 +82,7 @@ fn bad_37_what_is_no_toml_or_unknown_or_doubled() {
     starts("nmae = \"a\"", "1:1", &["unknown key \"nmae\"", "did you mean \"name\"?"]);
     starts("[buss]\nport = 1", "1:2", &["unknown table \"buss\"", "did you mean \"bus\"?"]);
     starts("[bus]\nlisten = \"127.0.0.1\"\nprot = 1", "3:1", &["\"prot\" in [bus]", "did you mean \"port\"?"]);
-    starts("frobnicate = 1", "1:1", &["known here: name, labels, bus, engine, metrics, audit, shutdown"]);
+    starts("frobnicate = 1", "1:1", &["known here: name, credential_life, labels, bus, engine, metrics, audit, shutdown"]);
     starts("x.y.z = 1", "1:1", &["unknown table \"x\""]);
     starts("name = \"a\"\nname = \"b\"", "2:1", &["\"name\"", "on line 1 and on line 2"]);
     starts("[bus]\nport = 1\n[labels]\na = \"b\"\n[bus]\n", "5:2", &["\"bus\"", "on line 1 and on line 5"]);
@@ -149,5 +150,16 @@ proptest::proptest! {
         if let Err(failure) = Config::read(&path) {
             proptest::prop_assert_eq!(failure.code(), 65);
         }
+    }
+}
+
+#[test]
+fn bad_39_credentials_live_a_minute_to_a_week() {
+    for (text, seconds) in [("1m", 60), ("24h", 86_400), ("7d", 604_800)] {
+        let (_directory, path) = given(&format!("credential_life = \"{text}\""));
+        assert_eq!(Config::read(&path).unwrap().credential_life, Some(Duration::from_secs(seconds)));
+    }
+    for text in ["59s", "8d", "0d", "-1d", "d", "a week", ""] {
+        starts(&format!("credential_life = \"{text}\""), "1:19", &["1m to 7d"]);
     }
 }
