@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -11,10 +11,16 @@ use std::{
 use aigis_proxy::{
     Bus, MeshName, Role, UserName,
     bus::Options,
-    identity::{Credential, MeshKeys, ServerFiles, ServerOptions},
+    client::Client,
+    identity::{Credential, Login, MeshKeys, ServerFiles, ServerOptions},
+    kv,
+    socket::Local,
 };
 
-use crate::error::{Error, part, system};
+use crate::{
+    callee,
+    error::{Error, part, system},
+};
 
 /// How long the server may take to start.
 const READY: Duration = Duration::from_secs(20);
@@ -32,7 +38,17 @@ pub(crate) struct BusServer {
 impl BusServer {
     /// Starts it on loopback, on a port of its own choice.
     pub(crate) fn start() -> Result<Self, Error> {
-        let directory = tempfile::tempdir().map_err(system("make a directory"))?;
+        Self::start_in(&std::env::temp_dir())
+    }
+
+    /// The same with its files in memory: where they are only filled, and that is not measured.
+    pub(crate) fn start_in_memory() -> Result<Self, Error> {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::start_in(memory) } else { Self::start() }
+    }
+
+    fn start_in(place: &Path) -> Result<Self, Error> {
+        let directory = tempfile::tempdir_in(place).map_err(system("make a directory"))?;
         let mesh = MeshName::parse("main").map_err(part("name the mesh"))?;
         let keys = MeshKeys::create(&directory.path().join("keys"), &mesh).map_err(part("make keys"))?;
         let files = ServerFiles::new(directory.path().join("bus"));
@@ -40,7 +56,7 @@ impl BusServer {
             name: "alpha".to_owned(),
             listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
             store: directory.path().join("store"),
-            max_file_store: 256 * 1024 * 1024,
+            max_file_store: 8 * 1024 * 1024 * 1024,
             max_memory_store: 64 * 1024 * 1024,
             tls: None,
             log: Some(directory.path().join("bus.log")),
@@ -68,8 +84,38 @@ impl BusServer {
         &self.url
     }
 
+    /// Makes the mesh's store in it, and gives a login to that.
+    pub(crate) async fn create_store(&self) -> Result<Login, Error> {
+        let login = self.keys.store_credential(LIFETIME).map_err(part("log in to the store"))?;
+        kv::create_store(&self.url, &login, self.keys.mesh(), 1).await.map_err(part("make the store"))?;
+        Ok(login)
+    }
+
+    /// The keys of its mesh.
+    pub(crate) fn keys(directory: &Path) -> Result<MeshKeys, Error> {
+        MeshKeys::open(&directory.join("keys")).map_err(part("open the keys"))
+    }
+
+    /// Where the callee with skills has its socket.
+    pub(crate) fn socket(directory: &Path) -> PathBuf {
+        directory.join("node.sock")
+    }
+
+    /// What calls over the socket of the callee with skills.
+    pub(crate) async fn local(&self, name: &str) -> Result<Client, Error> {
+        let credential = Arc::new(self.credential(name, Role::Operator)?);
+        let server = UserName::parse(callee::SKILL).map_err(part("name the server"))?;
+        let local = Local::new(Self::socket(self.directory.path()), server, credential.clone());
+        Ok(Client::new(connect(&self.url, credential).await?).with_local(local))
+    }
+
+    /// How `name` connects.
+    pub(crate) fn options(&self, name: &str, role: Role) -> Result<Options, Error> {
+        Ok(options(&self.url, Arc::new(self.credential(name, role)?)))
+    }
+
     /// Writes a credential and gives its file.
-    fn credential_file(&self, name: &str, role: Role) -> Result<PathBuf, Error> {
+    pub(crate) fn credential_file(&self, name: &str, role: Role) -> Result<PathBuf, Error> {
         let file = self.directory.path().join(format!("{name}.creds"));
         self.credential(name, role)?.write(&file).map_err(part("write a credential"))?;
         Ok(file)
@@ -85,27 +131,38 @@ impl BusServer {
 
     /// Connects as `aish` and the nodes do.
     pub(crate) async fn connect(&self, name: &str, role: Role) -> Result<Bus, Error> {
-        connect(&self.url, self.credential(name, role)?).await
+        connect(&self.url, Arc::new(self.credential(name, role)?)).await
     }
 
     /// Starts a process that answers as user `name`, and waits until it is ready.
     pub(crate) fn callee(&self, kind: &str, name: &str) -> Result<Callee, Error> {
-        let credential = self.credential_file(name, Role::Node)?;
+        self.process(kind, name, Role::Node)
+    }
+
+    /// Starts a process of the bench that connects as user `name`, and waits until it has said something.
+    pub(crate) fn process(&self, kind: &str, name: &str, role: Role) -> Result<Callee, Error> {
+        let credential = self.credential_file(name, role)?;
         let program = std::env::current_exe().map_err(system("find the own program"))?;
         let mut command = Command::new(program);
-        command.arg("callee").arg(kind).arg(&self.url).arg(credential).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(system("start a callee"))?;
+        command
+            .arg("process")
+            .arg(kind)
+            .arg(&self.url)
+            .arg(credential)
+            .arg(self.directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(system("start a process"))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let callee = Callee { child, _stdin: stdin };
-        let mut line = String::new();
+        let mut callee = Callee { child, said: String::new(), _stdin: stdin };
         if let Some(stdout) = stdout {
-            BufReader::new(stdout).read_line(&mut line).map_err(system("hear from a callee"))?;
+            BufReader::new(stdout).read_line(&mut callee.said).map_err(system("hear from a process"))?;
         }
-        if line.trim() == "ready" {
-            Ok(callee)
-        } else {
-            Err(Error::Part { what: "start a callee", reason: format!("it said {line:?}") })
+        match callee.said.trim().strip_prefix("ready") {
+            Some(said) => callee.said = said.trim().to_owned(),
+            None => return Err(Error::Part { what: "start a process", reason: format!("it said {:?}", callee.said) }),
         }
+        Ok(callee)
     }
 }
 
@@ -120,6 +177,8 @@ impl Drop for BusServer {
 /// A process that answers until this value is dropped.
 pub(crate) struct Callee {
     child: Child,
+    /// What it said beside that it is ready.
+    pub(crate) said: String,
     _stdin: Option<ChildStdin>,
 }
 
@@ -131,10 +190,13 @@ impl Drop for Callee {
 }
 
 /// Connects with a credential.
-pub(crate) async fn connect(url: &str, credential: Credential) -> Result<Bus, Error> {
+pub(crate) async fn connect(url: &str, credential: Arc<Credential>) -> Result<Bus, Error> {
+    Bus::connect(options(url, credential)).await.map_err(part("connect to the bus"))
+}
+
+fn options(url: &str, credential: Arc<Credential>) -> Options {
     let label = credential.name().to_string();
-    let options = Options { url: url.to_owned(), ca: None, credential: Arc::new(credential), label };
-    Bus::connect(options).await.map_err(part("connect to the bus"))
+    Options { url: url.to_owned(), ca: None, credential, label }
 }
 
 /// Connects a plain client with a credential.

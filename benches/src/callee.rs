@@ -1,26 +1,30 @@
 //! The processes that answer: a plain client that sends each body back, and a node's server with skills.
 
 use std::{
+    collections::HashMap,
     io::{Read, Write},
     path::Path,
     sync::{Arc, LazyLock},
 };
 
 use aigis_proxy::{
-    Bus, Effect, Error as CallError, Name, NodeName, SkillPath,
+    Bus, Effect, Error as CallError, Name, NodeName, SkillPath, blob,
     dispatch::{Directory, Dispatcher, NoJournal},
-    identity::Credential,
+    identity::{Credential, Revocations},
     serve::Server,
-    skill::{Answer, Call, Ci, Input, SkillInfo, Table},
+    skill::{Answer, Call, Ci, Input, Nothing, SkillInfo, Table},
+    socket::{self, Gate, Limits},
     subject::HandTarget,
 };
 use futures::{StreamExt, future::BoxFuture};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use crate::{
-    bus::{connect, connect_raw},
+    bus::{BusServer, connect, connect_raw},
     error::{Error, part, system},
+    runtimes::shared,
 };
 
 /// The user of the plain callee.
@@ -29,27 +33,32 @@ pub(crate) const RAW: &str = "beta";
 pub(crate) const SKILL: &str = "alpha";
 /// The CI that answers.
 pub(crate) const CI: &str = "echo";
+/// How many more of them there are, for those who ask many.
+pub(crate) const CIS: usize = 500;
 /// How many frames a stream of the bench has.
 pub(crate) const FRAMES: usize = 20_000;
 /// The frames that a plain publisher sends between two signs of its reader.
 pub(crate) const WINDOW: usize = 2_000;
 
-/// Answers until its standard input ends. A node's runtime, for both.
-pub(crate) fn run(kind: &str, url: &str, credential: &Path) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(system("make a runtime"))?;
+/// Answers until its standard input ends. A node's runtime, for all.
+pub(crate) fn run(kind: &str, url: &str, credential: &Path, directory: &Path) -> Result<(), Error> {
     let credential = Credential::read(credential, None).map_err(part("read the credential"))?;
-    runtime.block_on(async {
+    shared()?.block_on(async {
         match kind {
             "raw" => plain(url, credential).await,
-            "skill" => skills(url, credential).await,
+            "skill" => skills(url, credential, directory).await,
+            "tarpc" => crate::local::answer().await,
+            "timeouts" => crate::timeouts::call(url, credential).await,
+            "plain-timeouts" => crate::timeouts::request(url, credential).await,
             _ => Err(Error::Usage),
         }
     })
 }
 
-async fn until_told() -> Result<(), Error> {
-    let mut stdout = std::io::stdout();
-    stdout.write_all(b"ready\n").and_then(|()| stdout.flush()).map_err(system("say that it is ready"))?;
+/// Says that it is ready, and that, and waits until it is told to end.
+pub(crate) async fn until_told(said: &str) -> Result<(), Error> {
+    let (mut stdout, line) = (std::io::stdout(), format!("ready {said}\n"));
+    stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).map_err(system("say that it is ready"))?;
     let end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await;
     end.map_err(part("wait for the end"))?.map_err(system("wait for the end")).map(|_| ())
 }
@@ -63,7 +72,7 @@ async fn plain(url: &str, credential: Credential) -> Result<(), Error> {
             let Some(reply) = message.reply else { continue };
             if message.subject.ends_with(".frames") {
                 send_frames(&client, &reply, &message.payload).await?;
-            } else {
+            } else if !message.subject.ends_with(".never") {
                 client.publish(reply, message.payload).await.map_err(part("reply"))?;
             }
         }
@@ -71,7 +80,7 @@ async fn plain(url: &str, credential: Credential) -> Result<(), Error> {
     };
     tokio::select! {
         result = answering => result,
-        result = until_told() => result,
+        result = until_told("") => result,
     }
 }
 
@@ -87,6 +96,7 @@ async fn send_frames(
     Ok(())
 }
 
+/// A CI that says again what it hears.
 struct Echo {
     name: Name,
     node: NodeName,
@@ -107,6 +117,9 @@ static TABLE: LazyLock<Table<Echo>> = LazyLock::new(|| {
     table.value("echo", Effect::Read, "Says it again.", async |_: Arc<Echo>, _, input: Text| Ok(input.text));
     table.stream("frames", Effect::Read, "Says it many times.", async |_: Arc<Echo>, _, input: Text| {
         Ok(futures::stream::iter((0..FRAMES).map(move |_| Ok(input.text.clone()))))
+    });
+    table.value("never", Effect::Read, "Does not answer.", async |_: Arc<Echo>, _, _: Nothing| {
+        std::future::pending::<Result<(), CallError>>().await
     });
     table
 });
@@ -129,21 +142,36 @@ impl Ci for Echo {
     }
 }
 
-struct One(Arc<Echo>);
+/// The CIs of one process.
+struct All(HashMap<Name, Arc<Echo>>);
 
-impl Directory for One {
+impl Directory for All {
     fn find(&self, target: &HandTarget, _: bool) -> Result<Arc<dyn Ci>, CallError> {
-        if target.name == self.0.name { Ok(self.0.clone()) } else { Err(CallError::unavailable("not here")) }
+        match self.0.get(&target.name) {
+            Some(echo) => Ok(echo.clone()),
+            None => Err(CallError::unavailable("not here")),
+        }
     }
 }
 
-async fn skills(url: &str, credential: Credential) -> Result<(), Error> {
-    let bus: Bus = connect(url, credential).await?;
-    let name = Name::parse(CI).map_err(part("name the CI"))?;
+/// The name of one of [`CIS`].
+pub(crate) fn name(number: usize) -> Result<Name, Error> {
+    Name::parse(&format!("{CI}{number}")).map_err(part("name a CI"))
+}
+
+async fn skills(url: &str, credential: Credential, directory: &Path) -> Result<(), Error> {
+    let bus: Bus = connect(url, Arc::new(credential)).await?;
     let node = NodeName::parse(SKILL).map_err(part("name the node"))?;
-    let directory = Arc::new(One(Arc::new(Echo { name, node })));
-    let server = Server::new(bus.clone(), Dispatcher::new(directory, Arc::new(NoJournal)));
+    let first = Name::parse(CI).map_err(part("name the CI"));
+    let names = std::iter::once(first).chain((0..CIS).map(name)).collect::<Result<Vec<_>, _>>()?;
+    let cis = names.into_iter().map(|name| (name.clone(), Arc::new(Echo { name, node: node.clone() }))).collect();
+    let server = Server::new(bus.clone(), Dispatcher::new(Arc::new(All(cis)), Arc::new(NoJournal)));
     let served = bus.subjects().served_by(bus.user());
     let _listening = server.listen(&served).await.map_err(part("listen"))?;
-    until_told().await
+    let (keys, (_revoke, revoked)) = (BusServer::keys(directory)?, watch::channel(Revocations::default()));
+    let gate = Gate { issuer: keys.issuer(), revoked, offers: None };
+    let socket = socket::listen(&BusServer::socket(directory), server, gate, Limits::default());
+    let _socket = socket.map_err(part("listen on the socket"))?;
+    let _keeping = blob::serve(&bus).await.map_err(part("keep blobs"))?;
+    until_told("").await
 }

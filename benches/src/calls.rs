@@ -6,8 +6,8 @@ use std::{
 };
 
 use aigis_proxy::{
-    Bus, Name, Request, Role, SkillPath, UserName,
-    client::{self, Target},
+    Name, Request, Role, SkillPath, UserName,
+    client::{Client, Target},
     task,
 };
 use bytes::Bytes;
@@ -17,63 +17,59 @@ use crate::{
     Effort,
     bus::{BusServer, connect_raw},
     callee,
-    error::{Error, part, system},
-    rounds::{Round, median},
+    error::{Error, part},
+    rounds::{Figures, Round, median, turns},
+    runtimes::{shared, single},
     table::{Goal, Table, microseconds, thousands},
 };
 
 /// The body of a call, in bytes.
-const BODY: usize = 64;
+pub(crate) const BODY: usize = 64;
 
 /// Measures all three, in turns.
-pub(crate) fn measure(server: &BusServer, effort: Effort, table: &mut Table) -> Result<(), Error> {
+pub(crate) fn measure(effort: Effort, table: &mut Table) -> Result<(), Error> {
+    let server = BusServer::start()?;
     let _callees = (server.callee("raw", callee::RAW)?, server.callee("skill", callee::SKILL)?);
     // The plain client runs as its own documentation shows it; ours as `aish` does.
-    let shared = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(system("make a runtime"))?;
-    let single =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("make a runtime"))?;
+    let (shared, single) = (shared()?, single()?);
     let credential = |name: &str| server.credential(name, Role::Operator);
     let raw_shared = shared.block_on(connect_raw(server.url(), credential("olga")?))?;
     let raw_single = single.block_on(connect_raw(server.url(), credential("oskar")?))?;
-    let ours_single = single.block_on(server.connect("otto", Role::Operator))?;
-    let ours_shared = shared.block_on(server.connect("olaf", Role::Operator))?;
+    let ours_single = Client::new(single.block_on(server.connect("otto", Role::Operator))?);
+    let ours_shared = Client::new(shared.block_on(server.connect("olaf", Role::Operator))?);
     for in_flight in [1, 64, 256] {
-        let mut rounds: Vec<[Round; 4]> = Vec::new();
-        for turn in 0..=effort.rounds {
-            let measured = [
+        let rounds = turns(effort.rounds, || {
+            Ok([
                 shared.block_on(plain(&raw_shared, "olga", in_flight, effort.round))?,
                 single.block_on(skill(&ours_single, in_flight, effort.round).instrument(command()))?,
                 shared.block_on(skill(&ours_shared, in_flight, effort.round).instrument(command()))?,
                 single.block_on(plain(&raw_single, "oskar", in_flight, effort.round))?,
-            ];
-            // The first round warms everything up.
-            if turn > 0 {
-                rounds.push(measured);
-            }
-        }
+            ])
+        })?;
         rows(table, in_flight, &rounds);
     }
     Ok(())
 }
 
 /// The span of a command, whose calls are part of its trace.
-fn command() -> tracing::Span {
+pub(crate) fn command() -> tracing::Span {
     tracing::info_span!("bench")
 }
 
 fn rows(table: &mut Table, in_flight: usize, rounds: &[[Round; 4]]) {
     let p50 = |which: usize| median(rounds.iter().map(|round| round[which].p50.as_secs_f64()));
     let rate = |which: usize| median(rounds.iter().map(|round| round[which].rate));
-    let times =
-        |which: usize| median(rounds.iter().map(|round| round[which].p50.as_secs_f64() / round[0].p50.as_secs_f64()));
-    let rates = |which: usize| median(rounds.iter().map(|round| round[which].rate / round[0].rate));
+    let times = |which: usize| -> Figures {
+        rounds.iter().map(|round| round[which].p50.as_secs_f64() / round[0].p50.as_secs_f64()).collect()
+    };
+    let rates = |which: usize| -> Figures { rounds.iter().map(|round| round[which].rate / round[0].rate).collect() };
     let shown = |which: usize| format!("{} · {}/s", microseconds(p50(which)), thousands(rate(which)));
     let kinds = [("skill call", 1), ("skill call, caller on a shared runtime", 2), ("plain request, one thread", 3)];
     for (name, which) in kinds {
-        let (ratio, goal) =
+        let (ratios, goal) =
             if in_flight == 1 { (times(which), Goal::AtMost(1.10)) } else { (rates(which), Goal::AtLeast(1.2)) };
         let goal = if which == 1 { goal } else { Goal::None };
-        table.row(&format!("{name}, 64 B, {in_flight} in flight"), shown(which), shown(0), ratio, goal);
+        table.row(&format!("{name}, 64 B, {in_flight} in flight"), shown(which), shown(0), &ratios, goal);
     }
 }
 
@@ -92,14 +88,14 @@ async fn plain(client: &async_nats::Client, user: &str, in_flight: usize, round:
 }
 
 /// One round of skill calls.
-async fn skill(bus: &Bus, in_flight: usize, round: Duration) -> Result<Round, Error> {
+pub(crate) async fn skill(client: &Client, in_flight: usize, round: Duration) -> Result<Round, Error> {
     let target = Arc::new(target("echo")?);
-    let (bus, text) = (bus.clone(), "x".repeat(BODY));
+    let (client, text) = (client.clone(), "x".repeat(BODY));
     many(in_flight, round, move || {
-        let (bus, target, text) = (bus.clone(), target.clone(), text.clone());
+        let (client, target, text) = (client.clone(), target.clone(), text.clone());
         async move {
             let request = Request { args: vec![text.into()], ..Request::default() };
-            let value = client::call(&bus, &target, request).await.map_err(part("call"))?;
+            let value = client.call(&target, request).await.map_err(part("call"))?;
             if value.as_str().is_some_and(|text| text.len() == BODY) { Ok(()) } else { Err(wrong()) }
         }
     })
@@ -116,12 +112,12 @@ pub(crate) fn target(path: &str) -> Result<Target, Error> {
     })
 }
 
-fn wrong() -> Error {
+pub(crate) fn wrong() -> Error {
     Error::Part { what: "use a reply", reason: "it is not what was sent".to_owned() }
 }
 
 /// Keeps so many calls in flight for a while, each in a task of its own.
-async fn many<F, Fut>(in_flight: usize, round: Duration, call: F) -> Result<Round, Error>
+pub(crate) async fn many<F, Fut>(in_flight: usize, round: Duration, call: F) -> Result<Round, Error>
 where
     F: Fn() -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Error>> + Send + 'static,

@@ -6,7 +6,9 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The arguments make no sense.
-    #[error("usage: aigis-bench [--quick]")]
+    #[error(
+        "usage: aigis-bench [--quick] [SUBJECT…], with calls, local, streams, bodies, gather, names, timeouts and mesh for subjects"
+    )]
     Usage,
     /// Something of the system failed.
     #[error("cannot {what}: {source}")]

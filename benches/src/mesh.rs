@@ -1,5 +1,4 @@
-//! A whole mesh over the real engine: `status` beside the engine's own time, names from the cache, a cold `aish list`,
-//! and the node's memory.
+//! A whole mesh over the real engine: `status` beside the engine's own time, and what the node itself takes.
 
 use std::{
     hint::black_box,
@@ -9,19 +8,19 @@ use std::{
 };
 
 use aigis_proxy::{
-    Address, Bus, Name, Request, SkillPath, UserName,
+    Bus, Name, Request, SkillPath, UserName,
     bus::Options,
     client::{self, Target},
     identity::Credential,
 };
-use aigis_registry::Cache;
-use aigis_tests::{Container, Mesh, nonce};
+use aigis_tests::{Container, Mesh, cpu_seconds, nonce, resident_bytes};
 
 use crate::{
     Effort,
     engine::{Engine, list_and_inspect_all},
     error::{Error, part, system},
-    rounds::{median, middle},
+    rounds::{Figures, median, turns},
+    runtimes::single,
     table::{Goal, Table, milliseconds},
 };
 
@@ -31,8 +30,8 @@ const IMAGE: &str = "aigis-test/busybox";
 const ONE: Duration = Duration::from_millis(5);
 /// The same for all containers at once.
 const ALL: Duration = Duration::from_millis(10);
-/// How often a name is resolved.
-const NAMES: u32 = 200_000;
+/// What a node may take from its start until it serves.
+const READY: Duration = Duration::from_millis(100);
 
 /// Measures all of it.
 pub(crate) fn measure(effort: Effort, table: &mut Table) -> Result<(), Error> {
@@ -45,11 +44,9 @@ pub(crate) fn measure(effort: Effort, table: &mut Table) -> Result<(), Error> {
         // Returns when it is listed.
         drop(mesh.live(&container.name, &container.id));
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("make a runtime"))?;
-    runtime.block_on(over_the_bus(&mesh, &containers, effort, table))?;
-    cold(&mesh, containers.len(), effort, table);
-    memory(&mesh, containers.len(), table)
+    single()?.block_on(over_the_bus(&mesh, &containers, effort, table))?;
+    own(&mesh, containers.len(), effort, table)?;
+    ready(&mesh, effort, table)
 }
 
 async fn over_the_bus(mesh: &Mesh, containers: &[Container], effort: Effort, table: &mut Table) -> Result<(), Error> {
@@ -59,9 +56,7 @@ async fn over_the_bus(mesh: &Mesh, containers: &[Container], effort: Effort, tab
     let bus = Bus::connect(options).await.map_err(part("connect to the bus"))?;
     let targets = containers.iter().map(|container| target(&container.name)).collect::<Result<Vec<_>, _>>()?;
     one(&bus, containers, &targets, effort, table).await?;
-    all(&bus, containers, &targets, effort, table).await?;
-    let cache = Cache::open(&bus, None, Duration::from_secs(10)).await.map_err(part("fill the cache"))?;
-    names(&cache, containers, table)
+    all(&bus, containers, &targets, effort, table).await
 }
 
 async fn one(
@@ -73,20 +68,24 @@ async fn one(
 ) -> Result<(), Error> {
     let (Some(container), Some(target)) = (containers.first(), targets.first()) else { return Ok(()) };
     let mut engine = Engine::connect().await?;
-    let (mut ours, mut limits) = (Vec::new(), Vec::new());
-    for turn in 0..=effort.asks {
+    let mut rounds = Vec::new();
+    for _ in 0..=effort.asks {
         let request = echo(bus).await?;
         let limit = request + engine.inspect(&container.id).await? + engine.list().await? + ONE;
-        let status = status(bus, target).await?;
-        if turn > 0 {
-            ours.push(status);
-            limits.push(limit);
-        }
+        rounds.push((status(bus, target).await?, limit));
     }
-    let (ours, limit) = (middle(ours).as_secs_f64(), middle(limits).as_secs_f64());
-    let shown = format!("{} (request + inspect + list + 5 ms)", milliseconds(limit));
-    table.row("`status` of a container", milliseconds(ours), shown, ours / limit, Goal::AtMost(1.0));
+    row("`status` of a container", "request + inspect + list + 5 ms", &rounds, table);
     Ok(())
+}
+
+/// What was measured beside the limits of the same turns; the first turn warms everything up.
+fn row(work: &str, limit: &str, rounds: &[(Duration, Duration)], table: &mut Table) {
+    let rounds = rounds.get(1..).unwrap_or_default();
+    let seconds =
+        |which: fn(&(Duration, Duration)) -> Duration| median(rounds.iter().map(|round| which(round).as_secs_f64()));
+    let ratios = rounds.iter().map(|(ours, limit)| ours.as_secs_f64() / limit.as_secs_f64()).collect();
+    let raw = format!("{} ({limit})", milliseconds(seconds(|round| round.1)));
+    table.row(work, milliseconds(seconds(|round| round.0)), raw, &ratios, Goal::AtMost(1.0));
 }
 
 async fn all(
@@ -97,21 +96,15 @@ async fn all(
     table: &mut Table,
 ) -> Result<(), Error> {
     let ids: Vec<String> = containers.iter().map(|container| container.id.clone()).collect();
-    let (mut ours, mut limits) = (Vec::new(), Vec::new());
-    for turn in 0..=effort.rounds {
+    let mut rounds = Vec::new();
+    for _ in 0..=effort.rounds {
         let limit = list_and_inspect_all(&ids).await? + ALL;
         let started = Instant::now();
         futures::future::try_join_all(targets.iter().map(|target| status(bus, target))).await?;
-        let took = started.elapsed();
-        if turn > 0 {
-            ours.push(took);
-            limits.push(limit);
-        }
+        rounds.push((started.elapsed(), limit));
     }
-    let (ours, limit) = (middle(ours).as_secs_f64(), middle(limits).as_secs_f64());
-    let shown = format!("{} (list + inspect of all + 10 ms)", milliseconds(limit));
     let work = format!("`status` of {} containers at once", ids.len());
-    table.row(&work, milliseconds(ours), shown, ours / limit, Goal::AtMost(1.0));
+    row(&work, "list + inspect of all + 10 ms", &rounds, table);
     Ok(())
 }
 
@@ -138,43 +131,48 @@ fn target(name: &str) -> Result<Target, Error> {
     })
 }
 
-fn names(cache: &Cache, containers: &[Container], table: &mut Table) -> Result<(), Error> {
-    let Some(container) = containers.first() else { return Ok(()) };
-    let address = Address::parse(&container.name).map_err(part("read an address"))?;
-    let started = Instant::now();
-    for _ in 0..NAMES {
-        black_box(cache.snapshot().resolve(black_box(&address)).map_err(part("resolve a name"))?);
+/// What the node takes while nobody asks it for anything.
+fn own(mesh: &Mesh, containers: usize, effort: Effort, table: &mut Table) -> Result<(), Error> {
+    let missing = || Error::Part { what: "measure the node", reason: "it has no process".to_owned() };
+    let pid = mesh.pid("node.pid").ok_or_else(missing)?;
+    let (mut memory, mut processor) = (Vec::new(), Vec::new());
+    // What the questions before left behind is over.
+    std::thread::park_timeout(effort.idle);
+    for _ in 0..effort.idles {
+        let (before, started) = (cpu_seconds(pid), Instant::now());
+        while started.elapsed() < effort.idle {
+            std::thread::park_timeout(effort.idle.saturating_sub(started.elapsed()));
+        }
+        processor.push((cpu_seconds(pid) - before) / started.elapsed().as_secs_f64());
+        memory.push(mebibytes(resident_bytes(pid)));
     }
-    let each = started.elapsed() / NAMES;
-    let shown = format!("{} ns", each.as_nanos());
-    table.row(
-        "resolve a name from the cache",
-        shown,
-        "1,000 ns".to_owned(),
-        each.as_secs_f64() * 1e6,
-        Goal::AtMost(1.0),
-    );
+    let (memory, processor): (Figures, Figures) = (memory.into_iter().collect(), processor.into_iter().collect());
+    let work = |what: &str| format!("the node's {what}, {containers} idle containers");
+    let here = format!("{:.1} MB", memory.median());
+    table.row(&work("memory"), here, "30 MB".to_owned(), &memory.times(1.0 / 30.0), Goal::AtMost(1.0));
+    let here = format!("{:.1} % of a core", processor.median() * 100.0);
+    table.row(&work("CPU"), here, "1 % of a core".to_owned(), &processor.times(100.0), Goal::AtMost(1.0));
     Ok(())
 }
 
-fn cold(mesh: &Mesh, containers: usize, effort: Effort, table: &mut Table) {
-    let times = (0..effort.rounds.max(5)).map(|_| mesh.aish(["list"]).good().took.as_secs_f64());
-    let took = median(times);
-    let work = format!("`aish list`, cold process, {containers} containers");
-    table.row(&work, milliseconds(took), "60.0 ms".to_owned(), took / 0.060, Goal::AtMost(1.0));
+#[expect(clippy::cast_precision_loss, reason = "a process is smaller than 2^52 bytes")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / 1024.0 / 1024.0
 }
 
-fn memory(mesh: &Mesh, containers: usize, table: &mut Table) -> Result<(), Error> {
-    let missing = || Error::Part { what: "measure the node's memory", reason: "it has no process".to_owned() };
-    let pid = mesh.pid("node.pid").ok_or_else(missing)?.as_raw_nonzero();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(system("measure the node's memory"))?;
-    let kib: f64 = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok())
-        .ok_or_else(missing)?;
-    let mib = kib / 1_024.0;
-    let work = format!("the node's memory, {containers} containers");
-    table.row(&work, format!("{mib:.0} MB"), "30 MB".to_owned(), mib / 30.0, Goal::AtMost(1.0));
+/// How long a second node takes from its start until it serves, with the bus up.
+fn ready(mesh: &Mesh, effort: Effort, table: &mut Table) -> Result<(), Error> {
+    let beside = mesh.beside("beta");
+    let times: Vec<f64> = turns(effort.rounds, || {
+        drop(beside.aish(["down"]).good());
+        let started = Instant::now();
+        beside.start();
+        Ok::<_, Error>(started.elapsed().as_secs_f64())
+    })?;
+    let times: Figures = times.into_iter().collect();
+    let here = milliseconds(times.median());
+    let ratios = times.times(1.0 / READY.as_secs_f64());
+    table.row("a node ready after its start", here, milliseconds(READY.as_secs_f64()), &ratios, Goal::AtMost(1.0));
     Ok(())
 }
 

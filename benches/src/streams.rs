@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use aigis_proxy::{
-    Bus, Request, Role,
-    client::{self, Response},
+    Request, Role,
+    client::{Client, Response},
 };
 use bytes::Bytes;
 use futures::StreamExt;
@@ -14,8 +14,9 @@ use crate::{
     bus::{BusServer, connect_raw},
     callee::{self, FRAMES, WINDOW},
     calls::target,
-    error::{Error, part, system},
-    rounds::{median, rate},
+    error::{Error, part},
+    rounds::{Figures, median, rate, turns},
+    runtimes::{shared, single},
     table::{Goal, Table, thousands},
 };
 
@@ -24,26 +25,23 @@ const BODY: usize = 1_024;
 /// How long a frame may take to come.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Measures both, in turns.
-pub(crate) fn measure(server: &BusServer, effort: Effort, table: &mut Table) -> Result<(), Error> {
+/// Measures all three, in turns.
+pub(crate) fn measure(effort: Effort, table: &mut Table) -> Result<(), Error> {
+    let server = BusServer::start()?;
     let _callees = (server.callee("raw", callee::RAW)?, server.callee("skill", callee::SKILL)?);
-    let shared = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(system("make a runtime"))?;
-    let single =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("make a runtime"))?;
+    let (shared, single) = (shared()?, single()?);
     let raw = shared.block_on(connect_raw(server.url(), server.credential("rosa", Role::Operator)?))?;
-    let ours = single.block_on(server.connect("rita", Role::Operator))?;
-    let mut rounds = Vec::new();
-    for turn in 0..=effort.rounds.min(7) {
-        let measured = (shared.block_on(plain(&raw))?, single.block_on(frames(&ours))?);
-        if turn > 0 {
-            rounds.push(measured);
-        }
+    let bus = Client::new(single.block_on(server.connect("rita", Role::Operator))?);
+    let socket = single.block_on(server.local("rolf"))?;
+    let rounds = turns(effort.rounds, || {
+        Ok([shared.block_on(plain(&raw))?, single.block_on(frames(&bus))?, single.block_on(frames(&socket))?])
+    })?;
+    let shown = |which: usize| format!("{} frames/s", thousands(median(rounds.iter().map(|round| round[which]))));
+    for (way, which) in [("", 1), (" over the socket", 2)] {
+        let ratios: Figures = rounds.iter().map(|round| round[which] / round[0]).collect();
+        let work = format!("stream{way}, 1 KiB frames, with credit");
+        table.row(&work, shown(which), shown(0), &ratios, Goal::AtLeast(0.7));
     }
-    let ratio = median(rounds.iter().map(|(raw, ours)| ours / raw));
-    let ours = median(rounds.iter().map(|round| round.1));
-    let raw = median(rounds.iter().map(|round| round.0));
-    let shown = |rate: f64| format!("{} frames/s", thousands(rate));
-    table.row("stream, 1 KiB frames, with credit", shown(ours), shown(raw), ratio, Goal::AtLeast(0.7));
     Ok(())
 }
 
@@ -65,11 +63,10 @@ async fn plain(client: &async_nats::Client) -> Result<f64, Error> {
     Ok(rate(FRAMES, started.elapsed()))
 }
 
-async fn frames(bus: &Bus) -> Result<f64, Error> {
+async fn frames(client: &Client) -> Result<f64, Error> {
     let request = Request { args: vec!["x".repeat(BODY).into()], ..Request::default() };
     let started = Instant::now();
-    let Response::Stream(mut frames) = client::open(bus, &target("frames")?, request).await.map_err(part("call"))?
-    else {
+    let Response::Stream(mut frames) = client.open(&target("frames")?, request).await.map_err(part("call"))? else {
         return Err(Error::Part { what: "call", reason: "the answer is no stream".to_owned() });
     };
     let mut count = 0;

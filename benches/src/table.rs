@@ -2,7 +2,12 @@
 
 use std::io::{self, Write};
 
-use crate::error::{Error, system};
+use crate::{
+    error::{Error, system},
+    rounds::Figures,
+};
+
+const COLUMNS: usize = 8;
 
 /// What a row is to reach.
 #[derive(Debug, Clone, Copy)]
@@ -29,27 +34,30 @@ impl Goal {
 /// The rows so far.
 #[derive(Debug)]
 pub(crate) struct Table {
-    rows: Vec<[String; 6]>,
+    rows: Vec<[String; COLUMNS]>,
 }
 
 impl Table {
     /// A table without rows.
     pub(crate) fn new() -> Self {
-        let head = ["work", "here", "raw, or the limit", "ratio", "goal", ""];
+        let head = ["work", "here", "raw, or the limit", "ratio", "from–to", "rounds", "goal", ""];
         Self { rows: vec![head.map(str::to_owned)] }
     }
 
-    /// Adds what was measured beside the raw layer.
-    pub(crate) fn row(&mut self, work: &str, here: String, raw: String, ratio: f64, goal: Goal) {
+    /// Adds what was measured beside the raw layer: the ratio of each round, whose middle one counts.
+    pub(crate) fn row(&mut self, work: &str, here: String, raw: String, ratios: &Figures, goal: Goal) {
+        let ratio = ratios.median();
         let (goal, verdict) = goal.words(ratio);
-        let row = [work.to_owned(), here, raw, format!("{ratio:.2}"), goal, verdict.to_owned()];
+        let spread = format!("{:.2}–{:.2}", ratios.least(), ratios.most());
+        let rounds = ratios.count().to_string();
+        let row = [work.to_owned(), here, raw, format!("{ratio:.2}"), spread, rounds, goal, verdict.to_owned()];
         progress(&row.join("  "));
         self.rows.push(row);
     }
 
     /// Prints it on standard output.
     pub(crate) fn print(&self) -> Result<(), Error> {
-        let widths: Vec<usize> = (0..6)
+        let widths: Vec<usize> = (0..COLUMNS)
             .map(|column| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default().max(3))
             .collect();
         let mut text = String::new();

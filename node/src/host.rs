@@ -17,6 +17,8 @@ use std::{
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use tokio::sync::Semaphore;
+
 use crate::{
     engine::{ContainerId, Engine, Inspection, Top},
     services::{Process, Socket},
@@ -46,7 +48,7 @@ pub async fn look(engine: &Engine, container: &Inspection) -> Seen {
     }
     let (id, shared) = (container.id.clone(), shares_network(container));
     let here = match container.pid {
-        Some(pid) => tokio::task::spawn_blocking(move || look_here(pid, &id, shared)).await.unwrap_or_default(),
+        Some(pid) => aside(move || look_here(pid, &id, shared)).await.unwrap_or_default(),
         None => Seen { notes: vec!["the engine names no process of it".to_owned()], ..Seen::default() },
     };
     if here.processes.is_some() {
@@ -60,6 +62,18 @@ pub async fn look(engine: &Engine, container: &Inspection) -> Seen {
             Seen { processes: None, sockets, notes }
         }
     }
+}
+
+/// How many threads read this host's files at once: they wait for nothing but a processor.
+const READERS: usize = 4;
+
+static READING: Semaphore = Semaphore::const_new(READERS);
+
+/// Reads files of this host where nothing else waits for it; `None` if that panicked.
+pub(crate) async fn aside<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    // Never closed.
+    let _turn = READING.acquire().await;
+    tokio::task::spawn_blocking(read).await.ok()
 }
 
 /// Whether the container's sockets stand beside those of others.

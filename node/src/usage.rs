@@ -25,7 +25,7 @@ pub use files::Interface;
 
 use crate::{
     engine::{ContainerId, Engine, State, watch::Observation},
-    host::cgroup::Place,
+    host::{self, cgroup::Place},
 };
 use rates::Sample;
 
@@ -189,7 +189,7 @@ impl Sampler {
     ///
     /// Dropping it loses nothing.
     pub async fn measure(&self, id: &ContainerId, pid: u32) -> Usage {
-        let Some((place, first)) = read_now(id, pid).await else {
+        let Some((place, first, network)) = read_now(id, pid).await else {
             let note =
                 "memory, CPU and processes are not known: its cgroup files are not on this host or may not be read";
             return nothing(OffsetDateTime::now_utc(), vec![note.to_owned()]);
@@ -200,13 +200,13 @@ impl Sampler {
             samples.and_then(|samples| rates::before(samples.iter(), first.moment, APART).copied())
         };
         let known = known.filter(|before| before.reading.cpu_nanos <= first.reading.cpu_nanos);
-        let (before, now) = match known {
-            Some(before) => (before, first),
+        let (before, now, network) = match known {
+            Some(before) => (before, first, network),
             None => {
                 // A little more than the least time, so that the clock's grain cannot fall short of it.
                 tokio::time::sleep(APART + Duration::from_millis(5)).await;
-                match sample(place).await {
-                    Some(second) => (first, second),
+                match sample(place, id, pid).await {
+                    Some((second, network)) => (first, second, network),
                     None => {
                         let note = "the container ended while it was measured".to_owned();
                         return nothing(OffsetDateTime::now_utc(), vec![note]);
@@ -215,8 +215,7 @@ impl Sampler {
             }
         };
         let mut measured = usage(&now, Some(&before), Vec::new());
-        let id = id.clone();
-        measured.network = tokio::task::spawn_blocking(move || files::interfaces(pid, &id)).await.ok().flatten();
+        measured.network = network;
         measured.notes.extend(missing(&measured));
         measured
     }
@@ -276,18 +275,21 @@ fn usage(now: &Sample, before: Option<&Sample>, notes: Vec<String>) -> Usage {
     }
 }
 
-async fn read_now(id: &ContainerId, pid: u32) -> Option<(Place, Sample)> {
+type Network = Option<Vec<Interface>>;
+
+async fn read_now(id: &ContainerId, pid: u32) -> Option<(Place, Sample, Network)> {
     let id = id.clone();
     let read = move || {
         let place = Place::of(pid, &id)?;
         let sample = Sample::take(&place)?;
-        Some((place, sample))
+        Some((place, sample, files::interfaces(pid, &id)))
     };
-    tokio::task::spawn_blocking(read).await.ok().flatten()
+    host::aside(read).await.flatten()
 }
 
-async fn sample(place: Place) -> Option<Sample> {
-    tokio::task::spawn_blocking(move || Sample::take(&place)).await.ok().flatten()
+async fn sample(place: Place, id: &ContainerId, pid: u32) -> Option<(Sample, Network)> {
+    let id = id.clone();
+    host::aside(move || Some((Sample::take(&place)?, files::interfaces(pid, &id)))).await.flatten()
 }
 
 fn lock(series: &Shared) -> MutexGuard<'_, HashMap<ContainerId, Series>> {
@@ -339,7 +341,7 @@ fn live(observation: &Observation) -> std::collections::HashSet<ContainerId> {
 async fn find(engine: &Engine, id: ContainerId) -> (ContainerId, Option<(u32, Place)>) {
     let Some(pid) = engine.inspect(&id).await.ok().and_then(|container| container.pid) else { return (id, None) };
     let of = id.clone();
-    let place = tokio::task::spawn_blocking(move || Place::of(pid, &of)).await.ok().flatten();
+    let place = host::aside(move || Place::of(pid, &of)).await.flatten();
     (id, place.map(|place| (pid, place)))
 }
 
@@ -347,9 +349,9 @@ async fn find(engine: &Engine, id: ContainerId) -> (ContainerId, Option<(u32, Pl
 async fn take_all(series: &Shared) {
     let places: Vec<(ContainerId, u32, Place)> =
         lock(series).iter().map(|(id, known)| (id.clone(), known.pid, known.place.clone())).collect();
-    let taken = tokio::task::spawn_blocking(move || -> Vec<(ContainerId, Option<Sample>)> {
+    let taken = host::aside(move || -> Vec<(ContainerId, Option<Sample>)> {
         // A restarted container has the old path and a new first process: its files count only with the old one.
-        let same = |pid: u32, id: &ContainerId| crate::host::belongs(pid, id);
+        let same = |pid: u32, id: &ContainerId| host::belongs(pid, id);
         places
             .into_iter()
             .map(|(id, pid, place)| {

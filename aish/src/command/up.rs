@@ -274,7 +274,7 @@ impl Up {
 /// Resolves once the node answers, with its process id; only the one that is expected, if one is.
 async fn ready(home: &Home, expected: Option<i32>) -> i32 {
     let file = home.ready_file();
-    let mut tick = interval(Duration::from_millis(50));
+    let mut tick = interval(Duration::from_millis(10));
     loop {
         tick.tick().await;
         let text = std::fs::read_to_string(&file).unwrap_or_default();

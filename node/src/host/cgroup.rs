@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::{Arc, LazyLock, PoisonError, RwLock},
 };
 
 use super::read_text;
@@ -11,6 +12,10 @@ use crate::engine::ContainerId;
 
 /// Most cgroups below a container's own that are looked into for processes.
 const MAX_NESTED: usize = 1000;
+
+/// Where the kernel's trees are mounted, read again when a container is not found there: they stay where they are, and the
+/// table of mounts grows with each container.
+static MOUNTS: LazyLock<RwLock<Arc<[Mount]>>> = LazyLock::new(|| RwLock::new(Arc::new([])));
 
 /// The directories of one container's cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,12 +31,18 @@ impl Place {
     /// files cannot be seen from here.
     pub(crate) fn of(pid: u32, id: &ContainerId) -> Option<Self> {
         let membership = read_text(Path::new(&format!("/proc/{pid}/cgroup")), 64 * 1024).ok()?;
+        let find = |mounts: &[Mount]| Self::find(&membership, mounts, id, &|path| path.is_dir());
+        let known = MOUNTS.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(found) = find(&known) {
+            return Some(found);
+        }
         let mounts = read_text(Path::new("/proc/self/mountinfo"), 4 * 1024 * 1024).ok()?;
-        Self::find(&membership, &mounts, id, &|path| path.is_dir())
+        let mounts: Arc<[Mount]> = mounts.lines().filter_map(Mount::read).collect();
+        *MOUNTS.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&mounts);
+        find(&mounts)
     }
 
-    fn find(membership: &str, mounts: &str, id: &ContainerId, exists: &dyn Fn(&Path) -> bool) -> Option<Self> {
-        let mounts: Vec<Mount> = mounts.lines().filter_map(Mount::read).collect();
+    fn find(membership: &str, mounts: &[Mount], id: &ContainerId, exists: &dyn Fn(&Path) -> bool) -> Option<Self> {
         let mut controllers = BTreeMap::new();
         let mut unified = None;
         for line in membership.lines() {
@@ -154,20 +165,26 @@ fn container_level(directory: &Path, id: &ContainerId) -> PathBuf {
 mod tests {
     use super::*;
 
+    fn mounts(text: &str) -> Vec<Mount> {
+        text.lines().filter_map(Mount::read).collect()
+    }
+
     fn id() -> ContainerId {
         "ab".repeat(32).parse().unwrap()
     }
 
     #[test]
     fn version_1_is_found() {
-        let (id, mounts) = (
+        let (id, table) = (
             id(),
             "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
             33 31 0:30 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
             41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
         );
         let membership = format!("8:cpu:/docker/{id}\n4:memory:/docker/{id}/inner\n0::/\n");
-        let Some(Place::V1(found)) = Place::find(&membership, mounts, &id, &|_| true) else { panic!("not found") };
+        let Some(Place::V1(found)) = Place::find(&membership, &mounts(table), &id, &|_| true) else {
+            panic!("not found")
+        };
         assert_eq!(found["memory"], PathBuf::from(format!("/sys/fs/cgroup/memory/docker/{id}")));
         assert_eq!(found["cpu"], PathBuf::from(format!("/sys/fs/cgroup/cpu/docker/{id}")));
     }
@@ -176,17 +193,17 @@ mod tests {
     fn version_2_is_found_also_from_within_a_cgroup() {
         let id = id();
         let wanted = PathBuf::from(format!("/sys/fs/cgroup/system.slice/docker-{id}.scope"));
-        let mounts = "30 23 0:26 /outer /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
+        let table = "30 23 0:26 /outer /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
         for path in [format!("/outer/system.slice/docker-{id}.scope"), format!("/../system.slice/docker-{id}.scope")] {
-            let found = Place::find(&format!("0::{path}\n"), mounts, &id, &|path| path == wanted);
+            let found = Place::find(&format!("0::{path}\n"), &mounts(table), &id, &|path| path == wanted);
             assert_eq!(found, Some(Place::V2(wanted.clone())), "{path}");
         }
     }
 
     #[test]
     fn another_container_s_process_is_not_taken() {
-        let mounts = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
-        assert_eq!(Place::find("0::/user.slice\n", mounts, &id(), &|_| true), None);
-        assert_eq!(Place::find("garbage", "garbage", &id(), &|_| true), None);
+        let table = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
+        assert_eq!(Place::find("0::/user.slice\n", &mounts(table), &id(), &|_| true), None);
+        assert_eq!(Place::find("garbage", &mounts("garbage"), &id(), &|_| true), None);
     }
 }

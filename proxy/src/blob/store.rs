@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{TryStreamExt, stream::FuturesUnordered};
+use futures::{FutureExt, TryStreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tarpc::context;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
@@ -79,6 +79,7 @@ impl Store {
             bytes: 0,
             window: Window::default(),
             trusts: mark.is_some_and(|mark| !mark.running),
+            under_way: FuturesUnordered::new(),
         };
         while let Some(chunk) = cutter.next().await? {
             whole.add(&chunk);
@@ -97,7 +98,7 @@ impl Store {
         if let Some(list) = last {
             sending.add(Part::of(&list), list).await?;
         }
-        sending.flush().await?;
+        sending.finish().await?;
         let (chunks_sent, bytes_sent) = (sending.chunks, sending.bytes);
         let blob = Blob { digest: whole.end(), size };
         self.put_index(life, &blob, index, mark).await?;
@@ -260,7 +261,8 @@ fn within(time: Duration) -> context::Context {
     context
 }
 
-/// Chunks on their way to the store, a batch at a time.
+/// Chunks on their way to the store. What the mesh has already is asked for a batch at a time; chunks of the next batch are
+/// made while those of the last one are under way.
 struct Sending<'a> {
     store: &'a Store,
     life: Life,
@@ -271,42 +273,71 @@ struct Sending<'a> {
     window: Window,
     /// Whether a chunk that is there stays there: not while a sweep is under way.
     trusts: bool,
+    under_way: FuturesUnordered<BoxFuture<'a, Result<Duration, Error>>>,
 }
 
 impl Sending<'_> {
     async fn add(&mut self, part: Part, chunk: Bytes) -> Result<(), Error> {
+        if !self.trusts {
+            // Each is stored anew, so there is nothing to ask.
+            return self.send(part, chunk).await;
+        }
         self.held += chunk.len();
         if self.batch.insert(part, chunk).is_some() {
             self.held -= part.size();
         }
-        if self.held >= BATCH { self.flush().await } else { Ok(()) }
+        if self.held >= BATCH { self.send_batch().await } else { Ok(()) }
     }
 
-    async fn flush(&mut self) -> Result<(), Error> {
-        let (life, store) = (self.life, self.store);
+    /// Sends what is still here, and waits until all has arrived.
+    async fn finish(&mut self) -> Result<(), Error> {
+        self.send_batch().await?;
+        self.settle().await
+    }
+
+    /// Waits until all that is under way has arrived.
+    async fn settle(&mut self) -> Result<(), Error> {
+        while let Some(took) = self.under_way.try_next().await? {
+            self.window.heard(took);
+        }
+        Ok(())
+    }
+
+    /// Sends what the mesh lacks of the batch.
+    async fn send_batch(&mut self) -> Result<(), Error> {
         let mut batch = std::mem::take(&mut self.batch);
         self.held = 0;
-        if self.trusts {
-            let keys: Vec<String> = batch.keys().map(|part| life.chunk(&part.0)).collect();
-            let there = kv::sizes(&store.bus, Bucket::Blobs, &keys, WITHIN).await?;
-            // One of another size is damaged, and is put right.
-            batch.retain(|part, _| there.get(&life.chunk(&part.0)) != Some(&part.size()));
+        if batch.is_empty() {
+            return Ok(());
         }
-        self.chunks += batch.len();
-        self.bytes += batch.keys().map(|part| u64::from(part.1)).sum::<u64>();
-        let mut under_way = FuturesUnordered::new();
-        let mut waiting = batch.into_iter();
-        loop {
-            while self.window.has_room(under_way.len())
-                && let Some((part, chunk)) = waiting.next()
-            {
-                let begun = Instant::now();
-                under_way.push(async move { store.put_chunk(life, part, chunk).await.map(|()| begun.elapsed()) });
-            }
-            match under_way.try_next().await? {
-                Some(took) => self.window.heard(took),
-                None => return Ok(()),
-            }
+        // What is on its way would be taken to be lacking.
+        self.settle().await?;
+        let keys: Vec<String> = batch.keys().map(|part| self.life.chunk(&part.0)).collect();
+        let there = kv::sizes(&self.store.bus, Bucket::Blobs, &keys, WITHIN).await?;
+        // One of another size is damaged, and is put right.
+        batch.retain(|part, _| there.get(&self.life.chunk(&part.0)) != Some(&part.size()));
+        for (part, chunk) in batch {
+            self.send(part, chunk).await?;
         }
+        Ok(())
+    }
+
+    /// Sends a chunk as soon as it may be under way beside the others.
+    async fn send(&mut self, part: Part, chunk: Bytes) -> Result<(), Error> {
+        while !self.window.has_room(self.under_way.len())
+            && let Some(took) = self.under_way.try_next().await?
+        {
+            self.window.heard(took);
+        }
+        self.chunks += 1;
+        self.bytes += u64::from(part.1);
+        let (life, store, begun) = (self.life, self.store, Instant::now());
+        let storing = async move { store.put_chunk(life, part, chunk).await.map(|()| begun.elapsed()) };
+        self.under_way.push(storing.boxed());
+        // It leaves now, not when the next one is waited for.
+        while let Some(Some(took)) = self.under_way.try_next().now_or_never().transpose()? {
+            self.window.heard(took);
+        }
+        Ok(())
     }
 }

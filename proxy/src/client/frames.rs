@@ -7,7 +7,10 @@ use futures::FutureExt;
 use serde_json::Value;
 use tokio::time::{Instant, Interval, interval};
 
-use super::{FIRST_CREDIT, Frame, Running, WIDE, way::Replies};
+use super::{
+    FIRST_CREDIT, Frame, Running, WIDE,
+    way::{Replies, Reply},
+};
 use crate::{
     blob::PASSING,
     body,
@@ -38,6 +41,8 @@ pub struct Frames {
     window: u32,
     bytes: usize,
     beat: Interval,
+    /// When the next beat is due.
+    beat_due: Instant,
     silent_since: Instant,
     deadline: Option<Instant>,
     /// A frame that came and is being fetched, as long as none is held: it may be large.
@@ -58,6 +63,7 @@ impl Frames {
             window: FIRST_CREDIT,
             bytes: 0,
             beat,
+            beat_due: silent_since,
             silent_since,
             deadline,
         }
@@ -112,26 +118,31 @@ impl Frames {
             return None;
         }
         loop {
-            let message = tokio::select! {
-                message = self.replies.next(), if self.opening.is_none() => message,
-                body = opened(&mut self.opening), if self.held.is_empty() => {
-                    self.opening = None;
-                    match self.read(body) {
-                        Some(frame) => return frame,
-                        None => continue,
+            let message = match self.ready() {
+                Some(message) => message,
+                None => tokio::select! {
+                    message = self.replies.next(), if self.opening.is_none() => message,
+                    body = opened(&mut self.opening), if self.held.is_empty() => {
+                        self.opening = None;
+                        self.silent_since = Instant::now();
+                        match self.read(body) {
+                            Some(frame) => return frame,
+                            None => continue,
+                        }
                     }
-                }
-                _ = self.beat.tick() => {
-                    self.pay();
-                    if self.opening.is_none() && self.silent_since.elapsed() > SILENCE {
-                        return Some(Err(self.broken("nothing came for 30 s")));
+                    _ = self.beat.tick() => {
+                        self.beat_due = Instant::now() + CREDIT_BEAT;
+                        self.pay();
+                        if self.opening.is_none() && self.silent_since.elapsed() > SILENCE {
+                            return Some(Err(self.broken("nothing came for 30 s")));
+                        }
+                        continue;
                     }
-                    continue;
-                }
-                () = until(self.deadline) => {
-                    self.finish_cancelled();
-                    return Some(Err(Error::new(Code::DeadlineExceeded, "the stream did not end before the deadline").sent(true)));
-                }
+                    () = until(self.deadline) => {
+                        self.finish_cancelled();
+                        return Some(Err(Error::new(Code::DeadlineExceeded, "the stream did not end before the deadline").sent(true)));
+                    }
+                },
             };
             self.silent_since = Instant::now();
             match message {
@@ -155,9 +166,15 @@ impl Frames {
         }
     }
 
+    /// What is there already, unless something else is due: most frames come many at once, and need no timer.
+    fn ready(&mut self) -> Option<Option<Result<Reply, Error>>> {
+        let now = Instant::now();
+        let due = now >= self.beat_due || self.deadline.is_some_and(|deadline| now >= deadline);
+        if due || self.opening.is_some() { None } else { self.replies.next().now_or_never() }
+    }
+
     /// What a frame brings to the reader; `None` for one that brings nothing.
     fn read(&mut self, body: Result<Bytes, Error>) -> Option<Option<Result<Value, Error>>> {
-        self.silent_since = Instant::now();
         let frame = match body.map(|body| Frame::read(&body, self.next)) {
             Ok(Ok(frame)) => frame,
             Ok(Err(reason)) => return Some(Some(Err(self.broken(&reason)))),

@@ -23,6 +23,9 @@ const READER_SILENCE: Duration = Duration::from_secs(30);
 const BEAT: Duration = Duration::from_secs(10);
 /// How many frames leave in one go.
 const TOGETHER: usize = 32;
+/// The least and the most room that a frame is given before it is written, in bytes.
+const LEAST: usize = 128;
+const MOST: usize = 64 * 1024;
 /// Most frames that credit can be worth.
 const CREDIT_LIMIT: u32 = 1_024;
 
@@ -74,7 +77,7 @@ pub(crate) async fn send(
     };
     tokio::pin!(over);
     let mut frames = Numbered::default();
-    let (mut held, mut ready) = (None, Vec::new());
+    let (mut held, mut ready, mut size) = (None, Vec::new(), 0);
     while !frames.ended {
         ready.push(tokio::select! {
             biased;
@@ -92,9 +95,11 @@ pub(crate) async fn send(
             ready.push(frames.of(next));
         }
         for frame in ready.drain(..) {
-            let (body, fits) = match sink.fit(written(&frame)).await {
+            let body = written(&frame, size);
+            size = body.len();
+            let (body, fits) = match sink.fit(body).await {
                 Ok(body) => (body, true),
-                Err(error) => (written(&Frame { seq: frame.seq, error: Some(error), ..Frame::default() }), false),
+                Err(error) => (written(&Frame { seq: frame.seq, error: Some(error), ..Frame::default() }, 0), false),
             };
             if sink.send(Head::Frame, body).await.is_err() || !fits {
                 return;
@@ -129,8 +134,10 @@ impl Numbered {
     }
 }
 
-fn written(frame: &Frame) -> Bytes {
-    serde_json::to_vec(frame).unwrap_or_default().into()
+/// Writes a frame, which is taken to be about as large as the one before it.
+fn written(frame: &Frame, before: usize) -> Bytes {
+    let mut body = Vec::with_capacity(before.clamp(LEAST, MOST) + 8);
+    serde_json::to_writer(&mut body, frame).map(|()| body.into()).unwrap_or_default()
 }
 
 impl Running {
