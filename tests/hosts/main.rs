@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod engines;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod links;
 #[cfg(test)]
 mod reaper;
