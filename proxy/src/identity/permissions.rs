@@ -10,6 +10,8 @@ use crate::{MeshName, Role, rpc::SHARED};
 pub const BUCKETS: [&str; 4] = ["KV_records", "KV_leases", "KV_shared", "KV_blobs"];
 /// The stream of audit lines, which operators, admins and nodes read.
 pub const AUDIT: &str = "AUDIT";
+/// The stream of the nodes' log lines, which operators, admins and nodes read.
+pub const LOGS: &str = "LOGS";
 /// How many subscriptions a user may hold.
 #[must_use]
 pub const fn subscriptions(role: Role) -> i64 {
@@ -33,6 +35,12 @@ pub fn prefix(mesh: &MeshName) -> String {
 #[must_use]
 pub fn audit_subject(mesh: &MeshName) -> String {
     format!("{}.event.audit.*.>", prefix(mesh))
+}
+
+/// The subject under which the bus keeps log lines: any publisher, any source.
+#[must_use]
+pub fn log_subject(mesh: &MeshName) -> String {
+    format!("{}.log.*.>", prefix(mesh))
 }
 
 /// The permissions and limits of a role in a mesh.
@@ -92,7 +100,7 @@ pub fn template(mesh: &MeshName, role: Role) -> Template {
         }
     }
     if matches!(role, Role::Operator | Role::Admin | Role::Node) {
-        publish.extend(reads(AUDIT));
+        publish.extend([AUDIT, LOGS].into_iter().flat_map(reads));
     }
     Template {
         permissions: Permissions { publish: Allow { allow: publish }, subscribe: Allow { allow: subscribe } },
