@@ -1,4 +1,5 @@
-//! The issuer: signs credentials for users, renews and revokes them, and puts each on record.
+//! The issuer: signs credentials for users, renews and revokes them, removes nodes that are
+//! dead, and puts each on record.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use tarpc::{context::Context, server::Serve};
 use tokio::sync::Mutex;
 
+mod removal;
 mod revocation;
 
 /// What the issuer works with.
@@ -165,6 +167,12 @@ impl Issuer for Desk {
     async fn revoke(self, _: Context, name: UserName) -> Result<Revoked, Error> {
         let revoked = self.office.revoke(&name);
         self.audited("users.revoke", json!({"name": name}), revoked, |revoked| json!(revoked)).await
+    }
+
+    async fn remove_node(self, _: Context, node: NodeName) -> Result<(), Error> {
+        let kwargs = json!({"node": node});
+        let removed = self.office.remove_node(&self.caller.name, node);
+        self.audited("nodes.remove", kwargs, removed, |()| Value::Null).await
     }
 
     async fn renew(self, _: Context) -> Result<String, Error> {

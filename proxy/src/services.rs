@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     blob::{Content, Digest, Index, Life, Part},
     error::Error,
-    name::UserName,
+    name::{NodeName, UserName},
     role::Role,
 };
 
@@ -36,6 +36,8 @@ pub trait Issuer {
     async fn revoke(name: UserName) -> Result<Revoked, Error>;
     /// Renews the caller's own credential, for the key that it has; answers with the signed token.
     async fn renew() -> Result<String, Error>;
+    /// Removes a node that is offline: its user is revoked, what it wrote counts as gone, and its names are free.
+    async fn remove_node(node: NodeName) -> Result<(), Error>;
 }
 
 /// A node that stores blobs for those who may not write to their bucket.

@@ -196,6 +196,15 @@ impl Reporter {
         self.tell(Told::Event(event));
     }
 
+    /// Tells that the node leaves, and returns once all that was told is on the disk.
+    pub async fn goodbye(&self) {
+        self.tell_lost();
+        let (at, node, what) = (Timestamp::now(), self.0.node.clone(), "left".to_owned());
+        let event = Event { at, node, ci: None, what, detail: Value::Null };
+        // A disk that takes nothing has said so already.
+        let _ = self.0.spool.append(Told::Event(event)).await;
+    }
+
     /// Bytes that wait for the bus.
     #[must_use]
     pub fn backlog(&self) -> u64 {

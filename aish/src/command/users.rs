@@ -1,14 +1,14 @@
 use std::path::PathBuf;
 
 use aigis_proxy::{
-    Bus, Code, Error, NodeName, Role, UserName,
+    Code, Error, NodeName, Role, UserName,
     identity::Credential,
     rpc::{self, Asker},
-    services::{ISSUER, IssuerClient},
+    services::{ISSUER, IssuerClient, IssuerRequest, IssuerResponse},
 };
 use aigis_registry::State;
 use serde_json::json;
-use tarpc::context;
+use tarpc::{client::RpcError, context};
 
 use revoke::Revoke;
 
@@ -69,9 +69,11 @@ impl Create {
             let message = format!("{} exists already; it was left as it is", file.display());
             return Err(Error::new(Code::AlreadyExists, message).hint("name another file: --out FILE").into());
         }
-        let bus = context.connect().await?;
         let key = Credential::generate().map_err(|error| Error::internal(error.to_string()))?;
-        let token = issue(context, &bus, &name, role, key.public()).await?;
+        let ask = async |issuer: AtIssuer, deadline| {
+            issuer.issue(deadline, name.clone(), role, key.public().to_owned()).await
+        };
+        let token = at_issuer(context, ask).await?;
         let known = context.issuer()?;
         let credential = Credential::new(&token, key, known.as_ref())
             .map_err(|flaw| Error::internal(format!("the issuer's token cannot be used: {flaw}")))?;
@@ -83,8 +85,19 @@ impl Create {
     }
 }
 
+/// The issuer's service, asked over the bus.
+pub(super) type AtIssuer = IssuerClient<Asker<IssuerRequest, IssuerResponse>>;
+
 /// Asks the node that holds the mesh's signing keys: usually this host's, else the one of all that answers.
-async fn issue(context: &Context, bus: &Bus, name: &UserName, role: Role, public: &str) -> Result<String, Failure> {
+///
+/// # Errors
+///
+/// What the issuer says; `unavailable` if none answers.
+pub(super) async fn at_issuer<T>(
+    context: &Context,
+    ask: impl AsyncFn(AtIssuer, context::Context) -> Result<Result<T, Error>, RpcError>,
+) -> Result<T, Failure> {
+    let bus = context.connect().await?;
     let own = context.mesh_file()?.map(|mesh| mesh.node);
     let rows = context.session().await?.snapshot().node_rows();
     let others = rows.into_iter().filter(|row| row.state == State::Live && Some(&row.name) != own.as_ref());
@@ -94,9 +107,9 @@ async fn issue(context: &Context, bus: &Bus, name: &UserName, role: Role, public
         deadline.deadline = std::time::Instant::now() + timeout;
     }
     for node in nodes {
-        let issuer = IssuerClient::from(Asker::new(bus, node.as_str(), ISSUER));
-        let issued = issuer.issue(deadline, name.clone(), role, public.to_owned()).await;
-        match issued.map_err(|error| rpc::error(&error)).and_then(|issued| issued) {
+        let issuer = IssuerClient::from(Asker::new(&bus, node.as_str(), ISSUER));
+        let answered = ask(issuer, deadline).await;
+        match answered.map_err(|error| rpc::error(&error)).and_then(|answered| answered) {
             Err(error) if error.code == Code::Unavailable && error.detail("sent") == Some(&false.into()) => {}
             other => return Ok(other?),
         }

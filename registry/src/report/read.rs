@@ -40,7 +40,10 @@ pub struct Query {
 ///
 /// `permission_denied`, or `unavailable` if the stream cannot be read. A reading that goes on takes itself up again
 /// where it broke off.
-pub async fn read(bus: &Bus, query: Query) -> Result<impl Stream<Item = Result<Line, Error>> + Send + 'static, Error> {
+pub async fn read(
+    bus: &Bus,
+    query: Query,
+) -> Result<impl Stream<Item = Result<Line, Error>> + Send + 'static + use<>, Error> {
     let reader = open(bus, &query).await?;
     let reading = Reading { bus: bus.clone(), query, reader, next: 0, known: 0, ready: VecDeque::new() };
     let reading = reading.last_lines().await?;
