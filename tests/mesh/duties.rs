@@ -97,12 +97,10 @@ fn what_happens_is_heard_in_order() {
     let mut heard = mesh.running(["--creds", vera.as_str(), "events", "--json"]);
     // What is told before the command listens is not heard: it listens once one comes.
     let name = format!("x-{}", nonce());
-    let label = || drop(mesh.aish(["nodes", "label", "alpha", &format!("n={}", nonce())]).good());
-    let mut listening = false;
-    while !listening {
-        label();
-        listening = heard.next(Duration::from_millis(500)).is_some();
-    }
+    until("the command listens", SOON, || {
+        let _labelled = mesh.aish(["nodes", "label", "alpha", &format!("n={}", nonce())]).good();
+        heard.next(Duration::from_millis(500)).map(drop)
+    });
     let container = Container::run_on(Some(&engine.host()), &name, &[], BUSYBOX, &["sh", "-c", "sleep 1; exit 7"]);
     let what = |line: &str| {
         let event: Value = serde_json::from_str(line).unwrap();

@@ -1,6 +1,6 @@
-use aigis_proxy::{Bus, Error, Name, NodeName, bus::from_store};
+use aigis_proxy::{Bus, Error, Name, NodeName, Role, bus::from_store};
 use aigis_registry::report::Event;
-use futures::StreamExt;
+use futures::{StreamExt, stream::select_all};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -36,9 +36,12 @@ impl Events {
     }
 
     async fn follow(self, bus: &Bus, pen: Pen) -> Result<(), Failure> {
-        let prefix = bus.subjects().events("*");
-        let mut events = bus.subscribe(&prefix).await?;
-        let depth = prefix.split('.').count() - 2;
+        let depth = bus.subjects().events("*").split('.').count() - 2;
+        let mut heard = Vec::new();
+        for kind in self.kinds(bus.role()) {
+            heard.push(bus.subscribe(&bus.subjects().events(kind)).await?);
+        }
+        let mut events = select_all(heard);
         let mut link = bus.link();
         loop {
             let message = tokio::select! {
@@ -68,6 +71,15 @@ impl Events {
 }
 
 impl Events {
+    /// The kinds to listen to: those that are named, else all that the role may hear.
+    fn kinds(&self, role: Role) -> Vec<&str> {
+        match role {
+            _ if !self.kind.is_empty() => self.kind.iter().map(Name::as_str).collect(),
+            Role::Admin => vec!["*"],
+            _ => vec!["node", "ci"],
+        }
+    }
+
     /// Whether an event of that subject is wanted: its kind, its publisher, and for a CI its name.
     fn wants(&self, subject: &str) -> bool {
         let mut tokens = subject.split('.');
