@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aigis_proxy::{Address, Error, SkillPath, client::Frames};
 use data_encoding::BASE64;
+use futures::{Stream, StreamExt};
 use serde_json::Value;
 
 use crate::{
@@ -33,6 +34,30 @@ pub(crate) async fn print(
     let attended = session.reads(found, path);
     let pen = printer.pen();
     printer.until(attended, pass(session, found, frames, pen, shown)).await
+}
+
+/// Prints frames that no CI sends, as those of a skill.
+///
+/// # Errors
+///
+/// The stream's error, or what keeps from writing.
+pub(crate) async fn print_read(
+    output: &Output,
+    address: &Address,
+    path: &SkillPath,
+    mut frames: impl Stream<Item = Result<Value, Error>> + Unpin,
+) -> Result<(), Failure> {
+    let printer = Printer::start(output);
+    let shown = Shown { address: address.clone(), path: path.as_str().into(), terminal: false };
+    let pen = printer.pen();
+    let pass = async move {
+        while let Some(frame) = frames.next().await.transpose()? {
+            let shown = shown.clone();
+            pen.put(move |output| shown.print(output, &frame)).await?;
+        }
+        Ok(())
+    };
+    printer.until(true, pass).await
 }
 
 /// Passes frames on to be printed, until their end.

@@ -61,6 +61,15 @@ impl Desk {
         answered(self.client.revoke(self.deadline, name).await, &self.node)
     }
 
+    /// Has a node that is offline removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn remove_node(&self, node: NodeName) -> Result<(), Error> {
+        answered(self.client.remove_node(self.deadline, node).await, &self.node)
+    }
+
     /// Has a join token made for a key.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use aigis_node::LogTap;
 use tracing::{Instrument, level_filters::LevelFilter};
 
 use crate::{
@@ -67,13 +68,15 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> ExitCode {
     let Cli { global, command } = cli;
     let is_node = matches!(command, Command::Up(_));
-    let telemetry = telemetry::start(if is_node { LevelFilter::INFO } else { LevelFilter::WARN });
+    let logs = LogTap::default();
+    let level = if is_node { LevelFilter::INFO } else { LevelFilter::WARN };
+    let telemetry = telemetry::start(level, is_node.then_some(&logs));
     let context = Context::new(global);
     let mut signals = Signals::take();
     let span = tracing::info_span!("aish", command = command.name());
     let code = match command {
         // A node, or a program, ends in order, by itself, when a signal comes.
-        Command::Up(up) => finish(context.output, up.run(&context, signals).await),
+        Command::Up(up) => finish(context.output, up.run(&context, signals, logs).await),
         Command::Wrap(wrap) => finish(context.output, Box::pin(wrap.run(&context, signals)).await),
         command => {
             let result = tokio::select! {

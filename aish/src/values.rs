@@ -4,7 +4,7 @@ use aigis_proxy::{Error, json, quoted};
 use serde_json::{Map, Value, value::RawValue};
 
 /// Arguments by place and by name.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Arguments {
     pub(crate) args: Vec<Value>,
     pub(crate) kwargs: Map<String, Value>,

@@ -87,7 +87,7 @@ impl BusServer {
     /// Makes the mesh's store in it, and gives a login to that.
     pub(crate) async fn create_store(&self) -> Result<Login, Error> {
         let login = self.keys.store_credential(LIFETIME).map_err(part("log in to the store"))?;
-        kv::create_store(&self.url, &login, self.keys.mesh(), 1).await.map_err(part("make the store"))?;
+        kv::create_store(&self.url, None, &login, self.keys.mesh(), 1).await.map_err(part("make the store"))?;
         Ok(login)
     }
 

@@ -162,7 +162,7 @@ fn mebibytes(bytes: u64) -> f64 {
 
 /// How long a second node takes from its start until it serves, with the bus up.
 fn ready(mesh: &Mesh, effort: Effort, table: &mut Table) -> Result<(), Error> {
-    let beside = mesh.beside("beta");
+    let beside = mesh.joined("beta");
     let times: Vec<f64> = turns(effort.rounds, || {
         drop(beside.aish(["down"]).good());
         let started = Instant::now();

@@ -40,7 +40,8 @@ pub(crate) use answer::{Fault, Look, Reply};
 pub(crate) use arguments::Whole;
 pub use health::Verdict;
 pub(crate) use health::outward;
-pub(crate) use instant::Instant;
+pub(crate) use instant::{Instant, Moment};
+pub(crate) use logs::{Frame, Line};
 pub(crate) use message::Said;
 
 use crate::{

@@ -164,6 +164,18 @@ impl Home {
         self.root().join("audit")
     }
 
+    /// What the node tells of itself, until the bus has it.
+    #[must_use]
+    pub fn report(&self) -> PathBuf {
+        self.root().join("report")
+    }
+
+    /// What admins asked of the node at run time.
+    #[must_use]
+    pub fn duties_file(&self) -> PathBuf {
+        self.root().join("duties.json")
+    }
+
     /// Holds the node's process id; locked while it runs.
     #[must_use]
     pub fn pid_file(&self) -> PathBuf {

@@ -1,5 +1,5 @@
-//! The issuer: signs credentials for users, makes join tokens and admits their holders, renews and revokes, and puts
-//! each on record.
+//! The issuer: signs credentials for users, makes join tokens and admits their holders, renews and revokes, removes nodes
+//! that are dead, and puts each on record.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +20,7 @@ use tarpc::{context::Context, server::Serve};
 use tokio::sync::Mutex;
 
 mod admission;
+mod removal;
 mod revocation;
 mod tokens;
 
@@ -196,6 +197,12 @@ impl Issuer for Desk {
     async fn revoke(self, _: Context, name: UserName) -> Result<Revoked, Error> {
         let revoked = self.office.revoke(&name);
         self.audited("users.revoke", json!({"name": name}), revoked, |revoked| json!(revoked)).await
+    }
+
+    async fn remove_node(self, _: Context, node: NodeName) -> Result<(), Error> {
+        let kwargs = json!({"node": node});
+        let removed = self.office.remove_node(&self.caller.name, node);
+        self.audited("nodes.remove", kwargs, removed, |()| Value::Null).await
     }
 
     async fn renew(self, _: Context) -> Result<String, Error> {

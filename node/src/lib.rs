@@ -19,11 +19,13 @@
 pub mod bus_server;
 pub mod container;
 mod directory;
+mod duties;
 pub mod engine;
 pub mod grammar;
 pub mod home;
 pub mod host;
 mod issuer;
+pub mod logs;
 pub mod mesh;
 mod message;
 mod metrics;
@@ -44,4 +46,5 @@ mod upkeep;
 pub mod usage;
 
 pub use home::{Home, MeshFile};
+pub use logs::LogTap;
 pub use node::{Node, Options};

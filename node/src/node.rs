@@ -18,8 +18,7 @@ use aigis_proxy::{
     service_info, task,
 };
 use aigis_registry::{
-    Cache, CiRecord, Kind, LeaseKeeper, Registry, SkillNote,
-    audit::{AuditJournal, OpenError},
+    Cache, CiRecord, Kind, LeaseKeeper, OpenError, Registry, Reporter, SkillNote, Timestamp, audit::AuditJournal,
 };
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::watch;
@@ -28,12 +27,14 @@ use crate::{
     bus_server::{self, BusServer},
     container::Host,
     directory::Directory,
+    duties::Duties,
     engine::{
         Engine,
         watch::{EngineState, Watch},
     },
     home::{self, Home, MeshFile},
     issuer::{self, Office},
+    logs::LogTap,
     mesh::{self, Mesh, Wanted},
     metrics::Endpoint,
     offered,
@@ -79,6 +80,8 @@ pub struct Options {
     pub engine: Option<String>,
     /// How many bytes of audit may wait for the bus; the journal's own bound if absent.
     pub audit_room: Option<u64>,
+    /// Gives what the process logs, for the mesh to read.
+    pub logs: LogTap,
 }
 
 /// Why a node does not start.
@@ -126,9 +129,17 @@ pub enum Error {
     /// The operating system gives no thread.
     #[error("the node's lease cannot be kept")]
     Lease(#[source] io::Error),
-    /// The journal.
+    /// The journal, or what waits for the bus.
     #[error("the node's journal cannot be opened")]
     Journal(#[from] OpenError),
+    /// An admin removed it.
+    #[error("the node {node} was removed from the mesh at {at}; it must join again, or take another name")]
+    Removed {
+        /// The node.
+        node: NodeName,
+        /// When it was removed.
+        at: Timestamp,
+    },
 }
 
 /// A node that runs.
@@ -140,6 +151,8 @@ pub struct Node {
     server: Server,
     lease: LeaseKeeper,
     journal: Arc<AuditJournal>,
+    reporter: Reporter,
+    logs: LogTap,
     bus_server: Option<BusServer>,
     tasks: Vec<task::Owned>,
     socket: Socket,
@@ -185,7 +198,10 @@ impl Node {
         mesh: Mesh,
         bus_status: Option<watch::Receiver<bus_server::Status>>,
     ) -> Result<Self, Error> {
-        let Options { home, node, labels, engine, audit_room, credential_life, .. } = options;
+        let Options { home, node, labels, engine, audit_room, credential_life, logs, .. } = options;
+        let reporter = Reporter::open(&home.report(), node.clone())?;
+        logs.open(&reporter);
+        let duties = Arc::new(Duties::open(home.duties_file(), labels).map_err(mesh::Error::from)?);
         let bus_options = |label: &str| bus::Options {
             url: mesh.file.bus.clone(),
             ca: mesh.ca.clone(),
@@ -202,12 +218,16 @@ impl Node {
         let known = registry.load(WITHIN).await.map_err(doing("read its records"))?;
         let cache =
             Cache::open(&bus, Some(mesh.file.issuer.clone()), WITHIN).await.map_err(doing("read the registry"))?;
+        let issued = Timestamp::from(time::OffsetDateTime::from(mesh.credential.issued()));
+        if let Some(removal) = cache.snapshot().removal(&node).filter(|removal| issued <= removal.at) {
+            return Err(Error::Removed { node, at: removal.at });
+        }
         let journal = match audit_room {
             Some(room) => AuditJournal::open_with(&home.audit(), mesh.credential.clone(), room)?,
             None => AuditJournal::open(&home.audit(), mesh.credential.clone())?,
         };
         let journal = Arc::new(journal);
-        let mut tasks = vec![journal.ship(&bus)];
+        let mut tasks = vec![journal.ship(&bus), reporter.ship(&bus)];
         let engine = Engine::from_env_or(engine.as_deref());
         let watch = Watch::spawn(engine.clone());
         let sampler = Sampler::spawn(engine.clone(), watch.observation());
@@ -223,25 +243,27 @@ impl Node {
             server: server.clone(),
             dispatcher,
             bus_server: bus_status,
-            labels: labels.clone(),
+            duties: duties.clone(),
+            reporter: reporter.clone(),
             metrics: metrics.as_ref().map(|endpoint| endpoint.address),
         }));
         tasks.extend(metrics.map(|endpoint| endpoint.serve(own.clone(), journal.clone())));
         directory.insert(own, None, true);
         let record = CiRecord {
             skills: own::table().skills().iter().map(|skill| SkillNote::from(&**skill)).collect(),
-            labels: labels.clone(),
+            labels: duties.standing().labels,
             ..CiRecord::new(node.ci(), node.clone(), Kind::Node)
         };
-        registry.claim(record, &cache.snapshot()).await.map_err(doing("claim its name"))?;
+        registry.claim(record.clone(), &cache.snapshot()).await.map_err(doing("claim its name"))?;
         let store = mesh.office.as_ref();
         let store = store.map(|office| StoreKeeper {
             keys: office.keys.clone(),
             url: mesh.file.bus.clone(),
             ca: mesh.ca.clone(),
         });
+        let (telling, id) = (reporter.clone(), mesh.credential.public());
         let mut upkeep =
-            Upkeep::new(host.clone(), registry.clone(), bus.clone(), store, mesh.credential.public(), labels);
+            Upkeep::new(host.clone(), registry.clone(), bus.clone(), store, duties.clone(), telling, id, record);
         upkeep.settle().await.map_err(doing("write its record"))?;
         let subjects = bus.subjects();
         let listening = doing("listen for calls");
@@ -280,7 +302,8 @@ impl Node {
             server: server.clone(),
         }));
         room.expect(&known);
-        let mut registrar = Registrar::new(host.clone(), directory, server.clone(), registry, reconciler);
+        let mut registrar =
+            Registrar::new(host.clone(), directory, server.clone(), registry, reconciler, reporter.clone());
         // What changed on the engine meanwhile is put right before the mesh hears that this node lives.
         heard(&host.watch).await;
         registrar.settle().await;
@@ -303,7 +326,10 @@ impl Node {
         let lease = LeaseKeeper::start(bus_options("lease"), &node).map_err(Error::Lease)?;
         lease.ready(WITHIN).await.map_err(doing("keep its lease"))?;
         home::replace(&home.ready_file(), format!("{}\n", std::process::id()).as_bytes()).map_err(mesh::Error::from)?;
-        Ok(Self { file: mesh.file, home, bus, server, lease, journal, bus_server: None, tasks, socket, _lock: lock })
+        reporter.node_event("joined", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
+        let file = mesh.file;
+        let bus_server = None;
+        Ok(Self { file, home, bus, server, lease, journal, reporter, logs, bus_server, tasks, socket, _lock: lock })
     }
 
     /// What other processes of this host find.
@@ -320,7 +346,7 @@ impl Node {
 
     /// Stops taking calls, gives running ones `grace`, says goodbye, and ends the bus server last.
     pub async fn stop(self, grace: Duration) {
-        let Self { home, bus, server, lease, journal, bus_server, tasks, socket, .. } = self;
+        let Self { home, bus, server, lease, journal, reporter, logs, bus_server, tasks, socket, .. } = self;
         // A file that cannot be removed misleads nobody: readers compare the process id.
         let _ = fs::remove_file(home.ready_file());
         if let Some(listening) = &socket.listening {
@@ -328,9 +354,11 @@ impl Node {
         }
         lease.goodbye(Duration::from_secs(2)).await;
         server.stop(grace).await;
+        logs.shut();
+        reporter.goodbye().await;
         // What waits is shipped by the next start; a moment now spares it the wait.
         let shipped = async {
-            while journal.backlog() > 0 {
+            while journal.backlog() > 0 || reporter.backlog() > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

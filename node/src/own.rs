@@ -1,5 +1,6 @@
 //! The node's own CI: what it serves, what it can reach, what is under way.
 
+mod duties;
 pub(crate) mod text;
 
 use std::{
@@ -16,7 +17,7 @@ use aigis_proxy::{
     serve::Server,
     skill::{Answer, Call, Ci, Nothing, SkillInfo, Table},
 };
-use aigis_registry::Timestamp;
+use aigis_registry::{Reporter, Timestamp};
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,9 @@ use crate::{
     bus_server,
     container::{Host, Said},
     directory::Directory,
+    duties::Duties,
     engine::watch::EngineState,
+    logs,
     message::{self, Answered, Message},
 };
 
@@ -40,7 +43,8 @@ pub(crate) struct OwnCi {
     server: Server,
     dispatcher: Dispatcher,
     bus_server: Option<watch::Receiver<bus_server::Status>>,
-    labels: BTreeMap<String, String>,
+    duties: Arc<Duties>,
+    reporter: Reporter,
     metrics: Option<SocketAddr>,
     started_at: Timestamp,
 }
@@ -164,6 +168,13 @@ static TABLE: LazyLock<Table<OwnCi>> = LazyLock::new(|| {
         "Answers free text by the node's own skills.",
         async |own: Arc<OwnCi>, call: Call, said: Said| own.message(call, said).await,
     );
+    table.stream(
+        "logs",
+        Effect::Read,
+        "Shows what the node logged, as the mesh keeps it; with follow, also what it logs next.",
+        async |own: Arc<OwnCi>, _, wanted: logs::Logs| logs::frames(&own.bus, &own.host.node, wanted).await,
+    );
+    duties::add(&mut table);
     table
 });
 
@@ -188,8 +199,10 @@ pub(crate) struct Parts {
     pub(crate) dispatcher: Dispatcher,
     /// The supervised bus server, if it has one.
     pub(crate) bus_server: Option<watch::Receiver<bus_server::Status>>,
-    /// Its labels.
-    pub(crate) labels: BTreeMap<String, String>,
+    /// What is asked of it.
+    pub(crate) duties: Arc<Duties>,
+    /// Where it tells of itself.
+    pub(crate) reporter: Reporter,
     /// Where its metrics are served.
     pub(crate) metrics: Option<SocketAddr>,
 }
@@ -198,10 +211,10 @@ impl OwnCi {
     /// Makes the node's CI, named after it.
     #[must_use]
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { host, directory, bus, server, dispatcher, bus_server, labels, metrics } = parts;
+        let Parts { host, directory, bus, server, dispatcher, bus_server, duties, reporter, metrics } = parts;
         let name = host.node.ci();
         let started_at = Timestamp::now();
-        Self { name, host, directory, bus, server, dispatcher, bus_server, labels, metrics, started_at }
+        Self { name, host, directory, bus, server, dispatcher, bus_server, duties, reporter, metrics, started_at }
     }
 
     /// The mesh it belongs to.
@@ -286,7 +299,7 @@ impl OwnCi {
             node: self.host.node.to_string(),
             kind: "node".to_owned(),
             state: "live".to_owned(),
-            labels: self.labels.clone(),
+            labels: self.duties.standing().labels,
             skills: skills.map_err(|error| Error::internal(format!("a schema has no JSON form: {error}")))?,
         })
     }

@@ -1,9 +1,11 @@
 //! Keeps the node's container CIs what the engine says they are: served, heard by hand, and on record.
 
+mod events;
+
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use aigis_proxy::{Name, serve::Server, task};
-use aigis_registry::{CiRecord, Kind, Registry, SkillNote, record};
+use aigis_registry::{CiRecord, Kind, Registry, Reporter, SkillNote, record};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
@@ -13,6 +15,7 @@ use crate::{
     engine::{self, watch::Observation},
     reconcile::{Action, Reconciler},
 };
+use events::Teller;
 
 /// The task's parts. It owns every container CI of the node.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub(crate) struct Registrar {
     registry: Registry,
     reconciler: Reconciler,
     served: BTreeMap<Name, Served>,
+    teller: Teller,
     /// Records that could not be written yet.
     unwritten: BTreeMap<Name, Unwritten>,
 }
@@ -51,9 +55,11 @@ impl Registrar {
         server: Server,
         registry: Registry,
         reconciler: Reconciler,
+        reporter: Reporter,
     ) -> Self {
         let (served, unwritten) = (BTreeMap::new(), BTreeMap::new());
-        Self { host, directory, server, registry, reconciler, served, unwritten }
+        let teller = Teller::new(reporter, host.watch.events());
+        Self { host, directory, server, registry, reconciler, served, teller, unwritten }
     }
 
     /// Brings everything up to date once, as far as the engine has been heard.
@@ -68,9 +74,16 @@ impl Registrar {
         loop {
             let now = observed.borrow_and_update().clone();
             let wake = self.observe(&now).await;
-            tokio::select! {
-                changed = observed.changed() => if changed.is_err() { return; },
-                () = until(wake) => {}
+            let mut wake = std::pin::pin!(until(wake));
+            loop {
+                tokio::select! {
+                    changed = observed.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return,
+                    },
+                    event = self.teller.next() => self.teller.tell(event, |id| ci_of(&self.served, id)),
+                    () = &mut wake => break,
+                }
             }
         }
     }
@@ -98,10 +111,12 @@ impl Registrar {
                 Action::Gone(name) => {
                     self.served.remove(&name);
                     self.directory.remove(&name);
+                    self.teller.gone(&name);
                     self.unwritten.insert(name, Unwritten::Gone);
                 }
             }
         }
+        self.teller.catch_up(|id| ci_of(&self.served, id));
         self.write().await;
         if self.unwritten.is_empty() {
             return wake;
@@ -159,6 +174,12 @@ impl Registrar {
             }
         }
     }
+}
+
+/// The CI that stands for that container.
+fn ci_of(served: &BTreeMap<Name, Served>, id: &engine::ContainerId) -> Option<Name> {
+    let bound = served.iter().find(|(_, served)| served.ci.bound().container.id == *id);
+    bound.map(|(name, _)| name.clone())
 }
 
 async fn until(wake: Option<Instant>) {

@@ -1,16 +1,17 @@
 //! What a node does again and again: tells what it is and has, notes a bus that started anew, and puts its own records
 //! back where the bus lost them.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use aigis_proxy::{
     Bus, Error,
     identity::{CaCertificate, MeshKeys},
 };
-use aigis_registry::{Capacity, NodeRecord, Registry, Timestamp, record};
+use aigis_registry::{Capacity, CiRecord, NodeRecord, Registry, Reporter, Timestamp, record};
+use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{container::Host, engine::watch::EngineState, mesh};
+use crate::{container::Host, duties::Duties, engine::watch::EngineState, mesh};
 
 /// How often the node looks at itself.
 const LOOK: Duration = Duration::from_secs(60);
@@ -23,7 +24,13 @@ pub(crate) struct Upkeep {
     bus: Bus,
     /// On the issuer alone.
     store: Option<StoreKeeper>,
+    duties: Arc<Duties>,
+    reporter: Reporter,
     record: NodeRecord,
+    /// The record of the node as a CI, which bears the same labels.
+    ci: CiRecord,
+    /// Whether the engine answered when it was last heard of.
+    reached: Option<bool>,
     /// Whether the bus may have started anew since the store was looked at.
     bus_is_new: bool,
 }
@@ -40,22 +47,24 @@ pub(crate) struct StoreKeeper {
 }
 
 impl Upkeep {
-    /// Makes the task's parts; `id` is the public key of the node's user.
+    /// Makes the task's parts; `id` is the public key of the node's user, `ci` the record under which it is known.
     #[must_use]
     pub(crate) fn new(
         host: Arc<Host>,
         registry: Registry,
         bus: Bus,
         store: Option<StoreKeeper>,
+        duties: Arc<Duties>,
+        reporter: Reporter,
         id: &str,
-        labels: BTreeMap<String, String>,
+        ci: CiRecord,
     ) -> Self {
         let now = Timestamp::now();
         let record = NodeRecord {
             name: host.node.clone(),
             id: id.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            labels,
+            labels: duties.standing().labels,
             cordoned: false,
             draining: false,
             engine: None,
@@ -64,7 +73,7 @@ impl Upkeep {
             started_at: now,
             updated_at: now,
         };
-        Self { host, registry, bus, store, record, bus_is_new: false }
+        Self { host, registry, bus, store, duties, reporter, record, ci, reached: None, bus_is_new: false }
     }
 
     /// Writes the node's record as things stand.
@@ -73,6 +82,20 @@ impl Upkeep {
     ///
     /// The bus is away, or refuses.
     pub(crate) async fn settle(&mut self) -> Result<(), Error> {
+        self.observe();
+        self.record.capacity = capacity(&self.host.data);
+        let standing = self.duties.standing();
+        (self.record.cordoned, self.record.draining) = (standing.cordoned, standing.draining);
+        self.record.labels.clone_from(&standing.labels);
+        self.ci.labels.clone_from(&standing.labels);
+        self.registry.put_node(self.record.clone()).await?;
+        self.registry.put_ci(self.ci.clone()).await?;
+        self.duties.recorded(standing);
+        Ok(())
+    }
+
+    /// Takes in how the engine is, and tells of it where it turned.
+    fn observe(&mut self) {
         let observed = self.host.watch.observation().borrow().engine.clone();
         let engine = match &observed {
             EngineState::Reachable { version } => record::Engine {
@@ -96,15 +119,25 @@ impl Upkeep {
             self.record.engine_since_at = Some(Timestamp::now());
         }
         self.record.engine = Some(engine);
-        self.record.capacity = capacity(&self.host.data);
-        self.registry.put_node(self.record.clone()).await?;
-        Ok(())
+        let reached = match &observed {
+            EngineState::Unknown => return,
+            EngineState::Reachable { .. } => true,
+            EngineState::Unreachable { .. } => false,
+        };
+        match (self.reached.replace(reached), reached, observed) {
+            (Some(false), true, _) => self.reporter.node_event("engine-back", Value::Null),
+            (None | Some(true), false, EngineState::Unreachable { what, .. }) => {
+                self.reporter.node_event("engine-lost", json!({ "reason": what }));
+            }
+            _ => {}
+        }
     }
 
     /// Runs until dropped.
     pub(crate) async fn run(mut self) {
         let mut observed = self.host.watch.observation();
         let mut link = self.bus.link();
+        let mut standing = self.duties.watch();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failed = false;
@@ -117,6 +150,7 @@ impl Upkeep {
             };
             tokio::select! {
                 changed = observed.changed() => if changed.is_err() { return; },
+                changed = standing.changed() => if changed.is_err() { return; },
                 changed = link.changed() => {
                     if changed.is_err() {
                         return;
@@ -126,6 +160,7 @@ impl Upkeep {
                 _ = look.tick() => self.look().await,
                 () = retry => {}
             }
+            self.observe();
             if !link.borrow().up {
                 continue;
             }

@@ -26,7 +26,7 @@ mod setup;
 mod watch;
 
 pub(crate) use heads::{Head, heads, sizes};
-pub use log::{LogMessage, Since, append, read_log};
+pub use log::{Log, LogMessage, LogReader, Since, append, read_log};
 pub(crate) use setup::connect;
 pub use setup::{SetupError, StoreId, create_store, limit_blobs, store_id};
 pub use watch::{Event, Watch, list};

@@ -207,6 +207,18 @@ impl Subjects {
         format!("{}event.{kind}.>", self.prefix)
     }
 
+    /// Log lines of that publisher, from one source.
+    #[must_use]
+    pub fn log(&self, publisher: &UserName, source: &str) -> String {
+        format!("{}log.{publisher}.{source}", self.prefix)
+    }
+
+    /// All log lines of that publisher, or of all if it is `*`.
+    #[must_use]
+    pub fn logs(&self, publisher: &str) -> String {
+        format!("{}log.{publisher}.>", self.prefix)
+    }
+
     /// Reads the caller of a typed service's request.
     #[must_use]
     pub fn rpc_caller(&self, subject: &str) -> Option<Caller> {

@@ -8,7 +8,7 @@ use std::{
 
 use aigis_proxy::{
     Bus, Code, Effect, Error, Name, NodeName, Role, UserName,
-    kv::{self, LogMessage, Since},
+    kv::{self, Log, LogMessage, Since},
 };
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
@@ -16,12 +16,10 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{record::digest, timestamp::Timestamp};
 
+mod chain;
 mod journal;
-mod ship;
-mod spool;
 
 pub use journal::AuditJournal;
-pub use spool::OpenError;
 
 /// When a line was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -180,7 +178,7 @@ pub async fn read(bus: &Bus, filter: &Filter, within: Duration) -> Result<Readin
     let prefix = bus.subjects().events("audit");
     let prefix = prefix.trim_end_matches('>');
     let (mut reading, mut known) = (Reading::default(), HashSet::new());
-    kv::read_log(bus, &nodes, since, within, |message| {
+    kv::read_log(bus, Log::Audit, &nodes, since, within, |message| {
         let publisher = message.subject.strip_prefix(prefix).and_then(|rest| rest.split('.').next());
         let publisher = publisher.unwrap_or_default().to_owned();
         match Entry::read(&message, &publisher) {

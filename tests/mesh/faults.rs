@@ -21,10 +21,10 @@ const WATCHED: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A bus server that cannot be started while the gate is shut: as if its program were away.
-struct Gate(tempfile::TempDir);
+pub(crate) struct Gate(tempfile::TempDir);
 
 impl Gate {
-    fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let gate = Self(tempfile::tempdir().unwrap());
         let script = format!("#!/bin/sh\n[ -e '{}' ] && exit 1\nexec nats-server \"$@\"\n", gate.bar().display());
         fs::write(gate.program(), script).unwrap();
@@ -32,19 +32,19 @@ impl Gate {
         gate
     }
 
-    fn program(&self) -> PathBuf {
+    pub(crate) fn program(&self) -> PathBuf {
         self.0.path().join("nats-server")
     }
 
-    fn bar(&self) -> PathBuf {
+    pub(crate) fn bar(&self) -> PathBuf {
         self.0.path().join("shut")
     }
 
-    fn shut(&self) {
+    pub(crate) fn shut(&self) {
         fs::write(self.bar(), "").unwrap();
     }
 
-    fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         fs::remove_file(self.bar()).unwrap();
     }
 }

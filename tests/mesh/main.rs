@@ -21,6 +21,8 @@ mod debug;
 #[cfg(test)]
 mod describe;
 #[cfg(test)]
+mod duties;
+#[cfg(test)]
 mod evidence;
 #[cfg(test)]
 mod exec;

@@ -1,12 +1,15 @@
-use aigis_proxy::{Address, SkillPath};
+use aigis_proxy::{Address, Code, Error, NodeName, Request, SkillPath};
+use aigis_registry::{Kind, Resolved, State};
+use futures::stream::BoxStream;
 use serde_json::Value;
 
 use super::call::Asked;
-use crate::{context::Context, exit::Failure, values::Arguments};
+use crate::{context::Context, exit::Failure, frames, session::Session, values::Arguments};
 
 /// Print the log of a CI
 ///
-/// The same as the skill `logs`. The lines come as they were, of both sources, on standard output.
+/// The same as the skill `logs`. The lines come as they were, of both sources, on standard output. Those of a node that
+/// does not answer come from what the mesh keeps of them, for operators and admins.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Logs {
     /// The CI
@@ -24,8 +27,8 @@ pub(crate) struct Logs {
     /// Until when: RFC 3339, or how long ago
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Which of the two outputs
-    #[arg(long, value_parser = ["both", "stdout", "stderr"])]
+    /// Which of the two outputs; of a node, whose lines
+    #[arg(long, value_parser = ["both", "stdout", "stderr", "node", "bus"])]
     source: Option<String>,
     /// Put each line's time before it
     #[arg(long)]
@@ -47,6 +50,41 @@ impl Logs {
         put("follow", self.follow.then_some(Value::Bool(true)));
         put("timestamps", self.timestamps.then_some(Value::Bool(true)));
         let path = SkillPath::parse("logs")?;
-        super::call::run(context, &self.address, &path, Asked { arguments, ..Asked::default() }).await
+        let session = context.session().await?;
+        let found = session.find(&self.address)?;
+        let asked = Asked { arguments: arguments.clone(), ..Asked::default() };
+        if found.kind != Kind::Node {
+            return super::call::run(context, &self.address, &path, asked).await;
+        }
+        if found.state == State::Live {
+            match super::call::run(context, &self.address, &path, asked).await {
+                // It has just died: nobody got the call, and nothing was printed.
+                Err(Failure::Call(error)) if died(&error) => {}
+                other => return other,
+            }
+        }
+        let Resolved::One(one) = found.resolved() else { return Ok(()) };
+        let request = Request { args: arguments.args, kwargs: arguments.kwargs, ..Request::default() };
+        let read = kept(&session, &one.record.node, &request).await?;
+        frames::print_read(&context.output, &found.address, &path, read).await
     }
+}
+
+fn died(error: &Error) -> bool {
+    error.code == Code::Unavailable && error.detail("sent") == Some(&Value::Bool(false))
+}
+
+/// What the mesh keeps of a node's log.
+async fn kept(
+    session: &Session,
+    node: &NodeName,
+    request: &Request,
+) -> Result<BoxStream<'static, Result<Value, Error>>, Error> {
+    let read = aigis_node::logs::read(session.bus(), node, request).await;
+    read.map_err(|error| match error.code {
+        Code::PermissionDenied => error.hint(format!(
+            "{node} does not answer, and only operators and admins may read what the mesh keeps of its log"
+        )),
+        _ => error,
+    })
 }

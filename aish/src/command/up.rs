@@ -9,7 +9,7 @@ use std::{
 };
 
 use aigis_node::{
-    Home, Options,
+    Home, LogTap, Options,
     home::MeshFile,
     mesh::{CREDENTIAL_LIFE, DEFAULT_PORT},
     node,
@@ -93,7 +93,7 @@ pub(crate) fn loopback(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl Up {
-    pub(crate) async fn run(self, context: &Context, mut signals: Signals) -> Result<(), Failure> {
+    pub(crate) async fn run(self, context: &Context, mut signals: Signals, logs: LogTap) -> Result<(), Failure> {
         let home = context.home()?;
         let bus = context.given_bus()?;
         let ca = context.given_ca()?;
@@ -123,7 +123,7 @@ impl Up {
         }
         let grace = config.grace.unwrap_or(node::GRACE);
         let detached = self.detached;
-        let options = Options { ca, ..self.options(home.clone(), name, bus, config) };
+        let options = Options { ca, logs, ..self.options(home.clone(), name, bus, config) };
         let mut starting = Box::pin(serve::start(options));
         let node = tokio::select! {
             node = &mut starting => node?,
@@ -171,7 +171,8 @@ impl Up {
         let metrics = self.metrics.or(config.metrics);
         let Config { engine, audit_room, .. } = config;
         let credential_life = config.credential_life.unwrap_or(CREDENTIAL_LIFE);
-        Options { home, node, listen, bus, ca: None, credential_life, labels, metrics, engine, audit_room }
+        let logs = LogTap::default();
+        Options { home, node, listen, bus, ca: None, credential_life, labels, metrics, engine, audit_room, logs }
     }
 
     /// Starts this host's node in the background, unless it runs, and tells of it once it answers.

@@ -82,7 +82,11 @@ fn bad_37_what_is_no_toml_or_unknown_or_doubled() {
     starts("nmae = \"a\"", "1:1", &["unknown key \"nmae\"", "did you mean \"name\"?"]);
     starts("[buss]\nport = 1", "1:2", &["unknown table \"buss\"", "did you mean \"bus\"?"]);
     starts("[bus]\nlisten = \"127.0.0.1\"\nprot = 1", "3:1", &["\"prot\" in [bus]", "did you mean \"port\"?"]);
-    starts("frobnicate = 1", "1:1", &["known here: name, credential_life, labels, bus, engine, metrics, audit, shutdown"]);
+    starts(
+        "frobnicate = 1",
+        "1:1",
+        &["known here: name, credential_life, labels, bus, engine, metrics, audit, shutdown"],
+    );
     starts("x.y.z = 1", "1:1", &["unknown table \"x\""]);
     starts("name = \"a\"\nname = \"b\"", "2:1", &["\"name\"", "on line 1 and on line 2"]);
     starts("[bus]\nport = 1\n[labels]\na = \"b\"\n[bus]\n", "5:2", &["\"bus\"", "on line 1 and on line 5"]);

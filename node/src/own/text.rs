@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Description, Health, Replied, Status};
+use super::{Description, Health, Replied, Status, duties::Asked};
 
 /// Writes the result of a node's skill as text that ends in a newline. Absent where the skill has no text form, or the
 /// result is not of its shape.
@@ -15,6 +15,7 @@ pub(crate) fn render(skill: &str, result: &Value, address: &str) -> Option<Strin
         "status" => read(result).map(|result| status(&result, address)),
         "health" => read(result).map(|result| health(&result, address)),
         "describe" => read(result).map(|result| describe(&result)),
+        "cordon" | "uncordon" | "drain" | "label" => read(result).map(|result| asked(&result, address)),
         "message" => read(result).map(|result: Replied| result.text),
         _ => None,
     }
@@ -45,6 +46,22 @@ fn health(health: &Health, address: &str) -> String {
     let mut text = format!("{address}: {} ({})\n", health.verdict, reasons.join("; "));
     for check in &health.checks {
         let _ = writeln!(text, "{}: {}, {}", check.name, check.outcome, check.detail);
+    }
+    text
+}
+
+/// What holds now, in a line; a second one for the labels.
+fn asked(asked: &Asked, address: &str) -> String {
+    let holds = match (asked.draining, asked.cordoned) {
+        (true, _) => "drained: nothing new is placed on it, and nothing stays that it hosts for others",
+        (false, true) => "cordoned: nothing new is placed on it",
+        (false, false) => "open: things may be placed on it",
+    };
+    let before = if asked.changed { "" } else { " (it was so before)" };
+    let mut text = format!("{address} is {holds}{before}\n");
+    if !asked.labels.is_empty() {
+        let labels: Vec<String> = asked.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let _ = writeln!(text, "labels: {}", labels.join(", "));
     }
     text
 }
@@ -113,6 +130,21 @@ mod tests {
         );
         let text = render("health", &health("degraded", "fail", "no such socket"), "alpha@alpha").unwrap();
         assert!(text.starts_with("alpha@alpha: degraded (no such socket)\n"), "{text}");
+    }
+
+    #[test]
+    fn what_was_asked_of_a_node_is_said_in_a_line() {
+        let asked = |changed: bool, cordoned: bool, draining: bool, labels: Value| {
+            let result = json!({"ci": "alpha", "node": "alpha", "observed_at": AT, "changed": changed,
+                "cordoned": cordoned, "draining": draining, "labels": labels, "calls_in_flight": 0, "notes": []});
+            render("cordon", &result, "alpha@alpha").unwrap()
+        };
+        assert_eq!(asked(true, true, false, json!({})), "alpha@alpha is cordoned: nothing new is placed on it\n");
+        assert_eq!(
+            asked(false, false, false, json!({"zone": "b"})),
+            "alpha@alpha is open: things may be placed on it (it was so before)\nlabels: zone=b\n"
+        );
+        assert!(asked(true, true, true, json!({})).starts_with("alpha@alpha is drained: "));
     }
 
     #[test]

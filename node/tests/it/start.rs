@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aigis_node::{Home, Node, Options, bus_server, mesh, node};
+use aigis_node::{Home, LogTap, Node, Options, bus_server, mesh, node};
 use aigis_proxy::{MeshName, NodeName, identity::ServerFiles};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -25,6 +25,7 @@ fn options(home: &Home, listen: SocketAddr) -> Options {
         metrics: None,
         engine: Some("unix:///nowhere/docker.sock".to_owned()),
         audit_room: None,
+        logs: LogTap::default(),
     }
 }
 

@@ -73,6 +73,7 @@ fn exports(mesh: &MeshName) -> Vec<Export> {
         ("flow-control", "$JS.FC.>".to_owned()),
         ("write", "$KV.>".to_owned()),
         ("audit", permissions::audit_subject(mesh)),
+        ("logs", permissions::log_subject(mesh)),
     ];
     services
         .into_iter()

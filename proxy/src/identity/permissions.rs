@@ -14,6 +14,8 @@ use crate::{
 pub const BUCKETS: [&str; 4] = ["KV_records", "KV_leases", "KV_shared", "KV_blobs"];
 /// The stream of audit lines, which operators, admins and nodes read.
 pub const AUDIT: &str = "AUDIT";
+/// The stream of the nodes' log lines, which operators, admins and nodes read.
+pub const LOGS: &str = "LOGS";
 /// How many subscriptions a user may hold.
 #[must_use]
 pub const fn subscriptions(role: Role) -> i64 {
@@ -37,6 +39,12 @@ pub fn prefix(mesh: &MeshName) -> String {
 #[must_use]
 pub fn audit_subject(mesh: &MeshName) -> String {
     format!("{}.event.audit.*.>", prefix(mesh))
+}
+
+/// The subject under which the bus keeps log lines: any publisher, any source.
+#[must_use]
+pub fn log_subject(mesh: &MeshName) -> String {
+    format!("{}.log.*.>", prefix(mesh))
 }
 
 /// The permissions and limits of a role in a mesh.
@@ -103,7 +111,7 @@ pub fn template(mesh: &MeshName, role: Role) -> Template {
         Role::Join => {}
     }
     if matches!(role, Role::Operator | Role::Admin | Role::Node) {
-        publish.extend(reads(AUDIT));
+        publish.extend([AUDIT, LOGS].into_iter().flat_map(reads));
     }
     limited(role, publish, subscribe)
 }

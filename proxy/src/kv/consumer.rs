@@ -41,6 +41,8 @@ pub(super) enum From {
     Beginning,
     /// The first message at or after an instant.
     Time(OffsetDateTime),
+    /// The first message at or behind a place in the stream.
+    Sequence(u64),
 }
 
 /// One message of a stream, or the news that there is none waiting.
@@ -108,6 +110,10 @@ impl Consumer {
             From::Time(time) => {
                 set("opt_start_time", time.format(&Rfc3339).unwrap_or_default().into());
                 set("deliver_policy", "by_start_time".into())
+            }
+            From::Sequence(sequence) => {
+                set("opt_start_seq", (*sequence).into());
+                set("deliver_policy", "by_start_sequence".into())
             }
         };
         set("filter_subjects", selection.filters.clone().into());

@@ -1,4 +1,4 @@
-//! Makes the store: its buckets, its audit stream, and the id that tells this store from any other.
+//! Makes the store: its buckets, its streams of audit and of logs, and the id that tells this store from any other.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use futures::FutureExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Bucket, Error, HEADERS, MAX_STORED, answer, lost, patiently};
+use super::{Bucket, Error, HEADERS, Log, MAX_STORED, answer, lost, patiently};
 use crate::{
     bus::{Bus, Untrusted, trust::Trust},
     identity::{CaCertificate, Login, permissions},
@@ -19,6 +19,9 @@ use crate::{
 const STORE: &str = "aigis-store";
 /// How long audit lines are kept.
 const AUDIT_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// How long log lines are kept, and how many bytes of them.
+const LOGS_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const LOGS_BYTES: u64 = 256 * 1024 * 1024;
 /// How long the marks of ended leases stay.
 const MARKS_KEPT: Duration = Duration::from_secs(60);
 /// How long the whole set-up may take; a fresh store is up within a second.
@@ -27,6 +30,8 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 /// "stream not found" and "stream name already in use with a different configuration".
 const NOT_FOUND: u64 = 10059;
 const IN_USE: u64 = 10058;
+/// "insufficient storage resources available".
+const NO_ROOM: u64 = 10047;
 
 /// What tells one store from another that bears the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -118,7 +123,8 @@ pub async fn create_store(
             (Bucket::Leases.stream(), leases(replicas)),
             (Bucket::Shared.stream(), bucket(Bucket::Shared, 16, replicas)),
             (Bucket::Blobs.stream(), blobs(replicas, blobs_room)),
-            (permissions::AUDIT, audit(mesh, replicas)),
+            (Log::Audit.stream(), audit(mesh, replicas)),
+            (Log::Lines.stream(), logs(mesh, replicas)),
         ] {
             make(&client, url, stream, config).await?;
         }
@@ -268,7 +274,7 @@ fn leases(replicas: u8) -> Value {
 
 fn audit(mesh: &MeshName, replicas: u8) -> Value {
     json!({
-        "name": permissions::AUDIT,
+        "name": Log::Audit.stream(),
         "subjects": [permissions::audit_subject(mesh)],
         "storage": "file",
         "retention": "limits",
@@ -281,6 +287,29 @@ fn audit(mesh: &MeshName, replicas: u8) -> Value {
         "deny_delete": true,
         "deny_purge": true,
     })
+}
+
+/// A lone server does not wait for its disk here: a loss of power may cost the last lines, and no line costs a flush.
+fn logs(mesh: &MeshName, replicas: u8) -> Value {
+    let mut config = json!({
+        "name": Log::Lines.stream(),
+        "subjects": [permissions::log_subject(mesh)],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "old",
+        "max_age": nanoseconds(LOGS_KEPT),
+        "max_bytes": LOGS_BYTES,
+        "max_msg_size": MAX_STORED + HEADERS,
+        "num_replicas": replicas,
+        "allow_direct": true,
+        "allow_rollup_hdrs": false,
+        "deny_delete": true,
+        "deny_purge": true,
+    });
+    if let Some(object) = config.as_object_mut().filter(|_| replicas == 1) {
+        object.insert("persist_mode".to_owned(), "async".into());
+    }
+    config
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -303,8 +332,12 @@ impl Failure {
 
 async fn make(client: &Client, url: &str, stream: &'static str, config: Value) -> Result<(), SetupError> {
     let mut made = ask(client, url, stream, &format!("STREAM.CREATE.{stream}"), &config).await;
-    if matches!(made, Err(Failure::Api { code: IN_USE, .. })) {
-        made = ask(client, url, stream, &format!("STREAM.UPDATE.{stream}"), &config).await;
+    // The server reserves the room of a stream anew before it looks whether the stream is there already.
+    if matches!(made, Err(Failure::Api { code: IN_USE | NO_ROOM, .. })) {
+        let updated = ask(client, url, stream, &format!("STREAM.UPDATE.{stream}"), &config).await;
+        if !matches!(updated, Err(Failure::Api { code: NOT_FOUND, .. })) {
+            made = updated;
+        }
     }
     made.map(drop).map_err(|failure| failure.into_error(url, stream))
 }

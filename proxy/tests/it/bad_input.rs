@@ -42,6 +42,10 @@ impl services::Issuer for Issuer {
         Err(aigis_proxy::Error::internal("nobody asks for it here"))
     }
 
+    async fn remove_node(self, _: tarpc::context::Context, _: aigis_proxy::NodeName) -> Result<(), aigis_proxy::Error> {
+        Ok(())
+    }
+
     async fn revoke_token(self, _: tarpc::context::Context, _: UserName) -> Result<(), aigis_proxy::Error> {
         Ok(())
     }

@@ -24,10 +24,13 @@ use tokio::sync::watch;
 use line::{blank, digest_of, line_of, shortened};
 
 use super::{
-    Line, Phase, ship,
-    spool::{Found, Local, MEMORY, OpenError, Outcome, ROOM, Spool},
+    Line, Phase,
+    chain::{self, Chain, Entry, Kept, Local, MEMORY, Outcome},
 };
-use crate::timestamp::Timestamp;
+use crate::{
+    spool::{OpenError, ROOM, Spool},
+    timestamp::Timestamp,
+};
 
 /// How many calls are remembered; more within ten minutes are refused.
 const MAX_CALLS: usize = 200_000;
@@ -45,7 +48,7 @@ pub struct AuditJournal(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     node: NodeName,
-    spool: Spool,
+    spool: Spool<Chain>,
     /// How many bytes may wait for the bus.
     room: u64,
     calls: Mutex<Calls>,
@@ -105,14 +108,14 @@ impl AuditJournal {
     pub fn open_with(directory: &Path, credential: Arc<Credential>, room: u64) -> Result<Self, OpenError> {
         let node = credential.name().node();
         let mut calls = Calls::default();
-        let spool = Spool::open(directory, credential, |found| calls.restore(found))?;
+        let spool = Spool::open(directory, Chain::new(credential), |kept| calls.restore(kept))?;
         Ok(Self(Arc::new(Inner { node, spool, room, calls: Mutex::new(calls), refusals: Mutex::default() })))
     }
 
     /// Ships the lines to the audit stream until the returned task is dropped; one at a time.
     #[must_use]
     pub fn ship(&self, bus: &Bus) -> task::Owned {
-        ship::start(self.0.spool.clone(), bus.clone())
+        chain::ship(self.0.spool.clone(), bus.clone())
     }
 
     /// Bytes that wait for the bus.
@@ -172,7 +175,7 @@ impl AuditJournal {
     }
 
     async fn append(&self, line: Line, local: Option<Local>) -> Result<(), Error> {
-        self.0.spool.append(line, local).await.map_err(|reason| {
+        self.0.spool.append(Entry { line, local }).await.map_err(|reason| {
             Error::new(Code::ResourceExhausted, format!("the audit of this node cannot be written: {reason}"))
                 .hint("nothing that changes anything runs unaudited; look at the disk of the node's data directory")
                 .sent(false)
@@ -302,8 +305,9 @@ impl Calls {
         }
     }
 
-    fn restore(&mut self, found: Found) {
-        let Found { line, local: Some(Local { key, arguments, outcome }) } = found else { return };
+    fn restore(&mut self, kept: Kept) {
+        let Kept { signed, local: Some(Local { key, arguments, outcome }) } = kept else { return };
+        let Some(line) = signed.read() else { return };
         if Timestamp::now().time() - line.at.time() >= MEMORY {
             return;
         }

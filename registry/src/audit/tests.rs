@@ -11,6 +11,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::*;
+use crate::spool;
 
 struct Setting {
     directory: tempfile::TempDir,
@@ -45,7 +46,7 @@ impl Setting {
             text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>()
         });
         lines
-            .filter_map(|line| spool::parse(&line))
+            .filter_map(|line| spool::parse::<chain::Kept>(&line))
             .enumerate()
             .map(|(index, kept)| LogMessage {
                 subject: "aigis.v1.main.event.audit.alpha.begin".to_owned(),

@@ -1,7 +1,9 @@
-//! The lines on the node's disk: appended and flushed by one thread, many at a time, before anyone goes on.
+//! What waits on a node's disk for the bus: lines that one thread appends, many at a time, and that are shipped in order.
 //!
 //! A segment is a file of lines, each `<sha-256 of the rest> <JSON>`. What a crash cut off at the end of the newest
 //! segment was never acknowledged, and is removed at the next start.
+
+mod ship;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -16,28 +18,25 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aigis_proxy::{Error, identity::Credential};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Line, Signed};
-use crate::{record::digest, timestamp::Timestamp};
+use crate::record::digest;
+
+pub(crate) use ship::{ship, until_taken};
 
 /// How much may wait for the bus unless said otherwise.
-pub(super) const ROOM: u64 = 64 * 1024 * 1024;
+pub(crate) const ROOM: u64 = 64 * 1024 * 1024;
 /// When a new segment begins.
 const SEGMENT: u64 = 4 * 1024 * 1024;
-/// How many lines are flushed together.
+/// How many lines are written together.
 const BATCH: usize = 256;
-/// How many lines may wait to be flushed.
+/// How many lines may wait to be written.
 const QUEUE: usize = 1024;
-/// How long what was done is known under its call's id.
-pub(super) const MEMORY: Duration = Duration::from_secs(10 * 60);
 /// More segments than the room has.
 const MAX_SEGMENTS: usize = 10_000;
 
-/// Why the spool cannot be used.
+/// Why a spool cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A file cannot be read or written.
@@ -53,79 +52,91 @@ pub enum OpenError {
     },
 }
 
-/// A line on disk: what is shipped, and what stays.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Kept {
-    pub(super) signed: Signed,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) local: Option<Local>,
+/// What a spool holds, and how a line follows the one before it.
+///
+/// A batch is made on a copy, which takes the place of the original once the batch is on the disk.
+pub(crate) trait Content: Clone + Send + 'static {
+    /// What is appended.
+    type Item: Send + 'static;
+    /// What a line holds.
+    type Kept: Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// Its name, for threads, tasks and messages.
+    const NAME: &'static str;
+    /// Whether lines outlive a loss of power from the moment at which they are acknowledged.
+    const FLUSHED: bool;
+    /// How long what was shipped stays.
+    const KEPT_FOR: Duration;
+
+    /// Takes in a line that a start finds.
+    fn found(&mut self, kept: &Self::Kept);
+
+    /// Makes the next line.
+    ///
+    /// # Errors
+    ///
+    /// The item has no JSON form.
+    fn next(&mut self, item: &Self::Item) -> serde_json::Result<Self::Kept>;
+
+    /// The number of the last line; 0 before the first.
+    fn last(&self) -> u64;
 }
 
-/// What the node keeps of a call beside its audit line, to answer it again.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Local {
-    pub(super) key: String,
-    /// The digest of the arguments.
-    pub(super) arguments: String,
-    /// `None` while it is not known.
-    pub(super) outcome: Option<Outcome>,
-}
-
-/// How a call ended, as a repeat is told.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Outcome {
-    Done(serde_json::Value),
-    Failed(Error),
-    /// It went well, and its result is too large to be kept.
-    Large,
-}
-
-/// What a restart finds.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) line: Line,
-    pub(super) local: Option<Local>,
-}
-
-/// Where the newest flushed line ends.
+/// Where the newest line on the disk ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Flushed {
-    pub(super) segment: u64,
-    pub(super) length: u64,
+struct Written {
+    segment: u64,
+    length: u64,
 }
 
 /// Where the next line to ship begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Cursor {
-    pub(super) segment: u64,
-    pub(super) offset: u64,
+pub(crate) struct Cursor {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
 }
 
 #[derive(Debug)]
-struct Order {
-    line: Line,
-    local: Option<Local>,
-    done: oneshot::Sender<Result<(), String>>,
+struct Order<T> {
+    item: T,
+    /// Whoever waits for the line to be on the disk.
+    done: Option<oneshot::Sender<Result<(), String>>>,
 }
 
-/// The hand on the spool; cheap to clone.
-#[derive(Debug, Clone)]
-pub(super) struct Spool {
+/// The hand on a spool; cheap to clone.
+pub(crate) struct Spool<C: Content> {
     directory: Arc<Path>,
-    orders: mpsc::Sender<Order>,
-    flushed: watch::Receiver<Flushed>,
+    orders: mpsc::Sender<Order<C::Item>>,
+    written: watch::Receiver<Written>,
     /// Bytes that wait for the bus.
     backlog: Arc<AtomicU64>,
 }
 
-impl Spool {
-    /// Opens the spool in a directory and gives everything that is remembered to `found`.
-    pub(super) fn open(
-        directory: &Path,
-        credential: Arc<Credential>,
-        mut found: impl FnMut(Found),
-    ) -> Result<Self, OpenError> {
+impl<C: Content> Clone for Spool<C> {
+    fn clone(&self) -> Self {
+        let Self { directory, orders, written, backlog } = self;
+        Self {
+            directory: directory.clone(),
+            orders: orders.clone(),
+            written: written.clone(),
+            backlog: backlog.clone(),
+        }
+    }
+}
+
+impl<C: Content> std::fmt::Debug for Spool<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spool").field("directory", &self.directory).field("backlog", &self.backlog).finish()
+    }
+}
+
+impl<C: Content> Spool<C> {
+    /// Opens the spool in a directory and gives everything that is still there to `found`.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be read and written.
+    pub(crate) fn open(directory: &Path, mut content: C, mut found: impl FnMut(C::Kept)) -> Result<Self, OpenError> {
         let failed = |action, file: &Path, source| OpenError::Io { action, file: file.to_owned(), source };
         fs::DirBuilder::new()
             .recursive(true)
@@ -133,27 +144,25 @@ impl Spool {
             .create(directory)
             .map_err(|source| failed("create", directory, source))?;
         let segments = segments(directory).map_err(|source| failed("read", directory, source))?;
-        let (mut seq, mut previous) = (0, String::new());
         for segment in &segments {
             let file = path(directory, *segment);
-            let newest = segments.last() == Some(segment);
-            let sound = read_segment(&file, |kept| {
-                if let Ok(line) = serde_json::from_str::<Line>(kept.signed.line.get()) {
-                    (seq, previous) = (line.seq, kept.signed.digest);
-                    found(Found { line, local: kept.local });
-                }
+            let sound = read_segment::<C>(&file, |kept| {
+                content.found(&kept);
+                found(kept);
             })
             .map_err(|source| failed("read", &file, source))?;
-            if newest {
+            if segments.last() == Some(segment) {
                 let opened = OpenOptions::new().write(true).open(&file);
                 opened
                     .and_then(|opened| opened.set_len(sound).and_then(|()| opened.sync_all()))
                     .map_err(|source| failed("repair", &file, source))?;
             }
         }
-        // A damaged newest segment may end with a number that nobody could read; its name stays its own.
-        let occupied = segments.last().filter(|last| fs::metadata(path(directory, **last)).is_ok_and(|m| m.len() > 0));
-        let segment = occupied.map_or(0, |last| last + 1).max(seq + 1);
+        // A damaged newest segment may end with a number that nobody could read; its name stays its own. One without
+        // lines is begun again, and none is begun before it: the shipping may stand there already.
+        let is_empty = |segment: &u64| fs::metadata(path(directory, *segment)).is_ok_and(|found| found.len() == 0);
+        let newest = segments.last().map_or(0, |last| if is_empty(last) { *last } else { last + 1 });
+        let segment = newest.max(content.last() + 1);
         let file = begin(directory, segment).map_err(|source| failed("create", &path(directory, segment), source))?;
         let cursor = read_cursor(directory);
         let backlog = segments
@@ -164,63 +173,56 @@ impl Spool {
             .sum();
         let backlog = Arc::new(AtomicU64::new(backlog));
         let (orders, queue) = mpsc::channel(QUEUE);
-        let (sender, flushed) = watch::channel(Flushed { segment, length: 0 });
-        let writer = Writer {
-            directory: directory.into(),
-            credential,
-            file,
-            at: Flushed { segment, length: 0 },
-            seq,
-            previous,
-            flushed: sender,
-            backlog: backlog.clone(),
-        };
+        let at = Written { segment, length: 0 };
+        let (sender, written) = watch::channel(at);
+        let writer =
+            Writer { directory: directory.into(), content, file, at, written: sender, backlog: backlog.clone() };
         thread::Builder::new()
-            .name("audit".to_owned())
+            .name(C::NAME.to_owned())
             .spawn(move || writer.run(queue))
             .map_err(|source| failed("start the writer of", directory, source))?;
-        Ok(Self { directory: directory.into(), orders, flushed, backlog })
+        Ok(Self { directory: directory.into(), orders, written, backlog })
     }
 
-    /// Appends a line, and returns when it is on the disk. Number, time and predecessor are set by the writer.
-    pub(super) async fn append(&self, line: Line, local: Option<Local>) -> Result<(), String> {
-        let (done, flushed) = oneshot::channel();
-        let closed = |()| "the writer of the audit spool has ended".to_owned();
-        self.orders.send(Order { line, local, done }).await.map_err(|_| closed(()))?;
-        flushed.await.map_err(|_| closed(()))?
+    /// Appends an item, and returns when it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Says why it is not.
+    pub(crate) async fn append(&self, item: C::Item) -> Result<(), String> {
+        let (done, written) = oneshot::channel();
+        let closed = |()| format!("the writer of the {} spool has ended", C::NAME);
+        self.orders.send(Order { item, done: Some(done) }).await.map_err(|_| closed(()))?;
+        written.await.map_err(|_| closed(()))?
     }
 
-    pub(super) fn directory(&self) -> &Path {
-        &self.directory
+    /// Has an item appended soon, without waiting; says whether it was taken.
+    pub(crate) fn offer(&self, item: C::Item) -> bool {
+        self.orders.try_send(Order { item, done: None }).is_ok()
     }
 
-    pub(super) fn flushed(&self) -> watch::Receiver<Flushed> {
-        self.flushed.clone()
-    }
-
-    pub(super) fn backlog(&self) -> u64 {
+    /// Bytes that wait for the bus.
+    pub(crate) fn backlog(&self) -> u64 {
         self.backlog.load(Ordering::Relaxed)
     }
 
-    pub(super) fn shipped(&self, bytes: u64) {
+    fn shipped(&self, bytes: u64) {
         // The shipper takes away only what was added before.
         self.backlog.fetch_sub(bytes.min(self.backlog()), Ordering::Relaxed);
     }
 }
 
-struct Writer {
+struct Writer<C> {
     directory: PathBuf,
-    credential: Arc<Credential>,
+    content: C,
     file: File,
-    at: Flushed,
-    seq: u64,
-    previous: String,
-    flushed: watch::Sender<Flushed>,
+    at: Written,
+    written: watch::Sender<Written>,
     backlog: Arc<AtomicU64>,
 }
 
-impl Writer {
-    fn run(mut self, mut queue: mpsc::Receiver<Order>) {
+impl<C: Content> Writer<C> {
+    fn run(mut self, mut queue: mpsc::Receiver<Order<C::Item>>) {
         let mut orders = Vec::new();
         while let Some(first) = queue.blocking_recv() {
             orders.push(first);
@@ -228,55 +230,52 @@ impl Writer {
                 orders.push(order);
             }
             let written = self.write(&orders).map_err(|error| {
-                tracing::error!(%error, "the audit spool cannot be written");
+                tracing::error!(%error, spool = C::NAME, "a spool cannot be written");
                 error.to_string()
             });
-            for order in orders.drain(..) {
-                let _ = order.done.send(written.clone());
+            for done in orders.drain(..).filter_map(|order| order.done) {
+                let _ = done.send(written.clone());
             }
         }
     }
 
     /// Writes a batch whole; on failure the spool is as it was before.
-    fn write(&mut self, orders: &[Order]) -> io::Result<()> {
+    fn write(&mut self, orders: &[Order<C::Item>]) -> io::Result<()> {
         if self.at.length >= SEGMENT {
             self.turn()?;
         }
-        let (mut seq, mut previous, mut bytes) = (self.seq, self.previous.clone(), Vec::new());
+        let (mut content, mut bytes) = (self.content.clone(), Vec::new());
         for order in orders {
-            seq += 1;
-            let line = Line { seq, previous, at: Timestamp::now(), ..order.line.clone() };
-            let line: Box<RawValue> = serde_json::value::to_raw_value(&line)?;
-            let digest_of_line = digest(line.get().as_bytes());
-            let signature = data_encoding::BASE64.encode(&self.credential.sign(line.get().as_bytes()));
-            previous = digest_of_line.clone();
-            let signed = Signed { digest: digest_of_line, signature, line };
-            let kept = serde_json::to_string(&Kept { signed, local: order.local.clone() })?;
+            let kept = serde_json::to_string(&content.next(&order.item)?)?;
             writeln!(bytes, "{} {kept}", digest(kept.as_bytes()))?;
         }
-        if let Err(error) = self.file.write_all(&bytes).and_then(|()| self.file.sync_data()) {
+        if let Err(error) = self.file.write_all(&bytes).and_then(|()| self.flush()) {
             // Whatever part got there must not stand before the next line.
             self.file.set_len(self.at.length)?;
             return Err(error);
         }
         let length = bytes.len() as u64;
-        (self.seq, self.previous) = (seq, previous);
+        self.content = content;
         self.at.length += length;
         self.backlog.fetch_add(length, Ordering::Relaxed);
-        self.flushed.send_replace(self.at);
+        self.written.send_replace(self.at);
         Ok(())
     }
 
-    /// Begins a new segment, and removes those that are neither needed by the bus nor for repeats.
+    fn flush(&self) -> io::Result<()> {
+        if C::FLUSHED { self.file.sync_data() } else { Ok(()) }
+    }
+
+    /// Begins a new segment, and removes those that were shipped and need not stay.
     fn turn(&mut self) -> io::Result<()> {
-        let segment = (self.at.segment + 1).max(self.seq + 1);
+        let segment = (self.at.segment + 1).max(self.content.last() + 1);
         self.file = begin(&self.directory, segment)?;
-        self.at = Flushed { segment, length: 0 };
+        self.at = Written { segment, length: 0 };
         let cursor = read_cursor(&self.directory);
         for old in segments(&self.directory)?.into_iter().filter(|old| *old < cursor.segment.min(segment)) {
             let file = path(&self.directory, old);
             let age = fs::metadata(&file)?.modified().map(|time| SystemTime::now().duration_since(time));
-            if matches!(age, Ok(Ok(age)) if age > MEMORY) {
+            if matches!(age, Ok(Ok(age)) if age > C::KEPT_FOR) {
                 fs::remove_file(&file)?;
             }
         }
@@ -292,12 +291,12 @@ fn begin(directory: &Path, segment: u64) -> io::Result<File> {
     Ok(file)
 }
 
-pub(super) fn path(directory: &Path, segment: u64) -> PathBuf {
+pub(crate) fn path(directory: &Path, segment: u64) -> PathBuf {
     directory.join(format!("{segment:020}.log"))
 }
 
 /// The segments that are there, the oldest first, by the number of their first line.
-pub(super) fn segments(directory: &Path) -> io::Result<Vec<u64>> {
+pub(crate) fn segments(directory: &Path) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)?.take(MAX_SEGMENTS) {
         let name = entry?.file_name();
@@ -310,7 +309,7 @@ pub(super) fn segments(directory: &Path) -> io::Result<Vec<u64>> {
 }
 
 /// Gives each sound line to `take` and returns where the last one ends.
-fn read_segment(file: &Path, mut take: impl FnMut(Kept)) -> io::Result<u64> {
+fn read_segment<C: Content>(file: &Path, mut take: impl FnMut(C::Kept)) -> io::Result<u64> {
     let mut reader = BufReader::new(File::open(file)?);
     let (mut line, mut offset, mut sound) = (Vec::new(), 0, 0);
     loop {
@@ -326,17 +325,17 @@ fn read_segment(file: &Path, mut take: impl FnMut(Kept)) -> io::Result<u64> {
                 take(kept);
             }
             None if line.ends_with(b"\n") => {
-                // Damage is no end: what follows may be sound. The gap shows in the chain.
+                // Damage is no end: what follows may be sound. The gap shows in the numbers.
                 sound = offset;
-                tracing::error!(file = %file.display(), offset, "a line of the audit spool is damaged");
+                tracing::error!(file = %file.display(), offset, "a line of a spool is damaged");
             }
-            None => tracing::warn!(file = %file.display(), "the audit spool ends within a line; it is cut off"),
+            None => tracing::warn!(file = %file.display(), "a spool ends within a line; it is cut off"),
         }
     }
 }
 
 /// Reads a line with its end; `None` if it is cut off or damaged.
-pub(super) fn parse(line: &[u8]) -> Option<Kept> {
+pub(crate) fn parse<T: DeserializeOwned>(line: &[u8]) -> Option<T> {
     let text = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
     let (expected, kept) = text.split_once(' ')?;
     (digest(kept.as_bytes()) == expected).then(|| serde_json::from_str(kept).ok()).flatten()
@@ -345,8 +344,8 @@ pub(super) fn parse(line: &[u8]) -> Option<Kept> {
 const CURSOR: &str = "shipped.json";
 
 /// Where the shipping stands; at the beginning if that is not known, or points behind what there is: then all is shipped
-/// again, and readers know a line by its digest.
-pub(super) fn read_cursor(directory: &Path) -> Cursor {
+/// again, and readers know a line by its digest or number.
+pub(crate) fn read_cursor(directory: &Path) -> Cursor {
     let file = directory.join(CURSOR);
     let damaged = match fs::read(&file) {
         Ok(stored) => match serde_json::from_slice::<Cursor>(&stored) {
@@ -357,7 +356,7 @@ pub(super) fn read_cursor(directory: &Path) -> Cursor {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Cursor::default(),
         Err(error) => error.to_string(),
     };
-    tracing::warn!(file = %file.display(), damaged, "it is not known what was shipped; the audit is shipped again");
+    tracing::warn!(file = %file.display(), damaged, "it is not known what was shipped; the spool is shipped again");
     Cursor::default()
 }
 
@@ -367,8 +366,11 @@ fn is_there(directory: &Path, cursor: Cursor) -> bool {
     newest.is_none_or(|newest| cursor.segment <= newest)
 }
 
-pub(super) fn write_cursor(directory: &Path, cursor: Cursor) -> io::Result<()> {
+pub(crate) fn write_cursor(directory: &Path, cursor: Cursor) -> io::Result<()> {
     let staged = directory.join("shipped.json.new");
     fs::write(&staged, serde_json::to_vec(&cursor)?)?;
     fs::rename(staged, directory.join(CURSOR))
 }
+
+#[cfg(test)]
+mod tests;
