@@ -156,10 +156,10 @@ impl tokio::io::AsyncRead for Racing<'_> {
         into: &mut tokio::io::ReadBuf<'_>,
     ) -> std::task::Poll<std::io::Result<()>> {
         // The last bytes come once the sweep is over: what was asked for before has been swept since.
-        if self.content.len() < 300_000 {
-            if let Some(ask) = self.ask.take() {
-                ask.send(()).unwrap();
-            }
+        if self.content.len() < 300_000
+            && let Some(ask) = self.ask.take()
+        {
+            ask.send(()).unwrap();
         }
         if self.ask.is_none() && !self.go.is_terminated() {
             std::task::ready!(std::future::Future::poll(std::pin::Pin::new(&mut self.go), context)).unwrap();
