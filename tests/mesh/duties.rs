@@ -17,6 +17,11 @@ fn node(mesh: &Mesh, name: &str) -> Value {
     rows.as_array().unwrap().iter().find(|row| row["name"] == name).cloned().unwrap_or_default()
 }
 
+/// A mesh to which nodes are added that hold its keys, which each command would warn of.
+fn mesh_of_issuers(engine: &PrivateEngine) -> Mesh {
+    Mesh::up_in(vec![("DOCKER_HOST", engine.host()), ("AIGIS_LOG", "error".to_owned())])
+}
+
 #[test]
 fn a_node_is_cordoned_drained_and_labelled_over_a_restart() {
     let mesh = Mesh::up();
@@ -60,7 +65,7 @@ fn a_node_is_cordoned_drained_and_labelled_over_a_restart() {
 fn bad_52_flt_02_only_a_dead_node_is_removed_and_its_names_are_free() {
     let engine = PrivateEngine::start();
     engine.load(BUSYBOX);
-    let mesh = Mesh::up_over(Some(&engine.host()));
+    let mesh = mesh_of_issuers(&engine);
     let beta = mesh.beside("beta");
     let web = Container::run_on(Some(&engine.host()), "web", &[], BUSYBOX, &["sleep", "1000"]);
     let _row = until("both serve it", SOON, || {
@@ -126,7 +131,7 @@ fn what_happens_is_heard_in_order() {
 #[test]
 fn the_log_of_a_node_is_read_while_it_lives_and_after_its_death() {
     let mut engine = PrivateEngine::start();
-    let mesh = Mesh::up_over(Some(&engine.host()));
+    let mesh = mesh_of_issuers(&engine);
     let beta = mesh.beside("beta");
     engine.kill();
     let line = until("the loss of the engine is logged", SOON, || {
