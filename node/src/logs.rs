@@ -64,7 +64,7 @@ impl LogTap {
 
     /// Takes a line of that level; secrets in it are masked.
     pub fn take(&self, level: Level, line: &str) {
-        let line = redact::text(line.trim_end());
+        let line = redact::text(line.trim());
         let mut tapped = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *tapped {
             Tapped::Early(early) => {
