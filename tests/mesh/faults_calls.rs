@@ -24,7 +24,7 @@ impl Two {
         engine.load(BUSYBOX);
         let web = Container::run_on(Some(&engine.host()), "web", &[], BUSYBOX, &["sleep", "1000"]);
         let alpha = Mesh::up_over(Some(&engine.host()));
-        let beta = alpha.beside("beta");
+        let beta = alpha.joined("beta");
         let two = Self { web, beta, alpha, engine };
         two.is_live();
         two
