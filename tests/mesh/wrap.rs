@@ -39,7 +39,7 @@ fn lines(path: &Path) -> Vec<String> {
 #[test]
 fn ci_24_of_two_that_claim_a_name_one_gets_it() {
     let alpha = Mesh::up();
-    let beta = alpha.beside("beta");
+    let beta = alpha.joined("beta");
     for round in 0..20 {
         let mut wraps = [&alpha, &beta].map(|mesh| mesh.wrapping(["-n", "solo", "--", "cat"]));
         let said = wraps.each_mut().map(|wrap| {
@@ -78,7 +78,7 @@ fn ci_25_bad_names_start_no_child() {
 #[test]
 fn ci_59_what_a_program_gets() {
     let alpha = Mesh::up();
-    let beta = alpha.beside("beta");
+    let beta = alpha.joined("beta");
     let log = log(&beta);
     let (env, script) = (format!("LOG={}", log.display()), script("lines_of_json.py"));
     let _echo = beta.wrap(["-n", "echo", "--jsonl", "--env", &env, "--", "python3", &script, "echo"]);
@@ -104,7 +104,7 @@ fn ci_59_what_a_program_gets() {
 #[test]
 fn ci_60_replies_are_messages_of_the_next() {
     let alpha = Mesh::up();
-    let beta = alpha.beside("beta");
+    let beta = alpha.joined("beta");
     let _programs = [alpha.wrap(line("upper", "upper")), beta.wrap(line("rev", "rev"))];
     found(&alpha, "rev");
     let nonce = Uuid::new_v4().simple().to_string();
@@ -116,7 +116,7 @@ fn ci_60_replies_are_messages_of_the_next() {
 #[test]
 fn ci_61_a_failed_stage_leaves_the_next_one_nothing() {
     let alpha = Mesh::up();
-    let beta = alpha.beside("beta");
+    let beta = alpha.joined("beta");
     let _programs =
         [alpha.wrap(line("upper", "upper")), alpha.wrap(line("rev", "rev")), beta.wrap(line("mid", "upper"))];
     let requests = || alpha.aish(["call", "rev.status", "--json"]).good().json()["requests"].clone();
@@ -152,7 +152,7 @@ fn ci_64_a_line_break_is_refused_and_reaches_nobody() {
 #[test]
 fn ci_65_each_caller_gets_its_own_reply() {
     let alpha = Mesh::up();
-    let beta = alpha.beside("beta");
+    let beta = alpha.joined("beta");
     let _jitter = beta.wrap(line("jitter", "jitter"));
     found(&alpha, "jitter");
     let (mut replied, mut late) = (0, 0);

@@ -156,7 +156,7 @@ fn a_container_that_comes_later_leaves_the_name_alone() {
 #[test]
 fn an_offline_holder_keeps_its_name_until_it_is_replaced() {
     let alpha = Mesh::up();
-    let beta = alpha.beside("beta");
+    let beta = alpha.joined("beta");
     let former = beta.wrap(["-n", "solo", "--", "cat"]);
     found(&alpha, "solo");
     let taken = alpha.aish(["wrap", "-n", "solo", "--replace", "--", "cat"]).failed(1);

@@ -13,7 +13,7 @@ fn digest(path: &Path) -> String {
 #[test]
 fn ci_63_six_kilobytes_to_fifty_megabytes_both_ways() {
     let alpha = Mesh::up();
-    let beta = alpha.beside("beta");
+    let beta = alpha.joined("beta");
     let log = log(&beta);
     let (env, script) = (format!("LOG={}", log.display()), script("lines_of_json.py"));
     let _programs = ["digest", "random"]
