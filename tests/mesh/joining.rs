@@ -40,7 +40,8 @@ fn a_joined_host_is_like_the_first_but_for_the_signing_keys() {
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
     assert_eq!(beta.aish(["doctor"]).code, 0);
-    // The host has only its node's credential, which reads.
+    // A host where no person joined has its node's credential, which reads.
+    fs::remove_file(beta.path().join("creds/default.creds")).unwrap();
     let _denied = beta.aish([&format!("{name}@alpha"), "restart", "--yes"]).failed(77);
     let _denied = beta.aish(["tokens", "create", "--role", "node"]).failed(77);
 

@@ -146,7 +146,8 @@ impl Mesh {
         made.stdout.trim().to_owned()
     }
 
-    /// Starts a second node of this mesh over the same bus and engine, in a directory of its own, by a join token.
+    /// Starts a second node of this mesh over the same bus and engine, in a directory of its own, by a join token; an
+    /// admin joins there too.
     ///
     /// # Panics
     ///
@@ -156,6 +157,7 @@ impl Mesh {
         let node = Self::new(&["--name", name], self.environment.clone());
         let joined = node.aish(["join", &self.token("node"), "--name", name]);
         assert_eq!(joined.code, 0, "{joined:?}\n{}", node.log());
+        let _admin = node.aish(["join", &self.token("admin"), "--name", &format!("admin-{name}")]).good();
         node
     }
 

@@ -27,11 +27,8 @@ const MARKS_KEPT: Duration = Duration::from_secs(60);
 /// How long the whole set-up may take; a fresh store is up within a second.
 const WITHIN: Duration = Duration::from_secs(30);
 const ATTEMPT: Duration = Duration::from_secs(5);
-/// "stream not found" and "stream name already in use with a different configuration".
+/// "stream not found".
 const NOT_FOUND: u64 = 10059;
-const IN_USE: u64 = 10058;
-/// "insufficient storage resources available".
-const NO_ROOM: u64 = 10047;
 
 /// What tells one store from another that bears the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -331,13 +328,10 @@ impl Failure {
 }
 
 async fn make(client: &Client, url: &str, stream: &'static str, config: Value) -> Result<(), SetupError> {
-    let mut made = ask(client, url, stream, &format!("STREAM.CREATE.{stream}"), &config).await;
-    // The server reserves the room of a stream anew before it looks whether the stream is there already.
-    if matches!(made, Err(Failure::Api { code: IN_USE | NO_ROOM, .. })) {
-        let updated = ask(client, url, stream, &format!("STREAM.UPDATE.{stream}"), &config).await;
-        if !matches!(updated, Err(Failure::Api { code: NOT_FOUND, .. })) {
-            made = updated;
-        }
+    // First as if it were there: the server would count the room of a stream that is made again a second time.
+    let mut made = ask(client, url, stream, &format!("STREAM.UPDATE.{stream}"), &config).await;
+    if matches!(made, Err(Failure::Api { code: NOT_FOUND, .. })) {
+        made = ask(client, url, stream, &format!("STREAM.CREATE.{stream}"), &config).await;
     }
     made.map(drop).map_err(|failure| failure.into_error(url, stream))
 }
