@@ -191,12 +191,12 @@ impl Issuer for Desk {
             self.office.supersede(&name, &public_key).await?;
             self.office.sign(&name, role, &public_key, |_| Ok(())).await
         };
-        self.audited("users.create", kwargs, issued, nothing).await
+        Box::pin(self.audited("users.create", kwargs, issued, nothing)).await
     }
 
     async fn revoke(self, _: Context, name: UserName) -> Result<Revoked, Error> {
         let revoked = self.office.revoke(&name);
-        self.audited("users.revoke", json!({"name": name}), revoked, |revoked| json!(revoked)).await
+        Box::pin(self.audited("users.revoke", json!({"name": name}), revoked, |revoked| json!(revoked))).await
     }
 
     async fn remove_node(self, _: Context, node: NodeName) -> Result<(), Error> {
