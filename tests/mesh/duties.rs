@@ -63,7 +63,7 @@ fn bad_52_flt_02_only_a_dead_node_is_removed_and_its_names_are_free() {
     let mesh = Mesh::up_over(Some(&engine.host()));
     let beta = mesh.joined("beta");
     let web = Container::run_on(Some(&engine.host()), "web", &[], BUSYBOX, &["sleep", "1000"]);
-    let _row = until("both serve it", SOON, || {
+    until("both serve it", SOON, || {
         (mesh.rows(&[]).iter().filter(|row| row["name"] == "web" && row["state"] == "live").count() == 2).then_some(())
     });
 
@@ -76,7 +76,7 @@ fn bad_52_flt_02_only_a_dead_node_is_removed_and_its_names_are_free() {
     let _denied = mesh.aish(["--creds", &olga, "nodes", "remove", "beta"]).failed(77);
 
     let _killed = beta.kill("node.pid");
-    let _offline = until("beta is offline", DEAD, || (node(&mesh, "beta")["state"] == "offline").then_some(()));
+    until("beta is offline", DEAD, || (node(&mesh, "beta")["state"] == "offline").then_some(()));
     let _ambiguous = mesh.aish(["web", "status"]).failed(68);
     let _removed = mesh.aish(["nodes", "remove", "beta"]).good();
     let status = mesh.aish(["web", "status", "--json"]).good().json();
@@ -139,7 +139,7 @@ fn the_log_of_a_node_is_read_while_it_lives_and_after_its_death() {
     for _ in 0..2 {
         let log = mesh.aish(["logs", "beta", "--tail", "1000"]).good();
         assert!(log.stdout.lines().any(|known| known == line), "{log:?}");
-        let _offline = until("beta is offline", DEAD, || (node(&mesh, "beta")["state"] == "offline").then_some(()));
+        until("beta is offline", DEAD, || (node(&mesh, "beta")["state"] == "offline").then_some(()));
     }
     let olga = mesh.user("olga", "operator");
     let _read = mesh.aish(["--creds", &olga, "logs", "beta"]).good();
