@@ -1,0 +1,96 @@
+//! The mesh that is broken: three hosts, two containers each, and what must be true of it before and after each row.
+
+use std::time::{Duration, Instant};
+
+use aigis_tests::{Container, Fleet, Mesh, until};
+use serde_json::Value;
+
+pub(crate) const BUSYBOX: &str = "aigis-test/busybox";
+pub(crate) const HOSTS: [&str; 3] = ["alpha", "beta", "gamma"];
+/// How long after a start of the bus nobody is called offline.
+const YOUNG: Duration = Duration::from_secs(31);
+
+/// The mesh, and its containers `one-HOST` and `two-HOST`.
+pub(crate) struct Scene {
+    pub(crate) containers: Vec<Container>,
+    pub(crate) fleet: Fleet,
+    bus_since: Instant,
+}
+
+impl Scene {
+    pub(crate) fn up() -> Self {
+        let fleet = Fleet::up(&HOSTS);
+        let bus_since = Instant::now();
+        let mut containers = Vec::new();
+        for host in HOSTS {
+            for which in ["one", "two"] {
+                let name = format!("{which}-{host}");
+                containers.push(fleet.container(host, &name, &[], BUSYBOX, &["sleep", "100000"]));
+            }
+        }
+        Self { containers, fleet, bus_since }
+    }
+
+    /// A host's node.
+    pub(crate) fn on(&self, host: &str) -> &Mesh {
+        self.fleet.on(host)
+    }
+
+    /// That container.
+    pub(crate) fn container(&self, name: &str) -> &Container {
+        let found = self.containers.iter().find(|container| container.name == name);
+        found.unwrap_or_else(|| panic!("no container {name}"))
+    }
+
+    /// Notes that the bus server has just started.
+    pub(crate) fn bus_started(&mut self) {
+        self.bus_since = Instant::now();
+    }
+
+    /// Waits until the bus is old enough for anyone to be called offline, and all is live.
+    pub(crate) fn settle(&mut self) {
+        self.is_whole();
+        let left = YOUNG.saturating_sub(self.bus_since.elapsed());
+        std::thread::sleep(left);
+    }
+
+    /// Asserts that every host lists all containers and nodes once, live, as the engines have them.
+    pub(crate) fn is_whole(&self) {
+        for (host, node) in self.fleet.nodes() {
+            until(&format!("{host} lists all as live"), Duration::from_secs(30), || self.is_right(node).then_some(()));
+        }
+    }
+
+    /// Whether that host's list is right.
+    pub(crate) fn is_right(&self, node: &Mesh) -> bool {
+        let rows = node.rows(&[]);
+        let ids = rows.iter().filter_map(|row| row["container"]["id"].as_str());
+        let mut listed: Vec<&str> = ids.collect();
+        let mut there: Vec<&str> = self.containers.iter().map(|container| container.id.as_str()).collect();
+        listed.sort_unstable();
+        there.sort_unstable();
+        listed == there && rows.len() == there.len() + HOSTS.len() && rows.iter().all(|row| row["state"] == "live")
+    }
+
+    /// The states in which a host sees the CIs of another, its node among them; none while it sees nothing.
+    pub(crate) fn states(&self, seen_by: &str, of: &str) -> Vec<String> {
+        let rows = self.on(seen_by).rows(&[]);
+        let of = rows.iter().filter(|row| row["node"] == of);
+        of.filter_map(|row| row["state"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Waits until all CIs of a host are seen in that state, and tells how long it took since `since`.
+    pub(crate) fn until_all(&self, seen_by: &str, of: &str, state: &str, since: Instant, within: Duration) -> Duration {
+        let left = within.saturating_sub(since.elapsed());
+        until(&format!("{of} is {state} on {seen_by}"), left, || {
+            let states = self.states(seen_by, of);
+            (!states.is_empty() && states.iter().all(|seen| seen == state)).then_some(())
+        });
+        since.elapsed()
+    }
+
+    /// The rows that a host calls offline or gone.
+    pub(crate) fn dead(&self, seen_by: &str) -> Vec<Value> {
+        self.on(seen_by).rows(&["--state", "offline", "--state", "gone"])
+    }
+}
