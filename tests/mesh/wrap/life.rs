@@ -15,9 +15,12 @@ fn pid(mesh: &Mesh, name: &str) -> u64 {
 #[test]
 fn ci_66_a_program_that_ends_during_a_call() {
     let mesh = Mesh::up();
-    let wrap = mesh.wrap(["-n", "three", "--", "sh", "-c", "read line; exit 3"]);
+    let end = log(&mesh);
+    let program = format!("read line; : >{}; exit 3", end.display());
+    let wrap = mesh.wrap(["-n", "three", "--", "sh", "-c", &program]);
     let ran = mesh.aish(["three", "hi"]).failed(69);
-    assert!(ran.took < Duration::from_secs(1) && ran.stderr.contains("exit code 3"), "{ran:?}");
+    let since = fs::metadata(&end).unwrap().modified().unwrap().elapsed().unwrap();
+    assert!(since < Duration::from_secs(1) && ran.stderr.contains("exit code 3"), "{since:?}: {ran:?}");
     let ended = wrap.end(LIMIT);
     assert!(ended.code == 1 && ended.stdout.is_empty(), "{ended:?}");
     assert_eq!(mesh.rows(&["--state", "gone"])[0]["name"], "three");

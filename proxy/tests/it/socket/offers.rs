@@ -20,10 +20,13 @@ use tokio_util::sync::CancellationToken;
 use super::{Host, Wire};
 use crate::calls::{Echo, until};
 
+/// Who offered, what answers, and what stands behind it.
+type Stands = (Peer, Arc<OfferedCi>, Option<ProcessGroup>);
+
 /// A room that takes what it is offered, but for a name that is held.
 #[derive(Debug, Default)]
 struct Room {
-    standing: Mutex<BTreeMap<Name, (Peer, Arc<OfferedCi>, Option<ProcessGroup>)>>,
+    standing: Mutex<BTreeMap<Name, Stands>>,
     withdrawn: Mutex<Vec<String>>,
     left: Mutex<Vec<u64>>,
 }
