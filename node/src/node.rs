@@ -236,6 +236,14 @@ impl Node {
         let dispatcher = Dispatcher::new(directory.clone(), journal.clone());
         host.set_dispatcher(dispatcher.clone());
         let server = Server::new(bus.clone(), dispatcher.clone());
+        let room = Arc::new(offered::Room::new(offered::Parts {
+            node: node.clone(),
+            registry: registry.clone(),
+            cache: cache.clone(),
+            directory: directory.clone(),
+            server: server.clone(),
+            duties: duties.clone(),
+        }));
         let own = Arc::new(OwnCi::new(own::Parts {
             host: host.clone(),
             directory: directory.clone(),
@@ -244,6 +252,7 @@ impl Node {
             dispatcher,
             bus_server: bus_status,
             duties: duties.clone(),
+            room: room.clone(),
             reporter: reporter.clone(),
             metrics: metrics.as_ref().map(|endpoint| endpoint.address),
         }));
@@ -294,13 +303,6 @@ impl Node {
             names.containers.extend(containers.iter().map(|(_, name)| name.clone()));
         });
         let reconciler = Reconciler::new(containers, BTreeSet::new(), Instant::now());
-        let room = Arc::new(offered::Room::new(offered::Parts {
-            node: node.clone(),
-            registry: registry.clone(),
-            cache: cache.clone(),
-            directory: directory.clone(),
-            server: server.clone(),
-        }));
         room.expect(&known);
         let mut registrar =
             Registrar::new(host.clone(), directory, server.clone(), registry, reconciler, reporter.clone());

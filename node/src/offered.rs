@@ -19,6 +19,7 @@ use futures::{FutureExt, future::BoxFuture};
 
 use crate::{
     directory::{Directory, Names},
+    duties::Duties,
     naming,
     process::{Group, Process},
 };
@@ -45,6 +46,8 @@ pub(crate) struct Parts {
     pub(crate) directory: Arc<Directory>,
     /// What serves them.
     pub(crate) server: Server,
+    /// What admins have asked of the node.
+    pub(crate) duties: Arc<Duties>,
 }
 
 /// The offered CIs of a node.
@@ -151,8 +154,12 @@ impl Room {
 
     async fn admit(&self, peer: &Peer, offer: Offer, ci: Arc<OfferedCi>) -> Result<(), Error> {
         self.permit(peer, &offer.name).await?;
-        let group = offer.process.map(Group::open).transpose()?.flatten().map(Arc::new);
+        let group = offer.process.map(|group| Group::open(group, peer.pid)).transpose()?.flatten().map(Arc::new);
         let found = self.sit(peer, &offer.name)?;
+        if let Err(error) = self.takes(found) {
+            self.rise(&offer.name, found, &error).await;
+            return Err(error);
+        }
         let record = self.record(&offer);
         let (name, replace) = (offer.name, offer.replace);
         let (registry, seen) = (&self.parts.registry, self.parts.cache.snapshot());
@@ -186,6 +193,36 @@ impl Room {
         let message = format!("{name} cannot be offered by {}: the role {role} does not permit it", peer.caller.name);
         self.parts.server.journal().refused(&peer.caller, &format!("{name} offer"), &message).await;
         Err(Error::new(Code::PermissionDenied, message).hint("ask an admin for an operator's credential").sent(false))
+    }
+
+    /// Whether anything is taken in: on a cordoned node nothing new, on a drained one nothing at all.
+    fn takes(&self, found: Found) -> Result<(), Error> {
+        let (node, standing) = (&self.parts.node, self.parts.duties.standing());
+        let refused = match found {
+            Found::Own => false,
+            Found::Kept => standing.draining,
+            Found::Free => standing.cordoned,
+        };
+        if !refused {
+            return Ok(());
+        }
+        let how = if standing.draining { "drained" } else { "cordoned" };
+        Err(Error::precondition(format!("the node {node} is {how}: it takes nothing in"))
+            .hint(format!("offer it on another node, or: aish nodes uncordon {node}"))
+            .sent(false))
+    }
+
+    /// Ends all that is offered here: each peer is told why, and its name is free.
+    pub(crate) async fn empty(&self) {
+        let offered: Vec<(Name, Option<Arc<OfferedCi>>)> =
+            self.seats().iter().map(|(name, seat)| (name.clone(), seat.ci.clone())).collect();
+        for (name, ci) in offered {
+            if let Some(ci) = ci {
+                let message = format!("the node {} is drained: {name} ends", self.parts.node);
+                ci.refuse(&Error::precondition(message).hint("offer it on another node"));
+            }
+            self.release_if(&name, |_| true).await;
+        }
     }
 
     /// Takes the name here, before anyone else of this node can.

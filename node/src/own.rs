@@ -32,6 +32,7 @@ use crate::{
     engine::watch::EngineState,
     logs,
     message::{self, Answered, Message},
+    offered::Room,
 };
 
 /// The node as a CI.
@@ -44,6 +45,7 @@ pub(crate) struct OwnCi {
     dispatcher: Dispatcher,
     bus_server: Option<watch::Receiver<bus_server::Status>>,
     duties: Arc<Duties>,
+    room: Arc<Room>,
     reporter: Reporter,
     metrics: Option<SocketAddr>,
     started_at: Timestamp,
@@ -201,6 +203,8 @@ pub(crate) struct Parts {
     pub(crate) bus_server: Option<watch::Receiver<bus_server::Status>>,
     /// What is asked of it.
     pub(crate) duties: Arc<Duties>,
+    /// What is offered on it.
+    pub(crate) room: Arc<Room>,
     /// Where it tells of itself.
     pub(crate) reporter: Reporter,
     /// Where its metrics are served.
@@ -211,10 +215,10 @@ impl OwnCi {
     /// Makes the node's CI, named after it.
     #[must_use]
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { host, directory, bus, server, dispatcher, bus_server, duties, reporter, metrics } = parts;
+        let Parts { host, directory, bus, server, dispatcher, bus_server, duties, room, reporter, metrics } = parts;
         let name = host.node.ci();
         let started_at = Timestamp::now();
-        Self { name, host, directory, bus, server, dispatcher, bus_server, duties, reporter, metrics, started_at }
+        Self { name, host, directory, bus, server, dispatcher, bus_server, duties, room, reporter, metrics, started_at }
     }
 
     /// The mesh it belongs to.

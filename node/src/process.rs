@@ -64,14 +64,17 @@ pub struct Group {
 }
 
 impl Group {
-    /// Takes hold of a group; `None` if its leader has ended meanwhile.
+    /// Takes hold of a group whose leader is a child of `parent`, who asks for it; `None` if the leader has ended
+    /// meanwhile. The node may end what others may not: so it ends for nobody but a parent.
     ///
     /// # Errors
     ///
-    /// `invalid_argument` for a group that nobody may have ended for him: this node's own, or that of no leader.
-    pub fn open(wanted: ProcessGroup) -> Result<Option<Self>, Error> {
+    /// `invalid_argument` for a group that nobody may have ended for him: this node's own, another's, or that of no
+    /// leader.
+    pub fn open(wanted: ProcessGroup, parent: Option<i32>) -> Result<Option<Self>, Error> {
         let ProcessGroup { pid, .. } = wanted;
-        if pid <= 1 || getpgrp().as_raw_nonzero().get() == pid {
+        let of_another = Place::of(pid).is_some_and(|place| Some(place.parent) != parent);
+        if pid <= 1 || getpgrp().as_raw_nonzero().get() == pid || of_another {
             return Err(Error::invalid(format!("the process group {pid} is not that of a program of yours")));
         }
         let Some(process) = Process::open(pid) else { return Ok(None) };
@@ -128,6 +131,7 @@ impl Group {
 /// Where a process belongs, as `/proc` knows it.
 #[derive(Debug, Clone, Copy)]
 struct Place {
+    parent: i32,
     group: i32,
     session: i32,
     started: u64,
@@ -139,7 +143,12 @@ impl Place {
         // The name before may hold anything but ends in the last parenthesis; state and parent follow.
         let fields: Vec<&str> = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
         let number = |index: usize| fields.get(index)?.parse().ok();
-        Some(Self { group: number(2)?, session: number(3)?, started: fields.get(19)?.parse().ok()? })
+        Some(Self {
+            parent: number(1)?,
+            group: number(2)?,
+            session: number(3)?,
+            started: fields.get(19)?.parse().ok()?,
+        })
     }
 }
 
@@ -153,6 +162,10 @@ mod tests {
 
     use super::*;
 
+    fn own() -> Option<i32> {
+        i32::try_from(std::process::id()).ok()
+    }
+
     fn sleep() -> std::process::Child {
         Command::new("sleep").arg("60").process_group(0).spawn().unwrap()
     }
@@ -163,14 +176,17 @@ mod tests {
         let pid = i32::try_from(child.id()).unwrap();
         let wanted = ProcessGroup::led_by(pid).unwrap();
         let other = ProcessGroup { started: wanted.started + 1, ..wanted };
-        assert!(Group::open(other).unwrap_err().message.contains("another time"));
-        let group = Group::open(wanted).unwrap().unwrap();
+        assert!(Group::open(other, own()).unwrap_err().message.contains("another time"));
+        for other in [None, Some(1)] {
+            assert!(Group::open(wanted, other).unwrap_err().message.contains("not that of a program of yours"));
+        }
+        let group = Group::open(wanted, own()).unwrap().unwrap();
         assert!(!group.leader.has_ended());
         group.kill();
         group.leader.ended().await;
         assert!(group.leader.has_ended());
         child.wait().unwrap();
-        assert!(Group::open(wanted).unwrap().is_none(), "it has ended");
+        assert!(Group::open(wanted, own()).unwrap().is_none(), "it has ended");
     }
 
     #[tokio::test]
@@ -183,7 +199,7 @@ mod tests {
         BufReader::new(leader.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let member = Process::open(line.trim().parse().unwrap()).unwrap();
         let wanted = ProcessGroup::led_by(i32::try_from(leader.id()).unwrap()).unwrap();
-        let group = Group::open(wanted).unwrap().unwrap();
+        let group = Group::open(wanted, own()).unwrap().unwrap();
         drop(leader.stdin.take());
         leader.wait().unwrap();
         assert!(group.leader.has_ended() && !member.has_ended());
@@ -194,11 +210,11 @@ mod tests {
     #[tokio::test]
     async fn bad_24_groups_that_are_nobodys_program_are_refused() {
         for pid in [-1, 0, 1, getpgrp().as_raw_nonzero().get()] {
-            assert!(Group::open(ProcessGroup { pid, started: 0 }).is_err(), "{pid}");
+            assert!(Group::open(ProcessGroup { pid, started: 0 }, own()).is_err(), "{pid}");
         }
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        assert!(Group::open(ProcessGroup { pid, started: 0 }).is_err(), "a process that leads no group");
+        assert!(Group::open(ProcessGroup { pid, started: 0 }, own()).is_err(), "a process that leads no group");
         child.kill().unwrap();
         child.wait().unwrap();
     }

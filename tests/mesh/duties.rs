@@ -172,3 +172,23 @@ fn flt_13_what_was_logged_while_the_bus_was_away_arrives_in_order() {
     let position = |text: &str| log.iter().position(|frame| frame["line"].as_str().is_some_and(|l| l.contains(text)));
     assert!(position("the bus server ended") < position(tries), "{log:?}");
 }
+
+#[test]
+fn a_cordoned_node_takes_no_program_in_and_a_drained_one_keeps_none() {
+    let mesh = Mesh::up();
+    let mut kept = mesh.wrap(["-n", "kept", "--", "cat"]);
+    let _cordoned = mesh.aish(["nodes", "cordon", "alpha"]).good();
+    let refused = mesh.aish(["wrap", "-n", "late", "--", "cat"]).failed(1);
+    assert!(refused.stderr.contains("the node alpha is cordoned"), "{refused:?}");
+    assert_eq!(mesh.aish(["kept", "hi"]).good().stdout, "hi\n", "what is there stays");
+
+    let _drained = mesh.aish(["nodes", "drain", "alpha", "--grace", "1"]).good();
+    kept.until("its program is told why it ends", SOON, |line| {
+        line.contains("the node alpha is drained").then_some(())
+    });
+    assert_ne!(kept.end(SOON).code, 0);
+    let _gone = mesh.aish(["kept", "hi"]).failed(69);
+    let _open = mesh.aish(["nodes", "uncordon", "alpha"]).good();
+    let _again = mesh.wrap(["-n", "kept", "--", "cat"]);
+    assert_eq!(mesh.aish(["kept", "hi"]).good().stdout, "hi\n");
+}

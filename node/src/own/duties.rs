@@ -122,6 +122,7 @@ impl OwnCi {
         while self.others_in_flight() > 0 && Instant::now() < end {
             tokio::time::sleep(LOOK).await;
         }
+        self.room.empty().await;
         let mut asked = self.asked(&call, changed).await;
         if asked.calls_in_flight > 0 {
             asked.notes.push(format!("{} calls or streams go on beyond the grace", asked.calls_in_flight));
