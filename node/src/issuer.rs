@@ -64,7 +64,7 @@ pub(crate) async fn serve(bus: &Bus, office: Office) -> Result<[task::Owned; 2],
     let door = Arc::new(admission::Door::new(office.clone()));
     let users = rpc::serve(bus, &target, ISSUER, move |caller, context, request| {
         let desk = Desk { office: office.clone(), caller };
-        async move { desk.serve().serve(context, request).await }.boxed()
+        desk.serve().serve(context, request).boxed()
     });
     let joining = rpc::serve(bus, ADMISSION, JOIN, move |caller, context, request| {
         let newcomer = admission::Newcomer { door: door.clone(), caller };
@@ -202,7 +202,7 @@ impl Issuer for Desk {
     async fn remove_node(self, _: Context, node: NodeName) -> Result<(), Error> {
         let kwargs = json!({"node": node});
         let removed = self.office.remove_node(&self.caller.name, node);
-        self.audited("nodes.remove", kwargs, removed, |()| Value::Null).await
+        Box::pin(self.audited("nodes.remove", kwargs, removed, nothing)).await
     }
 
     async fn renew(self, _: Context) -> Result<String, Error> {

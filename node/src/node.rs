@@ -44,7 +44,7 @@ use crate::{
     renewal::Renewal,
     revocations,
     socket::Socket,
-    upkeep::{StoreKeeper, Upkeep},
+    upkeep::{self, StoreKeeper, Upkeep},
     usage::Sampler,
 };
 
@@ -270,9 +270,15 @@ impl Node {
             url: mesh.file.bus.clone(),
             ca: mesh.ca.clone(),
         });
-        let (telling, id) = (reporter.clone(), mesh.credential.public());
-        let mut upkeep =
-            Upkeep::new(host.clone(), registry.clone(), bus.clone(), store, duties.clone(), telling, id, record);
+        let parts = upkeep::Parts {
+            host: host.clone(),
+            registry: registry.clone(),
+            bus: bus.clone(),
+            store,
+            duties: duties.clone(),
+            reporter: reporter.clone(),
+        };
+        let mut upkeep = Upkeep::new(parts, mesh.credential.public(), record);
         upkeep.settle().await.map_err(doing("write its record"))?;
         let subjects = bus.subjects();
         let listening = doing("listen for calls");

@@ -35,6 +35,23 @@ pub(crate) struct Upkeep {
     bus_is_new: bool,
 }
 
+/// What it works with.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// What the node's containers share.
+    pub(crate) host: Arc<Host>,
+    /// The node's hand on the records.
+    pub(crate) registry: Registry,
+    /// Its connection.
+    pub(crate) bus: Bus,
+    /// On the issuer alone.
+    pub(crate) store: Option<StoreKeeper>,
+    /// What is asked of the node.
+    pub(crate) duties: Arc<Duties>,
+    /// Where it tells of itself.
+    pub(crate) reporter: Reporter,
+}
+
 /// What it takes to make again what a bus server kept in memory alone.
 #[derive(Debug)]
 pub(crate) struct StoreKeeper {
@@ -49,16 +66,8 @@ pub(crate) struct StoreKeeper {
 impl Upkeep {
     /// Makes the task's parts; `id` is the public key of the node's user, `ci` the record under which it is known.
     #[must_use]
-    pub(crate) fn new(
-        host: Arc<Host>,
-        registry: Registry,
-        bus: Bus,
-        store: Option<StoreKeeper>,
-        duties: Arc<Duties>,
-        reporter: Reporter,
-        id: &str,
-        ci: CiRecord,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts, id: &str, ci: CiRecord) -> Self {
+        let Parts { host, registry, bus, store, duties, reporter } = parts;
         let now = Timestamp::now();
         let record = NodeRecord {
             name: host.node.clone(),

@@ -14,6 +14,7 @@ mod bus_server;
 mod callee;
 #[cfg(test)]
 mod callers;
+#[cfg(test)]
 mod calls;
 #[cfg(test)]
 mod identity;
