@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use aigis_tests::{Fleet, nonce, until};
+use aigis_tests::{Fleet, Mesh, nonce, until};
+use serde_json::Value;
 
-const BUSYBOX: &str = "aigis-test/busybox";
+use crate::crew::{BUSYBOX, events, idle, live};
 
 #[test]
 fn three_hosts_two_containers_each() {
@@ -35,15 +36,23 @@ fn three_hosts_two_containers_each() {
 }
 
 #[test]
-fn a_cut_host_is_noticed_and_comes_back() {
-    let fleet = Fleet::alone();
-    let state = || {
-        let rows = fleet.on("alpha").rows(&[]);
-        rows.into_iter().find(|row| row["name"] == "beta" && row["kind"] == "node").map(|row| row["state"].clone())
+fn a_joined_host_reads_the_mesh_with_its_nodes_credential_and_changes_nothing() {
+    let fleet = Fleet::shared();
+    let (alpha, beta) = (fleet.on("alpha"), fleet.on("beta"));
+    let name = format!("x-{}", nonce());
+    let container = idle(&fleet, "alpha", &name, &[]);
+    let _row = live(beta, &name, "alpha");
+    for command in [&["nodes"][..], &["list"], &["users", "list"], &["doctor"], &["describe", &name]] {
+        assert_eq!(beta.aish(command).code, 0, "{command:?}");
+    }
+    let named = |mesh: &Mesh| -> Vec<(Value, Value)> {
+        let nodes = mesh.aish(["nodes", "--json"]).good().json();
+        nodes.as_array().unwrap().iter().map(|node| (node["name"].clone(), node["state"].clone())).collect()
     };
-    until("beta is live", Duration::from_secs(15), || state().filter(|state| state == "live"));
-    fleet.lab().cut("beta").unwrap();
-    until("beta is offline", Duration::from_secs(17), || state().filter(|state| state == "offline"));
-    fleet.lab().heal("beta").unwrap();
-    until("beta is live again", Duration::from_secs(15), || state().filter(|state| state == "live"));
+    assert_eq!(named(beta), named(alpha));
+    let mut happens = events(&fleet, "alpha");
+    let _denied = beta.aish([name.as_str(), "restart", "--yes"]).failed(77);
+    let _denied = beta.aish(["tokens", "create", "--role", "node"]).failed(77);
+    let _denied = beta.aish(["nodes", "cordon", "alpha"]).failed(77);
+    assert_eq!(happens.of(&container), [""; 0]);
 }

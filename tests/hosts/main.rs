@@ -1,10 +1,22 @@
 //! Several hosts, on a lab. Run by `cargo test -p aigis-tests --test hosts`: in one process, so that they share a lab.
 
 #[cfg(test)]
+mod breaks;
+#[cfg(test)]
+mod calls;
+#[cfg(test)]
+mod crew;
+#[cfg(test)]
 mod engines;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
 mod links;
 #[cfg(test)]
+mod many;
+#[cfg(test)]
+mod names;
+#[cfg(test)]
 mod reaper;
+#[cfg(test)]
+mod streams;

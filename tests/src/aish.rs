@@ -179,8 +179,13 @@ impl Mesh {
     ///
     /// Panics when it does not come up.
     pub fn start(&self) {
-        let up = self.aish(&self.up);
+        let up = self.try_start();
         assert_eq!(up.code, 0, "{up:?}\n{}", self.log());
+    }
+
+    /// Starts the node if that can be done.
+    pub(crate) fn try_start(&self) -> Ran {
+        self.aish(&self.up)
     }
 
     /// What the node wrote.

@@ -5,15 +5,18 @@ use std::{
     ops::Deref,
     path::PathBuf,
     sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{Duration, Instant},
 };
 
 use aigis_lab::{Lab, Namespace};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::{Container, Mesh};
+use crate::{Container, Mesh, until};
 
 /// The bus's port in a lab.
 const PORT: u16 = 4222;
+/// For so long after a start of the bus nobody is called offline, and a second more.
+const YOUNG: Duration = Duration::from_secs(31);
 
 /// A lab with a node on each host. The first host issues credentials and supervises the bus, which runs in a namespace
 /// and at an address of its own: that host can die without it.
@@ -22,6 +25,7 @@ pub struct Fleet {
     // Before the lab: a test that failed shows what its nodes wrote.
     nodes: BTreeMap<String, Mesh>,
     lab: Lab,
+    since: Instant,
 }
 
 impl Fleet {
@@ -34,7 +38,7 @@ impl Fleet {
     pub fn up(hosts: &[&str]) -> Self {
         let lab = Lab::start(hosts).unwrap_or_else(|error| panic!("{error}: {:?}", error.hint()));
         lab.start_engines().unwrap_or_else(|error| panic!("{error}"));
-        let mut fleet = Self { nodes: BTreeMap::new(), lab };
+        let mut fleet = Self { nodes: BTreeMap::new(), lab, since: Instant::now() };
         for name in hosts {
             let host = fleet.lab.host(name).unwrap_or_else(|error| panic!("{error}"));
             match fleet.nodes.get(hosts[0]) {
@@ -53,7 +57,13 @@ impl Fleet {
                 }
             }
         }
+        fleet.since = Instant::now();
         fleet
+    }
+
+    /// Waits until the bus is old enough for anyone to be called offline, if nothing restarted it.
+    pub fn past_the_guard(&self) {
+        until("the bus is no longer young", YOUNG * 2, || (self.since.elapsed() > YOUNG).then_some(()));
     }
 
     /// The fleet of `alpha`, `beta` and `gamma` that the tests of this process share, for a test that changes nothing
@@ -64,7 +74,7 @@ impl Fleet {
     }
 
     /// The same, for a test that has it to itself: it may cut links, and kill nodes and engines if it starts them again.
-    /// Links are cleared after it.
+    /// After it links are cleared, and nodes that it left dead are started.
     pub fn alone() -> Alone {
         let guard = TURN.write().unwrap_or_else(PoisonError::into_inner);
         Alone(Held { fleet: the_shared(), _turn: guard })
@@ -143,6 +153,11 @@ impl Drop for Alone {
         for station in self.lab.names().chain(["bus"]) {
             let cleared = self.lab.clear(station);
             assert!(cleared.is_ok() || std::thread::panicking(), "{station}: {cleared:?}");
+        }
+        let dead = self.lab.hosts().filter(|host| host.node().is_none());
+        for node in dead.filter_map(|host| self.nodes.get(host.name())) {
+            let up = node.try_start();
+            assert!(up.code == 0 || std::thread::panicking(), "{up:?}");
         }
     }
 }
