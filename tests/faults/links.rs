@@ -1,5 +1,222 @@
 //! Links that are cut, half open, flapping, bad and thin, and observers that slept.
 
-use crate::row::Row;
+mod bad;
+mod storm;
+mod watch;
 
-pub(crate) const ROWS: &[Row] = &[];
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use aigis_lab::{Direction, Namespace};
+use aigis_tests::{Events, nonce, until};
+use rustix::process::Signal;
+
+use crate::{
+    row::{Row, Run},
+    scene::{BUSYBOX, HOSTS, Scene},
+};
+use watch::Watch;
+
+pub(crate) const ROWS: &[Row] = &[
+    Row { id: "FLT-27", what: "a host's link is cut", play: cut },
+    Row { id: "FLT-28", what: "a link loses every packet, both ways and one way", play: half_open },
+    Row { id: "FLT-29", what: "a link comes and goes each second", play: flapping },
+    Row { id: "FLT-30", what: "a bad link: late, lossy, doubled, disordered", play: bad::bad },
+    Row { id: "FLT-31", what: "a thin link with a large body and a log on it", play: bad::thin },
+    Row { id: "FLT-32", what: "a watch that is suspended", play: suspended },
+    Row { id: "FLT-33", what: "all clients reconnect at once", play: storm::storm },
+];
+
+/// How soon all is live again after healing.
+const HEALED: Duration = Duration::from_secs(10);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn cut(scene: &mut Scene, run: &mut Run) {
+    let mut watch = Watch::on(scene.on("beta"));
+    let (lab, since) = (scene.fleet.lab(), Instant::now());
+    lab.cut("beta").unwrap_or_else(|error| panic!("{error}"));
+    scene.containers.retain(|container| container.name != "two-beta");
+    let added = scene.fleet.container("beta", "three-beta", &[], BUSYBOX, &["sleep", "100000"]);
+    scene.containers.push(added);
+    let until_healed = since + Duration::from_secs(run.of(60, 25));
+    let (noticed, refused, doubted) = {
+        let scene = &*scene;
+        thread::scope(|scope| {
+            let noticed = scope.spawn(|| scene.until_all("alpha", "beta", "offline", since, Duration::from_secs(17)));
+            let refused = scope.spawn(|| refusals(scene, until_healed));
+            let doubted = watch.until_all("unknown", since, Duration::from_secs(15));
+            watch.follow(until_healed);
+            (joined(noticed), joined(refused), doubted)
+        })
+    };
+    run.took("offline on alpha", noticed);
+    run.took("unknown on beta", doubted);
+    for took in refused {
+        run.took("a command on beta refused", took);
+    }
+    let healed = Instant::now();
+    scene.fleet.lab().heal("beta").unwrap_or_else(|error| panic!("{error}"));
+    run.took("lists right", right(scene, healed, HEALED));
+    run.took("live in beta's watch", watch.until_all("live", healed, HEALED));
+    watch.called_nobody_dead();
+
+    scene.containers.retain(|container| container.name != "three-beta");
+    let back = scene.fleet.container("beta", "two-beta", &[], BUSYBOX, &["sleep", "100000"]);
+    scene.containers.push(back);
+}
+
+/// Runs new commands on the host that is cut off: each says so soon.
+fn refusals(scene: &Scene, until: Instant) -> Vec<Duration> {
+    let mut took = Vec::new();
+    for command in [&["list", "--json"][..], &["call", "one-alpha.status"]].into_iter().cycle() {
+        if Instant::now() >= until {
+            return took;
+        }
+        let ran = scene.on("beta").aish(command).failed(69);
+        assert!(ran.took <= Duration::from_secs(5), "{ran:?}");
+        took.push(ran.took);
+    }
+    took
+}
+
+/// Waits until all hosts list what is there, and tells how long it took since `since`.
+fn right(scene: &Scene, since: Instant, within: Duration) -> Duration {
+    for host in HOSTS {
+        let left = within.saturating_sub(since.elapsed());
+        until(&format!("{host} lists what is there"), left, || scene.is_right(scene.on(host)).then_some(()));
+    }
+    since.elapsed()
+}
+
+fn half_open(scene: &mut Scene, run: &mut Run) {
+    for direction in [Direction::Both, Direction::In, Direction::Out] {
+        deaf(scene, run, direction);
+    }
+}
+
+fn deaf(scene: &Scene, run: &mut Run, direction: Direction) {
+    let lab = scene.fleet.lab();
+    let engine = lab.engine("beta").unwrap_or_else(|error| panic!("{error}"));
+    let mut events = Events::follow_on(Some(&engine.host()));
+    let mut watch = Watch::on(scene.on("beta"));
+    let ends = Ends::of(scene, "beta");
+    assert!(!ends.near().is_empty() && !ends.far().is_empty());
+    let id = nonce();
+    let restart = ["call", "--json", "--timeout", "8s", "--id", &id, "one-beta.restart", "grace_s=0"];
+
+    let since = Instant::now();
+    lab.drop_packets("beta", direction).unwrap_or_else(|error| panic!("{error}"));
+    let gone = |connections: &dyn Fn() -> BTreeSet<String>| {
+        until("the connections are given up", Duration::from_secs(30), || connections().is_empty().then_some(()));
+        since.elapsed()
+    };
+    let (first, near, far, told) = thread::scope(|scope| {
+        let first = scope.spawn(|| scene.on("alpha").aish(restart));
+        let near = scope.spawn(|| gone(&|| ends.near()));
+        let far = scope.spawn(|| gone(&|| ends.far()));
+        let told = watch.until_cut_off(since, Duration::from_secs(15));
+        watch.follow(since + Duration::from_secs(run.of(60, 25)));
+        (joined(first), joined(near), joined(far), told)
+    });
+    run.took("the cut host says so", told);
+    run.took("the host gives up", near);
+    run.took("the bus gives up", far);
+    assert!(near.max(far) <= Duration::from_secs(15), "packets dropped {direction}: {near:?} {far:?}");
+    // The deadline, a second more, and the start of a process.
+    assert!(first.took <= Duration::from_secs(10), "packets dropped {direction}: {first:?}");
+
+    let healed = Instant::now();
+    lab.clear("beta").unwrap_or_else(|error| panic!("{error}"));
+    run.took("lists right", right(scene, healed, HEALED));
+    watch.until_all("live", healed, HEALED);
+    watch.called_nobody_dead();
+    let again = scene.on("alpha").aish(restart).good();
+    let restarts = events.of(scene.container("one-beta")).into_iter().filter(|action| action == "restart").count();
+    assert_eq!(restarts, 1, "packets dropped {direction}: {first:?} {again:?}");
+}
+
+/// Both ends of a host's connections to the bus.
+struct Ends {
+    host: (Namespace, String),
+    bus: (Namespace, String),
+}
+
+impl Ends {
+    fn of(scene: &Scene, host: &str) -> Self {
+        let lab = scene.fleet.lab();
+        let host = lab.host(host).unwrap_or_else(|error| panic!("{error}"));
+        let bus = (lab.bus_namespace(), lab.bus_address().to_string());
+        Self { host: (host.namespace().clone(), host.address().to_string()), bus }
+    }
+
+    /// Those that the host has.
+    fn near(&self) -> BTreeSet<String> {
+        established(&self.host.0, &self.bus.1)
+    }
+
+    /// Those that the bus has.
+    fn far(&self) -> BTreeSet<String> {
+        established(&self.bus.0, &self.host.1)
+    }
+}
+
+/// The connections of a namespace to that address: both addresses of each.
+fn established(namespace: &Namespace, peer: &str) -> BTreeSet<String> {
+    let mut command = namespace.command("ss");
+    let output = command.args(["-Htn", "state", "established", "dst", peer]).output();
+    let output = output.unwrap_or_else(|error| panic!("ss cannot be run: {error}"));
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Before the addresses stand the lengths of the queues.
+    text.lines().map(|line| line.split_whitespace().skip(2).collect::<Vec<_>>().join(" ")).collect()
+}
+
+fn flapping(scene: &mut Scene, run: &mut Run) {
+    let lab = scene.fleet.lab();
+    let mut watches = HOSTS.map(|host| Watch::on(scene.on(host)));
+    let ends = Ends::of(scene, "beta");
+    let before = ends.far();
+    let mut seen = before.clone();
+    let begun = Instant::now();
+    for _ in 0..run.of(60, 8) {
+        for change in [aigis_lab::Lab::cut, aigis_lab::Lab::heal] {
+            change(lab, "beta").unwrap_or_else(|error| panic!("{error}"));
+            let until = Instant::now() + SECOND;
+            while Instant::now() < until {
+                seen.extend(ends.far());
+                thread::park_timeout(Duration::from_millis(100));
+            }
+        }
+    }
+    let healed = Instant::now();
+    let seconds = usize::try_from((healed - begun).as_secs()).unwrap_or(usize::MAX);
+    let made = seen.len() - before.len();
+    assert!(made <= before.len() * seconds, "{made} connections of {} clients in {seconds} s", before.len());
+    run.took("lists right", right(scene, healed, HEALED));
+    for watch in &mut watches {
+        watch.until_all("live", healed, HEALED);
+        watch.called_nobody_dead();
+    }
+}
+
+fn suspended(scene: &mut Scene, run: &mut Run) {
+    let mut watch = Watch::on(scene.on("gamma"));
+    watch.signal(Signal::STOP);
+    let asleep = Instant::now();
+    // No shorter in brief: it is to sleep through leases.
+    until("it slept", Duration::from_secs(35), || (asleep.elapsed() > Duration::from_secs(30)).then_some(()));
+    watch.signal(Signal::CONT);
+    let awake = Instant::now();
+    // It is awake once it tells of something new.
+    let news = scene.fleet.container("beta", "news-beta", &[], BUSYBOX, &["sleep", "100000"]);
+    run.took("all live", watch.until_news(&news.name, awake, Duration::from_secs(20)));
+    watch.called_nobody_dead();
+}
+
+/// What a thread found, or its panic.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
