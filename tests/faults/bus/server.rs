@@ -1,0 +1,84 @@
+//! The bus server's process, and who is connected to it.
+
+use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
+
+use aigis_tests::until;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::scene::Scene;
+
+/// Where it listens.
+pub(super) const PORT: u16 = 4222;
+/// How long the supervisor may take to start another: its longest wait, and the start.
+const STARTED: Duration = Duration::from_secs(15);
+
+/// The server that runs at the moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Server(Pid);
+
+impl Server {
+    /// The one that alpha's node supervises.
+    pub(super) fn of(scene: &Scene) -> Self {
+        let pid = scene.on("alpha").pid("bus/nats-server.pid");
+        Self(pid.unwrap_or_else(|| panic!("no bus server")))
+    }
+
+    /// Sends it a signal.
+    pub(super) fn signal(self, signal: Signal) {
+        assert_eq!(kill_process(self.0, signal), Ok(()), "{signal:?}");
+    }
+
+    /// Freezes it for as long as what this gives is kept.
+    pub(super) fn freeze(self) -> Frozen {
+        self.signal(Signal::STOP);
+        Frozen(self.0)
+    }
+
+    /// Waits until another has been started in its place, and listens.
+    pub(super) fn until_another(self, scene: &Scene) {
+        until("another bus server serves", STARTED, || {
+            let pid = scene.on("alpha").pid("bus/nats-server.pid").filter(|pid| *pid != self.0)?;
+            listens(scene, pid).then_some(())
+        });
+    }
+}
+
+/// A process that stands still until this is dropped.
+#[derive(Debug)]
+pub(super) struct Frozen(Pid);
+
+impl Frozen {
+    /// A host's node.
+    pub(super) fn node(scene: &Scene, host: &str) -> Self {
+        let pid = scene.on(host).pid("node.pid").unwrap_or_else(|| panic!("no node on {host}"));
+        assert_eq!(kill_process(pid, Signal::STOP), Ok(()), "{host}");
+        Self(pid)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+/// Whether that server has said where it listens, which it does once it serves.
+fn listens(scene: &Scene, pid: Pid) -> bool {
+    let said = fs::read_dir(scene.on("alpha").path().join("bus/ports")).into_iter().flatten().flatten();
+    let ending = format!("_{}.ports", pid.as_raw_nonzero());
+    said.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with(&ending))
+}
+
+/// The local ports of the connections to the bus that a host has, as the kernel counts them.
+pub(super) fn connections(scene: &Scene, host: &str) -> BTreeSet<String> {
+    let node = scene.on(host).pid("node.pid").unwrap_or_else(|| panic!("no node on {host}"));
+    let table = super::text(&PathBuf::from(format!("/proc/{}/net/tcp", node.as_raw_nonzero())));
+    let remote = format!(":{PORT:04X}");
+    let of_line = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        let (local, to, state) = (words.next()?, words.next()?, words.next()?);
+        // 01 is an established one.
+        (to.ends_with(&remote) && state == "01").then(|| local.to_owned())
+    };
+    table.lines().filter_map(of_line).collect()
+}
