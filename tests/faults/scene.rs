@@ -42,6 +42,14 @@ impl Scene {
         found.unwrap_or_else(|| panic!("no container {name}"))
     }
 
+    /// Removes that container and runs another of its name, as a deployment does.
+    pub(crate) fn replace(&mut self, name: &str) {
+        let found = self.containers.iter().position(|container| container.name == name);
+        drop(self.containers.swap_remove(found.unwrap_or_else(|| panic!("no container {name}"))));
+        let host = name.rsplit('-').next().unwrap_or_default();
+        self.containers.push(self.fleet.container(host, name, &[], BUSYBOX, &["sleep", "100000"]));
+    }
+
     /// Notes that the bus server has just started.
     pub(crate) fn bus_started(&mut self) {
         self.bus_since = Instant::now();
@@ -50,8 +58,8 @@ impl Scene {
     /// Waits until the bus is old enough for anyone to be called offline, and all is live.
     pub(crate) fn settle(&mut self) {
         self.is_whole();
-        let left = YOUNG.saturating_sub(self.bus_since.elapsed());
-        std::thread::sleep(left);
+        let since = self.bus_since;
+        until("the bus is old enough", 2 * YOUNG, || (since.elapsed() >= YOUNG).then_some(()));
     }
 
     /// Asserts that every host lists all containers and nodes once, live, as the engines have them.
