@@ -6,8 +6,8 @@ use aigis_tests::{Events, nonce, until};
 use rustix::process::Signal;
 
 use super::{
-    BACK, PATIENCE, SLACK, admit_admin, deaths, engine, error, fades, join, kill, remove, renewed, renews_reconciled, until_past,
-    until_right,
+    BACK, PATIENCE, SLACK, admit_admin, deaths, engine, error, fades, join, kill, remove, renewed, renews_reconciled,
+    until_past, until_right,
 };
 use crate::{row::Run, scene::Scene};
 
