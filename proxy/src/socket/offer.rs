@@ -268,7 +268,7 @@ mod tests {
             ("kind", json!("container"), "kind"),
             ("colour", json!(1), "colour"),
             ("process", json!({"pid": "x", "started": 1}), "process.pid"),
-            ("skills", json!([{"path": "a..b"}]), "skills[0].path"),
+            ("skills", json!([{"path": "a..b"}]), "skills[0]: skill path"),
         ] {
             let error = refused(|offer| offer[key] = value.clone());
             assert_eq!(error.code, Code::InvalidArgument, "{key} {value}");
