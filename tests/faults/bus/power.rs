@@ -19,7 +19,7 @@ use crate::{row::Run, scene::Scene};
 /// The row grants 30 s.
 const BACK: Duration = Duration::from_secs(30);
 /// The size of the disk, most of which stays a hole in its file.
-const SIZE: &str = "1G";
+const SIZE: &str = "16G";
 
 /// A file with a file system, mounted over the bus's store until this is dropped.
 struct Disk {

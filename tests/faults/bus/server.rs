@@ -1,6 +1,6 @@
-//! The bus server's process, and who is connected to it.
+//! The bus server's process.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
+use std::{fs, time::Duration};
 
 use aigis_tests::until;
 use rustix::process::{Pid, Signal, kill_process};
@@ -67,18 +67,4 @@ fn listens(scene: &Scene, pid: Pid) -> bool {
     let said = fs::read_dir(scene.on("alpha").path().join("bus/ports")).into_iter().flatten().flatten();
     let ending = format!("_{}.ports", pid.as_raw_nonzero());
     said.into_iter().any(|entry| entry.file_name().to_string_lossy().ends_with(&ending))
-}
-
-/// The local ports of the connections to the bus that a host has, as the kernel counts them.
-pub(super) fn connections(scene: &Scene, host: &str) -> BTreeSet<String> {
-    let node = scene.on(host).pid("node.pid").unwrap_or_else(|| panic!("no node on {host}"));
-    let table = super::text(&PathBuf::from(format!("/proc/{}/net/tcp", node.as_raw_nonzero())));
-    let remote = format!(":{PORT:04X}");
-    let of_line = |line: &str| {
-        let mut words = line.split_whitespace().skip(1);
-        let (local, to, state) = (words.next()?, words.next()?, words.next()?);
-        // 01 is an established one.
-        (to.ends_with(&remote) && state == "01").then(|| local.to_owned())
-    };
-    table.lines().filter_map(of_line).collect()
 }
