@@ -20,8 +20,8 @@ use crate::{cli::Global, exit::Failure, output::Output, session::Session, url};
 
 /// How long it may take until the mesh is known or known to be away; a connection attempt ends a little sooner.
 const WITHIN: Duration = Duration::from_millis(4_700);
-/// The least of it that is left for reading the registry.
-const LEAST: Duration = Duration::from_millis(500);
+/// How many times longer than connecting did, reading the registry may take where the link is slow.
+const PATIENCE: u32 = 2;
 /// How long what is still to be said to the bus may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -210,7 +210,7 @@ impl Context {
         let begun = Instant::now();
         let issuer = self.mesh_file()?.map(|mesh| mesh.issuer);
         let client = self.client().await?;
-        Ok(Session::open(client, issuer, WITHIN.saturating_sub(begun.elapsed()).max(LEAST)).await?)
+        Ok(Session::open(client, issuer, reading(begun.elapsed())).await?)
     }
 
     /// Sends what is left to be sent: cancels of calls that were dropped.
@@ -253,4 +253,22 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// How long reading the registry may take, where connecting took so long: a bus that answers late is not away.
+fn reading(connecting: Duration) -> Duration {
+    WITHIN.saturating_sub(connecting).max(PATIENCE * connecting)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flt_30_a_slow_link_is_given_more_time() {
+        let seconds = Duration::from_secs;
+        assert_eq!(reading(Duration::ZERO), WITHIN);
+        assert_eq!(reading(seconds(1)), WITHIN - seconds(1));
+        assert_eq!(reading(seconds(3)), seconds(6));
+    }
 }
