@@ -31,8 +31,10 @@ const SETUP_LIFE: Duration = Duration::from_secs(120);
 pub const DEFAULT_PORT: u16 = 4222;
 /// What JetStream may keep in memory: the leases of some thousand nodes.
 const MEMORY_STORE: u64 = 256 * 1024 * 1024;
-/// How much of the store blobs may take, in percent: records have to be written when blobs have filled theirs.
+/// How much of what logs leave of the store blobs may take, in percent: records have to be written when blobs have filled theirs.
 const BLOBS_SHARE: u64 = 80;
+/// What they may take at least, however little room there is.
+const LEAST_BLOBS: u64 = 1024 * 1024;
 
 /// Why a mesh does not come up.
 #[derive(Debug, thiserror::Error)]
@@ -182,7 +184,8 @@ async fn equip(
     let admin = ensure(&keys, &issuer, &home.default_credential(), &first_admin(), Role::Admin, life)?;
     if supervised {
         ensure_store(&keys, &url, ca.as_ref()).await?;
-        let room = server::room(existing(&home.bus().join("store"), home))? / 100 * BLOBS_SHARE;
+        let room = server::room(existing(&home.bus().join("store"), home))?;
+        let room = (room.saturating_sub(kv::LOGS_BYTES) / 100 * BLOBS_SHARE).max(LEAST_BLOBS);
         kv::limit_blobs(&url, ca.as_ref(), &keys.store_credential(SETUP_LIFE)?, 1, room).await?;
     } else {
         let include = foreign::write(&home.bus(), &keys)?;

@@ -28,7 +28,7 @@ mod watch;
 pub(crate) use heads::{Head, heads, sizes};
 pub use log::{Log, LogMessage, LogReader, Since, append, read_log};
 pub(crate) use setup::connect;
-pub use setup::{SetupError, StoreId, create_store, limit_blobs, store_id};
+pub use setup::{LOGS_BYTES, SetupError, StoreId, create_store, limit_blobs, store_id};
 pub use watch::{Event, Watch, list};
 
 /// Largest message that a bucket takes, headers included, in bytes.

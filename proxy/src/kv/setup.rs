@@ -19,9 +19,12 @@ use crate::{
 const STORE: &str = "aigis-store";
 /// How long audit lines are kept.
 const AUDIT_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// How long log lines are kept, and how many bytes of them.
+/// How long log lines are kept.
 const LOGS_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-const LOGS_BYTES: u64 = 256 * 1024 * 1024;
+/// How many bytes of log lines are kept; the server sets them apart.
+pub const LOGS_BYTES: u64 = 256 * 1024 * 1024;
+/// How many where the store has no room for these.
+const FEWER_LOGS: [u64; 2] = [64 * 1024 * 1024, 16 * 1024 * 1024];
 /// How long the marks of ended leases stay.
 const MARKS_KEPT: Duration = Duration::from_secs(60);
 /// How long the whole set-up may take; a fresh store is up within a second.
@@ -29,6 +32,8 @@ const WITHIN: Duration = Duration::from_secs(30);
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// "stream not found".
 const NOT_FOUND: u64 = 10059;
+/// "insufficient storage resources available".
+const NO_ROOM: u64 = 10047;
 
 /// What tells one store from another that bears the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -121,10 +126,10 @@ pub async fn create_store(
             (Bucket::Shared.stream(), bucket(Bucket::Shared, 16, replicas)),
             (Bucket::Blobs.stream(), blobs(replicas, blobs_room)),
             (Log::Audit.stream(), audit(mesh, replicas)),
-            (Log::Lines.stream(), logs(mesh, replicas)),
         ] {
             make(&client, url, stream, config).await?;
         }
+        make_logs(&client, url, mesh, replicas).await?;
         Ok(id)
     };
     tokio::time::timeout(WITHIN, work).await.unwrap_or_else(|_| Err(SetupError::Silent { url: url.to_owned() }))
@@ -287,7 +292,7 @@ fn audit(mesh: &MeshName, replicas: u8) -> Value {
 }
 
 /// A lone server does not wait for its disk here: a loss of power may cost the last lines, and no line costs a flush.
-fn logs(mesh: &MeshName, replicas: u8) -> Value {
+fn logs(mesh: &MeshName, replicas: u8, bytes: u64) -> Value {
     let mut config = json!({
         "name": Log::Lines.stream(),
         "subjects": [permissions::log_subject(mesh)],
@@ -295,7 +300,7 @@ fn logs(mesh: &MeshName, replicas: u8) -> Value {
         "retention": "limits",
         "discard": "old",
         "max_age": nanoseconds(LOGS_KEPT),
-        "max_bytes": LOGS_BYTES,
+        "max_bytes": bytes,
         "max_msg_size": MAX_STORED + HEADERS,
         "num_replicas": replicas,
         "allow_direct": true,
@@ -327,13 +332,29 @@ impl Failure {
     }
 }
 
-async fn make(client: &Client, url: &str, stream: &'static str, config: Value) -> Result<(), SetupError> {
-    // First as if it were there: the server would count the room of a stream that is made again a second time.
-    let mut made = ask(client, url, stream, &format!("STREAM.UPDATE.{stream}"), &config).await;
-    if matches!(made, Err(Failure::Api { code: NOT_FOUND, .. })) {
-        made = ask(client, url, stream, &format!("STREAM.CREATE.{stream}"), &config).await;
+/// Makes the stream of log lines, as large as the store has room for.
+async fn make_logs(client: &Client, url: &str, mesh: &MeshName, replicas: u8) -> Result<(), SetupError> {
+    let stream = Log::Lines.stream();
+    let mut made = attempt(client, url, stream, &logs(mesh, replicas, LOGS_BYTES)).await;
+    for bytes in FEWER_LOGS {
+        if matches!(made, Err(Failure::Api { code: NO_ROOM, .. })) {
+            made = attempt(client, url, stream, &logs(mesh, replicas, bytes)).await;
+        }
     }
-    made.map(drop).map_err(|failure| failure.into_error(url, stream))
+    made.map_err(|failure| failure.into_error(url, stream))
+}
+
+async fn make(client: &Client, url: &str, stream: &'static str, config: Value) -> Result<(), SetupError> {
+    attempt(client, url, stream, &config).await.map_err(|failure| failure.into_error(url, stream))
+}
+
+async fn attempt(client: &Client, url: &str, stream: &'static str, config: &Value) -> Result<(), Failure> {
+    // First as if it were there: the server would count the room of a stream that is made again a second time.
+    let mut made = ask(client, url, stream, &format!("STREAM.UPDATE.{stream}"), config).await;
+    if matches!(made, Err(Failure::Api { code: NOT_FOUND, .. })) {
+        made = ask(client, url, stream, &format!("STREAM.CREATE.{stream}"), config).await;
+    }
+    made.map(drop)
 }
 
 /// Asks the store's API until it answers: a server that has just started says for a moment that nobody is there.

@@ -55,7 +55,7 @@ impl BusServer {
             name: "alpha".to_owned(),
             listen: "127.0.0.1:0".parse().unwrap(),
             store: directory.path().join("store"),
-            max_file_store: 256 * 1024 * 1024,
+            max_file_store: 512 * 1024 * 1024,
             max_memory_store: 64 * 1024 * 1024,
             tls: None,
             log: Some(directory.path().join("bus.log")),
