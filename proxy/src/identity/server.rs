@@ -21,6 +21,12 @@ const STORE_SHARE: u64 = 75;
 /// More accounts than any supervised server holds.
 const MAX_ACCOUNTS: usize = 1000;
 
+/// How often a silent client is asked whether it is there, in seconds.
+const PING: u32 = 3;
+/// How many of these it may leave unanswered.
+const MISSED: u32 = 3;
+// The first is spared where the client was heard since the one before, and what ends it is the one after the last.
+const _: () = assert!(PING * (MISSED + 2) <= 15, "a half-open link is to be noticed within 15 s");
 /// More files of ports than any number of killed servers leaves between two starts.
 const MAX_PORTS: usize = 1000;
 
@@ -233,8 +239,8 @@ impl ServerFiles {
              ports_file_dir: {ports}\n\
              max_payload: {MAX_PAYLOAD}\n\
              max_control_line: 4096\n\
-             ping_interval: \"5s\"\n\
-             ping_max: 2\n\
+             ping_interval: \"{PING}s\"\n\
+             ping_max: {MISSED}\n\
              write_deadline: \"5s\"\n\
              authorization {{ timeout: 2 }}\n\
              operator: {operator}\n\
