@@ -9,6 +9,7 @@ use std::{
 
 use aigis_lab::{Direction, Host, Lab, Link, Share};
 use aigis_tests::{inside, until};
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -29,6 +30,8 @@ fn connection(from: &Host, to: &Host) -> (TcpStream, TcpStream) {
 
 fn socket(host: &Host) -> (UdpSocket, SocketAddr) {
     let socket = inside(host.namespace(), || UdpSocket::bind((host.address(), 0))).unwrap();
+    // Room for all, also while a busy machine lets nobody read: what is missing was lost on the way.
+    set_socket_recv_buffer_size_force(&socket, 16 * 1024 * 1024).unwrap();
     let address = socket.local_addr().unwrap();
     (socket, address)
 }
