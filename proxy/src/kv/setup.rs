@@ -351,10 +351,32 @@ async fn make(client: &Client, url: &str, stream: &'static str, config: Value) -
 async fn attempt(client: &Client, url: &str, stream: &'static str, config: &Value) -> Result<(), Failure> {
     // First as if it were there: the server would count the room of a stream that is made again a second time.
     let mut made = ask(client, url, stream, &format!("STREAM.UPDATE.{stream}"), config).await;
-    if matches!(made, Err(Failure::Api { code: NOT_FOUND, .. })) {
-        made = ask(client, url, stream, &format!("STREAM.CREATE.{stream}"), config).await;
+    match made {
+        Err(Failure::Api { code: NOT_FOUND, .. }) => {
+            made = ask(client, url, stream, &format!("STREAM.CREATE.{stream}"), config).await;
+        }
+        // On a disk that has become fuller than what was promised on it, the server takes no change at all: none is
+        // needed where the stream is as it is to be.
+        Err(Failure::Api { code: NO_ROOM, .. }) => {
+            let found = ask(client, url, stream, &format!("STREAM.INFO.{stream}"), &Value::Null).await;
+            if found.is_ok_and(|info| info.get("config").is_some_and(|found| agrees(found, config))) {
+                return Ok(());
+            }
+        }
+        _ => {}
     }
     made.map(drop)
+}
+
+/// Whether what was found is as wanted; it may say more. The server leaves out what is off.
+fn agrees(found: &Value, wanted: &Value) -> bool {
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| match found.get(key) {
+            Some(found) => agrees(found, wanted),
+            None => *wanted == Value::Bool(false),
+        }),
+        _ => found == wanted,
+    }
 }
 
 /// Asks the store's API until it answers: a server that has just started says for a moment that nobody is there.

@@ -253,3 +253,14 @@ async fn what_cannot_be_asked_for_sweeps_nothing() {
     assert!(is_there(&store, &blob).await);
     assert_eq!(sweep(&node, AT_ONCE, &[]).await.unwrap().blobs, 1);
 }
+
+#[tokio::test]
+async fn flt_14_a_store_that_was_promised_more_than_there_is_left_opens_as_it_is() {
+    let mut server = BusServer::start().await;
+    server.create_store().await;
+    server.limit_blobs(server.options.max_file_store / 3).await;
+    server.stop();
+    server.options.max_file_store /= 2;
+    server.run_again().await;
+    server.create_store().await;
+}
