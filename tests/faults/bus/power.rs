@@ -19,7 +19,7 @@ use crate::{row::Run, scene::Scene};
 /// The row grants 30 s.
 const BACK: Duration = Duration::from_secs(30);
 /// The size of the disk, most of which stays a hole in its file.
-const SIZE: &str = "16G";
+const SIZE: &str = "4G";
 
 /// A file with a file system, mounted over the bus's store until this is dropped.
 struct Disk {
@@ -36,7 +36,7 @@ impl Disk {
         };
         let (file, store) = (disk.file(), disk.store());
         run("truncate", &["--size", SIZE, &file]);
-        run("mkfs.ext4", &["-q", &file]);
+        run("mkfs.ext4", &["-q", "-E", "nodiscard", &file]);
         let content = disk.file.with_extension("content");
         run("mkdir", &[&shown(&content)]);
         run("mount", &["-o", "loop", &file, &shown(&content)]);
