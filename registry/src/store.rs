@@ -254,7 +254,10 @@ impl Registry {
                 let Some(parsed) = Key::parse(&entry.key) else { continue };
                 let Content::Ci(holder) = Content::read(&parsed, &entry) else { continue };
                 let removed = seen.removal(&holder.node).is_some_and(|removal| holder.updated_at <= removal.at);
-                if !holder.is_gone() && !removed {
+                if removed && holder.owns_name() {
+                    // Its node may join again: the name is not its own then.
+                    record.replaces.push(replaced(&holder));
+                } else if !holder.is_gone() && !removed {
                     holders.push((entry.key, holder));
                 }
             }

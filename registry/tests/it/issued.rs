@@ -119,4 +119,8 @@ async fn flt_02_what_a_removed_node_wrote_is_gone_until_it_joins_again() {
     assert!(!alpha.readmit_node(&node("beta")).await.unwrap());
     until("it is back", async || web().filter(|web| !web.is_gone())).await;
     assert!(cache.snapshot().node(&node("beta")).is_some());
+    // But for a name that another holds by now.
+    let snapshot = cache.snapshot();
+    let former = snapshot.ci(&"solo".parse().unwrap(), &node("beta")).unwrap();
+    assert_eq!(snapshot.successor(former).map(|by| by.node.clone()), Some(node("alpha")));
 }

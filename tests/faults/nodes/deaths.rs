@@ -70,13 +70,21 @@ pub(super) fn for_good(scene: &mut Scene, run: &mut Run) {
     for seen_by in ["alpha", "gamma"] {
         assert_eq!(of_beta(seen_by), 0, "{seen_by}");
     }
-    free.signal(Signal::TERM);
-    assert_eq!(free.end(PATIENCE).code, 130);
 
+    // What it held before its removal is another's now, and stays so.
     let begun = Instant::now();
     join(scene, "beta");
-    until("beta is back", BACK + PATIENCE, || scene.is_right(scene.on("gamma")).then_some(()));
+    let holders = || {
+        let rows = scene.on("alpha").rows(&["--kind", "wrapped"]);
+        rows.iter().filter_map(|row| row["node"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let left = (BACK + SLACK).saturating_sub(begun.elapsed());
+    until("beta is back, without what it held", left, || {
+        (scene.states("alpha", "beta") == ["live"; 3] && holders() == ["gamma"]).then_some(())
+    });
     run.took("joined again", begun.elapsed());
+    free.signal(Signal::TERM);
+    assert_eq!(free.end(PATIENCE).code, 130);
 }
 
 /// FLT-03.
