@@ -117,13 +117,11 @@ fn deaf(scene: &Scene, run: &mut Run, direction: Direction) {
     let (first, given_up, told) = thread::scope(|scope| {
         let first = scope.spawn(|| scene.on("alpha").aish(restart));
         let given_up = scope.spawn(|| {
-            // Who is heard is not given up: the bus may hear the host for as long as that does not know that it is deaf.
-            let within = if direction == Direction::In { 2 * NOTICED } else { NOTICED };
-            until("the bus gives up", within, || connections(scene, "beta").is_empty().then_some(()));
+            until("the bus gives up", NOTICED, || connections(scene, "beta").is_empty().then_some(()));
             since.elapsed()
         });
         let told = watch.until_cut_off(since, NOTICED);
-        watch.follow(since + Duration::from_secs(run.of(60, 35)));
+        watch.follow(since + Duration::from_secs(run.of(60, 25)));
         (joined(first), joined(given_up), told)
     });
     run.took("the cut host says so", told);

@@ -19,11 +19,15 @@ use crate::{row::Run, scene::Scene};
 
 /// What every member may ask of the bus.
 const QUESTION: &str = "$JS.API.STREAM.INFO.KV_records";
+/// The file with the bus server's process id.
+const SERVER: &str = "bus/nats-server.pid";
 /// How long the whole may take, before and after.
 const LIMIT: Duration = Duration::from_secs(120);
 /// The row grants 2 s to 99 of 100, and 5 s to all; twice that, since clients and server share a machine.
 const MOST_BACK: Duration = Duration::from_secs(4);
 const ALL_BACK: Duration = Duration::from_secs(10);
+/// How long a client that is refused waits before it asks again: its question alone is to be no storm.
+const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) fn storm(scene: &mut Scene, run: &mut Run) {
     let count = run.of(1000, 200);
@@ -35,16 +39,18 @@ pub(super) fn storm(scene: &mut Scene, run: &mut Run) {
     let mut took = inside(host.namespace(), || {
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
+        let begun = Instant::now();
         let clients = runtime.block_on(connect(&options, count));
+        run.took("connecting, ten at a time", begun.elapsed());
         let awaiting: Vec<_> = clients.iter().map(|bus| (bus.clone(), bus.link().borrow().server.clone())).collect();
         let awaiting: Vec<_> = awaiting
             .into_iter()
             .map(|(bus, former)| task::spawn_on(runtime.handle(), "client", back(bus, former)))
             .collect();
-        alpha.kill("bus/nats-server.pid");
+        let killed = alpha.kill(SERVER);
         std::thread::scope(|scope| {
             let ready = scope.spawn(|| {
-                until("the bus is back", LIMIT, || TcpStream::connect(&address).err());
+                until("another server runs", LIMIT, || alpha.pid(SERVER).filter(|pid| *pid != killed));
                 until("the bus is back", LIMIT, || TcpStream::connect(&address).ok());
                 Instant::now()
             });
@@ -100,6 +106,6 @@ async fn back(bus: Bus, former: String) -> Instant {
         if asked.is_ok() {
             return Instant::now();
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
