@@ -1,6 +1,9 @@
 //! The bus server's process.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use aigis_tests::until;
 use rustix::process::{Pid, Signal, kill_process};
@@ -36,8 +39,11 @@ impl Server {
 
     /// Waits until another has been started in its place, and listens.
     pub(super) fn until_another(self, scene: &Scene) {
-        until("another bus server serves", STARTED, || {
-            let pid = scene.on("alpha").pid("bus/nats-server.pid").filter(|pid| *pid != self.0)?;
+        let (alpha, begun) = (scene.on("alpha"), Instant::now());
+        until("another bus server serves", STARTED * 2, || {
+            let log = || fs::read_to_string(alpha.path().join("bus/server.log")).unwrap_or_default();
+            assert!(begun.elapsed() < STARTED, "no other bus server:\n{}\n{}", tail(&alpha.log()), tail(&log()));
+            let pid = alpha.pid("bus/nats-server.pid").filter(|pid| *pid != self.0)?;
             listens(scene, pid).then_some(())
         });
     }
@@ -60,6 +66,12 @@ impl Drop for Frozen {
     fn drop(&mut self) {
         let _ = kill_process(self.0, Signal::CONT);
     }
+}
+
+/// The last lines of a log.
+fn tail(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
 /// Whether that server has said where it listens, which it does once it serves.
