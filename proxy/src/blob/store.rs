@@ -245,7 +245,12 @@ impl Store {
     {
         let node = BlobsClient::from(Asker::new(&self.bus, SHARED, BLOBS));
         ask(node).await.map_err(|error| match rpc::error(&error) {
-            error if error.code == Code::Unavailable && error.detail("sent") == Some(&false.into()) => {
+            // Where the own link is down, that is what it says.
+            error
+                if error.code == Code::Unavailable
+                    && error.detail("sent") == Some(&false.into())
+                    && self.bus.link().borrow().up =>
+            {
                 Error::unavailable("no node is on the bus that takes chunks of blobs")
                     .hint("see: aish nodes")
                     .sent(false)
