@@ -54,7 +54,8 @@ pub(super) fn storm(scene: &mut Scene, run: &mut Run) {
                 until("the bus is back", LIMIT, || TcpStream::connect(&address).ok());
                 Instant::now()
             });
-            let all = runtime.block_on(async { tokio::time::timeout(LIMIT, futures::future::join_all(awaiting)).await });
+            let all =
+                runtime.block_on(async { tokio::time::timeout(LIMIT, futures::future::join_all(awaiting)).await });
             let all = all.unwrap_or_else(|_| panic!("not all of {count} clients are back within {LIMIT:?}"));
             let ready = super::joined(ready);
             let back = all.into_iter().map(|back| back.unwrap_or_else(|error| panic!("{error}")));
