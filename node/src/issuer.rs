@@ -107,16 +107,21 @@ impl Office {
         permit: impl Fn(Option<&UserRecord>) -> Result<(), Error>,
     ) -> Result<String, Error> {
         let token = self.keys.issue(name, role, public_key, self.credential_life).map_err(unsigned)?;
-        let record = UserRecord {
+        let record = self.record(name, role, public_key);
+        let written = self.registry.change_user(name, |known| permit(known).map(|()| record.clone()));
+        written.await.map(|_| token)
+    }
+
+    /// The record of a user whose credential is issued now.
+    fn record(&self, name: &UserName, role: Role, public_key: &str) -> UserRecord {
+        UserRecord {
             name: name.clone(),
             role,
             public_key: public_key.to_owned(),
             issued_at: Timestamp::now(),
             expires_at: ends(self.credential_life),
             revoked_at: None,
-        };
-        let written = self.registry.change_user(name, |known| permit(known).map(|()| record.clone()));
-        written.await.map(|_| token)
+        }
     }
 
     /// A user's record as the bus holds it, which the cache may not have heard of yet.

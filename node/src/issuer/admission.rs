@@ -15,7 +15,7 @@ use serde_json::json;
 use tarpc::context::Context;
 use tokio::sync::Mutex;
 
-use super::{Office, ends, nothing, unsigned};
+use super::{Office, nothing, unsigned};
 
 /// The name under which it is put on record.
 const PATH: &str = "join";
@@ -79,14 +79,7 @@ impl Newcomer {
             Ok(TokenRecord { used: token.used + u32::from(!repeat), ..token.clone() })
         };
         let token = office.registry.change_token(&self.caller.name, using).await?;
-        let record = UserRecord {
-            name: name.clone(),
-            role: token.role,
-            public_key: key.to_owned(),
-            issued_at: Timestamp::now(),
-            expires_at: ends(office.credential_life),
-            revoked_at: None,
-        };
+        let record = office.record(name, token.role, key);
         let held = |known: Option<&UserRecord>| match known.filter(|known| known.public_key != key) {
             Some(known) if !was_removed(known, seen) => Err(taken(name, &format!("the user {name}, {}", known.role))),
             _ => Ok(record.clone()),
