@@ -4,7 +4,11 @@ use aigis_node::home::MeshFile;
 use aigis_proxy::{
     Code, Error, NodeName, Role, UserName,
     rpc::{self, Asker},
-    services::{GrantedToken, ISSUER, IssuerClient, IssuerRequest, IssuerResponse, Revoked, WantedToken},
+    secret::SecretName,
+    services::{
+        GrantedToken, ISSUER, IssuerClient, IssuerRequest, IssuerResponse, ListedSecret, Revoked, WantedSecret,
+        WantedToken,
+    },
 };
 use tarpc::{client::RpcError, context};
 
@@ -86,6 +90,33 @@ impl Desk {
     /// As [`Desk::issue`].
     pub(crate) async fn revoke_token(&self, id: UserName) -> Result<(), Error> {
         answered(self.client.revoke_token(self.deadline, id).await, &self.node)
+    }
+
+    /// Has the next value of a secret kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn set_secret(&self, secret: WantedSecret) -> Result<(), Error> {
+        answered(self.client.set_secret(self.deadline, secret).await, &self.node)
+    }
+
+    /// Has a secret removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn remove_secret(&self, name: SecretName) -> Result<(), Error> {
+        answered(self.client.remove_secret(self.deadline, name).await, &self.node)
+    }
+
+    /// Lists the secrets.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn secrets(&self) -> Result<Vec<ListedSecret>, Error> {
+        answered(self.client.secrets(self.deadline).await, &self.node)
     }
 }
 

@@ -40,6 +40,9 @@ fn main() -> ExitCode {
     // Fails only if one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments: Vec<_> = std::env::args_os().collect();
+    if wrap::init::is_meant(&arguments) {
+        return wrap::init::become_program(&arguments);
+    }
     // Before anything is parsed, only the words themselves say which form errors are to have.
     let json = arguments.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "--json");
     let plain = Output::new(json, false, false, Color::Auto);

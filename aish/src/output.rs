@@ -266,7 +266,7 @@ fn aligned(header: &[&str], rows: &[Vec<String>], colored: Option<usize>) -> Str
 fn state_color(state: &str) -> Option<u8> {
     match state {
         "live" | "pass" | "ready" => Some(32),
-        "unknown" | "warn" => Some(33),
+        "unknown" | "warn" | "due" => Some(33),
         "offline" | "fail" => Some(31),
         "gone" => Some(90),
         _ => None,

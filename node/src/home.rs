@@ -176,6 +176,12 @@ impl Home {
         self.root().join("duties.json")
     }
 
+    /// The key that opens what is sealed to this host's node.
+    #[must_use]
+    pub fn sealing_key(&self) -> PathBuf {
+        self.root().join("sealing.key")
+    }
+
     /// Holds the node's process id; locked while it runs.
     #[must_use]
     pub fn pid_file(&self) -> PathBuf {

@@ -1,14 +1,18 @@
 //! The issuer: signs credentials for users, makes join tokens and admits their holders, renews and revokes, removes nodes
-//! that are dead, and puts each on record.
+//! that are dead, keeps secrets, and puts each on record.
 
 use std::{sync::Arc, time::Duration};
 
 use aigis_proxy::{
     Address, Bus, Code, Effect, Error, NodeName, Request, Role, SkillPath, UserName,
+    blob::Store,
     dispatch::{Begun, Deed, Journal},
     identity::{CaCertificate, Credential, MeshKeys},
     rpc,
-    services::{ADMISSION, Admission as _, GrantedToken, ISSUER, Issuer, JOIN, Revoked, WantedToken},
+    secret::SecretName,
+    services::{
+        ADMISSION, Admission as _, GrantedToken, ISSUER, Issuer, JOIN, ListedSecret, Revoked, WantedSecret, WantedToken,
+    },
     subject::Caller,
     task,
 };
@@ -22,6 +26,7 @@ use tokio::sync::Mutex;
 mod admission;
 mod removal;
 mod revocation;
+mod secrets;
 mod tokens;
 
 /// What the issuer works with.
@@ -40,6 +45,8 @@ pub(crate) struct Office {
     pub(crate) registry: Registry,
     /// What is known of the mesh.
     pub(crate) cache: Cache,
+    /// Where encrypted values of secrets are kept.
+    pub(crate) blobs: Store,
     /// How long a credential holds.
     pub(crate) credential_life: Duration,
     /// Held while a key is revoked: of two admins that revoke each other, one stays.
@@ -233,6 +240,22 @@ impl Issuer for Desk {
     async fn revoke_token(self, _: Context, id: UserName) -> Result<(), Error> {
         let revoked = self.office.revoke_token(&id);
         self.audited("tokens.revoke", json!({"id": id}), revoked, |()| Value::Null).await
+    }
+
+    async fn set_secret(self, _: Context, secret: WantedSecret) -> Result<(), Error> {
+        let kwargs = secrets::shown(&secret);
+        let set = self.office.set_secret(&self.caller.name, secret);
+        Box::pin(self.audited("secrets.set", kwargs, set, nothing)).await
+    }
+
+    async fn remove_secret(self, _: Context, name: SecretName) -> Result<(), Error> {
+        let removed = self.office.remove_secret(&name);
+        self.audited("secrets.rm", json!({"name": name}), removed, nothing).await
+    }
+
+    async fn secrets(self, _: Context) -> Result<Vec<ListedSecret>, Error> {
+        let listed = async { Ok(self.office.secrets()) };
+        self.audited("secrets.list", json!({}), listed, nothing).await
     }
 }
 

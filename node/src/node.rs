@@ -10,10 +10,12 @@ use std::{
 };
 
 use aigis_proxy::{
-    Bus, Error as CallError, NodeName, blob,
+    Bus, Error as CallError, NodeName,
+    blob::{self, Store},
     bus::{self, ConnectError},
     dispatch::Dispatcher,
     identity::{CaCertificate, MeshKeys},
+    secret::{KeyFileError, SealingKey, SignedSealing},
     serve::Server,
     service_info, task,
 };
@@ -43,6 +45,8 @@ use crate::{
     registrar::Registrar,
     renewal::Renewal,
     revocations,
+    secrets::{self, Vault},
+    shelf,
     socket::Socket,
     upkeep::{self, StoreKeeper, Upkeep},
     usage::Sampler,
@@ -54,6 +58,8 @@ const WITHIN: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_millis(500);
 /// How long the engine may take to be heard before the node goes on without it.
 const ENGINE_WITHIN: Duration = Duration::from_secs(5);
+/// How long the secrets may take to be opened before the node goes on without some.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long running calls get when the node ends.
 pub const GRACE: Duration = Duration::from_secs(10);
 
@@ -126,6 +132,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The key that opens its secrets.
+    #[error("the key to which this node's secrets are sealed cannot be used")]
+    Sealing(#[from] KeyFileError),
     /// The operating system gives no thread.
     #[error("the node's lease cannot be kept")]
     Lease(#[source] io::Error),
@@ -231,11 +240,19 @@ impl Node {
         let engine = Engine::from_env_or(engine.as_deref());
         let watch = Watch::spawn(engine.clone());
         let sampler = Sampler::spawn(engine.clone(), watch.observation());
-        let host = Arc::new(Host::new(node.clone(), engine, watch, sampler, home.root()));
+        let mut host = Host::new(node.clone(), engine, watch, sampler, home.root());
+        host.masks = logs.masks().clone();
+        let host = Arc::new(host);
         let directory = Arc::new(Directory::new(node.clone(), cache.clone()));
         let dispatcher = Dispatcher::new(directory.clone(), journal.clone());
         host.set_dispatcher(dispatcher.clone());
         let server = Server::new(bus.clone(), dispatcher.clone());
+        let key = SealingKey::open(&home.sealing_key())?;
+        let sealing = SignedSealing::sign(key.public(), &mesh.credential);
+        let masks = logs.masks().clone();
+        let vault =
+            Vault::start(secrets::Parts { mesh: home.mesh().clone(), node: node.clone(), key, masks }, &bus, &cache);
+        shelf::sweep();
         let room = Arc::new(offered::Room::new(offered::Parts {
             node: node.clone(),
             registry: registry.clone(),
@@ -243,6 +260,7 @@ impl Node {
             directory: directory.clone(),
             server: server.clone(),
             duties: duties.clone(),
+            vault: vault.clone(),
         }));
         let own = Arc::new(OwnCi::new(own::Parts {
             host: host.clone(),
@@ -277,6 +295,7 @@ impl Node {
             store,
             duties: duties.clone(),
             reporter: reporter.clone(),
+            sealing,
         };
         let mut upkeep = Upkeep::new(parts, mesh.credential.public(), record);
         upkeep.settle().await.map_err(doing("write its record"))?;
@@ -297,6 +316,7 @@ impl Node {
                 ca: mesh.ca.clone(),
                 registry: registry.clone(),
                 cache: cache.clone(),
+                blobs: Store::new(&bus),
                 credential_life,
                 revoking: tokio::sync::Mutex::default(),
             };
@@ -317,7 +337,11 @@ impl Node {
         registrar.settle().await;
         tasks.push(server.listen(&subjects.served_by(bus.user())).await.map_err(&listening)?);
         let revoked = mesh.office.as_ref().map(|office| MeshKeys::revocations(&office.keys)).unwrap_or_default();
+        // Whoever comes back after a start of the node finds its secrets open.
+        vault.ready(OPEN_WITHIN).await;
         let socket = Socket::listen(&home, &server, mesh.issuer.clone(), revoked, room.clone());
+        let giving = room.clone();
+        tasks.push(task::Owned::spawn("secrets of offers", async move { giving.give().await }));
         tasks.push(task::Owned::spawn("offers", async move { room.keep().await }));
         tasks.push(revocations::watch(&cache, &server, socket.revoked.clone()));
         let renewal = Renewal {

@@ -2,7 +2,7 @@
 //! the process behind one dies.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -10,19 +10,25 @@ use std::{
 
 use aigis_proxy::{
     Code, Error, Name, NodeName, Role,
+    secret::SecretName,
     serve::Server,
     socket::{Offer, OfferKind, OfferedCi, Offers, Peer},
     task,
 };
 use aigis_registry::{Cache, CiRecord, Kind, Registry, SkillNote, Snapshot, State};
 use futures::{FutureExt, future::BoxFuture};
+use tokio::sync::Notify;
 
 use crate::{
     directory::{Directory, Names},
     duties::Duties,
     naming,
     process::{Group, Process},
+    secrets::{Value, Vault},
+    shelf,
 };
+
+mod secrets;
 
 /// How long the name of a process that lost its connection, or whose node began anew, is kept for it.
 const KEPT: Duration = Duration::from_secs(15);
@@ -48,12 +54,16 @@ pub(crate) struct Parts {
     pub(crate) server: Server,
     /// What admins have asked of the node.
     pub(crate) duties: Arc<Duties>,
+    /// The secrets that it may open.
+    pub(crate) vault: Vault,
 }
 
 /// The offered CIs of a node.
 pub(crate) struct Room {
     parts: Parts,
     seats: Mutex<BTreeMap<Name, Seat>>,
+    /// Set when somebody has sat down who waits for secrets.
+    hungry: Notify,
 }
 
 /// A name that an offered CI holds.
@@ -65,6 +75,9 @@ struct Seat {
     peer: Option<Arc<Process>>,
     group: Option<Arc<Group>>,
     by_hand: Vec<task::Owned>,
+    /// The secrets that it asked for, and those that it was given last.
+    secrets: BTreeSet<SecretName>,
+    given: Option<BTreeMap<SecretName, Value>>,
 }
 
 /// How an offer finds its name.
@@ -88,7 +101,7 @@ impl Room {
     /// An empty room.
     #[must_use]
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts, seats: Mutex::default() }
+        Self { parts, seats: Mutex::default(), hungry: Notify::new() }
     }
 
     /// Keeps the names that the node's records say were offered here before it started.
@@ -160,8 +173,12 @@ impl Room {
             self.rise(&offer.name, found, &error).await;
             return Err(error);
         }
+        if let Err(error) = self.audit_secrets(peer, &offer, found).await {
+            self.rise(&offer.name, found, &error).await;
+            return Err(error);
+        }
         let record = self.record(&offer);
-        let (name, replace) = (offer.name, offer.replace);
+        let (name, replace, secrets) = (offer.name, offer.replace, offer.secrets);
         let (registry, seen) = (&self.parts.registry, self.parts.cache.snapshot());
         let written = match found {
             Found::Own => registry.put_ci(record).await.map(|_| ()),
@@ -180,6 +197,8 @@ impl Room {
             seat.group = group;
             seat.peer = peer.pid.and_then(Process::open).map(Arc::new);
             seat.by_hand.extend(by_hand);
+            (seat.secrets, seat.given) = (secrets, None);
+            self.hungry.notify_one();
         }
         Ok(())
     }
@@ -350,6 +369,8 @@ impl Room {
                 group.kill();
             }
         }
+        // What such a process had of secrets on this host, if it was this user's.
+        shelf::sweep();
         self.release_if(name, |seat| seat.connection.is_none()).await;
     }
 

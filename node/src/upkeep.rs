@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use aigis_proxy::{
     Bus, Error,
     identity::{CaCertificate, MeshKeys},
+    secret::SignedSealing,
 };
 use aigis_registry::{Capacity, CiRecord, NodeRecord, Registry, Reporter, Timestamp, record};
 use serde_json::{Value, json};
@@ -50,6 +51,8 @@ pub(crate) struct Parts {
     pub(crate) duties: Arc<Duties>,
     /// Where it tells of itself.
     pub(crate) reporter: Reporter,
+    /// The key to which secrets of the node are sealed.
+    pub(crate) sealing: SignedSealing,
 }
 
 /// What it takes to make again what a bus server kept in memory alone.
@@ -67,7 +70,7 @@ impl Upkeep {
     /// Makes the task's parts; `id` is the public key of the node's user, `ci` the record under which it is known.
     #[must_use]
     pub(crate) fn new(parts: Parts, id: &str, ci: CiRecord) -> Self {
-        let Parts { host, registry, bus, store, duties, reporter } = parts;
+        let Parts { host, registry, bus, store, duties, reporter, sealing } = parts;
         let now = Timestamp::now();
         let record = NodeRecord {
             name: host.node.clone(),
@@ -79,6 +82,7 @@ impl Upkeep {
             engine: None,
             engine_since_at: None,
             capacity: Capacity::default(),
+            sealing: Some(sealing),
             started_at: now,
             updated_at: now,
         };

@@ -43,6 +43,7 @@ pub mod kv;
 mod name;
 mod role;
 pub mod rpc;
+pub mod secret;
 pub mod serve;
 pub mod servers;
 pub mod service_info;

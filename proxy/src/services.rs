@@ -8,6 +8,7 @@ use crate::{
     identity::SignedIssuer,
     name::{NodeName, UserName},
     role::Role,
+    secret::{Sealed, SecretName, Selector},
 };
 
 /// The service name of [`Blobs`], which all nodes share.
@@ -50,6 +51,46 @@ pub trait Issuer {
     async fn revoke_token(id: UserName) -> Result<(), Error>;
     /// Removes a node that is offline: its user is revoked, what it wrote counts as gone, and its names are free.
     async fn remove_node(node: NodeName) -> Result<(), Error>;
+    /// Keeps the next value of a secret, which was sealed before it came here.
+    async fn set_secret(secret: WantedSecret) -> Result<(), Error>;
+    /// Removes a secret, wherever it was delivered too.
+    async fn remove_secret(name: SecretName) -> Result<(), Error>;
+    /// Lists the secrets, sorted by name; no value is among what it tells.
+    async fn secrets() -> Result<Vec<ListedSecret>, Error>;
+}
+
+/// The next value of a secret, sealed by the admin who sets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantedSecret {
+    /// The secret.
+    pub name: SecretName,
+    /// Which of its values this is: one more than the last.
+    pub version: u64,
+    /// Which nodes it is for, as it was asked for.
+    pub selectors: Vec<Selector>,
+    /// The value.
+    pub sealed: Sealed,
+}
+
+/// What is told of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedSecret {
+    /// Its name.
+    pub name: SecretName,
+    /// Which value it has.
+    pub version: u64,
+    /// Who set that.
+    pub set_by: UserName,
+    /// When, in RFC 3339.
+    pub set_at: String,
+    /// Which nodes it is for, as it was asked for.
+    pub selectors: Vec<Selector>,
+    /// The nodes that can open it.
+    pub nodes: Vec<NodeName>,
+    /// Nodes that it is for by now, and that cannot open it: it was set before they were.
+    pub lacking: Vec<NodeName>,
+    /// Why it is due for change; not due, if empty.
+    pub due: Vec<String>,
 }
 
 /// What a join token is to give.

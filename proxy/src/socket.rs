@@ -24,7 +24,10 @@ pub(crate) use calls::{Ongoing, Replies};
 pub use client::Local;
 pub(crate) use connection::Outlet;
 pub(crate) use frame::{Frame, Kind};
-pub use offer::{MAX_OFFERS, MAX_SKILLS, Offer, OfferKind, OfferedCi, OfferedSkill, Offers, Peer, ProcessGroup};
+pub use offer::{
+    Given, GivenSecret, MAX_OFFERS, MAX_SECRETS, MAX_SKILLS, Offer, OfferKind, OfferedCi, OfferedSkill, Offers, Peer,
+    ProcessGroup,
+};
 pub use offering::{Host, Offering, Watch};
 pub use server::{Gate, ListenError, Listening, listen};
 

@@ -33,6 +33,7 @@ pub mod record;
 pub mod report;
 pub mod resolve;
 pub mod row;
+mod secrets;
 mod shards;
 pub mod snapshot;
 mod spool;
@@ -47,6 +48,7 @@ pub use record::{Capacity, CiRecord, Container, Engine, Kind, NodeRecord, SkillN
 pub use report::Reporter;
 pub use resolve::{Resolved, Service};
 pub use row::{NodeRow, Row};
+pub use secrets::Secrets;
 pub use snapshot::{Found, Sight, Snapshot};
 pub use spool::OpenError;
 pub use store::Registry;

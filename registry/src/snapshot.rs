@@ -9,6 +9,7 @@ use aigis_proxy::{Name, NodeName, UserName};
 
 use crate::{
     record::{CiRecord, Lease, NodeRecord, RemovalRecord, State, TokenRecord, UserRecord},
+    secrets::Secrets,
     shards::Shards,
     timestamp::Timestamp,
 };
@@ -56,6 +57,7 @@ pub struct Snapshot {
     pub(crate) users: Arc<BTreeMap<UserName, Arc<UserRecord>>>,
     pub(crate) tokens: Arc<BTreeMap<UserName, Arc<TokenRecord>>>,
     pub(crate) removed: Arc<BTreeMap<NodeName, Arc<RemovalRecord>>>,
+    pub(crate) secrets: Secrets,
     /// Keys whose content is not believed, and why.
     pub(crate) damaged: Arc<BTreeMap<String, String>>,
     pub(crate) whole: bool,

@@ -14,7 +14,8 @@ use tokio::sync::Mutex as Lock;
 
 use crate::{
     record::{
-        BusRecord, CiRecord, Key, NodeRecord, RemovalRecord, Replaced, State, TokenRecord, UserRecord, open, seal,
+        BusRecord, CiRecord, Key, NodeRecord, RemovalRecord, Replaced, SecretRecord, State, TokenRecord, UserRecord,
+        open, seal,
     },
     snapshot::Snapshot,
     timestamp::Timestamp,
@@ -45,6 +46,7 @@ enum Content {
     User(Box<UserRecord>),
     Token(Box<TokenRecord>),
     Removal(Box<RemovalRecord>),
+    Secret(Box<SecretRecord>),
 }
 
 impl Content {
@@ -59,6 +61,7 @@ impl Content {
             Key::User(..) => open(&entry.value).map(Self::User),
             Key::Token(..) => open(&entry.value).map(Self::Token),
             Key::Removed(..) => open(&entry.value).map(Self::Removal),
+            Key::Secret(..) => open(&entry.value).map(Self::Secret),
         };
         read.unwrap_or_else(|damage| {
             tracing::error!(key = entry.key, %damage, "an own record on the bus is damaged; it will be written again");
@@ -74,6 +77,7 @@ impl Content {
             Self::User(record) => seal(record),
             Self::Token(record) => seal(record),
             Self::Removal(record) => seal(record),
+            Self::Secret(record) => seal(record),
             Self::Nothing | Self::Damaged => Ok(Vec::new()),
         };
         sealed.map_err(|error| Error::internal(format!("a record has no JSON form: {error}")))

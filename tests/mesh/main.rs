@@ -57,6 +57,8 @@ mod readers;
 #[cfg(test)]
 mod revocation;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod socket;

@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
+use aigis_node::mask::Masks;
 use aigis_proxy::{
     Effect, Error, Name,
     skill::Ci as _,
@@ -16,6 +17,7 @@ use crate::{
         framing::{self, Framing},
         logs::Logs,
         program::{Ended, Options, Program, Restart},
+        secrets::{self, Files, Wanted},
     },
 };
 
@@ -73,6 +75,12 @@ pub(crate) struct Wrap {
     /// Variables for the program
     #[arg(long, value_name = "K=V", value_parser = super::exec::variable)]
     env: Vec<(String, String)>,
+    /// A secret for the program, as a file of that name in the directory AIGIS_SECRETS
+    #[arg(long, value_name = "NAME[=FILE]", value_parser = Wanted::file)]
+    secret: Vec<Wanted>,
+    /// A secret for the program that is to be a variable too
+    #[arg(long, value_name = "NAME=VARIABLE", value_parser = Wanted::variable)]
+    secret_env: Vec<Wanted>,
     /// Take the name from a holder that is offline
     #[arg(long)]
     replace: bool,
@@ -108,12 +116,19 @@ impl Wrap {
         // Arguments may hold what is nobody else's.
         let program = self.argv.first().and_then(|program| Path::new(program).file_name());
         let description = program.map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
-        let logs = Logs::new();
-        let (program, handle) = Program::new(self.options(), logs.clone());
-        let wrapped = Wrapped { name: name.clone(), node, labels: labels.clone(), handle: handle.clone(), logs };
+        let wanted = [self.secret.clone(), self.secret_env.clone()].concat();
+        let named = secrets::named(&wanted);
+        let secrets = named.map_err(|message| Failure::usage(message, "name one: --secret NAME=FILE"))?;
+        let secrets = secrets.into_values().cloned().collect();
+        let masks = Masks::default();
+        let logs = Logs::new(&masks);
+        let (mut program, handle) = Program::new(self.options(), logs.clone());
+        let wrapped =
+            Wrapped { name: name.clone(), node, labels: labels.clone(), handle: handle.clone(), logs: logs.clone() };
         let ci = Arc::new(WrappedCi::new(wrapped, effect));
         let skills = ci.table().skills().iter().map(|skill| OfferedSkill::from(&**skill)).collect();
-        let offer = Offer { name, kind: OfferKind::Wrapped, description, labels, skills, replace, process: None };
+        let offer =
+            Offer { name, kind: OfferKind::Wrapped, description, labels, skills, replace, process: None, secrets };
         let address = format!("{}@{}", ci.name(), ci.node());
         let offering = tokio::select! {
             offering = Offering::begin(host, offer, ci) => offering.map_err(|error| no_node(error, context))?,
@@ -121,6 +136,20 @@ impl Wrap {
         };
         let over = offering.watch();
         let output = context.output;
+        let given = offering.given().borrow().clone();
+        let mut files = match given {
+            Some(given) => Some(Files::make(wanted, &given, masks)?),
+            None => None,
+        };
+        if let Some(files) = &files {
+            program.finds(files.directory(), files.variables());
+        }
+        let keeping = async {
+            match &mut files {
+                Some(files) => files.keep(offering.given(), &logs).await,
+                None => std::future::pending().await,
+            }
+        };
         let running = program.run(&offering, || output.aside(&format!("wrapped {address}")));
         tokio::pin!(running);
         let ended = tokio::select! {
@@ -134,6 +163,7 @@ impl Wrap {
                 finish(&mut running, &handle, &mut signals).await;
                 Err(Failure::Said(INTERRUPTED))
             }
+            () = keeping => Err(Failure::Said(1)),
         };
         offering.withdraw().await;
         ended
@@ -150,7 +180,7 @@ impl Wrap {
             _ if self.jsonl => Framing::JsonLines,
             _ => Framing::line(),
         };
-        let spec = Spec { argv: self.argv, env: self.env, pty: self.pty };
+        let spec = Spec { argv: self.argv, env: self.env, env_files: Vec::new(), pty: self.pty };
         let concurrency = usize::from(self.concurrency);
         Options { name: self.name, spec, framing, concurrency, restart: self.restart }
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
     process::ExitStatus,
     sync::{
         Arc,
@@ -22,6 +23,7 @@ use super::{
     exchange::{Ask, Exchange, Reply, Stray},
     framing::Framing,
     logs::{Logs, Source},
+    secrets::VARIABLE,
 };
 
 /// How soon a program that failed is started again, at first and at most.
@@ -210,6 +212,12 @@ impl Program {
         (Self { name, spec, framing, concurrency, restart, logs, orders, gone, status, failures }, handle)
     }
 
+    /// Says where its secrets are, and which of them are to be variables.
+    pub(crate) fn finds(&mut self, secrets: &Path, variables: Vec<(String, PathBuf)>) {
+        self.spec.env.push((VARIABLE.to_owned(), secrets.display().to_string()));
+        self.spec.env_files = variables;
+    }
+
     /// Runs the program until it is over; `ready` is called when it has started first.
     pub(crate) async fn run(mut self, offering: &Offering, ready: impl FnOnce()) -> Ended {
         let mut ready = Some(ready);
@@ -353,7 +361,7 @@ impl Program {
 
     fn stray(&self, stray: Stray) {
         for bytes in stray.0 {
-            self.logs.say(Source::Stdout, &bytes);
+            self.logs.stray(&bytes);
         }
     }
 
@@ -387,6 +395,7 @@ impl Program {
         self.logs.say(Source::Wrap, how.as_bytes());
         let error = Error::unavailable(format!("{name} {how}")).with("exit_code", code);
         self.stray(exchange.end(&error));
+        self.logs.stray_end();
         self.status.send_modify(|status| {
             (status.state, status.pid, status.exit_code) = ("ended", None, code);
             (status.in_flight, status.queued) = (0, 0);

@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use aigis_proxy::{NodeName, UserName};
+use aigis_proxy::{NodeName, UserName, secret::SecretName};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    record::{CiRecord, Damage, Key, NodeRecord, RemovalRecord, TokenRecord, UserRecord, open},
+    record::{CiRecord, Damage, Key, NodeRecord, RemovalRecord, SecretRecord, TokenRecord, UserRecord, open},
     snapshot::Snapshot,
 };
 
@@ -55,9 +55,13 @@ impl Holdings {
                 Arc::make_mut(&mut snapshot.removed).insert(node.clone(), record);
                 self.show_all_of(snapshot, node);
             }
+            Key::Secret(name, writer) if self.counts(writer) => {
+                let record = placed(bytes, |record: &SecretRecord| record.name == *name)?;
+                Arc::make_mut(&mut snapshot.secrets).insert(name.clone(), record);
+            }
             // Whoever was not told of the issuer knows no such record, and nothing is amiss.
-            Key::User(..) | Key::Token(..) | Key::Removed(..) if self.issuer.is_none() => {}
-            Key::User(..) | Key::Token(..) | Key::Removed(..) => {
+            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Secret(..) if self.issuer.is_none() => {}
+            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Secret(..) => {
                 tracing::warn!(%key, "a record that only the issuer may write counts for nothing under another name");
             }
             Key::Bus(..) => {}
@@ -81,7 +85,8 @@ impl Holdings {
                 Arc::make_mut(&mut snapshot.removed).remove(node);
                 self.show_all_of(snapshot, node);
             }
-            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Ci(..) | Key::Bus(..) => {}
+            Key::Secret(name, writer) if self.counts(writer) => drop(Arc::make_mut(&mut snapshot.secrets).remove(name)),
+            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Secret(..) | Key::Ci(..) | Key::Bus(..) => {}
         }
     }
 
@@ -92,8 +97,9 @@ impl Holdings {
             let user = |name: &UserName| Key::User(name.clone(), issuer.clone()).to_string();
             let token = |id: &UserName| Key::Token(id.clone(), issuer.clone()).to_string();
             let removed = |node: &NodeName| Key::Removed(node.clone(), issuer.clone()).to_string();
-            let removals = snapshot.removed.keys().map(removed);
-            snapshot.users.keys().map(user).chain(snapshot.tokens.keys().map(token)).chain(removals)
+            let secret = |name: &SecretName| Key::Secret(name.clone(), issuer.clone()).to_string();
+            let rest = snapshot.removed.keys().map(removed).chain(snapshot.secrets.keys().map(secret));
+            snapshot.users.keys().map(user).chain(snapshot.tokens.keys().map(token)).chain(rest)
         });
         let held = self.cis.keys().cloned().chain(nodes).chain(issued);
         held.filter(|key| !told.contains(key)).collect()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aigis_proxy::{Name, NodeName, UserName};
+use aigis_proxy::{Name, NodeName, UserName, secret::SecretName};
 
 /// The keys of the bucket of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,7 @@ pub(crate) enum Key {
     User(UserName, NodeName),
     Token(UserName, NodeName),
     Removed(NodeName, NodeName),
+    Secret(SecretName, NodeName),
 }
 
 impl Key {
@@ -27,6 +28,9 @@ impl Key {
             ("token", id, Some(node)) => Self::Token(UserName::parse(id).ok()?, NodeName::parse(node).ok()?),
             ("removed", removed, Some(node)) => {
                 Self::Removed(NodeName::parse(removed).ok()?, NodeName::parse(node).ok()?)
+            }
+            ("secret", name, Some(node)) => {
+                Self::Secret(SecretName::from_token(name).ok()?, NodeName::parse(node).ok()?)
             }
             _ => return None,
         };
@@ -43,6 +47,7 @@ impl fmt::Display for Key {
             Self::User(user, node) => write!(f, "user.{user}.{node}"),
             Self::Token(id, node) => write!(f, "token.{id}.{node}"),
             Self::Removed(removed, node) => write!(f, "removed.{removed}.{node}"),
+            Self::Secret(name, node) => write!(f, "secret.{}.{node}", name.to_token()),
         }
     }
 }
@@ -53,12 +58,27 @@ mod tests {
 
     #[test]
     fn keys_read_back() {
-        for key in
-            ["ci.web.alpha", "node.alpha", "bus.NABC.alpha", "user.olga.alpha", "token.t1.alpha", "removed.beta.alpha"]
-        {
+        for key in [
+            "ci.web.alpha",
+            "node.alpha",
+            "bus.NABC.alpha",
+            "user.olga.alpha",
+            "token.t1.alpha",
+            "removed.beta.alpha",
+            "secret.plugin/web/api=key.alpha",
+        ] {
             assert_eq!(Key::parse(key).unwrap().to_string(), key);
         }
-        for bad in ["ci.web", "ci.web.alpha.x", "ci.Web.alpha", "node.alpha.x", "user.olga", "claim.a.alpha", ""] {
+        for bad in [
+            "ci.web",
+            "ci.web.alpha.x",
+            "ci.Web.alpha",
+            "node.alpha.x",
+            "user.olga",
+            "claim.a.alpha",
+            "secret./x.alpha",
+            "",
+        ] {
             assert_eq!(Key::parse(bad), None, "{bad}");
         }
     }

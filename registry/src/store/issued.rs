@@ -1,12 +1,13 @@
-//! What only the issuer writes: users, join tokens, removed nodes; each change by compare-and-set.
+//! What only the issuer writes: users, join tokens, removed nodes, secrets; each change by compare-and-set.
 
 use aigis_proxy::{
     Error, NodeName, UserName,
     kv::{self, Bucket, Expect},
+    secret::SecretName,
 };
 
 use super::{Content, Own, ROUNDS, Registry};
-use crate::record::{Key, RemovalRecord, TokenRecord, UserRecord};
+use crate::record::{Key, RemovalRecord, SecretRecord, TokenRecord, UserRecord};
 
 impl Registry {
     /// Changes a user's record. `change` gets it as it stands and says what it is to be; it is asked again where another
@@ -66,10 +67,44 @@ impl Registry {
     ///
     /// What the store says.
     pub async fn readmit_node(&self, node: &NodeName) -> Result<bool, Error> {
-        let key = Key::Removed(node.clone(), self.node.clone());
+        self.delete(&Key::Removed(node.clone(), self.node.clone())).await
+    }
+
+    /// Changes a secret's record, as [`Registry::change_user`] does a user's: of all that set it at once, each follows
+    /// another.
+    ///
+    /// # Errors
+    ///
+    /// What `change` says, and what the store says.
+    pub async fn change_secret(
+        &self,
+        name: &SecretName,
+        mut change: impl FnMut(Option<&SecretRecord>) -> Result<SecretRecord, Error>,
+    ) -> Result<(), Error> {
+        let key = Key::Secret(name.clone(), self.node.clone());
+        let change = |content: &Content| {
+            let known = match content {
+                Content::Secret(record) => Some(&**record),
+                _ => None,
+            };
+            Ok(Content::Secret(Box::new(change(known)?)))
+        };
+        self.change(&key, change).await.map(drop)
+    }
+
+    /// Removes a secret's record; says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn remove_secret(&self, name: &SecretName) -> Result<bool, Error> {
+        self.delete(&Key::Secret(name.clone(), self.node.clone())).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
         let place = self.place(&key.to_string());
         let mut own = place.lock().await;
-        self.look_up(&key, &mut own).await?;
+        self.look_up(key, &mut own).await?;
         if own.content == Content::Nothing {
             return Ok(false);
         }
