@@ -48,8 +48,8 @@ pub use trust::Untrusted;
 pub use version::{Version, check as check_version};
 pub(crate) use vigil::Reader;
 
-/// How often an idle connection is tried; after two misses it is given up.
-const PING: Duration = Duration::from_secs(5);
+/// How often an idle connection is tried. After two misses it is given up at the third: 12 s at most, and 15 s are promised.
+const PING: Duration = Duration::from_secs(4);
 /// How long a connection attempt may take.
 const CONNECT: Duration = Duration::from_secs(4);
 /// How far apart connections are made, so that a link that comes and goes makes no storm of them.

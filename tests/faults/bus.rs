@@ -38,15 +38,14 @@ const PATIENT: [&str; 2] = ["--timeout", "5s"];
 
 fn killed(scene: &mut Scene, run: &mut Run) {
     let (rounds, taken) = run.of((20, 5), (3, 3));
-    let audited = audit(scene, "one-beta").len();
     let started = started(scene, "one-gamma");
-    let mut users = Vec::new();
+    let (mut users, mut calls) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         // Reported as done right before the server is killed: it must be there afterwards.
         let user = format!("nine-{}", aigis_tests::nonce());
         let _file = scene.on("alpha").user(&user, "viewer");
         users.push(user);
-        let _restarted = scene.on("alpha").aish(["call", "one-beta.restart", "grace_s=0"]).good();
+        calls.push(restart(scene, "one-beta"));
         let server = Server::of(scene);
         server.signal(Signal::KILL);
         if round < taken {
@@ -66,7 +65,7 @@ fn killed(scene: &mut Scene, run: &mut Run) {
     let known = known_users(scene);
     assert!(users.iter().all(|user| known.contains(user)), "acknowledged {users:?}, there {known:?}");
     let lines = until("the restarts are on record", RIGHT_AGAIN, || {
-        let lines = audit(scene, "one-beta").split_off(audited);
+        let lines = audit(scene, &calls);
         (lines.len() >= 2 * rounds).then_some(lines)
     });
     for phase in ["begin", "end"] {
@@ -165,10 +164,20 @@ fn started(scene: &Scene, name: &str) -> Value {
     scene.container(name).inspect()["State"]["StartedAt"].take()
 }
 
-/// The audit lines of a CI, the oldest first.
-fn audit(scene: &Scene, ci: &str) -> Vec<Value> {
-    let ran = scene.on("alpha").aish(["audit", "--json", "--limit", "1000", "--ci", ci]);
-    serde_json::from_str(&ran.stdout).unwrap_or_default()
+/// Restarts a container, and gives the call's id.
+fn restart(scene: &Scene, name: &str) -> String {
+    let id = aigis_tests::nonce();
+    let skill = format!("{name}.restart");
+    let _restarted = scene.on("alpha").aish(["call", "--id", &id, &skill, "grace_s=0"]).good();
+    id
+}
+
+/// The audit lines of these calls, the oldest first.
+fn audit(scene: &Scene, calls: &[String]) -> Vec<Value> {
+    let ran = scene.on("alpha").aish(["audit", "--json", "--limit", "1000"]);
+    let lines: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap_or_default();
+    let is_of = |line: &Value| line["call"].as_str().is_some_and(|id| calls.iter().any(|call| call == id));
+    lines.into_iter().filter(is_of).collect()
 }
 
 /// The names of the users on record.

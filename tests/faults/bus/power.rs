@@ -10,7 +10,7 @@ use aigis_tests::until;
 use rustix::process::Signal;
 
 use super::{
-    RIGHT_AGAIN, all_call, audit, known_users, nobody_is_dead,
+    RIGHT_AGAIN, all_call, audit, known_users, nobody_is_dead, restart,
     server::{Frozen, Server},
     until_whole,
 };
@@ -84,14 +84,13 @@ pub(super) fn lost(scene: &mut Scene, run: &mut Run) {
     scene.on("alpha").start();
     scene.bus_started();
     scene.settle();
-    let audited = audit(scene, "one-beta").len();
     let rounds = run.of(20, 2);
-    let mut users = Vec::new();
+    let (mut users, mut calls) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let user = format!("eleven-{}", aigis_tests::nonce());
         let _file = scene.on("alpha").user(&user, "viewer");
         users.push(user);
-        let _restarted = scene.on("alpha").aish(["call", "one-beta.restart", "grace_s=0"]).good();
+        calls.push(restart(scene, "one-beta"));
         let server = Server::of(scene);
         // Its supervisor stands still, so that nothing starts on a disk that is no more.
         let supervisor = Frozen::node(scene, "alpha");
@@ -111,7 +110,7 @@ pub(super) fn lost(scene: &mut Scene, run: &mut Run) {
         assert!(users.iter().all(|user| known.contains(user)), "acknowledged {users:?}, there {known:?}");
     }
     until("the restarts are on record", RIGHT_AGAIN, || {
-        let lines = audit(scene, "one-beta").split_off(audited);
+        let lines = audit(scene, &calls);
         let of = |phase: &str| lines.iter().filter(|line| line["phase"] == phase).count();
         (of("begin") == rounds && of("end") == rounds).then_some(())
     });
