@@ -57,26 +57,29 @@ impl Disk {
         format!("{}:{}", rustix::fs::major(seen.st_dev), rustix::fs::minor(seen.st_dev))
     }
 
-    /// The bytes that are free.
-    fn free(&self) -> u64 {
-        let room = rustix::fs::statvfs(&self.place).unwrap_or_else(|error| panic!("{}: {error}", self.place.display()));
-        room.f_bavail * room.f_frsize
-    }
-
     fn filler(&self) -> PathBuf {
         self.place.join("filler")
     }
 
-    /// Fills it with what is of nobody's concern, all but so many bytes.
-    pub(crate) fn fill(&self, but: u64) {
+    /// Makes it larger. Nobody may use it meanwhile.
+    pub(crate) fn grow(&self, size: &str) {
+        assert!(self.unmount(), "{} is in use", self.place.display());
+        let file = shown(&self.file);
+        run("truncate", &["--size", size, &file]);
+        run("e2fsck", &["-f", "-p", &file]);
+        run("resize2fs", &[&file]);
+        self.mount();
+    }
+
+    /// Fills it with what is of nobody's concern.
+    pub(crate) fn fill(&self) {
         let path = self.filler();
         let failed = |error: std::io::Error| panic!("{}: {error}", path.display());
         let mut file = File::create(&path).unwrap_or_else(failed);
         let mut piece = PIECE;
-        while piece > 0 && self.free() > but {
-            let length = piece.min(usize::try_from(self.free() - but).unwrap_or(piece));
-            // The last bytes are found by ever smaller pieces.
-            if file.write_all(&vec![1; length]).and_then(|()| file.sync_all()).is_err() {
+        // The last bytes are found by ever smaller pieces.
+        while piece > 0 {
+            if file.write_all(&vec![1; piece]).and_then(|()| file.sync_all()).is_err() {
                 piece /= 2;
             }
         }

@@ -37,7 +37,7 @@ fn server(_scene: &mut Scene, run: &mut Run) {
     let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
     let mut own: Vec<(PathBuf, &str)> =
         ["2.9.10", "2.11.0", "2.11.15", "2.13.9"].map(|version| (program(directory.path(), version), version)).to_vec();
-    let old = std::env::var_os(OLD_SERVER).map(PathBuf::from);
+    let old = std::env::var_os(OLD_SERVER).filter(|named| !named.is_empty()).map(PathBuf::from);
     own.extend(old.iter().map(|old| (old.clone(), "2.9.10")));
     for (program, version) in own {
         let mesh = Mesh::absent();

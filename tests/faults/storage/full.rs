@@ -20,8 +20,10 @@ use crate::{
     scene::Scene,
 };
 
-/// The store may fill three quarters of what its disk has left, of which logs and blobs have their part.
-const LEFT: u64 = 48 * 1024 * 1024;
+/// The size of the disk at first: the store may fill three quarters of it, of which logs and blobs have their part.
+const SMALL: &str = "96M";
+/// Its size then.
+const LARGE: &str = "1G";
 /// The largest value that a bucket takes, a little less.
 const VALUE: usize = 240 * 1024;
 /// More values than that store can hold.
@@ -85,8 +87,7 @@ pub(super) fn of_the_bus(scene: &mut Scene, run: &mut Run) {
     };
     let known = known_users(scene);
     alpha(scene, "down");
-    let disk = Disk::under(&store(scene), image(scene, "store"), "1G");
-    disk.fill(LEFT);
+    let disk = Disk::under(&store(scene), image(scene, "store"), SMALL);
     scene.on("alpha").start();
     scene.bus_started();
     scene.settle();
@@ -103,7 +104,7 @@ pub(super) fn of_the_bus(scene: &mut Scene, run: &mut Run) {
 
     // More room, and the limit that comes with it.
     alpha(scene, "down");
-    disk.relieve();
+    disk.grow(LARGE);
     scene.on("alpha").start();
     scene.bus_started();
     let back = Instant::now();
@@ -113,7 +114,7 @@ pub(super) fn of_the_bus(scene: &mut Scene, run: &mut Run) {
     scene.settle();
 
     // Others fill what the bus was promised: it says nothing then, instead of a refusal.
-    disk.fill(0);
+    disk.fill();
     let begun = Instant::now();
     until("a write is not taken", RIGHT_AGAIN, || (write(scene).code != 0).then_some(()));
     while begun.elapsed() < run.of(Duration::from_secs(60), Duration::from_secs(20)) {
@@ -158,7 +159,7 @@ pub(super) fn of_a_node(scene: &mut Scene, run: &mut Run) {
     scene.is_whole();
     let engine = scene.fleet.lab().host("beta").unwrap_or_else(|error| panic!("{error}")).engine();
     let mut events = Events::follow_on(Some(&engine.host()));
-    disk.fill(0);
+    disk.fill();
     for _ in 0..run.of(20, 5) {
         for host in ["alpha", "beta"] {
             let _status = scene.on(host).aish(["call", "one-beta.status"]).good();
