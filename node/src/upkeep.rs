@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use aigis_proxy::{
-    Bus, Error,
+    Bus, Code, Error,
     identity::{CaCertificate, MeshKeys},
     kv::KnownStore,
 };
@@ -208,7 +208,10 @@ impl Upkeep {
             failed = match self.catch_up().await {
                 Ok(()) => false,
                 Err(error) => {
-                    tracing::debug!(%error, "the node's record was not written; trying again");
+                    match error.code {
+                        Code::DataLoss if !failed => tracing::error!(%error, "this node does nothing on the bus"),
+                        _ => tracing::debug!(%error, "the node's record was not written; trying again"),
+                    }
                     true
                 }
             };

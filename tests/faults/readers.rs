@@ -1,16 +1,12 @@
 //! Readers that stand still while others write.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use aigis_proxy::{
-    Bus, bus,
-    identity::{CaCertificate, Credential},
+    Bus,
     kv::{self, Bucket, Expect},
 };
-use aigis_tests::{Mesh, nonce, resident_bytes, until};
+use aigis_tests::{nonce, resident_bytes, until};
 use futures::{StreamExt as _, stream};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -83,7 +79,7 @@ fn of_a_watch(scene: &mut Scene, run: &mut Run) {
     watch.until("synced", PATIENCE, |line| (told(line)["type"] == "synced").then_some(()));
     watch.signal(Signal::STOP);
     let stopped = Instant::now();
-    change(scene.on("alpha"), changes);
+    change(scene, changes);
     run.took("so many changes", stopped.elapsed());
     // One change that must be seen afterwards, among all that need not.
     scene.replace("one-beta");
@@ -102,16 +98,10 @@ fn of_a_watch(scene: &mut Scene, run: &mut Run) {
 }
 
 /// Changes what all watch so many times, as a user that no CI is of.
-fn change(alpha: &Mesh, changes: usize) {
+fn change(scene: &Scene, changes: usize) {
     let name = format!("ghost-{}", nonce());
-    let file = alpha.user(&name, "node");
-    let credential = Credential::read(file.as_ref(), None).unwrap_or_else(|error| panic!("{error}"));
-    let ca = CaCertificate::read(&alpha.path().join("ca.pem")).unwrap_or_else(|error| panic!("{error}"));
-    let options =
-        bus::Options { url: alpha.bus(), ca: Some(ca), credential: Arc::new(credential), label: name.clone() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.unwrap_or_else(|error| panic!("{error}")).block_on(async {
-        let bus = Bus::connect(options).await.unwrap_or_else(|error| panic!("{error}"));
+    let file = scene.on("alpha").user(&name, "node");
+    scene.over_the_bus(&file, async |bus: Bus| {
         let key = format!("live.{name}");
         let put = |counter: usize| {
             let lease =

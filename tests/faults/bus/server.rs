@@ -36,6 +36,14 @@ impl Server {
         assert_eq!(kill_process(self.0, signal), Ok(()), "{signal:?}");
     }
 
+    /// Waits until it has ended, whether or not its supervisor has taken notice.
+    pub(crate) fn until_dead(self) {
+        let command = format!("/proc/{}/cmdline", self.0.as_raw_nonzero());
+        until("the server has ended", Duration::from_secs(5), || {
+            fs::read(&command).map_or(true, |command| command.is_empty()).then_some(())
+        });
+    }
+
     /// Freezes it for as long as what this gives is kept.
     pub(crate) fn freeze(self) -> Frozen {
         self.signal(Signal::STOP);

@@ -39,9 +39,7 @@ fn once(scene: &mut Scene, run: &mut Run) {
     let server = Server::of(scene);
     let supervisor = Frozen::node(scene, "alpha");
     server.signal(Signal::KILL);
-    until("the server has ended", Duration::from_secs(5), || {
-        rustix::process::test_kill_process(server.pid()).is_err().then_some(())
-    });
+    server.until_dead();
     flip(scene, &container);
     drop(supervisor);
     let flipped = Instant::now();

@@ -1,16 +1,12 @@
 //! Disks without room.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use aigis_proxy::{
-    Bus, bus,
-    identity::{CaCertificate, Credential},
+    Bus,
     kv::{self, Bucket, Expect},
 };
-use aigis_tests::{Events, Mesh, Ran, nonce, until};
+use aigis_tests::{Events, Ran, nonce, until};
 
 use super::{REFUSED, image, reads_go_on, store};
 use crate::{
@@ -28,28 +24,22 @@ const LARGE: &str = "1G";
 const VALUE: usize = 240 * 1024;
 /// More values than that store can hold.
 const VALUES: usize = 1_000;
+/// A bound for what no row bounds.
+const WITHIN: Duration = Duration::from_secs(10);
 /// The keys of what is written to fill it: of no kind that anybody reads.
 const KIND: &str = "filler";
 
 /// A user that may write records: a node that does not run.
 struct Filler {
-    runtime: tokio::runtime::Runtime,
-    bus: Bus,
     name: String,
+    file: String,
 }
 
 impl Filler {
-    fn new(alpha: &Mesh) -> Self {
+    fn new(scene: &Scene) -> Self {
         let name = format!("filler-{}", nonce());
-        let file = alpha.user(&name, "node");
-        let credential = Credential::read(file.as_ref(), None).unwrap_or_else(|error| panic!("{error}"));
-        let ca = CaCertificate::read(&alpha.path().join("ca.pem")).unwrap_or_else(|error| panic!("{error}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
-        let (url, credential) = (alpha.bus(), Arc::new(credential));
-        let options = bus::Options { url, ca: Some(ca), credential, label: "filler".to_owned() };
-        let bus = runtime.block_on(Bus::connect(options)).unwrap_or_else(|error| panic!("{error}"));
-        Self { runtime, bus, name }
+        let file = scene.on("alpha").user(&name, "node");
+        Self { name, file }
     }
 
     fn key(&self, number: usize) -> String {
@@ -57,26 +47,28 @@ impl Filler {
     }
 
     /// Writes until the store refuses, and tells how many it took and how long the refusal did.
-    fn fill(&self) -> (usize, Duration) {
-        for number in 0..VALUES {
-            let begun = Instant::now();
-            let (key, value) = (self.key(number), vec![7; VALUE].into());
-            let put = kv::put(&self.bus, Bucket::Records, &key, value, Expect::Anything, Duration::from_secs(10));
-            match self.runtime.block_on(put) {
-                Ok(_) => {}
-                Err(kv::Error::Full { .. }) => return (number, begun.elapsed()),
-                Err(error) => panic!("the store is not full but {error}"),
+    fn fill(&self, scene: &Scene) -> (usize, Duration) {
+        scene.over_the_bus(&self.file, async |bus: Bus| {
+            for number in 0..VALUES {
+                let begun = Instant::now();
+                let (key, value) = (self.key(number), vec![7; VALUE].into());
+                match kv::put(&bus, Bucket::Records, &key, value, Expect::Anything, WITHIN).await {
+                    Ok(_) => {}
+                    Err(kv::Error::Full { .. }) => return (number, begun.elapsed()),
+                    Err(error) => panic!("the store is not full but {error}"),
+                }
             }
-        }
-        panic!("the store took {VALUES} values of {VALUE} bytes");
+            panic!("the store took {VALUES} values of {VALUE} bytes");
+        })
     }
 
-    fn take_back(&self, count: usize) {
-        for number in 0..count {
-            let key = self.key(number);
-            let gone = kv::delete(&self.bus, Bucket::Records, &key, Expect::Anything, Duration::from_secs(10));
-            self.runtime.block_on(gone).unwrap_or_else(|error| panic!("{error}"));
-        }
+    fn take_back(&self, scene: &Scene, count: usize) {
+        scene.over_the_bus(&self.file, async |bus: Bus| {
+            for number in 0..count {
+                let gone = kv::delete(&bus, Bucket::Records, &self.key(number), Expect::Anything, WITHIN).await;
+                gone.unwrap_or_else(|error| panic!("{error}"));
+            }
+        });
     }
 }
 
@@ -91,8 +83,8 @@ pub(super) fn of_the_bus(scene: &mut Scene, run: &mut Run) {
     scene.on("alpha").start();
     scene.bus_started();
     scene.settle();
-    let filler = Filler::new(scene.on("alpha"));
-    let (count, refused) = filler.fill();
+    let filler = Filler::new(scene);
+    let (count, refused) = filler.fill(scene);
     run.took("a write is refused", refused);
     assert!(refused < REFUSED, "{refused:?}");
     for _ in 0..run.of(20, 3) {
@@ -110,7 +102,7 @@ pub(super) fn of_the_bus(scene: &mut Scene, run: &mut Run) {
     let back = Instant::now();
     until_written(scene, back);
     run.took("written again", back.elapsed());
-    filler.take_back(count);
+    filler.take_back(scene, count);
     scene.settle();
 
     // Others fill what the bus was promised: it says nothing then, instead of a refusal.
@@ -130,7 +122,6 @@ pub(super) fn of_the_bus(scene: &mut Scene, run: &mut Run) {
     nobody_is_dead(scene);
     let all = known_users(scene);
     assert!(known.iter().all(|user| all.contains(user)), "acknowledged {known:?}, there {all:?}");
-    drop(filler);
     alpha(scene, "down");
     disk.give_back();
     scene.on("alpha").start();

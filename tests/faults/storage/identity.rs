@@ -31,9 +31,7 @@ pub(super) fn lost(scene: &mut Scene, run: &mut Run) {
     let server = Server::of(scene);
     let supervisor = Frozen::node(scene, "alpha");
     server.signal(Signal::KILL);
-    until("the server has ended", Duration::from_secs(5), || {
-        rustix::process::test_kill_process(server.pid()).is_err().then_some(())
-    });
+    server.until_dead();
     let directory = store(scene);
     for entry in fs::read_dir(&directory).unwrap_or_else(|error| panic!("{error}")).flatten() {
         fs::remove_dir_all(entry.path()).unwrap_or_else(|error| panic!("{error}"));
