@@ -12,6 +12,7 @@ use aigis_proxy::{
     Bus, Code, Error, bus,
     client::Client,
     identity::{CaCertificate, Credential, FileError, Issuer, credential},
+    kv::StoreGuard,
     socket::Local,
     text_file,
 };
@@ -191,7 +192,11 @@ impl Context {
         let credential = Arc::new(self.credential()?);
         let label = format!("aish {}", credential.name());
         let bus = Bus::connect(bus::Options { url, ca, credential: credential.clone(), label }).await;
-        let client = Client::new(bus.map_err(Error::from)?);
+        let bus = bus.map_err(Error::from)?;
+        if let Some(issuer) = self.issuer()? {
+            bus.guard_store(StoreGuard::new(issuer, self.home()?.read_store().map_err(damaged)?));
+        }
+        let client = Client::new(bus);
         let client = match (self.home(), self.mesh_file()) {
             (Ok(home), Ok(Some(MeshFile { node: Some(node), .. }))) => {
                 client.with_local(Local::new(home.socket(), node.user(), credential))

@@ -70,6 +70,15 @@ impl Desk {
         answered(self.client.remove_node(self.deadline, node).await, &self.node)
     }
 
+    /// Has the store that the bus has now taken for the mesh's; answers with its id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn accept_store(&self) -> Result<String, Error> {
+        answered(self.client.accept_store(self.deadline).await, &self.node)
+    }
+
     /// Has a join token made for a key.
     ///
     /// # Errors

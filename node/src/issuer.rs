@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 use tarpc::{context::Context, server::Serve};
 use tokio::sync::Mutex;
 
+use crate::upkeep::StoreKeeper;
+
 mod admission;
 mod removal;
 mod revocation;
@@ -32,6 +34,8 @@ pub(crate) struct Office {
     pub(crate) journal: Arc<dyn Journal>,
     /// The node that this is.
     pub(crate) node: NodeName,
+    /// Which store of the bus is the mesh's.
+    pub(crate) store: StoreKeeper,
     /// The bus's address, as others are told it.
     pub(crate) url: String,
     /// Who vouches for it, where it speaks TLS.
@@ -208,6 +212,15 @@ impl Issuer for Desk {
         let kwargs = json!({"node": node});
         let removed = self.office.remove_node(&self.caller.name, node);
         Box::pin(self.audited("nodes.remove", kwargs, removed, nothing)).await
+    }
+
+    async fn accept_store(self, _: Context) -> Result<String, Error> {
+        let accepted = async {
+            self.office.store.ensure(true).await?;
+            let known = self.office.store.pin.guard().known();
+            known.map(|known| known.store.to_string()).ok_or_else(|| Error::internal("the store has no id"))
+        };
+        self.audited("store.accept", json!({}), accepted, |id| json!(id)).await
     }
 
     async fn renew(self, _: Context) -> Result<String, Error> {

@@ -21,6 +21,8 @@ pub mod container;
 mod directory;
 mod duties;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod grammar;
 pub mod home;
 pub mod host;

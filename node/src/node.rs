@@ -72,6 +72,8 @@ pub struct Options {
     pub ca: Option<CaCertificate>,
     /// How long the credentials hold that this node issues.
     pub credential_life: Duration,
+    /// Whether the store that the bus has is to be the mesh's from now on, whatever it was before.
+    pub new_store: bool,
     /// The node's labels.
     pub labels: BTreeMap<String, String>,
     /// Where to serve `/metrics`, if at all.
@@ -167,8 +169,8 @@ impl Node {
     /// Says which part did not start, and why. What was started before is ended; a bus server that ran before stays.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let (node, bus, ca) = (options.node.clone(), options.bus.clone(), options.ca.clone());
-        let credential_life = options.credential_life;
-        let wanted = Wanted { node, listen: options.listen, bus, ca, credential_life };
+        let (credential_life, new_store) = (options.credential_life, options.new_store);
+        let wanted = Wanted { node, listen: options.listen, bus, ca, credential_life, new_store };
         options.home.create().map_err(mesh::Error::from)?;
         let lock = Arc::new(lock(&options.home)?);
         let metrics = match options.metrics {
@@ -213,8 +215,14 @@ impl Node {
             Some(_) => Bus::connect(bus_options("calls")).await?,
             None => reach(|| bus_options("calls")).await?,
         };
+        let version = bus.server_version();
+        if !version.parse().is_ok_and(bus::Version::is_supported) {
+            tracing::warn!(version, "the bus's server lacks fixes that the mesh relies on; see: aish doctor");
+        }
+        bus.guard_store(mesh.store.guard());
         let registry = Registry::new(bus.clone(), node.clone());
         registry.note_birth().await.map_err(doing("note the bus's start"))?;
+        mesh.store.keep().map_err(mesh::Error::from)?;
         let known = registry.load(WITHIN).await.map_err(doing("read its records"))?;
         let cache =
             Cache::open(&bus, Some(mesh.file.issuer.clone()), WITHIN).await.map_err(doing("read the registry"))?;
@@ -269,12 +277,14 @@ impl Node {
             keys: office.keys.clone(),
             url: mesh.file.bus.clone(),
             ca: mesh.ca.clone(),
+            pin: mesh.store.clone(),
         });
         let parts = upkeep::Parts {
             host: host.clone(),
             registry: registry.clone(),
             bus: bus.clone(),
-            store,
+            pin: mesh.store.clone(),
+            store: store.clone(),
             duties: duties.clone(),
             reporter: reporter.clone(),
         };
@@ -288,11 +298,12 @@ impl Node {
         }
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
         tasks.push(blob::serve(&bus).await.map_err(&listening)?);
-        if let Some(mesh::Office { keys, admin }) = &mesh.office {
+        if let (Some(mesh::Office { keys, admin }), Some(store)) = (&mesh.office, store) {
             let office = Office {
                 keys: keys.clone(),
                 journal: journal.clone(),
                 node: node.clone(),
+                store,
                 url: mesh.file.bus.clone(),
                 ca: mesh.ca.clone(),
                 registry: registry.clone(),
@@ -331,7 +342,8 @@ impl Node {
         tasks.push(task::Owned::spawn("registrar", registrar.run()));
         tasks.push(task::Owned::spawn("upkeep", upkeep.run()));
         tasks.push(task::Owned::spawn("sweep of blobs", aigis_registry::blobs::keep_swept(bus.clone())));
-        let lease = LeaseKeeper::start(bus_options("lease"), &node).map_err(Error::Lease)?;
+        let lease =
+            LeaseKeeper::start_guarded(bus_options("lease"), &node, mesh.store.guard()).map_err(Error::Lease)?;
         lease.ready(WITHIN).await.map_err(doing("keep its lease"))?;
         home::replace(&home.ready_file(), format!("{}\n", std::process::id()).as_bytes()).map_err(mesh::Error::from)?;
         reporter.node_event("joined", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));

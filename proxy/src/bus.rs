@@ -19,6 +19,7 @@ use crate::{
     client::Target,
     error::{Code, Error},
     identity::{CaCertificate, Credential},
+    kv,
     name::{MeshName, UserName},
     role::Role,
     subject::{self, Caller, Subjects, Token},
@@ -149,6 +150,7 @@ struct Inner {
     home: Home,
     /// Users who are not heard, whatever a server lets through.
     shut_out: Mutex<Arc<HashSet<UserName>>>,
+    store: kv::Guarded,
     _tasks: [task::Owned; 2],
 }
 
@@ -264,6 +266,7 @@ impl Bus {
             outbox,
             home,
             shut_out: Mutex::default(),
+            store: kv::Guarded::default(),
             _tasks: tasks,
         };
         let bus = Self(Arc::new(inner));
@@ -307,6 +310,15 @@ impl Bus {
     /// Says whose calls are refused in this process from now on: those whom the issuer revoked.
     pub fn shut_out(&self, users: HashSet<UserName>) {
         *lock(&self.0.shut_out) = Arc::new(users);
+    }
+
+    /// Has the store made sure of before anything is read there or written, once each time the connection is made.
+    pub fn guard_store(&self, guard: kv::StoreGuard) {
+        self.0.store.set(guard);
+    }
+
+    pub(crate) fn guarded(&self) -> &kv::Guarded {
+        &self.0.store
     }
 
     /// Refuses a user that was shut out.

@@ -36,6 +36,8 @@ pub mod client;
 pub mod dispatch;
 pub mod envelope;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod headers;
 pub mod identity;
 pub mod json;

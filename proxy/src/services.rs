@@ -48,6 +48,8 @@ pub trait Issuer {
     async fn create_token(public_key: String, wanted: WantedToken) -> Result<GrantedToken, Error>;
     /// Ends a join token.
     async fn revoke_token(id: UserName) -> Result<(), Error>;
+    /// Takes the store that the bus has for the mesh's, whatever it was before; answers with its id.
+    async fn accept_store() -> Result<String, Error>;
     /// Removes a node that is offline: its user is revoked, what it wrote counts as gone, and its names are free.
     async fn remove_node(node: NodeName) -> Result<(), Error>;
 }

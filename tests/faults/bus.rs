@@ -2,7 +2,7 @@
 
 mod outage;
 mod power;
-mod server;
+pub(crate) mod server;
 
 use std::{
     net::TcpListener,
@@ -30,11 +30,11 @@ pub(crate) const ROWS: &[Row] = &[
 /// The row grants clients 5 s; a machine that does much else gets twice that.
 const CLIENTS_BACK: Duration = Duration::from_secs(10);
 /// The rows grant a list that is right again 10 s; twice that, for the same reason.
-const RIGHT_AGAIN: Duration = Duration::from_secs(20);
+pub(crate) const RIGHT_AGAIN: Duration = Duration::from_secs(20);
 /// How long after a start of the bus nobody may be called offline.
 const YOUNG: Duration = Duration::from_secs(30);
 /// What ends a call that nobody answers.
-const PATIENT: [&str; 2] = ["--timeout", "5s"];
+pub(crate) const PATIENT: [&str; 2] = ["--timeout", "5s"];
 
 fn killed(scene: &mut Scene, run: &mut Run) {
     let (rounds, taken) = run.of((20, 5), (3, 3));
@@ -125,7 +125,7 @@ fn frozen(scene: &mut Scene, run: &mut Run) {
 }
 
 /// Waits until a new process on each host can call a CI of another.
-fn all_call(scene: &Scene, within: Duration) {
+pub(crate) fn all_call(scene: &Scene, within: Duration) {
     let begun = Instant::now();
     for (host, of) in [("alpha", "one-beta"), ("beta", "one-gamma"), ("gamma", "one-alpha")] {
         until(&format!("{host} calls {of}"), within.saturating_sub(begun.elapsed()), || {
@@ -136,7 +136,7 @@ fn all_call(scene: &Scene, within: Duration) {
 }
 
 /// Waits until all hosts list all as live.
-fn until_whole(scene: &Scene, since: Instant) {
+pub(crate) fn until_whole(scene: &Scene, since: Instant) {
     for host in HOSTS {
         until(&format!("{host} lists all as live"), RIGHT_AGAIN.saturating_sub(since.elapsed()), || {
             scene.is_right(scene.on(host)).then_some(())
@@ -144,7 +144,7 @@ fn until_whole(scene: &Scene, since: Instant) {
     }
 }
 
-fn nobody_is_dead(scene: &Scene) {
+pub(crate) fn nobody_is_dead(scene: &Scene) {
     for host in HOSTS {
         let dead = scene.dead(host);
         assert!(dead.is_empty(), "{host} calls dead: {dead:?}");
@@ -181,7 +181,7 @@ fn audit(scene: &Scene, calls: &[String]) -> Vec<Value> {
 }
 
 /// The names of the users on record.
-fn known_users(scene: &Scene) -> Vec<String> {
+pub(crate) fn known_users(scene: &Scene) -> Vec<String> {
     let users = scene.on("alpha").aish(["users", "list", "--json"]).good().json();
     let names = users.as_array().into_iter().flatten().filter_map(|user| user["name"].as_str());
     names.map(str::to_owned).collect()

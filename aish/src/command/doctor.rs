@@ -6,6 +6,7 @@ use std::{
 use aigis_node::home::MeshFile;
 use aigis_proxy::{
     Bus, Error,
+    bus::Version,
     identity::{CaCertificate, Credential},
 };
 use aigis_registry::{Snapshot, State};
@@ -117,7 +118,7 @@ async fn examine(context: &Context) -> Vec<Check> {
         }
     };
     let url = context.bus_url().unwrap_or_default();
-    checks.push(Check::pass("bus", format!("nats-server {} at {url}", bus.server_version())));
+    checks.push(server(&bus.server_version(), &url));
     checks.push(link(&url, context.ca(&url).ok().flatten()));
     // The option and the environment may name another bus than that of this host's node.
     let own = mesh.as_ref().filter(|mesh| mesh.bus == url);
@@ -160,6 +161,18 @@ fn credential_check(credential: &Credential, now: SystemTime) -> Check {
         }
         _ => Check::pass("credential", who),
     }
+}
+
+/// Whether the server has the fixes that the mesh relies on, by its own word.
+fn server(version: &str, url: &str) -> Check {
+    let detail = format!("nats-server {version} at {url}");
+    if version.parse().is_ok_and(Version::is_supported) {
+        return Check::pass("bus", detail);
+    }
+    let detail = format!(
+        "{detail} lacks fixes that the mesh relies on: 2.11.16, 2.12.7 or 2.14.0 of its line, or newer, has them"
+    );
+    Check::fail("bus", Error::precondition(detail).hint("update the server of that bus").into())
 }
 
 /// Whether somebody in between could read along, or play the bus.

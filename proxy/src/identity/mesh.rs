@@ -17,7 +17,7 @@ use super::{
     jwt::{self, Body, Claims, Operator, Permissions, VERSION},
     key::{Key, KeyError, Kind},
     private_file,
-    signed::SignedIssuer,
+    signed::{self, SignedIssuer},
     vouched::Revocations,
 };
 use crate::{MeshName, Role, UserName, services::ADMISSION, sync::lock};
@@ -354,6 +354,12 @@ impl MeshKeys {
     #[must_use]
     pub fn signed_issuer(&self) -> SignedIssuer {
         SignedIssuer::sign(self.issuer(), &self.account)
+    }
+
+    /// Signs for a store, which the mesh accepts as that of this generation.
+    #[must_use]
+    pub fn sign_store(&self, id: &str, generation: u64) -> String {
+        signed::sign_store(&self.mesh, id, generation, &self.account)
     }
 
     /// Issues a token to the user who holds the private half of `public_key`.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Error, answer, lost};
+use super::{Error, answer, guard, lost};
 use crate::{
     bus::{Bus, Message, StatusCode},
     subject::{self, Token},
@@ -85,6 +85,7 @@ struct Created {
 
 impl Consumer {
     pub(super) async fn create(bus: &Bus, selection: &Selection, within: Duration) -> Result<Self, Error> {
+        guard::ours(bus, within).await?;
         let stream = selection.stream;
         let away = |reason: String| Error::Unavailable { reason, sent: false };
         let deliver = format!("{}.{}", subject::inbox(bus.user()), Token::random().as_str());

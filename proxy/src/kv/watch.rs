@@ -186,14 +186,16 @@ pub async fn list(bus: &Bus, bucket: Bucket, filter: &str, within: Duration) -> 
                 Ok(Event::Synced) => return,
                 Ok(Event::Resync) => entries.clear(),
                 Ok(Event::Entry { entry, .. }) => entries.push(entry),
-                Err(error @ Error::Denied { .. }) => return last = Some(error),
+                Err(error @ (Error::Denied { .. } | Error::OtherStore { found: Some(_), .. })) => {
+                    return last = Some(error);
+                }
                 Err(error) => last = Some(error),
             }
         }
     };
     match tokio::time::timeout(within, read).await {
         Ok(()) => match last {
-            Some(error @ Error::Denied { .. }) => Err(error),
+            Some(error @ (Error::Denied { .. } | Error::OtherStore { found: Some(_), .. })) => Err(error),
             _ => Ok(entries),
         },
         Err(_) => Err(last.unwrap_or(Error::Unavailable {

@@ -46,6 +46,10 @@ impl services::Issuer for Issuer {
         Ok(())
     }
 
+    async fn accept_store(self, _: tarpc::context::Context) -> Result<String, aigis_proxy::Error> {
+        Err(aigis_proxy::Error::internal("nobody asks for it here"))
+    }
+
     async fn revoke_token(self, _: tarpc::context::Context, _: UserName) -> Result<(), aigis_proxy::Error> {
         Ok(())
     }
