@@ -49,6 +49,7 @@ rows_fold() {
         # row ATK-13: 31 cases, refused in 0.4 ms, p99 2.1 ms
         $1 == "row" && $4 ~ /^cases/ { row = $2; sub(/:$/, "", row); cases[row] += $3; counted[row]++
             if (match($0, /refused in .*/)) figures[row] = ", " substr($0, RSTART) }
+        function words_of(number, word) { return number == 1 ? word : word "s" }
         function asked_of(row) { return count == 0 || (row in asked) }
         END {
             for (row in rows) order[++n] = row
@@ -58,7 +59,7 @@ rows_fold() {
                 own_cases = cases[row] + good[row] + bad[row] - counted[row]
                 total += own_cases
                 if (bad[row]) { failed++; state = "FAILED" } else if (good[row]) { passed++; state = "passed" } else state = "left  "
-                printf "%s %s  %s  [%d tests, %d cases%s]%s\n", row, state, about[row], good[row] + bad[row], own_cases, figures[row], failing[row]
+                printf "%s %s  %s  [%d %s, %d %s%s]%s\n", row, state, about[row], good[row] + bad[row], words_of(good[row] + bad[row], "test"), own_cases, words_of(own_cases, "case"), figures[row], failing[row]
             }
             printf "%d cases\n%d passed, %d failed\n", total, passed, failed
             exit failed > 0 || passed == 0
