@@ -112,8 +112,16 @@ impl World {
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut files = BTreeMap::new();
         walk(&self.mesh.path(), &mut files);
-        let lively =
-            ["audit", "report", "bus/store", "node.log", "bus/server.log", "bus/server.read.json", "node.sock"];
+        let lively = [
+            "audit",
+            "report",
+            "bus/store",
+            "node.log",
+            "bus/server.log",
+            "bus/server.read.json",
+            "bus/server.read.new",
+            "node.sock",
+        ];
         files.retain(|path, _| !lively.iter().any(|name| path.starts_with(self.mesh.path().join(name))));
         files
     }
