@@ -2,7 +2,7 @@
 
 use aigis_node::home::MeshFile;
 use aigis_proxy::{
-    Code, Error, NodeName, Role, UserName,
+    Code, Error, Grant, NodeName, Role, UserName,
     rpc::{self, Asker},
     services::{GrantedToken, ISSUER, IssuerClient, IssuerRequest, IssuerResponse, Revoked, WantedToken},
 };
@@ -50,6 +50,15 @@ impl Desk {
     /// What the issuer says, or that it is away.
     pub(crate) async fn issue(&self, name: UserName, role: Role, public_key: &str) -> Result<String, Error> {
         answered(self.client.issue(self.deadline, name, role, public_key.to_owned()).await, &self.node)
+    }
+
+    /// Has a plugin given these grants in place of those that it had.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn grant(&self, name: UserName, grants: Vec<Grant>) -> Result<(), Error> {
+        answered(self.client.grant(self.deadline, name, grants).await, &self.node)
     }
 
     /// Has a user ended.

@@ -20,6 +20,7 @@ use tokio::{process::Command, sync::watch, time::interval};
 use tokio_util::sync::CancellationToken;
 
 mod process;
+pub(crate) mod refusals;
 mod room;
 
 use process::{Process, STOP};

@@ -165,6 +165,12 @@ impl Home {
         self.root().join("bus")
     }
 
+    /// What the supervised server writes.
+    #[must_use]
+    pub fn bus_log(&self) -> PathBuf {
+        self.bus().join("server.log")
+    }
+
     /// The journal of what changed something.
     #[must_use]
     pub fn audit(&self) -> PathBuf {

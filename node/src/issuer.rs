@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use aigis_proxy::{
-    Address, Bus, Code, Effect, Error, NodeName, Request, Role, SkillPath, UserName,
+    Address, Bus, Code, Effect, Error, Grant, NodeName, Request, Role, SkillPath, UserName,
     dispatch::{Begun, Deed, Journal},
     identity::{CaCertificate, Credential, MeshKeys},
     rpc,
@@ -22,6 +22,7 @@ use tokio::sync::Mutex;
 use crate::upkeep::StoreKeeper;
 
 mod admission;
+mod grants;
 mod removal;
 mod revocation;
 mod tokens;
@@ -94,6 +95,7 @@ impl Office {
                 issued_at,
                 expires_at: user.expires().map_or(issued_at, instant),
                 revoked_at: None,
+                grants: Vec::new(),
             };
             // Who was revoked stays so, whatever a start of this host made anew.
             let kept = |known: Option<&UserRecord>| known.filter(|known| known.revoked_at.is_some()).cloned();
@@ -112,7 +114,11 @@ impl Office {
     ) -> Result<String, Error> {
         let token = self.keys.issue(name, role, public_key, self.credential_life).map_err(unsigned)?;
         let record = self.record(name, role, public_key);
-        let written = self.registry.change_user(name, |known| permit(known).map(|()| record.clone()));
+        // A credential that is made anew changes nothing about what its holder was granted.
+        let grants = |known: Option<&UserRecord>| known.map(|known| known.grants.clone()).unwrap_or_default();
+        let written = self
+            .registry
+            .change_user(name, |known| permit(known).map(|()| UserRecord { grants: grants(known), ..record.clone() }));
         written.await.map(|_| token)
     }
 
@@ -125,6 +131,7 @@ impl Office {
             issued_at: Timestamp::now(),
             expires_at: ends(self.credential_life),
             revoked_at: None,
+            grants: Vec::new(),
         }
     }
 
@@ -206,6 +213,12 @@ impl Issuer for Desk {
     async fn revoke(self, _: Context, name: UserName) -> Result<Revoked, Error> {
         let revoked = self.office.revoke(&name);
         Box::pin(self.audited("users.revoke", json!({"name": name}), revoked, |revoked| json!(revoked))).await
+    }
+
+    async fn grant(self, _: Context, name: UserName, grants: Vec<Grant>) -> Result<(), Error> {
+        let kwargs = json!({"name": name, "grants": grants});
+        let granted = self.office.grant(&name, grants);
+        Box::pin(self.audited("users.grant", kwargs, granted, nothing)).await
     }
 
     async fn remove_node(self, _: Context, node: NodeName) -> Result<(), Error> {

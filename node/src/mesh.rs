@@ -244,7 +244,7 @@ async fn serve(home: &Home, node: &NodeName, listen: SocketAddr, keys: Arc<MeshK
         store,
         max_memory_store: MEMORY_STORE,
         tls: ca.as_ref().map(|_| files.tls()),
-        log: Some(home.bus().join("server.log")),
+        log: Some(home.bus_log()),
     };
     Ok(BusServer::start(program, files, options, keys, ca).await?)
 }

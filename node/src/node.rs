@@ -235,7 +235,10 @@ impl Node {
             None => AuditJournal::open(&home.audit(), mesh.credential.clone())?,
         };
         let journal = Arc::new(journal);
-        let mut tasks = vec![journal.ship(&bus), reporter.ship(&bus)];
+        let mut tasks = vec![journal.ship(&bus), journal.tell_counts(), reporter.ship(&bus)];
+        if bus_status.is_some() {
+            tasks.push(bus_server::refusals::note(home.bus_log(), journal.clone(), cache.clone()));
+        }
         let engine = Engine::from_env_or(engine.as_deref());
         let watch = Watch::spawn(engine.clone());
         let sampler = Sampler::spawn(engine.clone(), watch.observation());

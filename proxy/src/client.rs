@@ -299,7 +299,7 @@ fn decode(reply: Reply, target: &Target) -> Result<Value, Error> {
         return json::read(&reply.body).map_err(|error| hostile(target, &error.message));
     };
     match (code.map(|code| code.parse::<Code>()).transpose(), serde_json::from_slice::<Error>(&reply.body)) {
-        (Ok(code), Ok(error)) => Err(Error { code: code.unwrap_or(error.code), ..error }),
+        (Ok(code), Ok(error)) => Err(Error { code: code.unwrap_or(error.code), ..error }.heard()),
         (Err(unknown), _) => Err(hostile(target, &unknown.to_string())),
         (_, Err(_)) => Err(hostile(target, "its error has no readable body")),
     }

@@ -426,6 +426,11 @@ fn operation(headers: Option<&HeaderMap>) -> Operation {
     }
 }
 
+/// Whether a write took all others of its bucket away, which no part of the mesh ever asks for.
+fn empties(headers: Option<&HeaderMap>) -> bool {
+    headers.and_then(|headers| headers.get("Nats-Rollup")).is_some_and(|kind| kind.as_str() == "all")
+}
+
 /// A lifetime as the store takes it: whole seconds, at least one.
 fn seconds(lifetime: Duration) -> String {
     format!("{}s", lifetime.as_millis().div_ceil(1000).max(1))

@@ -64,4 +64,4 @@ pub use error::{Code, Error};
 pub use name::{
     Address, Error as NameError, MeshName, Name, NodeName, RESERVED, SkillPath, UserName, quoted, quoted_within,
 };
-pub use role::{Effect, Role, UnknownRole};
+pub use role::{Effect, Grant, NoGrant, Role, UnknownRole};

@@ -7,7 +7,7 @@ use crate::{
     error::Error,
     identity::SignedIssuer,
     name::{NodeName, UserName},
-    role::Role,
+    role::{Grant, Role},
 };
 
 /// The service name of [`Blobs`], which all nodes share.
@@ -42,6 +42,8 @@ pub trait Issuer {
     async fn issue(name: UserName, role: Role, public_key: String) -> Result<String, Error>;
     /// Ends a user: its connections, its calls, and its credential.
     async fn revoke(name: UserName) -> Result<Revoked, Error>;
+    /// Says what a plugin may do, on which CIs; what was said before counts no more.
+    async fn grant(name: UserName, grants: Vec<Grant>) -> Result<(), Error>;
     /// Renews the caller's own credential, for the key that it has; answers with the signed token.
     async fn renew() -> Result<String, Error>;
     /// Makes a join token for a public key, made on the admin's own machine.

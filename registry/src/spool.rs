@@ -368,7 +368,8 @@ fn is_there(directory: &Path, cursor: Cursor) -> bool {
 
 pub(crate) fn write_cursor(directory: &Path, cursor: Cursor) -> io::Result<()> {
     let staged = directory.join("shipped.json.new");
-    fs::write(&staged, serde_json::to_vec(&cursor)?)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
+    file.write_all(&serde_json::to_vec(&cursor)?)?;
     fs::rename(staged, directory.join(CURSOR))
 }
 

@@ -122,6 +122,18 @@ impl Mesh {
         Self::new(&[], Vec::new())
     }
 
+    /// Starts a mesh whose bus listens there.
+    ///
+    /// # Panics
+    ///
+    /// As [`Mesh::up_over`].
+    #[must_use]
+    pub fn up_at(listen: &str) -> Self {
+        let mesh = Self::new(&["--name", "alpha", "--listen", listen], Vec::new());
+        mesh.start();
+        mesh
+    }
+
     /// Starts a mesh, every command of it with these variables in its environment.
     ///
     /// # Panics
@@ -302,11 +314,27 @@ impl Mesh {
     #[must_use]
     pub fn shell(&self, line: &str) -> Ran {
         let started = Instant::now();
+        let output = self.shell_command(line).output();
+        Ran::of(output.unwrap_or_else(|error| panic!("{error}")), started)
+    }
+
+    /// As [`Mesh::shell`], left running with its output piped.
+    ///
+    /// # Panics
+    ///
+    /// Panics when there is no shell.
+    pub fn spawn_shell(&self, line: &str) -> Child {
+        let mut command = self.shell_command(line);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        child.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn shell_command(&self, line: &str) -> Command {
         let mut command = self.prepared(Path::new("bash"));
         let place = self.binary.parent().unwrap_or(Path::new("/")).display().to_string();
         let path = format!("{place}:{}", std::env::var("PATH").unwrap_or_default());
         command.env("PATH", path).args(["-c", &format!("set -o pipefail; {line}")]).stdin(Stdio::null());
-        Ran::of(command.output().unwrap_or_else(|error| panic!("{error}")), started)
+        command
     }
 
     fn command(&self) -> Command {

@@ -5,6 +5,7 @@ use aigis_registry::{Timestamp, record::UserRecord};
 use serde::Serialize;
 use serde_json::json;
 
+use grant::Give;
 use revoke::Revoke;
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     issuer::{self, Desk},
 };
 
+mod grant;
 mod revoke;
 
 /// Manage the users of the mesh
@@ -25,6 +27,7 @@ pub(crate) struct Users {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Create(Create),
+    Grant(Give),
     List(List),
     Revoke(Revoke),
 }
@@ -97,6 +100,7 @@ impl Users {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self.command {
             Command::Create(create) => create.run(context).await,
+            Command::Grant(grant) => grant.run(context).await,
             Command::Revoke(revoke) => revoke.run(context).await,
             Command::List(list) => list.run(context).await,
         }

@@ -10,7 +10,7 @@ use futures::{FutureExt, future::BoxFuture};
 use super::{
     Bucket, Entry, Error, Operation,
     consumer::{Consumer, Delivered, From, Selection},
-    jitter, operation,
+    empties, jitter, operation,
 };
 use crate::bus::{Bus, Link};
 
@@ -144,6 +144,12 @@ impl Watch {
                         Some(Delivered::Message { message, place }) => {
                             self.drained = place.pending == 0;
                             let Some(key) = self.bucket.key(&message.subject) else { continue };
+                            if empties(message.headers.as_ref()) {
+                                tracing::warn!(
+                                    key,
+                                    "this write emptied its bucket; revoke its writer: aish users revoke"
+                                );
+                            }
                             let entry = Entry {
                                 key: key.to_owned(),
                                 operation: operation(message.headers.as_ref()),

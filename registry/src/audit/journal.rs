@@ -1,5 +1,6 @@
 //! The journal of calls that change something: on disk before the effect, and the answer to whoever repeats a call.
 
+mod counts;
 mod line;
 
 use std::{

@@ -225,6 +225,15 @@ async fn refusals_of_one_caller_are_counted_beyond_ten_a_second() {
     }
     let lines = setting.entries().len();
     assert!((10..50).contains(&lines), "{lines}");
+    // Nobody is refused any more, and the count is told all the same.
+    let _telling = journal.tell_counts();
+    let told = async {
+        while setting.entries().iter().map(|entry| 1 + entry.line.more).sum::<u64>() < 50 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    assert!(tokio::time::timeout(std::time::Duration::from_secs(20), told).await.is_ok());
+    assert_eq!(verify(&setting.entries(), &setting.keys()), []);
 }
 
 #[tokio::test]
