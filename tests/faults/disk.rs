@@ -5,10 +5,15 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
+
+use aigis_tests::until;
 
 /// How much is written at once to fill a disk.
 const PIECE: usize = 256 * 1024;
+/// How long others may hold a disk that was given back.
+const RELEASED: Duration = Duration::from_secs(20);
 
 /// A disk of its own for what is in a directory.
 #[derive(Debug)]
@@ -47,8 +52,17 @@ impl Disk {
         run("xfs_io", &["-x", "-c", "shutdown", &shown(&self.place)]);
     }
 
+    /// Whether it is not in use, and is no more. Who starts a container copies all mounts for a moment: a disk that is
+    /// mounted again meanwhile is still the one that was cut.
     pub(crate) fn unmount(&self) -> bool {
-        Command::new("umount").arg(&self.place).output().is_ok_and(|ran| ran.status.success())
+        if !Command::new("umount").arg(&self.place).output().is_ok_and(|ran| ran.status.success()) {
+            return false;
+        }
+        until("nobody has the disk", RELEASED, || {
+            let holders = Command::new("losetup").args(["--noheadings", "--associated"]).arg(&self.file).output();
+            holders.is_ok_and(|ran| ran.status.success() && ran.stdout.is_empty()).then_some(())
+        });
+        true
     }
 
     /// Its number, as the kernel's limits name it.
