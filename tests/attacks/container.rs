@@ -62,7 +62,7 @@ fn atk_23_a_container_reaches_nothing_of_the_host() {
     // Who does speak TLS comes as far as the login.
     let knock = |version: &str, words: &str| {
         let script = format!("{}/attacks/knock.py", env!("CARGO_MANIFEST_DIR"));
-        let ran = Command::new("python3").args([&script, &gateway, &port, version, words]).output().unwrap();
+        let ran = Command::new("python3").args([script.as_str(), &gateway, &port, version, words]).output().unwrap();
         String::from_utf8_lossy(&ran.stdout).into_owned()
     };
     for version in ["TLSv1", "TLSv1_1"] {
