@@ -24,6 +24,8 @@ const GROWTH: u64 = 32 * 1024 * 1024;
 const RIGHT_AGAIN: Duration = Duration::from_secs(10);
 /// How many changes are under way at once.
 const AT_ONCE: usize = 64;
+/// As many lines as it can write.
+const SCRIPT: &str = "while :; do echo a line that nobody reads; done";
 /// A bound for what no row bounds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -34,9 +36,9 @@ fn slow(scene: &mut Scene, run: &mut Run) {
 
 fn of_a_log(scene: &Scene, run: &mut Run) {
     let span = run.of(Duration::from_secs(60), Duration::from_secs(15));
-    // As many lines as it can write: the engine keeps them in files of bounded size.
+    // The engine keeps them in files of bounded size.
     let options = ["--log-opt", "max-size=10m", "--log-opt", "max-file=3"];
-    let chatter = scene.fleet.container("beta", "chatter", &options, BUSYBOX, &["yes", "a line that nobody reads"]);
+    let chatter = scene.fleet.container("beta", "chatter", &options, BUSYBOX, &["sh", "-c", SCRIPT]);
     let _row = scene.on("alpha").live("chatter", &chatter.id);
     let node = || {
         let pid = scene.on("beta").pid("node.pid").unwrap_or_else(|| panic!("no node on beta"));

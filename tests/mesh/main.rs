@@ -63,6 +63,8 @@ mod socket;
 #[cfg(test)]
 mod status;
 #[cfg(test)]
+mod store;
+#[cfg(test)]
 mod telemetry;
 #[cfg(test)]
 mod viewer;
