@@ -222,7 +222,11 @@ impl Up {
         // A kept node is not the process that was started, but that one's child.
         let expected = (!self.keep).then_some(pid);
         let ended = tokio::select! {
-            node = ready(home, expected) => return announce(context, home, node, "is up"),
+            node = ready(home, expected) => {
+                announce(context, home, node, "is up")?;
+                doubt(context).await;
+                return Ok(());
+            }
             code = ended(&mut child) => Some(code),
             () = tokio::time::sleep_until(deadline) => None,
         };
@@ -269,6 +273,16 @@ impl Up {
         }
         command.current_dir("/").stdin(Stdio::null());
         Ok(command)
+    }
+}
+
+/// Says so if the credential that commands use here is refused: a node that is up does not mean that its admin is one.
+async fn doubt(context: &Context) {
+    if let Err(Failure::Call(error)) = context.connect().await
+        && error.code == Code::PermissionDenied
+    {
+        let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        context.output.note(&format!("{}{hint}", error.message));
     }
 }
 
