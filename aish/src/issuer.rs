@@ -4,7 +4,7 @@ use aigis_node::home::MeshFile;
 use aigis_proxy::{
     Code, Error, Grant, NodeName, Role, UserName,
     rpc::{self, Asker},
-    services::{GrantedToken, ISSUER, IssuerClient, IssuerRequest, IssuerResponse, Revoked, WantedToken},
+    services::{GrantedToken, ISSUER, IssuerClient, IssuerRequest, IssuerResponse, Revoked, Rotation, WantedToken},
 };
 use tarpc::{client::RpcError, context};
 
@@ -68,6 +68,15 @@ impl Desk {
     /// As [`Desk::issue`].
     pub(crate) async fn revoke(&self, name: UserName) -> Result<Revoked, Error> {
         answered(self.client.revoke(self.deadline, name).await, &self.node)
+    }
+
+    /// Has the signing keys rotated, or the former ones removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn rotate_keys(&self, end: bool) -> Result<Rotation, Error> {
+        answered(self.client.rotate_keys(self.deadline, end).await, &self.node)
     }
 
     /// Has a node that is offline removed.

@@ -39,13 +39,15 @@ pub mod process;
 mod reconcile;
 pub mod redact;
 mod registrar;
-mod renewal;
+pub mod renewal;
 mod revocations;
 pub mod services;
 mod socket;
 pub mod text;
+pub mod trust;
 mod upkeep;
 pub mod usage;
+mod witness;
 
 pub use home::{Home, MeshFile};
 pub use logs::LogTap;

@@ -135,8 +135,6 @@ pub struct Mesh {
 pub struct Office {
     /// The signing keys.
     pub keys: Arc<MeshKeys>,
-    /// The credential of who brought the mesh up.
-    pub admin: Credential,
 }
 
 /// Brings the mesh up: on a host that joined, as far as that is for this host to do.
@@ -189,7 +187,6 @@ async fn equip(
     let node = wanted.node.user();
     let life = wanted.credential_life;
     let credential = ensure(&keys, &issuer, &home.credential(&node), &node, Role::Node, life)?;
-    let admin = ensure(&keys, &issuer, &home.default_credential(), &first_admin(), Role::Admin, life)?;
     let store = store::Pin::open(home, issuer.clone())?;
     let ensured = store::ensure(&keys, &url, ca.as_ref(), &store, wanted.new_store);
     if supervised {
@@ -210,7 +207,7 @@ async fn equip(
     let file = MeshFile { mesh, bus: url, node: Some(node.clone()), issuer: node, supervised };
     home.write_mesh(&file)?;
     home.write_issuer(&issuer)?;
-    let office = Office { keys, admin };
+    let office = Office { keys };
     Ok(Mesh { file, ca, credential: Arc::new(credential), issuer, office: Some(office), store, server: None })
 }
 
@@ -283,10 +280,12 @@ fn ensure(
     life: Duration,
 ) -> Result<Credential, Error> {
     let flawed = |flaw| credential::Error::Flawed { file: file.to_owned(), flaw };
-    if let Ok(credential) = Credential::read(file, Some(issuer))
+    // The key stays, also where the time of its token is over: one name, one key.
+    if let Ok(credential) = Credential::read_ended(file, Some(issuer))
         && credential.name() == name
     {
-        let due = credential.due().is_some_and(|due| due <= SystemTime::now());
+        let due = credential.due().is_some_and(|due| due <= SystemTime::now())
+            || issuer.former.contains_key(&credential.signer());
         // A token made after a revocation would be good again.
         if due && !keys.revocations().contains(credential.public()) {
             let token = keys.issue(name, role, credential.public(), life)?;
@@ -310,7 +309,8 @@ pub fn login() -> Option<UserName> {
 }
 
 /// The name of whoever brings the mesh up.
-fn first_admin() -> UserName {
+#[must_use]
+pub fn first_admin() -> UserName {
     let name = login().map_or_else(|| UserName::parse("admin"), Ok);
     #[expect(clippy::expect_used, reason = "the constant is a user name")]
     name.expect("admin is a user name")

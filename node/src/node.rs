@@ -20,6 +20,7 @@ use aigis_proxy::{
 use aigis_registry::{
     Cache, CiRecord, Kind, LeaseKeeper, OpenError, Registry, Reporter, SkillNote, Timestamp, audit::AuditJournal,
 };
+use futures::FutureExt as _;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::watch;
 
@@ -44,8 +45,10 @@ use crate::{
     renewal::Renewal,
     revocations,
     socket::Socket,
+    trust,
     upkeep::{self, StoreKeeper, Upkeep},
     usage::Sampler,
+    witness,
 };
 
 /// How long the bus may take to give what a start needs.
@@ -236,6 +239,7 @@ impl Node {
         };
         let journal = Arc::new(journal);
         let mut tasks = vec![journal.ship(&bus), journal.tell_counts(), reporter.ship(&bus)];
+        tasks.push(witness::tell(&journal, registry.clone()));
         if bus_status.is_some() {
             tasks.push(bus_server::refusals::note(home.bus_log(), journal.clone(), cache.clone()));
         }
@@ -301,7 +305,7 @@ impl Node {
         }
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
         tasks.push(blob::serve(&bus).await.map_err(&listening)?);
-        if let (Some(mesh::Office { keys, admin }), Some(store)) = (&mesh.office, store) {
+        if let (Some(mesh::Office { keys }), Some(store)) = (&mesh.office, store) {
             let office = Office {
                 keys: keys.clone(),
                 journal: journal.clone(),
@@ -314,7 +318,10 @@ impl Node {
                 credential_life,
                 revoking: tokio::sync::Mutex::default(),
             };
-            office.note([&mesh.credential, admin]).await.map_err(doing("write the records of its users"))?;
+            office.note(&mesh.credential).await.map_err(doing("write its user's record"))?;
+            let (file, usual) = (home.default_credential(), mesh::first_admin());
+            office.first_admin(&file, &usual).await.map_err(doing("see to its admin's credential"))?;
+            tasks.push(witness::note(journal.clone(), cache.clone(), node.clone()));
             tasks.extend(issuer::serve(&bus, office).await.map_err(&listening)?);
         }
         let containers = containers(&known);
@@ -331,15 +338,18 @@ impl Node {
         registrar.settle().await;
         tasks.push(server.listen(&subjects.served_by(bus.user())).await.map_err(&listening)?);
         let revoked = mesh.office.as_ref().map(|office| MeshKeys::revocations(&office.keys)).unwrap_or_default();
-        let socket = Socket::listen(&home, &server, mesh.issuer.clone(), revoked, room.clone());
+        let (vouching, vouches) = watch::channel(mesh.issuer.clone());
+        let socket = Socket::listen(&home, &server, vouches.clone(), revoked, room.clone());
         tasks.push(task::Owned::spawn("offers", async move { room.keep().await }));
         tasks.push(revocations::watch(&cache, &server, socket.revoked.clone()));
+        tasks.push(trust::watch(cache.changed(), vouching, home.clone()));
+        let connected = bus.clone();
         let renewal = Renewal {
-            bus: bus.clone(),
+            reach: Box::new(move || std::future::ready(Ok(connected.clone())).boxed()),
             credential: mesh.credential.clone(),
             file: home.credential(&node.user()),
             issuer: mesh.file.issuer.clone(),
-            vouches: mesh.issuer.clone(),
+            vouches,
         };
         tasks.push(renewal.start());
         tasks.push(task::Owned::spawn("registrar", registrar.run()));

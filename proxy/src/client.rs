@@ -108,6 +108,18 @@ impl Client {
         &self.bus
     }
 
+    /// Goes on with a credential that was renewed: calls that run outlive the token that they began with.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::log_in_again`].
+    pub async fn renewed(&self) -> Result<(), Error> {
+        if let Some(local) = &self.local {
+            local.show_renewed();
+        }
+        Ok(self.bus.log_in_again().await?)
+    }
+
     /// Calls a skill and takes its one result.
     ///
     /// # Errors

@@ -589,6 +589,20 @@ fn refused(key: &str, refusal: Refusal) -> Error {
     }
 }
 
+/// What time it is by the clock of the store.
+///
+/// # Errors
+///
+/// What forbids asking, or that the store is away.
+pub async fn clock(bus: &Bus, within: Duration) -> Result<OffsetDateTime, crate::Error> {
+    let subject = format!("$JS.API.STREAM.INFO.{}", Bucket::Leases.stream());
+    let answer = bus.request(subject, None, Bytes::new(), within).await?;
+    let said: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap_or_default();
+    let time = said.get("ts").and_then(serde_json::Value::as_str);
+    time.and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok())
+        .ok_or_else(|| crate::Error::unavailable("the store does not say what time it is"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

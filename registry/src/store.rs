@@ -8,11 +8,13 @@ use std::{
 
 use aigis_proxy::{
     Bus, Code, Error, Name, NodeName,
+    identity::SignedIssuer,
     kv::{self, Bucket, Entry, Expect, Operation},
 };
 use tokio::sync::Mutex as Lock;
 
 use crate::{
+    audit::Head,
     record::{
         BusRecord, CiRecord, Key, NodeRecord, RemovalRecord, Replaced, State, TokenRecord, UserRecord, open, seal,
     },
@@ -45,6 +47,8 @@ enum Content {
     User(Box<UserRecord>),
     Token(Box<TokenRecord>),
     Removal(Box<RemovalRecord>),
+    Vouches(Box<SignedIssuer>),
+    Audit(Box<Head>),
 }
 
 impl Content {
@@ -59,6 +63,8 @@ impl Content {
             Key::User(..) => open(&entry.value).map(Self::User),
             Key::Token(..) => open(&entry.value).map(Self::Token),
             Key::Removed(..) => open(&entry.value).map(Self::Removal),
+            Key::Vouches(_) => open(&entry.value).map(Self::Vouches),
+            Key::Audit(_) => open(&entry.value).map(Self::Audit),
         };
         read.unwrap_or_else(|damage| {
             tracing::error!(key = entry.key, %damage, "an own record on the bus is damaged; it will be written again");
@@ -74,6 +80,8 @@ impl Content {
             Self::User(record) => seal(record),
             Self::Token(record) => seal(record),
             Self::Removal(record) => seal(record),
+            Self::Vouches(record) => seal(record),
+            Self::Audit(record) => seal(record),
             Self::Nothing | Self::Damaged => Ok(Vec::new()),
         };
         sealed.map_err(|error| Error::internal(format!("a record has no JSON form: {error}")))

@@ -4,6 +4,7 @@
 //! Each row prints one line; the last says how many passed. The exit code is 0 if all did, 1 if not.
 
 mod bus;
+mod calls;
 mod disk;
 mod engine;
 mod links;
@@ -25,8 +26,17 @@ use row::{Depth, Row, Run};
 use scene::Scene;
 
 fn rows() -> Vec<Row> {
-    let mut rows =
-        [nodes::ROWS, bus::ROWS, storage::ROWS, versions::ROWS, links::ROWS, engine::ROWS, readers::ROWS].concat();
+    let mut rows = [
+        nodes::ROWS,
+        bus::ROWS,
+        storage::ROWS,
+        versions::ROWS,
+        links::ROWS,
+        engine::ROWS,
+        readers::ROWS,
+        calls::ROWS,
+    ]
+    .concat();
     rows.sort_by_key(|row| row.id);
     rows
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod arguments;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod bad_cli;
 #[cfg(test)]
 mod bad_config;

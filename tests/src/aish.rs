@@ -196,7 +196,7 @@ impl Mesh {
     }
 
     /// Starts the node if that can be done.
-    pub(crate) fn try_start(&self) -> Ran {
+    pub fn try_start(&self) -> Ran {
         self.aish(&self.up)
     }
 
@@ -243,9 +243,27 @@ impl Mesh {
         rustix::process::Pid::from_raw(text.trim().parse().ok()?)
     }
 
+    /// The binary that the commands of this mesh are.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// Runs `aish` with no input.
     pub fn aish<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         self.with_input(args, None)
+    }
+
+    /// Runs `aish` with these variables in its environment as well.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the binary cannot be run.
+    pub fn aish_in<S: AsRef<OsStr>>(&self, environment: &[(&str, String)], args: impl IntoIterator<Item = S>) -> Ran {
+        let started = Instant::now();
+        let mut command = self.command();
+        command.envs(environment.iter().map(|(name, value)| (name, value))).args(args).stdin(Stdio::null());
+        Ran::of(command.output().unwrap_or_else(|error| panic!("{error}")), started)
     }
 
     /// Runs `aish` with a pipe as its input.

@@ -243,7 +243,11 @@ impl Up {
         // A kept node is not the process that was started, but that one's child.
         let expected = (!self.keep).then_some(pid);
         let ended = tokio::select! {
-            node = ready(home, expected) => return announce(context, home, node, "is up"),
+            node = ready(home, expected) => {
+                announce(context, home, node, "is up")?;
+                doubt(context).await;
+                return Ok(());
+            }
             code = ended(&mut child) => Some(code),
             () = tokio::time::sleep_until(deadline) => None,
         };
@@ -308,6 +312,16 @@ async fn accept_store(context: &Context) -> Result<(), Failure> {
     let store = Desk::of(context).await?.accept_store().await?;
     context.output.note(&format!("the store of the mesh is {store}; its nodes write there what they know"));
     Ok(())
+}
+
+/// Says so if the credential that commands use here is refused: a node that is up does not mean that its admin is one.
+async fn doubt(context: &Context) {
+    if let Err(Failure::Call(error)) = context.connect().await
+        && error.code == Code::PermissionDenied
+    {
+        let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        context.output.note(&format!("{}{hint}", error.message));
+    }
 }
 
 /// Resolves once the node answers, with its process id; only the one that is expected, if one is.

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use grant::Give;
 use revoke::Revoke;
+use rotate_keys::RotateKeys;
 
 use crate::{
     context::{Context, chain},
@@ -16,6 +17,7 @@ use crate::{
 
 mod grant;
 mod revoke;
+mod rotate_keys;
 
 /// Manage the users of the mesh
 #[derive(Debug, clap::Args)]
@@ -30,6 +32,7 @@ enum Command {
     Grant(Give),
     List(List),
     Revoke(Revoke),
+    RotateKeys(RotateKeys),
 }
 
 /// List the users of the mesh
@@ -102,6 +105,7 @@ impl Users {
             Command::Create(create) => create.run(context).await,
             Command::Grant(grant) => grant.run(context).await,
             Command::Revoke(revoke) => revoke.run(context).await,
+            Command::RotateKeys(rotate) => rotate.run(context).await,
             Command::List(list) => list.run(context).await,
         }
     }
@@ -118,6 +122,8 @@ impl Create {
             let message = format!("{} exists already; it was left as it is", file.display());
             return Err(Error::new(Code::AlreadyExists, message).hint("name another file: --out FILE").into());
         }
+        // What is signed is checked by the keys that sign now.
+        context.session().await?;
         let issuer = Desk::of(context).await?;
         let key = Credential::generate().map_err(|error| Error::internal(error.to_string()))?;
         let token = issuer.issue(name.clone(), role, key.public()).await?;

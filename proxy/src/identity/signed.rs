@@ -69,6 +69,8 @@ mod tests {
             mesh: MeshName::parse("main").unwrap(),
             account: account.public().to_owned(),
             roles: BTreeMap::from([("K".to_owned(), Role::Admin)]),
+            former: BTreeMap::new(),
+            serial: 0,
         };
         let signed = SignedIssuer::sign(issuer.clone(), &account);
         assert_eq!(signed.verify(account.public()), Some(issuer.clone()));

@@ -89,8 +89,7 @@ impl Consumer {
         let stream = selection.stream;
         let away = |reason: String| Error::Unavailable { reason, sent: false };
         let deliver = format!("{}.{}", subject::inbox(bus.user()), Token::random().as_str());
-        // The subscription and the request go over one connection in order: no round trip is needed between them.
-        let subscriber = bus.client().subscribe(deliver.clone()).await.map_err(|error| away(error.to_string()))?;
+        let subscriber = bus.subscribe_ahead(&deliver).await.map_err(|error| away(error.to_string()))?;
         let mut config = json!({
             "deliver_subject": deliver,
             "ack_policy": "none",

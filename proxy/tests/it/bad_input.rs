@@ -33,6 +33,10 @@ impl services::Issuer for Issuer {
         Err(aigis_proxy::Error::internal("this one only issues"))
     }
 
+    async fn rotate_keys(self, _: tarpc::context::Context, _: bool) -> Result<services::Rotation, aigis_proxy::Error> {
+        Err(aigis_proxy::Error::internal("this one only issues"))
+    }
+
     async fn create_token(
         self,
         _: tarpc::context::Context,

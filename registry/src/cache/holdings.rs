@@ -5,10 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use aigis_proxy::{NodeName, UserName};
+use aigis_proxy::{NodeName, UserName, identity::SignedIssuer};
 use serde::de::DeserializeOwned;
 
 use crate::{
+    audit::Head,
     record::{CiRecord, Damage, Key, NodeRecord, RemovalRecord, TokenRecord, UserRecord, open},
     snapshot::Snapshot,
 };
@@ -55,9 +56,16 @@ impl Holdings {
                 Arc::make_mut(&mut snapshot.removed).insert(node.clone(), record);
                 self.show_all_of(snapshot, node);
             }
+            Key::Vouches(writer) if self.counts(writer) => {
+                snapshot.vouches = Some(placed(bytes, |_: &SignedIssuer| true)?);
+            }
+            Key::Audit(node) => {
+                let head = placed(bytes, |_: &Head| true)?;
+                Arc::make_mut(&mut snapshot.audit).insert(node.clone(), head);
+            }
             // Whoever was not told of the issuer knows no such record, and nothing is amiss.
-            Key::User(..) | Key::Token(..) | Key::Removed(..) if self.issuer.is_none() => {}
-            Key::User(..) | Key::Token(..) | Key::Removed(..) => {
+            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Vouches(_) if self.issuer.is_none() => {}
+            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Vouches(_) => {
                 tracing::warn!(%key, "a record that only the issuer may write counts for nothing under another name");
             }
             Key::Bus(..) => {}
@@ -81,7 +89,9 @@ impl Holdings {
                 Arc::make_mut(&mut snapshot.removed).remove(node);
                 self.show_all_of(snapshot, node);
             }
-            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Ci(..) | Key::Bus(..) => {}
+            Key::Vouches(writer) if self.counts(writer) => snapshot.vouches = None,
+            Key::Audit(node) => drop(Arc::make_mut(&mut snapshot.audit).remove(node)),
+            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Vouches(_) | Key::Ci(..) | Key::Bus(..) => {}
         }
     }
 
@@ -93,9 +103,11 @@ impl Holdings {
             let token = |id: &UserName| Key::Token(id.clone(), issuer.clone()).to_string();
             let removed = |node: &NodeName| Key::Removed(node.clone(), issuer.clone()).to_string();
             let removals = snapshot.removed.keys().map(removed);
-            snapshot.users.keys().map(user).chain(snapshot.tokens.keys().map(token)).chain(removals)
+            let vouches = snapshot.vouches.iter().map(|_| Key::Vouches(issuer.clone()).to_string());
+            snapshot.users.keys().map(user).chain(snapshot.tokens.keys().map(token)).chain(removals).chain(vouches)
         });
-        let held = self.cis.keys().cloned().chain(nodes).chain(issued);
+        let audit = snapshot.audit.keys().map(|node| Key::Audit(node.clone()).to_string());
+        let held = self.cis.keys().cloned().chain(nodes).chain(issued).chain(audit);
         held.filter(|key| !told.contains(key)).collect()
     }
 

@@ -14,6 +14,9 @@ pub struct UserRecord {
     pub role: Role,
     /// Its public key at the bus.
     pub public_key: String,
+    /// The public key that signed its token.
+    #[serde(default)]
+    pub signer: String,
     /// When its credential was issued last.
     pub issued_at: Timestamp,
     /// When that ends.

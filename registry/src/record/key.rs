@@ -13,6 +13,8 @@ pub(crate) enum Key {
     User(UserName, NodeName),
     Token(UserName, NodeName),
     Removed(NodeName, NodeName),
+    Vouches(NodeName),
+    Audit(NodeName),
 }
 
 impl Key {
@@ -28,6 +30,8 @@ impl Key {
             ("removed", removed, Some(node)) => {
                 Self::Removed(NodeName::parse(removed).ok()?, NodeName::parse(node).ok()?)
             }
+            ("vouches", node, None) => Self::Vouches(NodeName::parse(node).ok()?),
+            ("audit", node, None) => Self::Audit(NodeName::parse(node).ok()?),
             _ => return None,
         };
         tokens.next().is_none().then_some(parsed)
@@ -43,6 +47,8 @@ impl fmt::Display for Key {
             Self::User(user, node) => write!(f, "user.{user}.{node}"),
             Self::Token(id, node) => write!(f, "token.{id}.{node}"),
             Self::Removed(removed, node) => write!(f, "removed.{removed}.{node}"),
+            Self::Vouches(node) => write!(f, "vouches.{node}"),
+            Self::Audit(node) => write!(f, "audit.{node}"),
         }
     }
 }
@@ -53,9 +59,8 @@ mod tests {
 
     #[test]
     fn keys_read_back() {
-        for key in
-            ["ci.web.alpha", "node.alpha", "bus.NABC.alpha", "user.olga.alpha", "token.t1.alpha", "removed.beta.alpha"]
-        {
+        let keys = ["ci.web.alpha", "node.alpha", "bus.NABC.alpha", "user.olga.alpha", "token.t1.alpha"];
+        for key in keys.into_iter().chain(["removed.beta.alpha", "vouches.alpha", "audit.alpha"]) {
             assert_eq!(Key::parse(key).unwrap().to_string(), key);
         }
         for bad in ["ci.web", "ci.web.alpha.x", "ci.Web.alpha", "node.alpha.x", "user.olga", "claim.a.alpha", ""] {
