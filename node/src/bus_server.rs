@@ -20,8 +20,11 @@ use tokio::{process::Command, sync::watch, time::interval};
 use tokio_util::sync::CancellationToken;
 
 mod process;
+pub(crate) mod refusals;
+mod room;
 
 use process::{Process, STOP};
+use room::Room;
 
 /// The first wait before a restart; it doubles to [`LAST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -341,6 +344,7 @@ impl Supervisor {
     async fn run(self, mut process: Process) {
         let mut wait = FIRST_WAIT;
         let mut look = interval(CERTIFICATE_LOOK);
+        let (mut room, mut room_look) = (Room::of(&self.options.store), interval(room::LOOK));
         // What an adopted server has may be of any age.
         let mut due = if process.is_adopted() { SystemTime::UNIX_EPOCH } else { SystemTime::now() + RENEWAL };
         loop {
@@ -350,6 +354,13 @@ impl Supervisor {
                     if SystemTime::now() >= due {
                         self.renew_certificate(&process);
                         due = SystemTime::now() + RENEWAL;
+                    }
+                    continue;
+                }
+                _ = room_look.tick() => {
+                    if room.is_back() {
+                        tracing::warn!("the disk of the bus has room again: its server is started anew, to write again");
+                        process.stop();
                     }
                     continue;
                 }

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use aigis_proxy::{Address, Code, Error, Name, NodeName, dispatch, skill::Ci, subject::HandTarget};
+use aigis_proxy::{Address, Code, Effect, Error, Name, NodeName, UserName, dispatch, skill::Ci, subject::HandTarget};
 use aigis_registry::Cache;
 
 use crate::naming;
@@ -99,6 +99,11 @@ impl Directory {
 }
 
 impl dispatch::Directory for Directory {
+    fn grants(&self, plugin: &UserName, ci: &Name, effect: Effect) -> bool {
+        let snapshot = self.cache.snapshot();
+        snapshot.user(plugin).is_some_and(|user| user.grants.iter().any(|grant| grant.covers(ci, effect)))
+    }
+
     fn find(&self, target: &HandTarget, by_hand: bool) -> Result<Arc<dyn Ci>, Error> {
         let HandTarget { name, node } = target;
         let here = Address { name: name.clone(), node: Some(self.node.clone()) };

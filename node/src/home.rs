@@ -10,6 +10,7 @@ use std::{
 use aigis_proxy::{
     MeshName, NodeName, UserName,
     identity::{CaCertificate, Issuer, certificate},
+    kv::KnownStore,
     text_file,
 };
 use serde::{Deserialize, Serialize};
@@ -152,10 +153,22 @@ impl Home {
         self.root().join("ca.pem")
     }
 
+    /// Which store of the bus is the mesh's.
+    #[must_use]
+    pub fn store_file(&self) -> PathBuf {
+        self.root().join("store.json")
+    }
+
     /// The supervised server's files.
     #[must_use]
     pub fn bus(&self) -> PathBuf {
         self.root().join("bus")
+    }
+
+    /// What the supervised server writes.
+    #[must_use]
+    pub fn bus_log(&self) -> PathBuf {
+        self.bus().join("server.log")
     }
 
     /// The journal of what changed something.
@@ -228,6 +241,15 @@ impl Home {
         Ok(present(text_file::read_json(&self.issuer_file()))?)
     }
 
+    /// Reads which store of the bus is the mesh's; `None` if this host does not know yet.
+    ///
+    /// # Errors
+    ///
+    /// Unreadable, or malformed with its place.
+    pub fn read_store(&self) -> Result<Option<KnownStore>, Error> {
+        Ok(present(text_file::read_json(&self.store_file()))?)
+    }
+
     /// Reads what a server at that address is checked by: the CA of the mesh, if it is known and the address asks for
     /// TLS.
     ///
@@ -262,6 +284,19 @@ impl Home {
     pub fn write_issuer(&self, issuer: &Issuer) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(issuer).unwrap_or_default();
         replace(&self.issuer_file(), text.as_bytes())
+    }
+}
+
+/// Writes which store of the bus is the mesh's in one step, unless the file says so already.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn write_store(file: &Path, known: &KnownStore) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(known).unwrap_or_default();
+    match fs::read(file).is_ok_and(|written| written == text.as_bytes()) {
+        true => Ok(()),
+        false => replace(file, text.as_bytes()),
     }
 }
 

@@ -21,6 +21,8 @@ pub mod container;
 mod directory;
 mod duties;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod grammar;
 pub mod home;
 pub mod host;
@@ -38,15 +40,17 @@ pub mod process;
 mod reconcile;
 pub mod redact;
 mod registrar;
-mod renewal;
+pub mod renewal;
 mod revocations;
 pub mod secrets;
 pub mod services;
 pub mod shelf;
 mod socket;
 pub mod text;
+pub mod trust;
 mod upkeep;
 pub mod usage;
+mod witness;
 
 pub use home::{Home, MeshFile};
 pub use logs::LogTap;

@@ -13,7 +13,7 @@ use aigis_proxy::{
         CaCertificate, Credential, FileError, Issuer, MeshCa, MeshKeys, ServerFiles, ServerOptions, ca, certificate,
         credential, foreign, mesh, server,
     },
-    kv::{self, StoreId},
+    kv,
 };
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
 };
 
 pub mod member;
+pub mod store;
 
 /// How long a user's credential lives unless said otherwise, and at most.
 pub const CREDENTIAL_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -69,6 +70,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] kv::SetupError),
+    /// A store that is not the mesh's.
+    #[error(transparent)]
+    OtherStore(#[from] kv::Error),
     /// A bus of somebody else's that does not know the mesh's operator.
     #[error("the bus at {url} refuses the operator of the mesh \"{mesh}\"")]
     Stranger {
@@ -103,6 +107,8 @@ pub struct Wanted {
     pub ca: Option<CaCertificate>,
     /// How long a credential holds that is made.
     pub credential_life: Duration,
+    /// Whether the store that the bus has is to be the mesh's from now on, whatever it was before.
+    pub new_store: bool,
 }
 
 /// A mesh that is up.
@@ -118,6 +124,8 @@ pub struct Mesh {
     pub issuer: Issuer,
     /// What the issuer has, if this host is it.
     pub office: Option<Office>,
+    /// Which store of the bus is the mesh's.
+    pub store: store::Pin,
     /// The supervised server, unless the bus is somebody else's.
     pub server: Option<BusServer>,
 }
@@ -127,8 +135,6 @@ pub struct Mesh {
 pub struct Office {
     /// The signing keys.
     pub keys: Arc<MeshKeys>,
-    /// The credential of who brought the mesh up.
-    pub admin: Credential,
 }
 
 /// Brings the mesh up: on a host that joined, as far as that is for this host to do.
@@ -181,15 +187,16 @@ async fn equip(
     let node = wanted.node.user();
     let life = wanted.credential_life;
     let credential = ensure(&keys, &issuer, &home.credential(&node), &node, Role::Node, life)?;
-    let admin = ensure(&keys, &issuer, &home.default_credential(), &first_admin(), Role::Admin, life)?;
+    let store = store::Pin::open(home, issuer.clone())?;
+    let ensured = store::ensure(&keys, &url, ca.as_ref(), &store, wanted.new_store);
     if supervised {
-        ensure_store(&keys, &url, ca.as_ref()).await?;
+        ensured.await?;
         let room = server::room(existing(&home.bus().join("store"), home))?;
         let room = (room.saturating_sub(kv::LOGS_BYTES) / 100 * BLOBS_SHARE).max(LEAST_BLOBS);
         kv::limit_blobs(&url, ca.as_ref(), &keys.store_credential(SETUP_LIFE)?, 1, room).await?;
     } else {
         let include = foreign::write(&home.bus(), &keys)?;
-        ensure_store(&keys, &url, ca.as_ref()).await.map_err(|error| match error {
+        ensured.await.map_err(|error| match error {
             Error::Store(kv::SetupError::Stranger { url }) => {
                 Error::Stranger { url, mesh: home.mesh().clone(), include }
             }
@@ -200,8 +207,8 @@ async fn equip(
     let file = MeshFile { mesh, bus: url, node: Some(node.clone()), issuer: node, supervised };
     home.write_mesh(&file)?;
     home.write_issuer(&issuer)?;
-    let office = Office { keys, admin };
-    Ok(Mesh { file, ca, credential: Arc::new(credential), issuer, office: Some(office), server: None })
+    let office = Office { keys };
+    Ok(Mesh { file, ca, credential: Arc::new(credential), issuer, office: Some(office), store, server: None })
 }
 
 /// Who vouches for the bus: as asked, which is kept, else as before.
@@ -213,17 +220,6 @@ fn trusted(home: &Home, wanted: &Wanted, url: &str) -> Result<Option<CaCertifica
         }
         None => Ok(home.read_ca(url)?),
     }
-}
-
-/// Makes what is missing of the store: at the first start everything, and after each start of the bus server what it
-/// kept in memory alone.
-///
-/// # Errors
-///
-/// The bus is away, or refuses.
-pub async fn ensure_store(keys: &MeshKeys, url: &str, ca: Option<&CaCertificate>) -> Result<StoreId, Error> {
-    let login = keys.store_credential(SETUP_LIFE)?;
-    Ok(kv::create_store(url, ca, &login, keys.mesh(), 1).await?)
 }
 
 async fn serve(home: &Home, node: &NodeName, listen: SocketAddr, keys: Arc<MeshKeys>) -> Result<BusServer, Error> {
@@ -245,7 +241,7 @@ async fn serve(home: &Home, node: &NodeName, listen: SocketAddr, keys: Arc<MeshK
         store,
         max_memory_store: MEMORY_STORE,
         tls: ca.as_ref().map(|_| files.tls()),
-        log: Some(home.bus().join("server.log")),
+        log: Some(home.bus_log()),
     };
     Ok(BusServer::start(program, files, options, keys, ca).await?)
 }
@@ -284,10 +280,12 @@ fn ensure(
     life: Duration,
 ) -> Result<Credential, Error> {
     let flawed = |flaw| credential::Error::Flawed { file: file.to_owned(), flaw };
-    if let Ok(credential) = Credential::read(file, Some(issuer))
+    // The key stays, also where the time of its token is over: one name, one key.
+    if let Ok(credential) = Credential::read_ended(file, Some(issuer))
         && credential.name() == name
     {
-        let due = credential.due().is_some_and(|due| due <= SystemTime::now());
+        let due = credential.due().is_some_and(|due| due <= SystemTime::now())
+            || issuer.former.contains_key(&credential.signer());
         // A token made after a revocation would be good again.
         if due && !keys.revocations().contains(credential.public()) {
             let token = keys.issue(name, role, credential.public(), life)?;
@@ -311,7 +309,8 @@ pub fn login() -> Option<UserName> {
 }
 
 /// The name of whoever brings the mesh up.
-fn first_admin() -> UserName {
+#[must_use]
+pub fn first_admin() -> UserName {
     let name = login().map_or_else(|| UserName::parse("admin"), Ok);
     #[expect(clippy::expect_used, reason = "the constant is a user name")]
     name.expect("admin is a user name")

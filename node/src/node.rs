@@ -22,6 +22,7 @@ use aigis_proxy::{
 use aigis_registry::{
     Cache, CiRecord, Kind, LeaseKeeper, OpenError, Registry, Reporter, SkillNote, Timestamp, audit::AuditJournal,
 };
+use futures::FutureExt as _;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::watch;
 
@@ -48,8 +49,10 @@ use crate::{
     secrets::{self, Vault},
     shelf,
     socket::Socket,
+    trust,
     upkeep::{self, StoreKeeper, Upkeep},
     usage::Sampler,
+    witness,
 };
 
 /// How long the bus may take to give what a start needs.
@@ -78,6 +81,8 @@ pub struct Options {
     pub ca: Option<CaCertificate>,
     /// How long the credentials hold that this node issues.
     pub credential_life: Duration,
+    /// Whether the store that the bus has is to be the mesh's from now on, whatever it was before.
+    pub new_store: bool,
     /// The node's labels.
     pub labels: BTreeMap<String, String>,
     /// Where to serve `/metrics`, if at all.
@@ -176,8 +181,8 @@ impl Node {
     /// Says which part did not start, and why. What was started before is ended; a bus server that ran before stays.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let (node, bus, ca) = (options.node.clone(), options.bus.clone(), options.ca.clone());
-        let credential_life = options.credential_life;
-        let wanted = Wanted { node, listen: options.listen, bus, ca, credential_life };
+        let (credential_life, new_store) = (options.credential_life, options.new_store);
+        let wanted = Wanted { node, listen: options.listen, bus, ca, credential_life, new_store };
         options.home.create().map_err(mesh::Error::from)?;
         let lock = Arc::new(lock(&options.home)?);
         let metrics = match options.metrics {
@@ -222,8 +227,14 @@ impl Node {
             Some(_) => Bus::connect(bus_options("calls")).await?,
             None => reach(|| bus_options("calls")).await?,
         };
+        let version = bus.server_version();
+        if !version.parse().is_ok_and(bus::Version::is_supported) {
+            tracing::warn!(version, "the bus's server lacks fixes that the mesh relies on; see: aish doctor");
+        }
+        bus.guard_store(mesh.store.guard());
         let registry = Registry::new(bus.clone(), node.clone());
         registry.note_birth().await.map_err(doing("note the bus's start"))?;
+        mesh.store.keep().map_err(mesh::Error::from)?;
         let known = registry.load(WITHIN).await.map_err(doing("read its records"))?;
         let cache =
             Cache::open(&bus, Some(mesh.file.issuer.clone()), WITHIN).await.map_err(doing("read the registry"))?;
@@ -236,7 +247,11 @@ impl Node {
             None => AuditJournal::open(&home.audit(), mesh.credential.clone())?,
         };
         let journal = Arc::new(journal);
-        let mut tasks = vec![journal.ship(&bus), reporter.ship(&bus)];
+        let mut tasks = vec![journal.ship(&bus), journal.tell_counts(), reporter.ship(&bus)];
+        tasks.push(witness::tell(&journal, registry.clone()));
+        if bus_status.is_some() {
+            tasks.push(bus_server::refusals::note(home.bus_log(), journal.clone(), cache.clone()));
+        }
         let engine = Engine::from_env_or(engine.as_deref());
         let watch = Watch::spawn(engine.clone());
         let sampler = Sampler::spawn(engine.clone(), watch.observation());
@@ -287,12 +302,14 @@ impl Node {
             keys: office.keys.clone(),
             url: mesh.file.bus.clone(),
             ca: mesh.ca.clone(),
+            pin: mesh.store.clone(),
         });
         let parts = upkeep::Parts {
             host: host.clone(),
             registry: registry.clone(),
             bus: bus.clone(),
-            store,
+            pin: mesh.store.clone(),
+            store: store.clone(),
             duties: duties.clone(),
             reporter: reporter.clone(),
             sealing,
@@ -307,11 +324,12 @@ impl Node {
         }
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
         tasks.push(blob::serve(&bus).await.map_err(&listening)?);
-        if let Some(mesh::Office { keys, admin }) = &mesh.office {
+        if let (Some(mesh::Office { keys }), Some(store)) = (&mesh.office, store) {
             let office = Office {
                 keys: keys.clone(),
                 journal: journal.clone(),
                 node: node.clone(),
+                store,
                 url: mesh.file.bus.clone(),
                 ca: mesh.ca.clone(),
                 registry: registry.clone(),
@@ -320,7 +338,10 @@ impl Node {
                 credential_life,
                 revoking: tokio::sync::Mutex::default(),
             };
-            office.note([&mesh.credential, admin]).await.map_err(doing("write the records of its users"))?;
+            office.note(&mesh.credential).await.map_err(doing("write its user's record"))?;
+            let (file, usual) = (home.default_credential(), mesh::first_admin());
+            office.first_admin(&file, &usual).await.map_err(doing("see to its admin's credential"))?;
+            tasks.push(witness::note(journal.clone(), cache.clone(), node.clone()));
             tasks.extend(issuer::serve(&bus, office).await.map_err(&listening)?);
         }
         let containers = containers(&known);
@@ -339,23 +360,27 @@ impl Node {
         let revoked = mesh.office.as_ref().map(|office| MeshKeys::revocations(&office.keys)).unwrap_or_default();
         // Whoever comes back after a start of the node finds its secrets open.
         vault.ready(OPEN_WITHIN).await;
-        let socket = Socket::listen(&home, &server, mesh.issuer.clone(), revoked, room.clone());
+        let (vouching, vouches) = watch::channel(mesh.issuer.clone());
+        let socket = Socket::listen(&home, &server, vouches.clone(), revoked, room.clone());
         let giving = room.clone();
         tasks.push(task::Owned::spawn("secrets of offers", async move { giving.give().await }));
         tasks.push(task::Owned::spawn("offers", async move { room.keep().await }));
         tasks.push(revocations::watch(&cache, &server, socket.revoked.clone()));
+        tasks.push(trust::watch(cache.changed(), vouching, home.clone()));
+        let connected = bus.clone();
         let renewal = Renewal {
-            bus: bus.clone(),
+            reach: Box::new(move || std::future::ready(Ok(connected.clone())).boxed()),
             credential: mesh.credential.clone(),
             file: home.credential(&node.user()),
             issuer: mesh.file.issuer.clone(),
-            vouches: mesh.issuer.clone(),
+            vouches,
         };
         tasks.push(renewal.start());
         tasks.push(task::Owned::spawn("registrar", registrar.run()));
         tasks.push(task::Owned::spawn("upkeep", upkeep.run()));
         tasks.push(task::Owned::spawn("sweep of blobs", aigis_registry::blobs::keep_swept(bus.clone())));
-        let lease = LeaseKeeper::start(bus_options("lease"), &node).map_err(Error::Lease)?;
+        let lease =
+            LeaseKeeper::start_guarded(bus_options("lease"), &node, mesh.store.guard()).map_err(Error::Lease)?;
         lease.ready(WITHIN).await.map_err(doing("keep its lease"))?;
         home::replace(&home.ready_file(), format!("{}\n", std::process::id()).as_bytes()).map_err(mesh::Error::from)?;
         reporter.node_event("joined", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));

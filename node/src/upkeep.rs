@@ -4,15 +4,24 @@
 use std::{sync::Arc, time::Duration};
 
 use aigis_proxy::{
-    Bus, Error,
+    Bus, Code, Error,
     identity::{CaCertificate, MeshKeys},
+    kv::KnownStore,
     secret::SignedSealing,
 };
 use aigis_registry::{Capacity, CiRecord, NodeRecord, Registry, Reporter, Timestamp, record};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{container::Host, duties::Duties, engine::watch::EngineState, mesh};
+use crate::{
+    container::Host,
+    duties::Duties,
+    engine::watch::EngineState,
+    mesh::{
+        self,
+        store::{self, Pin},
+    },
+};
 
 /// How often the node looks at itself.
 const LOOK: Duration = Duration::from_secs(60);
@@ -23,6 +32,9 @@ pub(crate) struct Upkeep {
     host: Arc<Host>,
     registry: Registry,
     bus: Bus,
+    pin: Pin,
+    /// The store that the node's records were brought to.
+    met: Option<KnownStore>,
     /// On the issuer alone.
     store: Option<StoreKeeper>,
     duties: Arc<Duties>,
@@ -45,6 +57,8 @@ pub(crate) struct Parts {
     pub(crate) registry: Registry,
     /// Its connection.
     pub(crate) bus: Bus,
+    /// Which store of the bus is the mesh's.
+    pub(crate) pin: Pin,
     /// On the issuer alone.
     pub(crate) store: Option<StoreKeeper>,
     /// What is asked of the node.
@@ -56,7 +70,7 @@ pub(crate) struct Parts {
 }
 
 /// What it takes to make again what a bus server kept in memory alone.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct StoreKeeper {
     /// The signing keys.
     pub(crate) keys: Arc<MeshKeys>,
@@ -64,13 +78,30 @@ pub(crate) struct StoreKeeper {
     pub(crate) url: String,
     /// Who vouches for it, where it speaks TLS.
     pub(crate) ca: Option<CaCertificate>,
+    /// Which store of it is the mesh's.
+    pub(crate) pin: Pin,
+}
+
+impl StoreKeeper {
+    /// Makes what is missing of the store. One that is not the mesh's is taken for it only if `accept` says so.
+    ///
+    /// # Errors
+    ///
+    /// `data_loss` for a store that is not the mesh's; `unavailable` while the bus is away.
+    pub(crate) async fn ensure(&self, accept: bool) -> Result<(), Error> {
+        store::ensure(&self.keys, &self.url, self.ca.as_ref(), &self.pin, accept).await.map_err(|error| match error {
+            mesh::Error::OtherStore(other) => other.into(),
+            error => Error::unavailable(error.to_string()),
+        })
+    }
 }
 
 impl Upkeep {
     /// Makes the task's parts; `id` is the public key of the node's user, `ci` the record under which it is known.
     #[must_use]
     pub(crate) fn new(parts: Parts, id: &str, ci: CiRecord) -> Self {
-        let Parts { host, registry, bus, store, duties, reporter, sealing } = parts;
+        let Parts { host, registry, bus, pin, store, duties, reporter, sealing } = parts;
+        let met = pin.guard().known();
         let now = Timestamp::now();
         let record = NodeRecord {
             name: host.node.clone(),
@@ -86,7 +117,8 @@ impl Upkeep {
             started_at: now,
             updated_at: now,
         };
-        Self { host, registry, bus, store, duties, reporter, record, ci, reached: None, bus_is_new: false }
+        let (reached, bus_is_new) = (None, false);
+        Self { host, registry, bus, pin, met, store, duties, reporter, record, ci, reached, bus_is_new }
     }
 
     /// Writes the node's record as things stand.
@@ -180,7 +212,10 @@ impl Upkeep {
             failed = match self.catch_up().await {
                 Ok(()) => false,
                 Err(error) => {
-                    tracing::debug!(%error, "the node's record was not written; trying again");
+                    match error.code {
+                        Code::DataLoss if !failed => tracing::error!(%error, "this node does nothing on the bus"),
+                        _ => tracing::debug!(%error, "the node's record was not written; trying again"),
+                    }
                     true
                 }
             };
@@ -195,11 +230,16 @@ impl Upkeep {
     /// Does what a start of the bus server asks for, unless it was done.
     async fn meet_bus(&mut self) -> Result<(), Error> {
         if self.bus_is_new {
-            if let Some(StoreKeeper { keys, url, ca }) = &self.store {
-                let ready = mesh::ensure_store(keys, url, ca.as_ref()).await;
-                ready.map_err(|error| Error::unavailable(error.to_string()))?;
+            if let Some(store) = &self.store {
+                store.ensure(false).await?;
             }
             self.registry.note_birth().await?;
+            let known = self.pin.keep().map_err(|error| Error::internal(error.to_string()))?;
+            if known != self.met {
+                // A store that was accepted in place of another has none of what this node wrote there.
+                self.registry.reconcile(LOOK).await?;
+                self.met = known;
+            }
             self.bus_is_new = false;
         }
         Ok(())

@@ -12,7 +12,7 @@ use tracing::Instrument;
 use crate::{
     envelope::{DEFAULT_TIMEOUT, Request},
     error::{Code, Error},
-    name::{Address, SkillPath},
+    name::{Address, Name, SkillPath, UserName},
     role::{Effect, Role},
     skill::{self, Answer, Call, Ci},
     subject::{Caller, HandTarget},
@@ -27,6 +27,12 @@ pub trait Directory: Send + Sync + 'static {
     ///
     /// Says why nothing answers: ambiguous, gone, not here.
     fn find(&self, target: &HandTarget, by_hand: bool) -> Result<Arc<dyn Ci>, Error>;
+
+    /// Whether a plugin was granted that effect on a CI. A directory that knows of no grants gives none.
+    fn grants(&self, plugin: &UserName, ci: &Name, effect: Effect) -> bool {
+        let _ = (plugin, ci, effect);
+        false
+    }
 }
 
 /// What the journal says of a call that is about to have an effect.
@@ -212,10 +218,18 @@ impl Dispatcher {
     pub async fn permit(&self, caller: &Caller, ci: &Address, path: &SkillPath, effect: Effect) -> Result<(), Error> {
         let own =
             caller.role == Role::Node && ci.node.as_ref().is_some_and(|node| node.as_str() == caller.name.as_str());
-        if caller.role.permits(effect) || own {
+        let permitted = match caller.role {
+            Role::Plugin => self.directory.grants(&caller.name, &ci.name, effect),
+            role => role.permits(effect),
+        };
+        if permitted || own {
             return Ok(());
         }
-        let message = format!("{path} on {ci} has the effect {effect}, which the role {} does not permit", caller.role);
+        let by = match caller.role {
+            Role::Plugin => format!("no grant of {} covers", caller.name),
+            role => format!("the role {role} does not permit"),
+        };
+        let message = format!("{path} on {ci} has the effect {effect}, which {by}");
         self.journal.refused(caller, &format!("{ci} {path}"), &message).await;
         Err(Error::new(Code::PermissionDenied, message).hint("ask an operator or admin of this mesh"))
     }

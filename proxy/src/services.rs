@@ -7,7 +7,7 @@ use crate::{
     error::Error,
     identity::SignedIssuer,
     name::{NodeName, UserName},
-    role::Role,
+    role::{Grant, Role},
     secret::{Sealed, SecretName, Selector},
 };
 
@@ -28,6 +28,19 @@ pub struct Revoked {
     pub revoked_at: String,
 }
 
+/// How far a rotation of the signing keys is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// Whether it has just begun.
+    pub began: bool,
+    /// Since when there are former keys, in RFC 3339; none if they were removed.
+    pub former_keys_since: Option<String>,
+    /// Until when they count at most.
+    pub former_keys_until: Option<String>,
+    /// Users, and join tokens, that still stand on them.
+    pub waiting: Vec<UserName>,
+}
+
 /// The target of [`Admission`]: the issuer, whichever node that is. No user is given this name.
 pub const ADMISSION: &str = "issuer";
 
@@ -43,12 +56,19 @@ pub trait Issuer {
     async fn issue(name: UserName, role: Role, public_key: String) -> Result<String, Error>;
     /// Ends a user: its connections, its calls, and its credential.
     async fn revoke(name: UserName) -> Result<Revoked, Error>;
+    /// Says what a plugin may do, on which CIs; what was said before counts no more.
+    async fn grant(name: UserName, grants: Vec<Grant>) -> Result<(), Error>;
     /// Renews the caller's own credential, for the key that it has; answers with the signed token.
     async fn renew() -> Result<String, Error>;
     /// Makes a join token for a public key, made on the admin's own machine.
     async fn create_token(public_key: String, wanted: WantedToken) -> Result<GrantedToken, Error>;
     /// Ends a join token.
     async fn revoke_token(id: UserName) -> Result<(), Error>;
+    /// Takes the store that the bus has for the mesh's, whatever it was before; answers with its id.
+    async fn accept_store() -> Result<String, Error>;
+    /// Has new keys sign users from now on; those of before count until every user has a token of the new ones, or, with
+    /// `end`, count no more. Answers with how far that is.
+    async fn rotate_keys(end: bool) -> Result<Rotation, Error>;
     /// Removes a node that is offline: its user is revoked, what it wrote counts as gone, and its names are free.
     async fn remove_node(node: NodeName) -> Result<(), Error>;
     /// Keeps the next value of a secret, which was sealed before it came here.

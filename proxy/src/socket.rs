@@ -17,6 +17,7 @@ mod offer;
 mod offering;
 mod reader;
 mod server;
+mod tenure;
 
 use std::time::Duration;
 

@@ -54,7 +54,9 @@ impl Cache {
     /// Why it was not, when the time is over; at once if the bus does not permit it.
     pub async fn ready(&self, within: Duration) -> Result<(), Error> {
         let mut loading = self.loading.clone();
-        let hopeless = |failure: &Option<kv::Error>| matches!(failure, Some(kv::Error::Denied { .. }));
+        let hopeless = |failure: &Option<kv::Error>| {
+            matches!(failure, Some(kv::Error::Denied { .. } | kv::Error::OtherStore { found: Some(_), .. }))
+        };
         let settled = loading.wait_for(|loading| loading.done || hopeless(&loading.failure));
         let outcome = tokio::time::timeout(within, settled).await;
         let failure = match outcome {

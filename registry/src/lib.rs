@@ -27,6 +27,8 @@ pub mod archive;
 pub mod audit;
 pub mod blobs;
 pub mod cache;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod lease;
 pub mod observer;
 pub mod record;

@@ -78,7 +78,17 @@ mod tests {
         let name = UserName::parse(name).unwrap();
         let revoked_at = revoked.then_some(now);
         let (role, public_key) = (Role::Node, key.to_owned());
-        (name.clone(), Arc::new(UserRecord { name, role, public_key, issued_at: now, expires_at: now, revoked_at }))
+        let record = UserRecord {
+            name: name.clone(),
+            role,
+            public_key,
+            signer: String::new(),
+            issued_at: now,
+            expires_at: now,
+            revoked_at,
+            grants: Vec::new(),
+        };
+        (name, Arc::new(record))
     }
 
     #[test]

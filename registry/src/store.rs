@@ -8,11 +8,13 @@ use std::{
 
 use aigis_proxy::{
     Bus, Code, Error, Name, NodeName,
+    identity::SignedIssuer,
     kv::{self, Bucket, Entry, Expect, Operation},
 };
 use tokio::sync::Mutex as Lock;
 
 use crate::{
+    audit::Head,
     record::{
         BusRecord, CiRecord, Key, NodeRecord, RemovalRecord, Replaced, SecretRecord, State, TokenRecord, UserRecord,
         open, seal,
@@ -47,6 +49,8 @@ enum Content {
     Token(Box<TokenRecord>),
     Removal(Box<RemovalRecord>),
     Secret(Box<SecretRecord>),
+    Vouches(Box<SignedIssuer>),
+    Audit(Box<Head>),
 }
 
 impl Content {
@@ -62,6 +66,8 @@ impl Content {
             Key::Token(..) => open(&entry.value).map(Self::Token),
             Key::Removed(..) => open(&entry.value).map(Self::Removal),
             Key::Secret(..) => open(&entry.value).map(Self::Secret),
+            Key::Vouches(_) => open(&entry.value).map(Self::Vouches),
+            Key::Audit(_) => open(&entry.value).map(Self::Audit),
         };
         read.unwrap_or_else(|damage| {
             tracing::error!(key = entry.key, %damage, "an own record on the bus is damaged; it will be written again");
@@ -78,6 +84,8 @@ impl Content {
             Self::Token(record) => seal(record),
             Self::Removal(record) => seal(record),
             Self::Secret(record) => seal(record),
+            Self::Vouches(record) => seal(record),
+            Self::Audit(record) => seal(record),
             Self::Nothing | Self::Damaged => Ok(Vec::new()),
         };
         sealed.map_err(|error| Error::internal(format!("a record has no JSON form: {error}")))

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod arguments;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod bad_cli;
 #[cfg(test)]
 mod bad_config;
@@ -64,6 +66,8 @@ mod services;
 mod socket;
 #[cfg(test)]
 mod status;
+#[cfg(test)]
+mod store;
 #[cfg(test)]
 mod telemetry;
 #[cfg(test)]

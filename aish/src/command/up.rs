@@ -23,6 +23,7 @@ use crate::{
     config::{self, Config},
     context::{Context, chain, damaged},
     exit::{Failure, INTERRUPTED},
+    issuer::Desk,
     process::Process,
     signals::Signals,
 };
@@ -59,6 +60,9 @@ pub(crate) struct Up {
     /// How the node runs; flags go before it [default: node.toml in the mesh's directory, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Accept the store that the bus has now: the disk of the one before is lost, and with it what only it held
+    #[arg(long)]
+    new_store: bool,
     /// Run in the background; returns once the node answers
     #[arg(long)]
     detach: bool,
@@ -100,6 +104,9 @@ impl Up {
         let config = self.config(&home)?;
         let known = context.mesh_file()?;
         if let Some(process) = Process::running(&home)? {
+            if self.new_store {
+                accept_store(context).await?;
+            }
             return announce(context, &home, process.pid(), "is up already");
         }
         let name = match self.name.as_ref().or(config.name.as_ref()) {
@@ -171,8 +178,21 @@ impl Up {
         let metrics = self.metrics.or(config.metrics);
         let Config { engine, audit_room, .. } = config;
         let credential_life = config.credential_life.unwrap_or(CREDENTIAL_LIFE);
-        let logs = LogTap::default();
-        Options { home, node, listen, bus, ca: None, credential_life, labels, metrics, engine, audit_room, logs }
+        let (new_store, logs) = (self.new_store, LogTap::default());
+        Options {
+            home,
+            node,
+            listen,
+            bus,
+            ca: None,
+            credential_life,
+            new_store,
+            labels,
+            metrics,
+            engine,
+            audit_room,
+            logs,
+        }
     }
 
     /// Starts this host's node in the background, unless it runs, and tells of it once it answers.
@@ -196,6 +216,7 @@ impl Up {
             label,
             metrics,
             config: None,
+            new_store: false,
             detach: true,
             keep: false,
             background: false,
@@ -213,7 +234,7 @@ impl Up {
         let log = opened.map_err(|error| failed(&path.display().to_string(), error))?;
         let begin = log.metadata().map_or(0, |metadata| metadata.len());
         let started = self
-            .command(context, home, name, bus)
+            .command(context, home, name, bus, true)
             .and_then(|mut command| command.stdout(log.try_clone()?).stderr(log).spawn());
         let mut child = started.map_err(|error| failed("the node cannot be started", error))?;
         context.output.progress("waiting for the node to answer");
@@ -222,7 +243,11 @@ impl Up {
         // A kept node is not the process that was started, but that one's child.
         let expected = (!self.keep).then_some(pid);
         let ended = tokio::select! {
-            node = ready(home, expected) => return announce(context, home, node, "is up"),
+            node = ready(home, expected) => {
+                announce(context, home, node, "is up")?;
+                doubt(context).await;
+                return Ok(());
+            }
             code = ended(&mut child) => Some(code),
             () = tokio::time::sleep_until(deadline) => None,
         };
@@ -238,8 +263,15 @@ impl Up {
         Err(Error::new(Code::DeadlineExceeded, message).hint(format!("its log says why: {}", path.display())).into())
     }
 
-    /// The same command again, in the foreground of a session of its own.
-    fn command(&self, context: &Context, home: &Home, name: &NodeName, bus: Option<&str>) -> std::io::Result<Command> {
+    /// The same command again, in the foreground of a session of its own. A store is accepted once, by the first one.
+    fn command(
+        &self,
+        context: &Context,
+        home: &Home,
+        name: &NodeName,
+        bus: Option<&str>,
+        is_first: bool,
+    ) -> std::io::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("up");
         if self.detach && self.keep {
@@ -267,8 +299,28 @@ impl Up {
         for (key, value) in &self.label {
             command.args(["--label", &format!("{key}={value}")]);
         }
+        if self.new_store && is_first {
+            command.arg("--new-store");
+        }
         command.current_dir("/").stdin(Stdio::null());
         Ok(command)
+    }
+}
+
+/// Has the issuer take the store that the bus has for the mesh's.
+async fn accept_store(context: &Context) -> Result<(), Failure> {
+    let store = Desk::of(context).await?.accept_store().await?;
+    context.output.note(&format!("the store of the mesh is {store}; its nodes write there what they know"));
+    Ok(())
+}
+
+/// Says so if the credential that commands use here is refused: a node that is up does not mean that its admin is one.
+async fn doubt(context: &Context) {
+    if let Err(Failure::Call(error)) = context.connect().await
+        && error.code == Code::PermissionDenied
+    {
+        let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        context.output.note(&format!("{}{hint}", error.message));
     }
 }
 

@@ -1,14 +1,16 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use aigis_node::mask::Masks;
+use aigis_node::{mask::Masks, renewal::Reach};
 use aigis_proxy::{
-    Effect, Error, Name,
+    Bus, Effect, Error, Name, bus,
+    identity::Credential,
     skill::Ci as _,
     socket::{Host, Offer, OfferKind, OfferedSkill, Offering},
 };
+use futures::FutureExt as _;
 
 use crate::{
-    context::{Context, read_credential},
+    context::{Context, damaged, read_credential},
     exit::{Failure, INTERRUPTED},
     signals::Signals,
     wrap::{
@@ -103,12 +105,9 @@ impl Wrap {
             let message = format!("this host has no node of the mesh \"{}\"", context.global.mesh);
             Error::unavailable(message).hint("start it: aish up --detach").sent(false)
         })?;
-        let (file, issuer) = (context.credential_file()?, context.issuer()?);
-        let host = Host {
-            path: context.home()?.socket(),
-            server: node.user(),
-            credential: Box::new(move || read_credential(&file, issuer.as_ref())),
-        };
+        let credential = reading(context)?;
+        context.renew_beside(Arc::new(context.credential()?), by_bus(context)?, None)?;
+        let host = Host { path: context.home()?.socket(), server: node.user(), credential: Box::new(credential) };
         let effect = if self.effect == "read" { Effect::Read } else { Effect::Write };
         let labels: BTreeMap<String, String> =
             self.purpose.iter().map(|purpose| ("aigis.purpose".to_owned(), purpose.clone())).collect();
@@ -184,6 +183,30 @@ impl Wrap {
         let concurrency = usize::from(self.concurrency);
         Options { name: self.name, spec, framing, concurrency, restart: self.restart }
     }
+}
+
+/// Reads the credential as it is by then, and checks it by whoever vouches for it by then.
+fn reading(context: &Context) -> Result<impl Fn() -> Result<Credential, Error> + Send + Sync + use<>, Failure> {
+    let (file, home) = (context.credential_file()?, context.home()?);
+    Ok(move || {
+        let issuer = home.read_issuer().map_err(damaged)?;
+        read_credential(&file, issuer.as_ref())
+    })
+}
+
+/// Reaches the bus for one question: a program needs no connection of its own.
+fn by_bus(context: &Context) -> Result<Reach, Failure> {
+    let (url, credential) = (context.bus_url()?, reading(context)?);
+    let ca = context.ca(&url)?;
+    Ok(Box::new(move || {
+        let (url, ca, credential) = (url.clone(), ca.clone(), credential());
+        async move {
+            let credential = Arc::new(credential?);
+            let label = format!("aish wrap {}", credential.name());
+            Ok(Bus::connect(bus::Options { url, ca, credential, label }).await?)
+        }
+        .boxed()
+    }))
 }
 
 /// Ends the program in order, or at once where somebody asks again.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use aigis_node::process::Process;
-use aigis_proxy::{Code, Error, Name, socket::Offering};
+use aigis_proxy::{Code, Error, Name, socket::Offering, trace};
 use aigis_registry::Timestamp;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -103,7 +103,8 @@ impl Handle {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (reply, replied) = oneshot::channel();
         let waiting = Waiting { gone: &self.gone, id };
-        self.order(Order::Ask(Ask { id, text, input, deadline, reply })).await?;
+        let traceparent = trace::current();
+        self.order(Order::Ask(Ask { id, text, input, deadline, traceparent, reply })).await?;
         let replied = replied.await;
         drop(waiting);
         replied.unwrap_or_else(|_| Err(self.over().sent(true)))

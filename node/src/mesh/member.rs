@@ -79,6 +79,12 @@ pub(super) fn up(home: &Home, wanted: &Wanted, known: &MeshFile) -> Result<Mesh,
             known.bus
         )));
     }
+    if wanted.new_store {
+        return Err(refused(format!(
+            "a new store is accepted on the host of {}, which holds the signing keys",
+            known.issuer
+        )));
+    }
     let missing = || refused("its issuer.json is missing; ask an admin for a token, and join again".to_owned());
     let issuer = home.read_issuer()?.ok_or_else(missing)?;
     let credential = Credential::read(&home.credential(&node.user()), Some(&issuer))?;
@@ -87,7 +93,8 @@ pub(super) fn up(home: &Home, wanted: &Wanted, known: &MeshFile) -> Result<Mesh,
         home.write_mesh(&file)?;
     }
     let ca = super::trusted(home, wanted, &file.bus)?;
-    Ok(Mesh { file, ca, credential: Arc::new(credential), issuer, office: None, server: None })
+    let store = super::store::Pin::open(home, issuer.clone())?;
+    Ok(Mesh { file, ca, credential: Arc::new(credential), issuer, office: None, store, server: None })
 }
 
 #[cfg(test)]
@@ -135,6 +142,7 @@ mod tests {
             bus: None,
             ca: None,
             credential_life: CREDENTIAL_LIFE,
+            new_store: false,
         };
         assert!(super::up(&home, &wanted("gamma"), &file).unwrap().office.is_none());
         assert!(super::up(&home, &wanted("delta"), &file).unwrap_err().to_string().contains("gamma"));
@@ -152,6 +160,7 @@ mod tests {
             bus: None,
             ca: None,
             credential_life: CREDENTIAL_LIFE,
+            new_store: false,
         };
         assert!(super::up(&home, &wanted, &file).unwrap_err().to_string().contains("--role node"));
         admitted(directory.path(), "beta", Role::Node).write(&home).unwrap();

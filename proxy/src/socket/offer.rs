@@ -22,6 +22,7 @@ use crate::{
     secret::SecretName,
     skill::{self, Answer, Call, Ci, SkillInfo},
     subject::Caller,
+    trace,
 };
 
 /// Most CIs that one connection may offer at once.
@@ -234,6 +235,8 @@ impl OfferedCi {
         if !info.stream || request.meta.timeout.is_some() {
             request.meta.timeout = Some(remaining);
         }
+        // What it does for this call is part of the node's span, where there is one.
+        request.meta.traceparent = trace::current().or(request.meta.traceparent);
         let closed = || Error::unavailable(format!("{name} has just let go of its connection")).sent(false);
         self.calls.link().room().await;
         let head = format!("{role}.{caller}.{name}.{path}\n");

@@ -1,10 +1,18 @@
 //! The peer's end of offers: a process that serves a CI through the node of its host, and goes on doing so when the
 //! node was away.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
 use super::{
     Limits,
@@ -33,6 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 /// How long calls that still run may take after the offer was withdrawn.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// How often it is looked whether the credential was renewed, at most and at least.
+const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How many frames may wait that answer one offer: that it is taken, its secrets, and why it stands no more.
 const ANSWERS: usize = 64;
 
@@ -244,7 +254,7 @@ impl Keeper {
 
     /// One connection, from the introduction to its end.
     async fn connection(&mut self) -> Result<std::convert::Infallible, Left> {
-        let credential = (self.host.credential)()?;
+        let mut credential = (self.host.credential)()?;
         let opening = client::open(&self.host.path, &self.host.server, &credential);
         let late = |_| Error::unavailable("the node's socket does not answer");
         let (mut reader, write) = tokio::time::timeout(PATIENCE, opening).await.map_err(late)??;
@@ -265,6 +275,7 @@ impl Keeper {
         };
         tokio::pin!(talk);
         let mut standing = None;
+        let mut look = Instant::now() + until_look(&credential);
         loop {
             let broken =
                 |end: End| Left::Broken(Error::unavailable(format!("the node let go of the connection: {end}")));
@@ -277,6 +288,16 @@ impl Keeper {
                         self.give.send_replace(Some(Arc::new(given)));
                     }
                     self.publish.send_replace(Standing::Taken);
+                }
+                () = tokio::time::sleep_until(look) => {
+                    // What runs over this connection is to outlive the token that it was made with.
+                    if let Ok(now) = (self.host.credential)()
+                        && now.jwt() != credential.jwt()
+                    {
+                        let _ = link.push(Kind::Renew, 0, &[now.jwt().as_bytes()]);
+                        credential = now;
+                    }
+                    look = Instant::now() + until_look(&credential);
                 }
                 word = heard(&mut standing), if standing.is_some() => match word {
                     Word::Refused(error) => return Err(error.into()),
@@ -307,6 +328,12 @@ impl Keeper {
             }
         }
     }
+}
+
+/// How long until it is looked whether a credential was renewed.
+fn until_look(credential: &Credential) -> Duration {
+    let left = credential.expires().and_then(|end| end.duration_since(SystemTime::now()).ok());
+    left.map_or(LOOK.1, |left| (left / 4).clamp(LOOK.0, LOOK.1))
 }
 
 /// Makes the offer, and gives what tells more of it, and what was told first.

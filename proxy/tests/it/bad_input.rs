@@ -33,6 +33,10 @@ impl services::Issuer for Issuer {
         Err(aigis_proxy::Error::internal("this one only issues"))
     }
 
+    async fn rotate_keys(self, _: tarpc::context::Context, _: bool) -> Result<services::Rotation, aigis_proxy::Error> {
+        Err(aigis_proxy::Error::internal("this one only issues"))
+    }
+
     async fn create_token(
         self,
         _: tarpc::context::Context,
@@ -44,6 +48,10 @@ impl services::Issuer for Issuer {
 
     async fn remove_node(self, _: tarpc::context::Context, _: aigis_proxy::NodeName) -> Result<(), aigis_proxy::Error> {
         Ok(())
+    }
+
+    async fn accept_store(self, _: tarpc::context::Context) -> Result<String, aigis_proxy::Error> {
+        Err(aigis_proxy::Error::internal("nobody asks for it here"))
     }
 
     async fn revoke_token(self, _: tarpc::context::Context, _: UserName) -> Result<(), aigis_proxy::Error> {

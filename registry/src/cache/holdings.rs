@@ -5,10 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use aigis_proxy::{NodeName, UserName, secret::SecretName};
+use aigis_proxy::{NodeName, UserName, identity::SignedIssuer, secret::SecretName};
 use serde::de::DeserializeOwned;
 
 use crate::{
+    audit::Head,
     record::{CiRecord, Damage, Key, NodeRecord, RemovalRecord, SecretRecord, TokenRecord, UserRecord, open},
     snapshot::Snapshot,
 };
@@ -59,9 +60,17 @@ impl Holdings {
                 let record = placed(bytes, |record: &SecretRecord| record.name == *name)?;
                 Arc::make_mut(&mut snapshot.secrets).insert(name.clone(), record);
             }
+            Key::Vouches(writer) if self.counts(writer) => {
+                snapshot.vouches = Some(placed(bytes, |_: &SignedIssuer| true)?);
+            }
+            Key::Audit(node) => {
+                let head = placed(bytes, |_: &Head| true)?;
+                Arc::make_mut(&mut snapshot.audit).insert(node.clone(), head);
+            }
             // Whoever was not told of the issuer knows no such record, and nothing is amiss.
-            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Secret(..) if self.issuer.is_none() => {}
-            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Secret(..) => {
+            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Secret(..) | Key::Vouches(_)
+                if self.issuer.is_none() => {}
+            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Secret(..) | Key::Vouches(_) => {
                 tracing::warn!(%key, "a record that only the issuer may write counts for nothing under another name");
             }
             Key::Bus(..) => {}
@@ -86,7 +95,15 @@ impl Holdings {
                 self.show_all_of(snapshot, node);
             }
             Key::Secret(name, writer) if self.counts(writer) => drop(Arc::make_mut(&mut snapshot.secrets).remove(name)),
-            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Secret(..) | Key::Ci(..) | Key::Bus(..) => {}
+            Key::Vouches(writer) if self.counts(writer) => snapshot.vouches = None,
+            Key::Audit(node) => drop(Arc::make_mut(&mut snapshot.audit).remove(node)),
+            Key::User(..)
+            | Key::Token(..)
+            | Key::Removed(..)
+            | Key::Secret(..)
+            | Key::Vouches(_)
+            | Key::Ci(..)
+            | Key::Bus(..) => {}
         }
     }
 
@@ -98,10 +115,12 @@ impl Holdings {
             let token = |id: &UserName| Key::Token(id.clone(), issuer.clone()).to_string();
             let removed = |node: &NodeName| Key::Removed(node.clone(), issuer.clone()).to_string();
             let secret = |name: &SecretName| Key::Secret(name.clone(), issuer.clone()).to_string();
-            let rest = snapshot.removed.keys().map(removed).chain(snapshot.secrets.keys().map(secret));
+            let vouches = snapshot.vouches.iter().map(|_| Key::Vouches(issuer.clone()).to_string());
+            let rest = snapshot.removed.keys().map(removed).chain(snapshot.secrets.keys().map(secret)).chain(vouches);
             snapshot.users.keys().map(user).chain(snapshot.tokens.keys().map(token)).chain(rest)
         });
-        let held = self.cis.keys().cloned().chain(nodes).chain(issued);
+        let audit = snapshot.audit.keys().map(|node| Key::Audit(node.clone()).to_string());
+        let held = self.cis.keys().cloned().chain(nodes).chain(issued).chain(audit);
         held.filter(|key| !told.contains(key)).collect()
     }
 

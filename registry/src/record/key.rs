@@ -14,6 +14,8 @@ pub(crate) enum Key {
     Token(UserName, NodeName),
     Removed(NodeName, NodeName),
     Secret(SecretName, NodeName),
+    Vouches(NodeName),
+    Audit(NodeName),
 }
 
 impl Key {
@@ -32,6 +34,8 @@ impl Key {
             ("secret", name, Some(node)) => {
                 Self::Secret(SecretName::from_token(name).ok()?, NodeName::parse(node).ok()?)
             }
+            ("vouches", node, None) => Self::Vouches(NodeName::parse(node).ok()?),
+            ("audit", node, None) => Self::Audit(NodeName::parse(node).ok()?),
             _ => return None,
         };
         tokens.next().is_none().then_some(parsed)
@@ -48,6 +52,8 @@ impl fmt::Display for Key {
             Self::Token(id, node) => write!(f, "token.{id}.{node}"),
             Self::Removed(removed, node) => write!(f, "removed.{removed}.{node}"),
             Self::Secret(name, node) => write!(f, "secret.{}.{node}", name.to_token()),
+            Self::Vouches(node) => write!(f, "vouches.{node}"),
+            Self::Audit(node) => write!(f, "audit.{node}"),
         }
     }
 }
@@ -58,15 +64,9 @@ mod tests {
 
     #[test]
     fn keys_read_back() {
-        for key in [
-            "ci.web.alpha",
-            "node.alpha",
-            "bus.NABC.alpha",
-            "user.olga.alpha",
-            "token.t1.alpha",
-            "removed.beta.alpha",
-            "secret.plugin/web/api=key.alpha",
-        ] {
+        let keys = ["ci.web.alpha", "node.alpha", "bus.NABC.alpha", "user.olga.alpha", "token.t1.alpha"];
+        let others = ["removed.beta.alpha", "secret.plugin/web/api=key.alpha", "vouches.alpha", "audit.alpha"];
+        for key in keys.into_iter().chain(others) {
             assert_eq!(Key::parse(key).unwrap().to_string(), key);
         }
         for bad in [

@@ -1,12 +1,15 @@
-//! What only the issuer writes: users, join tokens, removed nodes, secrets; each change by compare-and-set.
+//! What is changed by compare-and-set: what only the issuer writes, users, join tokens, removed nodes, secrets, who vouches;
+//! and how long a node's audit is.
 
 use aigis_proxy::{
     Error, NodeName, UserName,
+    identity::SignedIssuer,
     kv::{self, Bucket, Expect},
     secret::SecretName,
 };
 
 use super::{Content, Own, ROUNDS, Registry};
+use crate::audit::Head;
 use crate::record::{Key, RemovalRecord, SecretRecord, TokenRecord, UserRecord};
 
 impl Registry {
@@ -59,6 +62,26 @@ impl Registry {
     pub async fn remove_node(&self, record: RemovalRecord) -> Result<(), Error> {
         let key = Key::Removed(record.node.clone(), self.node.clone());
         self.change(&key, |_| Ok(Content::Removal(Box::new(record.clone())))).await.map(drop)
+    }
+
+    /// Says who vouches for the users of the mesh.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn vouch(&self, record: SignedIssuer) -> Result<(), Error> {
+        let key = Key::Vouches(self.node.clone());
+        self.change(&key, |_| Ok(Content::Vouches(Box::new(record.clone())))).await.map(drop)
+    }
+
+    /// Says how long this node's audit is.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn put_audit(&self, head: Head) -> Result<(), Error> {
+        let key = Key::Audit(self.node.clone());
+        self.change(&key, |_| Ok(Content::Audit(Box::new(head.clone())))).await.map(drop)
     }
 
     /// Takes back that a node was removed, because it joins again; says whether it was.
