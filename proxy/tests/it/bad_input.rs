@@ -29,6 +29,15 @@ impl services::Issuer for Issuer {
         Err(aigis_proxy::Error::internal(name.to_string()))
     }
 
+    async fn grant(
+        self,
+        _: tarpc::context::Context,
+        _: UserName,
+        _: Vec<aigis_proxy::Grant>,
+    ) -> Result<(), aigis_proxy::Error> {
+        Ok(())
+    }
+
     async fn renew(self, _: tarpc::context::Context) -> Result<String, aigis_proxy::Error> {
         Err(aigis_proxy::Error::internal("this one only issues"))
     }
