@@ -184,7 +184,7 @@ fn atk_25_hostile_actions_run_by_nobodys_look() {
     let listed = found["proposals"].to_string();
     assert!(listed.matches("/pwned").count() <= 64 * 2, "{listed}");
     let warnings = mesh.aish(["describe", &name, "--json"]).good().json()["warnings"].to_string();
-    assert!(warnings.contains("shell") && warnings.contains("at most"), "{warnings}");
+    assert!(warnings.contains("aigis.action.cut") && warnings.contains("at most 64 actions"), "{warnings}");
     assert_eq!(hostile.events_since(&since), [""; 0], "nothing ran");
     for id in ["action.evil", "action.many0", "evil"] {
         let call = ["--creds", vera.as_str(), "call", &format!("{name}.optimize.apply"), &format!("id={id}")];

@@ -21,8 +21,9 @@ use serde_json::{Value, json};
 pub(crate) const SOON: Duration = Duration::from_secs(15);
 /// How long something is given to not happen.
 pub(crate) const NEVER: Duration = Duration::from_millis(700);
-/// What a refusal may take, twice: other tests run beside this one.
-pub(crate) const PROMPT: Duration = Duration::from_millis(200);
+/// What 99 of 100 refusals may take here: five times what is promised, since other tests run beside this one. What they took is
+/// printed.
+pub(crate) const PROMPT: Duration = Duration::from_millis(500);
 
 /// A user's token and key, as they stand in its credential file.
 #[derive(Debug, Clone)]
