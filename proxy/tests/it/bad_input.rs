@@ -63,6 +63,29 @@ impl services::Issuer for Issuer {
         Err(aigis_proxy::Error::internal("nobody asks for it here"))
     }
 
+    async fn set_secret(
+        self,
+        _: tarpc::context::Context,
+        _: services::WantedSecret,
+    ) -> Result<(), aigis_proxy::Error> {
+        Ok(())
+    }
+
+    async fn remove_secret(
+        self,
+        _: tarpc::context::Context,
+        _: aigis_proxy::secret::SecretName,
+    ) -> Result<(), aigis_proxy::Error> {
+        Ok(())
+    }
+
+    async fn secrets(
+        self,
+        _: tarpc::context::Context,
+    ) -> Result<Vec<services::ListedSecret>, aigis_proxy::Error> {
+        Ok(Vec::new())
+    }
+
     async fn revoke_token(self, _: tarpc::context::Context, _: UserName) -> Result<(), aigis_proxy::Error> {
         Ok(())
     }

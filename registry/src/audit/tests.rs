@@ -337,7 +337,7 @@ async fn refusals_of_one_caller_are_counted_beyond_ten_a_second() {
         }
     };
     assert!(tokio::time::timeout(std::time::Duration::from_secs(20), told).await.is_ok());
-    assert_eq!(verify(&setting.entries(), &setting.keys()), []);
+    assert_eq!(flaws(&setting.entries(), &setting.keys()), []);
 }
 
 #[tokio::test]
