@@ -54,7 +54,15 @@ impl Renewal {
             loop {
                 self.due().await;
                 match self.renew().await {
-                    Ok(()) => tracing::info!("the node's credential was renewed"),
+                    Ok(()) => {
+                        tracing::info!("the node's credential was renewed");
+                        // What answers calls is not to end with the token of before.
+                        if let Ok(bus) = (self.reach)().await
+                            && let Err(error) = bus.log_in_again().await
+                        {
+                            tracing::warn!(%error, "answers still go by the former connection");
+                        }
+                    }
                     Err(error) => {
                         tracing::warn!(%error, issuer = %self.issuer, "the credential was not renewed; trying again");
                         tokio::time::sleep(again()).await;

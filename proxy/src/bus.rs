@@ -419,6 +419,11 @@ impl Bus {
         self.0.link.clone()
     }
 
+    /// Resolves when the connection is broken over which replies leave and come.
+    pub(crate) async fn broke(&self) {
+        self.0.lane.broke(self.link()).await;
+    }
+
     /// The version of the server in use.
     #[must_use]
     pub fn server_version(&self) -> String {

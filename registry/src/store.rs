@@ -152,7 +152,7 @@ impl Registry {
     }
 
     async fn stored(&self, within: Duration) -> Result<Vec<Entry>, Error> {
-        let (of_node, all_else) = (Key::Node(self.node.clone()).to_string(), format!("*.*.{}", self.node));
+        let (of_node, all_else) = (format!("*.{}", self.node), format!("*.*.{}", self.node));
         let (node, all_else) = tokio::try_join!(
             kv::list(&self.bus, Bucket::Records, &of_node, within),
             kv::list(&self.bus, Bucket::Records, &all_else, within),

@@ -9,7 +9,7 @@ use std::{
     hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -18,11 +18,11 @@ use async_nats::{Client, Event, Message, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::{Instant, timeout_at},
 };
 
-use super::{events::Heard, inbox::Table};
+use super::{Link, events::Heard, inbox::Table};
 use crate::{
     subject::{Token, reply_token},
     sync::lock,
@@ -38,12 +38,12 @@ pub(super) struct Lane {
     client: Mutex<Client>,
     number: AtomicU64,
     /// Whether the connection in use stands, where that is not the first.
-    up: AtomicBool,
+    up: watch::Sender<bool>,
 }
 
 impl Lane {
     pub(super) fn new(client: Client) -> Self {
-        Self { client: Mutex::new(client), number: AtomicU64::new(0), up: AtomicBool::new(true) }
+        Self { client: Mutex::new(client), number: AtomicU64::new(0), up: watch::Sender::new(true) }
     }
 
     /// The connection in use.
@@ -58,23 +58,38 @@ impl Lane {
 
     /// Whether requests can leave; `first` says so of the first connection.
     pub(super) fn is_up(&self, first: bool) -> bool {
-        if self.number() == 0 { first } else { self.up.load(Ordering::Acquire) }
+        if self.number() == 0 { first } else { *self.up.borrow() }
     }
 
     /// Uses another connection from now on.
     fn take(&self, client: Client, number: u64) {
         *lock(&self.client) = client;
-        self.up.store(true, Ordering::Release);
         self.number.store(number, Ordering::Release);
+        self.up.send_replace(true);
+    }
+
+    /// Resolves when requests can no longer leave, nor replies come; `link` is that of the first connection.
+    pub(super) async fn broke(&self, mut link: watch::Receiver<Link>) {
+        let mut up = self.up.subscribe();
+        while self.is_up(link.borrow_and_update().up) {
+            tokio::select! {
+                // Nobody tells any more once the connection is gone for good.
+                changed = link.changed() => if changed.is_err() { return },
+                // The sender is held here.
+                _ = up.changed() => {}
+            }
+        }
     }
 
     /// Notes what a connection that is not the first hears.
     pub(super) fn note(&self, event: &Event, number: u64, heard: &Heard) {
         match event {
             _ if self.number() != number => {}
-            Event::Connected => self.up.store(true, Ordering::Release),
+            Event::Connected => {
+                self.up.send_replace(true);
+            }
             Event::Disconnected | Event::Closed => {
-                self.up.store(false, Ordering::Release);
+                self.up.send_replace(false);
                 heard.broke();
             }
             other => heard.said(other),
