@@ -90,8 +90,8 @@ PYTHON
 
 the_scripts_parse() {
     cd "$HERE/../.."
-    for script in scripts/demo scripts/test scripts/bench scripts/lib/*.sh .ci/run; do bash -n "$script"; done
-    if command -v shellcheck >/dev/null; then shellcheck -S warning -x scripts/demo scripts/test scripts/bench scripts/lib/*.sh .ci/run; fi
+    for script in scripts/demo scripts/test scripts/bench scripts/scale scripts/lib/*.sh .ci/run; do bash -n "$script"; done
+    if command -v shellcheck >/dev/null; then shellcheck -S warning -x scripts/demo scripts/test scripts/bench scripts/scale scripts/lib/*.sh .ci/run; fi
 }
 
 for name in $(declare -F | awk '{print $3}' | grep -v '^check$'); do check "$name"; done

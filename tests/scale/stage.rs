@@ -190,7 +190,8 @@ impl Stage {
 
     /// Lets time pass.
     pub(crate) fn pass(&self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        // The timer belongs to the runtime, so it is made in it.
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
     /// The process of the bus server.
