@@ -142,6 +142,8 @@ impl Engine {
 
     /// All containers, or those whose ids the query names.
     fn list(&self, query: &str) -> String {
+        // An escaped quotation mark ends in digits, as an id begins.
+        let query = query.replace("%22", "\"");
         let wanted: Vec<&str> = query.split(|c: char| !c.is_ascii_hexdigit()).filter(|id| id.len() == 64).collect();
         let mut text = "[".to_owned();
         for (number, running) in self.running().iter().enumerate() {

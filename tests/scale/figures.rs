@@ -48,11 +48,9 @@ fn short(value: f64) -> String {
     }
 }
 
-/// The value that this share of them does not exceed.
-pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
+/// The value that so many of a hundred of them do not exceed.
+pub(crate) fn percentile(values: &mut [f64], percent: usize) -> f64 {
     values.sort_by(f64::total_cmp);
-    let last = values.len().saturating_sub(1);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the list, which is short")]
-    let place = (share * f64::from(u32::try_from(last).unwrap_or(u32::MAX))).round() as usize;
+    let place = values.len().saturating_sub(1) * percent / 100;
     values.get(place).copied().unwrap_or_default()
 }

@@ -145,8 +145,8 @@ fn change(stage: &Stage, size: usize, containers: usize, effort: Effort, figures
         let told = stage.runtime.block_on(told);
         times.extend(told.into_iter().map(|at| (at.unwrap_or_else(|e| panic!("{e}")) - begun).as_secs_f64()));
     }
-    figures.shown("a container starts, until an observer knows: p50", percentile(&mut times, 0.5), "s");
-    figures.at_most(2.0, "a container starts, until all observers know: most", percentile(&mut times, 1.0), "s");
+    figures.shown("a container starts, until an observer knows: p50", percentile(&mut times, 50), "s");
+    figures.at_most(2.0, "a container starts, until all observers know: most", percentile(&mut times, 100), "s");
 }
 
 /// When that container is known to run.
@@ -180,7 +180,7 @@ fn lists(stage: &Stage, size: usize, containers: usize, effort: Effort, figures:
             list.took.as_secs_f64()
         })
         .collect();
-    figures.at_most(1.0, "`aish list`, whole, a new process: p50", percentile(&mut listed, 0.5), "s");
+    figures.at_most(1.0, "`aish list`, whole, a new process: p50", percentile(&mut listed, 50), "s");
     let mut read: Vec<f64> = (0..rounds)
         .map(|_| {
             let begun = Instant::now();
@@ -190,7 +190,7 @@ fn lists(stage: &Stage, size: usize, containers: usize, effort: Effort, figures:
             took
         })
         .collect();
-    figures.at_most(3.0, "a new watch has the whole registry: p50", percentile(&mut read, 0.5), "s");
+    figures.at_most(3.0, "a new watch has the whole registry: p50", percentile(&mut read, 50), "s");
 }
 
 /// A name is looked up in what a process knows.
@@ -213,7 +213,7 @@ fn names(stage: &Stage, size: usize, containers: usize, figures: &mut Figures) {
     let mut took = 0.0;
     // The reading of the clock allocates; a name, which is looked up 200,000 times, does not.
     let allocations = allocation_counter::measure(|| took = round()).count_total;
-    figures.at_most(1_000.0, "a name is resolved: p50", percentile(&mut times, 0.5) * 1e9, "ns");
+    figures.at_most(1_000.0, "a name is resolved: p50", percentile(&mut times, 50) * 1e9, "ns");
     let each = f64::from(u32::try_from(allocations).unwrap_or(u32::MAX)) / f64::from(NAMES);
     figures.at_most(0.01, "allocations for a name", each, "");
 }
@@ -244,9 +244,9 @@ fn restart(stage: &mut Stage, size: usize, figures: &mut Figures) {
         observers.iter().all(|cache| all(&cache.snapshot(), size, State::Live)).then_some(())
     });
     let live = begun.elapsed().as_secs_f64();
-    figures.shown("bus killed, until a node is connected: p50", percentile(&mut back, 0.5), "s");
-    figures.at_most(2.0, "bus killed, until a node is connected: p99", percentile(&mut back, 0.99), "s");
-    figures.at_most(5.0, "bus killed, until all nodes are connected", percentile(&mut back, 1.0), "s");
+    figures.shown("bus killed, until a node is connected: p50", percentile(&mut back, 50), "s");
+    figures.at_most(2.0, "bus killed, until a node is connected: p99", percentile(&mut back, 99), "s");
+    figures.at_most(5.0, "bus killed, until all nodes are connected", percentile(&mut back, 100), "s");
     figures.at_most(10.0, "bus killed, until all nodes are live for all observers", live, "s");
     figures.at_most(0.0, "nodes called offline that were not", stage.false_offline(), "times");
 }
