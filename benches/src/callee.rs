@@ -146,7 +146,7 @@ impl Ci for Echo {
 struct All(HashMap<Name, Arc<Echo>>);
 
 impl Directory for All {
-    fn find(&self, target: &HandTarget, _: bool) -> Result<Arc<dyn Ci>, CallError> {
+    fn find(&self, target: &HandTarget) -> Result<Arc<dyn Ci>, CallError> {
         match self.0.get(&target.name) {
             Some(echo) => Ok(echo.clone()),
             None => Err(CallError::unavailable("not here")),

@@ -236,8 +236,13 @@ impl Node {
         registry.note_birth().await.map_err(doing("note the bus's start"))?;
         mesh.store.keep().map_err(mesh::Error::from)?;
         let known = registry.load(WITHIN).await.map_err(doing("read its records"))?;
-        let cache =
-            Cache::open(&bus, Some(mesh.file.issuer.clone()), WITHIN).await.map_err(doing("read the registry"))?;
+        let issuer = mesh.file.issuer.clone();
+        // Only the issuer decides on others, and so must know of all of them at any time.
+        let opened = match &mesh.office {
+            Some(_) => Cache::open(&bus, Some(issuer), WITHIN).await,
+            None => Cache::of_node(&bus, issuer, node.clone(), WITHIN).await,
+        };
+        let cache = opened.map_err(doing("read the registry"))?;
         let issued = Timestamp::from(time::OffsetDateTime::from(mesh.credential.issued()));
         if let Some(removal) = cache.snapshot().removal(&node).filter(|removal| issued <= removal.at) {
             return Err(Error::Removed { node, at: removal.at });
@@ -296,7 +301,7 @@ impl Node {
             labels: duties.standing().labels,
             ..CiRecord::new(node.ci(), node.clone(), Kind::Node)
         };
-        registry.claim(record.clone(), &cache.snapshot()).await.map_err(doing("claim its name"))?;
+        offered::claim(&registry, &cache, &record, false).await.map_err(doing("claim its name"))?;
         let store = mesh.office.as_ref();
         let store = store.map(|office| StoreKeeper {
             keys: office.keys.clone(),
@@ -393,6 +398,12 @@ impl Node {
     #[must_use]
     pub fn file(&self) -> &MeshFile {
         &self.file
+    }
+
+    /// The link to the bus, as it changes.
+    #[must_use]
+    pub fn link(&self) -> watch::Receiver<bus::Link> {
+        self.bus.link()
     }
 
     /// The server, for its counters.

@@ -15,9 +15,12 @@ use aigis_proxy::{
     socket::{Offer, OfferKind, OfferedCi, Offers, Peer},
     task,
 };
-use aigis_registry::{Cache, CiRecord, Kind, Registry, SkillNote, Snapshot, State};
+use aigis_registry::{Cache, CiRecord, Kind, Registry, SkillNote, State};
 use futures::{FutureExt, future::BoxFuture};
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::{
     directory::{Directory, Names},
@@ -36,6 +39,8 @@ const KEPT: Duration = Duration::from_secs(15);
 const DYING: Duration = Duration::from_millis(300);
 /// How long a node that lost the bus looks for what others took meanwhile.
 const RETURNING: Duration = Duration::from_secs(120);
+/// How often it looks.
+const LOOK: Duration = Duration::from_secs(1);
 /// How soon a record that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -120,6 +125,8 @@ impl Room {
         tokio::pin!(patience);
         let (mut waits, mut changed) = (!expected.is_empty(), self.parts.cache.changed());
         let mut cut = None;
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut patience, if waits => {
@@ -132,26 +139,29 @@ impl Room {
                     if alive.is_err() {
                         return;
                     }
-                    let seen = changed.borrow_and_update().clone();
-                    if !seen.is_connected() {
+                    if !changed.borrow_and_update().is_connected() {
                         cut = Some(Instant::now());
                     }
+                }
+                _ = look.tick() => {
                     // From a node that was there all the while nobody can have taken anything.
                     let was_away = cut.is_some_and(|cut: Instant| cut.elapsed() < RETURNING);
-                    self.yield_to_others(&seen, was_away).await;
+                    self.yield_to_others(was_away).await;
                 }
             }
         }
     }
 
     /// Lets go of the names that others took while this node could not be seen.
-    async fn yield_to_others(&self, seen: &Snapshot, was_away: bool) {
+    async fn yield_to_others(&self, was_away: bool) {
         let held: Vec<(Name, Option<Arc<OfferedCi>>)> = {
             let seats = self.seats();
             let doubtful = seats.iter().filter(|(_, seat)| was_away || seat.connection.is_none());
             doubtful.map(|(name, seat)| (name.clone(), seat.ci.clone())).collect()
         };
         for (name, ci) in held {
+            // While the bus is away nothing can be known of it, and the next look comes soon.
+            let Ok(seen) = self.parts.cache.bearers(&name).await else { return };
             let Some(by) = seen.ci(&name, &self.parts.node).and_then(|record| seen.successor(record)) else { continue };
             if let Some(ci) = ci {
                 let message = format!("the name {name} was taken by {name}@{} while this node was offline", by.node);
@@ -179,11 +189,9 @@ impl Room {
         }
         let record = self.record(&offer);
         let (name, replace, secrets) = (offer.name, offer.replace, offer.secrets);
-        let (registry, seen) = (&self.parts.registry, self.parts.cache.snapshot());
         let written = match found {
-            Found::Own => registry.put_ci(record).await.map(|_| ()),
-            Found::Free | Found::Kept if replace => registry.replace(record, &seen).await,
-            Found::Free | Found::Kept => registry.claim(record, &seen).await,
+            Found::Own => self.parts.registry.put_ci(record).await.map(|_| ()),
+            Found::Free | Found::Kept => claim(&self.parts.registry, &self.parts.cache, &record, replace).await,
         };
         if let Err(error) = written {
             self.rise(&name, found, &error).await;
@@ -389,6 +397,23 @@ impl Room {
             tokio::time::sleep(RETRY).await;
         }
         self.parts.directory.names(|names| names.chosen.remove(name));
+    }
+}
+
+/// Claims a name, or takes it from a holder that is offline. Whether a holder is there is asked only where there is one.
+///
+/// # Errors
+///
+/// As [`Registry::claim`].
+pub(crate) async fn claim(registry: &Registry, cache: &Cache, record: &CiRecord, replace: bool) -> Result<(), Error> {
+    match registry.claim(record.clone(), &cache.snapshot()).await {
+        Err(error) if error.code == Code::AlreadyExists => {}
+        claimed => return claimed,
+    }
+    let seen = cache.holders(&record.name).await?;
+    match replace {
+        true => registry.replace(record.clone(), &seen).await,
+        false => registry.claim(record.clone(), &seen).await,
     }
 }
 

@@ -21,12 +21,21 @@ use crate::{
 
 /// Finds the CIs that this process serves.
 pub trait Directory: Send + Sync + 'static {
+    /// Learns what a name said by hand means, where that is not known here; asked before [`Directory::find`].
+    ///
+    /// # Errors
+    ///
+    /// It is ambiguous, or cannot be known now.
+    fn settle<'a>(&'a self, _target: &'a HandTarget) -> BoxFuture<'a, Result<(), Error>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
     /// The CI of that name or alias, served here.
     ///
     /// # Errors
     ///
-    /// Says why nothing answers: ambiguous, gone, not here.
-    fn find(&self, target: &HandTarget, by_hand: bool) -> Result<Arc<dyn Ci>, Error>;
+    /// Says why nothing answers: gone, not here.
+    fn find(&self, target: &HandTarget) -> Result<Arc<dyn Ci>, Error>;
 
     /// Whether a plugin was granted that effect on a CI. A directory that knows of no grants gives none.
     fn grants(&self, plugin: &UserName, ci: &Name, effect: Effect) -> bool {
@@ -167,7 +176,10 @@ impl Dispatcher {
 
     async fn run(&self, incoming: Incoming, request: Result<Request, Error>) -> Result<Answer, Error> {
         let Incoming { caller, target, path, by_hand, since, cancelled, .. } = incoming;
-        let ci = self.directory.find(&target, by_hand)?;
+        if by_hand {
+            self.directory.settle(&target).await?;
+        }
+        let ci = self.directory.find(&target)?;
         let request = request.map_err(|error| match error.code {
             // Which others the call went through is not known here, only where it ended.
             Code::FailedPrecondition => {

@@ -63,10 +63,16 @@ impl Watch {
     /// Makes a watch over the keys that match `filter`; nothing is asked before [`Watch::next`].
     #[must_use]
     pub fn new(bus: &Bus, bucket: Bucket, filter: &str) -> Self {
+        Self::of_any(bus, bucket, &[filter])
+    }
+
+    /// As [`Watch::new`], over the keys that match any of the filters, of which no two may match the same key.
+    #[must_use]
+    pub fn of_any(bus: &Bus, bucket: Bucket, filters: &[impl AsRef<str>]) -> Self {
         Self {
             selection: Selection {
                 stream: bucket.stream(),
-                filters: vec![bucket.subject(filter)],
+                filters: filters.iter().map(|filter| bucket.subject(filter.as_ref())).collect(),
                 from: From::LastOfEach,
                 headers_only: false,
             },

@@ -34,7 +34,7 @@ use crate::{
 struct Alone(Arc<dyn Ci>);
 
 impl Directory for Alone {
-    fn find(&self, target: &HandTarget, _: bool) -> Result<Arc<dyn Ci>, Error> {
+    fn find(&self, target: &HandTarget) -> Result<Arc<dyn Ci>, Error> {
         if target.name == *self.0.name() {
             return Ok(self.0.clone());
         }
