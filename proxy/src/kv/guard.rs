@@ -156,6 +156,14 @@ struct Judged {
     verdict: Result<(), Error>,
 }
 
+impl Judged {
+    /// The verdict, if it still stands.
+    fn now(&self, bus: &Bus) -> Option<Result<(), Error>> {
+        let same = self.connected == bus.link().borrow().connected;
+        (same && (self.verdict.is_ok() || self.at.elapsed() < AGAIN)).then(|| self.verdict.clone())
+    }
+}
+
 impl Guarded {
     /// Sets the guard; the first one stays.
     pub(crate) fn set(&self, guard: StoreGuard) {
@@ -175,16 +183,23 @@ impl Guarded {
 pub(super) async fn ours(bus: &Bus, within: Duration) -> Result<(), Error> {
     let guarded = bus.guarded();
     let Some(guard) = guarded.guard.get() else { return Ok(()) };
-    let mut judged = guarded.judged.lock().await;
-    let connected = bus.link().borrow().connected;
-    let fresh =
-        |judged: &&Judged| judged.connected == connected && (judged.verdict.is_ok() || judged.at.elapsed() < AGAIN);
-    if let Some(judged) = judged.as_ref().filter(fresh) {
-        return judged.verdict.clone();
+    let known = guarded.judged.try_lock().ok().and_then(|judged| judged.as_ref()?.now(bus));
+    if let Some(verdict) = known {
+        return verdict;
     }
-    let verdict = guard.judge(found(bus, within).await?.as_ref());
-    *judged = Some(Judged { connected, at: Instant::now(), verdict: verdict.clone() });
-    verdict
+    // Of those who come meanwhile one looks, and the others wait for it no longer than they may.
+    let looked = tokio::time::timeout(within, async {
+        let mut judged = guarded.judged.lock().await;
+        if let Some(verdict) = judged.as_ref().and_then(|judged| judged.now(bus)) {
+            return verdict;
+        }
+        let connected = bus.link().borrow().connected;
+        let verdict = guard.judge(found(bus, within).await?.as_ref());
+        *judged = Some(Judged { connected, at: Instant::now(), verdict: verdict.clone() });
+        verdict
+    });
+    let silent = || Error::Unavailable { reason: "it does not say which store it is".to_owned(), sent: false };
+    looked.await.unwrap_or_else(|_| Err(silent()))
 }
 
 /// As [`ours`], but passes over a store that does not say what it is in time.
@@ -193,8 +208,8 @@ pub(super) async fn ours(bus: &Bus, within: Duration) -> Result<(), Error> {
 ///
 /// [`Error::OtherStore`].
 pub(super) async fn ours_or_silent(bus: &Bus) -> Result<(), Error> {
-    match tokio::time::timeout(BRIEFLY, ours(bus, BRIEFLY)).await {
-        Ok(Err(error @ Error::OtherStore { .. })) => Err(error),
+    match ours(bus, BRIEFLY).await {
+        Err(error @ Error::OtherStore { .. }) => Err(error),
         _ => Ok(()),
     }
 }
