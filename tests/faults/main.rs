@@ -26,17 +26,9 @@ use row::{Depth, Row, Run};
 use scene::Scene;
 
 fn rows() -> Vec<Row> {
-    let mut rows = [
-        nodes::ROWS,
-        bus::ROWS,
-        storage::ROWS,
-        versions::ROWS,
-        links::ROWS,
-        engine::ROWS,
-        readers::ROWS,
-        calls::ROWS,
-    ]
-    .concat();
+    let mut rows =
+        [nodes::ROWS, bus::ROWS, storage::ROWS, versions::ROWS, links::ROWS, engine::ROWS, readers::ROWS, calls::ROWS]
+            .concat();
     rows.sort_by_key(|row| row.id);
     rows
 }

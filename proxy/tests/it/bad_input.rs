@@ -63,11 +63,7 @@ impl services::Issuer for Issuer {
         Err(aigis_proxy::Error::internal("nobody asks for it here"))
     }
 
-    async fn set_secret(
-        self,
-        _: tarpc::context::Context,
-        _: services::WantedSecret,
-    ) -> Result<(), aigis_proxy::Error> {
+    async fn set_secret(self, _: tarpc::context::Context, _: services::WantedSecret) -> Result<(), aigis_proxy::Error> {
         Ok(())
     }
 
@@ -79,10 +75,7 @@ impl services::Issuer for Issuer {
         Ok(())
     }
 
-    async fn secrets(
-        self,
-        _: tarpc::context::Context,
-    ) -> Result<Vec<services::ListedSecret>, aigis_proxy::Error> {
+    async fn secrets(self, _: tarpc::context::Context) -> Result<Vec<services::ListedSecret>, aigis_proxy::Error> {
         Ok(Vec::new())
     }
 

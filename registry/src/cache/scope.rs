@@ -1,5 +1,7 @@
 //! Which part of the registry a cache follows.
 
+use std::iter;
+
 use aigis_proxy::{Name, NodeName};
 
 /// A part of the registry.
@@ -20,7 +22,10 @@ impl Scope {
     pub(super) fn records(&self) -> Vec<String> {
         match self {
             Self::Whole => vec![">".to_owned()],
-            Self::Node(node) => vec![format!("ci.*.{node}"), "user.*.*".to_owned(), "removed.*.*".to_owned()],
+            Self::Node(node) => {
+                let issued = ["user.*.*", "removed.*.*", "secret.*.*", "vouches.*"].map(str::to_owned);
+                iter::once(format!("ci.*.{node}")).chain(issued).collect()
+            }
             Self::Bearers(name) => named(name),
             Self::Holders(name) => {
                 let of_all = ["node.*", "bus.*.*", "removed.*.*"].map(str::to_owned);
