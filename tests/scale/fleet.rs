@@ -172,7 +172,7 @@ async fn admitted(plan: &Plan, node: usize) -> Result<Membership, Box<dyn std::e
     let Admitted { jwt, node: admitting, issuer } = answer.map_err(|error| error.to_string())?;
     let issuer = issuer.verify(&token.account).ok_or("the issuer is a stranger")?;
     let credential = Credential::new(&jwt, key, Some(&issuer))?;
-    let bus = if node % CUT == 0 { format!("nats://{}", plan.relay) } else { token.bus.clone() };
+    let bus = if node.is_multiple_of(CUT) { format!("nats://{}", plan.relay) } else { token.bus.clone() };
     Ok(Membership { credential, issuer, node: admitting, bus, ca: None })
 }
 

@@ -128,7 +128,7 @@ impl Stage {
         let mut stage = Self {
             nodes,
             _engines: engines,
-            looking: looking,
+            looking,
             sentinel,
             observers,
             relay,
