@@ -220,7 +220,7 @@ impl Issuer for Desk {
             let known = self.office.store.pin.guard().known();
             known.map(|known| known.store.to_string()).ok_or_else(|| Error::internal("the store has no id"))
         };
-        self.audited("store.accept", json!({}), accepted, |id| json!(id)).await
+        Box::pin(self.audited("store.accept", json!({}), accepted, |id| json!(id))).await
     }
 
     async fn renew(self, _: Context) -> Result<String, Error> {
