@@ -45,7 +45,7 @@ fn of_a_log(scene: &Scene, run: &mut Run) {
         resident_bytes(pid)
     };
     let mut reader = scene.on("alpha").running(["logs", "chatter", "--follow", "--tail", "0"]);
-    let _line = reader.until("it reads", PATIENCE, |line| line.contains("a line").then_some(()));
+    reader.until("it reads", PATIENCE, |line| line.contains("a line").then_some(()));
     let before = node();
     reader.signal(Signal::STOP);
     let stopped = Instant::now();
@@ -59,7 +59,7 @@ fn of_a_log(scene: &Scene, run: &mut Run) {
     let back = Instant::now();
     let count = reader.seen().len() + 1_000;
     let mut lines = reader.seen().len();
-    let _line = reader.until("it goes on", PATIENCE, |_| {
+    reader.until("it goes on", PATIENCE, |_| {
         lines += 1;
         (lines > count).then_some(())
     });
