@@ -118,7 +118,7 @@ impl Files {
                 Err(error) => logs.say(Source::Wrap, chain(&error).as_bytes()),
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Takes in how the secrets are; a value is masked before the program can read it. Says what changed.
