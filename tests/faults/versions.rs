@@ -180,7 +180,7 @@ fn callers(scene: &mut Scene, run: &mut Run) {
         assert!(code.is_empty() && refused(&said) == "invalid_argument", "{code} {said}");
         let call = format!("aigis.v1.main.call.admin.{name}.one-beta.");
         let (code, said) = ask(format!("{call}status"), json!({"meta": {"later": [1]}})).await;
-        assert!(code.is_empty() && said["name"] == "one-beta", "{code} {said}");
+        assert!(code.is_empty() && said["ci"] == "one-beta", "{code} {said}");
         let (code, said) = ask(format!("{call}transmute"), json!({})).await;
         assert!(code == "not_found" || code == "invalid_argument", "{code} {said}");
     });
