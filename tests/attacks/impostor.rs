@@ -22,6 +22,9 @@ use crate::{
     world::{BUSYBOX, World},
 };
 
+/// Signs what a socket asks to be signed, as an attacker would.
+type Signer = Box<dyn Fn(&str) -> String>;
+
 const C: &str = "aigis.v1.main";
 
 /// A server that says this to whoever comes, and tells what it was told.
@@ -301,7 +304,7 @@ fn atk_09_the_nodes_socket_takes_nobody_at_its_word() {
     let welcome = introduced(&olga.jwt, &|nonce| olga.sign(words(nonce).as_bytes()));
     assert_eq!(welcome.unwrap()["welcome"]["name"], "olga", "an honest one is let in");
     let old = introduced;
-    let tries: Vec<(&str, String, Box<dyn Fn(&str) -> String>)> = vec![
+    let tries: Vec<(&str, String, Signer)> = vec![
         ("no signature", olga.jwt.clone(), Box::new(|_| String::new())),
         ("the bus's own form", olga.jwt.clone(), {
             let olga = olga.clone();

@@ -242,7 +242,7 @@ fn atk_52_who_empties_the_leases_kills_nobody() {
     let mut cases = Cases::of("ATK-52");
     appears(&mut gamma, &[], true);
     let mut watch = mesh.running(["list", "--watch", "--json", "--node", "alpha"]);
-    let _first = watch.until("the watch has begun", SOON, |line| line.contains(&world.name).then_some(()));
+    watch.until("the watch has begun", SOON, |line| line.contains(&world.name).then_some(()));
     for round in 0..5 {
         cases.case(format!("round {round}"), || {
             let lease = json!({"boot": "b", "counter": round + 2, "since_at": stamp(), "goodbye": false}).to_string();

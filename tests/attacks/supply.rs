@@ -130,7 +130,7 @@ fn atk_71_dependencies_come_from_one_place_with_one_tls() {
             line.contains("cargo build") || line.contains("cargo test") || line.contains("cargo nextest run")
         }) {
             cases.case(line.trim(), || {
-                assert!(line.contains("--locked") || line.contains("cargo nextest --version"), "{script}: {line}")
+                assert!(line.contains("--locked") || line.contains("cargo nextest --version"), "{script}: {line}");
             });
         }
     }

@@ -189,7 +189,8 @@ fn atk_62_no_account_imports_a_store_that_was_not_given_to_it() {
         });
         token(&account, &claims)
     };
-    let kinds: [(&str, &dyn Fn(&Value) -> Value); 3] = [
+    type Activate<'a> = &'a dyn Fn(&Value) -> Value;
+    let kinds: [(&str, Activate<'_>); 3] = [
         ("without an activation token", &|_| Value::Null),
         ("with the token of its own store", &|import| import["token"].clone()),
         ("with a token that it signed itself", &|import| activation(import).into()),
