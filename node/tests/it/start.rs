@@ -9,7 +9,7 @@ use std::{
 };
 
 use aigis_node::{Home, LogTap, Node, Options, bus_server, mesh, node};
-use aigis_proxy::{MeshName, NodeName, identity::ServerFiles};
+use aigis_proxy::{MeshName, NodeName, UserName, identity::ServerFiles};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -72,12 +72,13 @@ async fn a_start_that_fails_ends_the_bus_server_that_it_started_and_no_other() {
     let home = Home::new(directory.path(), MeshName::parse("main").unwrap());
     home.create().unwrap();
 
-    // While the mesh is brought up: the first admin's credential cannot be written.
-    fs::create_dir(home.default_credential()).unwrap();
+    // While the mesh is brought up: the node's credential cannot be written.
+    let credential = home.credential(&UserName::parse("alpha").unwrap());
+    fs::create_dir_all(&credential).unwrap();
     let error = fails(&home).await;
     assert!(matches!(error, node::Error::Mesh(mesh::Error::Credential(_))), "{error:?}");
     assert_eq!(servers(&home), Vec::<i32>::new());
-    fs::remove_dir(home.default_credential()).unwrap();
+    fs::remove_dir(credential).unwrap();
 
     // After it is up: the journal's directory is a file.
     fs::write(home.audit(), "").unwrap();

@@ -180,7 +180,7 @@ async fn a_revoked_user_is_cut_off_and_kept_out() {
     let revocations: Revocations = host.bus.keys.revocations();
     assert_ne!(revocations, Revocations::default());
     host.revoked.send(revocations).unwrap();
-    assert!(wire.next().await.is_none(), "closed");
+    assert!(dismissal(&mut wire).await.contains("revoked"));
     until("its call ended", || host.running() == 0).await;
     let (mut wire, hello) = Wire::connect(&host).await;
     assert!(reason(&wire.prove(&jwt, &key, &text(&hello)).await).contains("revoked"));
@@ -192,7 +192,15 @@ async fn a_connection_ends_with_its_credential() {
     let (jwt, key) = user(&host.bus.keys, "olga", Role::Operator, Duration::from_secs(4));
     let (mut wire, hello) = Wire::connect(&host).await;
     assert!(wire.prove(&jwt, &key, &text(&hello)).await["welcome"].is_object());
+    assert!(dismissal(&mut wire).await.contains("ended"));
+}
+
+/// What the node says before it closes the connection, which it does.
+async fn dismissal(wire: &mut Wire) -> String {
+    let last = wire.next().await.unwrap();
+    assert_eq!(last[..5], [20, 0, 0, 0, 0]);
     assert!(wire.next().await.is_none(), "closed");
+    String::from_utf8(last[5..].to_vec()).unwrap()
 }
 
 #[tokio::test]
