@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> ExitCode {
     let Cli { global, command } = cli;
-    let is_node = matches!(command, Command::Up(_));
+    let is_node = matches!(&command, Command::Up(up) if up.stays());
     let logs = LogTap::default();
     let level = if is_node { LevelFilter::INFO } else { LevelFilter::WARN };
     let telemetry = telemetry::start(level, is_node.then_some(&logs));

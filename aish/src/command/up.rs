@@ -97,6 +97,11 @@ pub(crate) fn loopback(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl Up {
+    /// Whether this process is the node, or its keeper, and does not only start one.
+    pub(crate) fn stays(&self) -> bool {
+        !self.detach
+    }
+
     pub(crate) async fn run(self, context: &Context, mut signals: Signals, logs: LogTap) -> Result<(), Failure> {
         let home = context.home()?;
         let bus = context.given_bus()?;
