@@ -76,9 +76,10 @@ fn is_away(mesh: &Mesh, span: Duration) {
     }
 }
 
-/// The records of CIs and nodes; beside them, each start of the bus server has one.
+/// The records of CIs, nodes and users; beside them, each start of the bus server has one, and each end of an audit.
 fn records(client: &Client) -> BTreeMap<String, (u64, String)> {
-    client.records().into_iter().filter(|(key, _)| !key.starts_with("bus.")).collect()
+    let moves = |key: &str| key.starts_with("bus.") || key.starts_with("audit.");
+    client.records().into_iter().filter(|(key, _)| !moves(key)).collect()
 }
 
 /// Awaits that all CIs are listed, once each, and live.
