@@ -1,6 +1,6 @@
 //! Masks known secret values in what passes by, wherever the pieces of it begin and end.
 //!
-//! A value is looked for by its *anchor*: its first bytes, at most [`ANCHOR`]. Where one is found it is hidden, and what
+//! A value is looked for by its *anchor*: its first bytes, at most 64 of them. Where one is found it is hidden, and what
 //! follows is hidden for as long as it goes on as the value does. So no more is ever held back than an anchor, however long
 //! values are, and a value that was printed in part is hidden too.
 
