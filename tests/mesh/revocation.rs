@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use aigis_proxy::{
@@ -152,7 +152,10 @@ fn the_first_admin_is_renewed_by_up_and_a_revoked_one_gets_nothing() {
     drop(keys);
     first.renew(&token, None).unwrap();
     first.replace(&file).unwrap();
-    until("it has ended", SOON, || (mesh.aish(["list"]).code == 77).then_some(()));
+    // A command before its end would renew it.
+    let ends = read().expires().unwrap();
+    until("it has ended", SOON, || (SystemTime::now() > ends + Duration::from_secs(1)).then_some(()));
+    let _refused = mesh.aish(["list"]).failed(77);
     let _down = mesh.aish(["down"]);
     mesh.start();
     assert_eq!((read().public(), read().name()), (first.public(), first.name()), "the key stays");
