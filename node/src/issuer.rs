@@ -6,9 +6,11 @@ use std::{sync::Arc, time::Duration};
 use aigis_proxy::{
     Address, Bus, Code, Effect, Error, NodeName, Request, Role, SkillPath, UserName,
     dispatch::{Begun, Deed, Journal},
-    identity::{CaCertificate, Credential, MeshKeys},
+    identity::{CaCertificate, Credential, MeshCa, MeshKeys},
     rpc,
-    services::{ADMISSION, Admission as _, GrantedToken, ISSUER, Issuer, JOIN, Revoked, WantedToken},
+    services::{
+        ADMISSION, Admission as _, Enrolled, GrantedToken, ISSUER, Issuer, JOIN, Revoked, Station, WantedToken,
+    },
     subject::Caller,
     task,
 };
@@ -19,7 +21,10 @@ use serde_json::{Value, json};
 use tarpc::{context::Context, server::Serve};
 use tokio::sync::Mutex;
 
+use crate::cluster::{Cluster, messenger::Messenger};
+
 mod admission;
+mod enrolment;
 mod removal;
 mod revocation;
 mod tokens;
@@ -36,6 +41,10 @@ pub(crate) struct Office {
     pub(crate) url: String,
     /// Who vouches for it, where it speaks TLS.
     pub(crate) ca: Option<CaCertificate>,
+    /// The way to its servers.
+    pub(crate) messenger: Arc<Messenger>,
+    /// Its cluster, and the CA that vouches for the servers of it.
+    pub(crate) cluster: Option<(Arc<Cluster>, MeshCa)>,
     /// Writes the records of users and tokens.
     pub(crate) registry: Registry,
     /// What is known of the mesh.
@@ -222,6 +231,10 @@ impl Issuer for Desk {
             self.office.journal.refused(&self.caller, "users.renew", &error.message).await;
         }
         renewed
+    }
+
+    async fn enroll(self, _: Context, station: Station, public_key: String) -> Result<Enrolled, Error> {
+        Box::pin(self.office.enroll(&self.caller, station, &public_key)).await
     }
 
     async fn create_token(self, _: Context, public_key: String, wanted: WantedToken) -> Result<GrantedToken, Error> {

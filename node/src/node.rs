@@ -13,7 +13,7 @@ use aigis_proxy::{
     Bus, Error as CallError, NodeName, blob,
     bus::{self, ConnectError},
     dispatch::Dispatcher,
-    identity::{CaCertificate, MeshKeys},
+    identity::{CaCertificate, MeshCa, MeshKeys, ServerFiles},
     serve::Server,
     service_info, task,
 };
@@ -24,7 +24,8 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::sync::watch;
 
 use crate::{
-    bus_server::{self, BusServer},
+    bus_server::BusServer,
+    cluster::{Cluster, Phase, growth, member::Member, messenger::Messenger},
     container::Host,
     directory::Directory,
     duties::Duties,
@@ -66,6 +67,8 @@ pub struct Options {
     pub node: NodeName,
     /// Where a supervised bus listens.
     pub listen: Option<SocketAddr>,
+    /// Whether the supervised bus is one of three servers, and on the issuer the nodes of the others.
+    pub bus_cluster: Option<Vec<NodeName>>,
     /// An existing bus to use instead.
     pub bus: Option<String>,
     /// The CA that vouches for that bus, if it speaks TLS; if absent the one that this host knows.
@@ -156,6 +159,7 @@ pub struct Node {
     bus_server: Option<BusServer>,
     tasks: Vec<task::Owned>,
     socket: Socket,
+    restart: watch::Sender<bool>,
     _lock: Arc<fs::File>,
 }
 
@@ -168,7 +172,8 @@ impl Node {
     pub async fn start(options: Options) -> Result<Self, Error> {
         let (node, bus, ca) = (options.node.clone(), options.bus.clone(), options.ca.clone());
         let credential_life = options.credential_life;
-        let wanted = Wanted { node, listen: options.listen, bus, ca, credential_life };
+        let bus_cluster = options.bus_cluster.clone();
+        let wanted = Wanted { node, listen: options.listen, bus_cluster, bus, ca, credential_life };
         options.home.create().map_err(mesh::Error::from)?;
         let lock = Arc::new(lock(&options.home)?);
         let metrics = match options.metrics {
@@ -177,13 +182,16 @@ impl Node {
         };
         let mut mesh = mesh::up(&options.home, &wanted).await?;
         let bus_server = mesh.server.take();
-        let status = bus_server.as_ref().map(BusServer::status);
+        let is_shared = mesh.cluster.as_ref().is_some_and(|cluster| cluster.phase() == Phase::Grown);
         // The lock is held to the end: nobody else may adopt a server that is about to end.
-        match Self::join(options, lock.clone(), metrics, mesh, status).await {
+        match Self::join(options, lock.clone(), metrics, mesh, bus_server.as_ref()).await {
             Ok(node) => Ok(Self { bus_server, ..node }),
             Err(error) => {
-                if let Some(bus_server) = bus_server {
-                    bus_server.give_back().await;
+                match bus_server {
+                    // The others need it.
+                    Some(bus_server) if is_shared => bus_server.leave(),
+                    Some(bus_server) => bus_server.give_back().await,
+                    None => {}
                 }
                 Err(error)
             }
@@ -196,8 +204,9 @@ impl Node {
         lock: Arc<fs::File>,
         metrics: Option<Endpoint>,
         mesh: Mesh,
-        bus_status: Option<watch::Receiver<bus_server::Status>>,
+        server_of_bus: Option<&BusServer>,
     ) -> Result<Self, Error> {
+        let bus_status = server_of_bus.map(BusServer::status);
         let Options { home, node, labels, engine, audit_room, credential_life, logs, .. } = options;
         let reporter = Reporter::open(&home.report(), node.clone())?;
         logs.open(&reporter);
@@ -250,7 +259,7 @@ impl Node {
             bus: bus.clone(),
             server: server.clone(),
             dispatcher,
-            bus_server: bus_status,
+            bus_server: bus_status.clone(),
             duties: duties.clone(),
             room: room.clone(),
             reporter: reporter.clone(),
@@ -269,6 +278,11 @@ impl Node {
             keys: office.keys.clone(),
             url: mesh.file.bus.clone(),
             ca: mesh.ca.clone(),
+            replicas: match (&mesh.cluster, &bus_status) {
+                (Some(cluster), _) => Some(cluster.replicas()),
+                (None, Some(_)) => Some(1),
+                (None, None) => None,
+            },
         });
         let parts = upkeep::Parts {
             host: host.clone(),
@@ -277,6 +291,7 @@ impl Node {
             store,
             duties: duties.clone(),
             reporter: reporter.clone(),
+            bus_server: bus_status,
         };
         let mut upkeep = Upkeep::new(parts, mesh.credential.public(), record);
         upkeep.settle().await.map_err(doing("write its record"))?;
@@ -288,13 +303,21 @@ impl Node {
         }
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
         tasks.push(blob::serve(&bus).await.map_err(&listening)?);
+        let restart = watch::Sender::new(false);
         if let Some(mesh::Office { keys, admin }) = &mesh.office {
+            let (url, ca, cluster) = (mesh.file.bus.clone(), mesh.ca.clone(), mesh.cluster.clone());
+            let messenger = Arc::new(Messenger::new(keys.clone(), url, ca, cluster.clone()));
+            tasks.push(messenger.start());
+            let authority = MeshCa::open(&home.issuer(), home.mesh()).map_err(mesh::Error::from)?;
+            tasks.extend(cluster.as_ref().map(|cluster| growing(cluster, restart.clone())));
             let office = Office {
                 keys: keys.clone(),
                 journal: journal.clone(),
                 node: node.clone(),
                 url: mesh.file.bus.clone(),
                 ca: mesh.ca.clone(),
+                messenger,
+                cluster: cluster.map(|cluster| (cluster, authority)),
                 registry: registry.clone(),
                 cache: cache.clone(),
                 credential_life,
@@ -328,6 +351,19 @@ impl Node {
             vouches: mesh.issuer.clone(),
         };
         tasks.push(renewal.start());
+        if let (Some(cluster), None) = (&mesh.cluster, &mesh.office) {
+            let member = Member {
+                bus: bus.clone(),
+                issuer: mesh.file.issuer.clone(),
+                vouches: mesh.issuer.clone(),
+                cluster: cluster.clone(),
+                tls: ServerFiles::new(home.bus()).tls(),
+                ca_file: home.ca_file(),
+                running: server_of_bus.and_then(BusServer::given),
+                restart: restart.clone(),
+            };
+            tasks.push(member.start());
+        }
         tasks.push(task::Owned::spawn("registrar", registrar.run()));
         tasks.push(task::Owned::spawn("upkeep", upkeep.run()));
         tasks.push(task::Owned::spawn("sweep of blobs", aigis_registry::blobs::keep_swept(bus.clone())));
@@ -337,13 +373,34 @@ impl Node {
         reporter.node_event("joined", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
         let file = mesh.file;
         let bus_server = None;
-        Ok(Self { file, home, bus, server, lease, journal, reporter, logs, bus_server, tasks, socket, _lock: lock })
+        Ok(Self {
+            file,
+            home,
+            bus,
+            server,
+            lease,
+            journal,
+            reporter,
+            logs,
+            bus_server,
+            tasks,
+            socket,
+            restart,
+            _lock: lock,
+        })
     }
 
     /// What other processes of this host find.
     #[must_use]
     pub fn file(&self) -> &MeshFile {
         &self.file
+    }
+
+    /// Completes when the node must start anew, since its bus is about to be another.
+    pub async fn must_restart(&self) {
+        let mut restart = self.restart.subscribe();
+        // The sender lives as long as this.
+        let _ = restart.wait_for(|restart| *restart).await;
     }
 
     /// The server, for its counters.
@@ -379,6 +436,21 @@ impl Node {
         }
         let _ = fs::remove_file(home.pid_file());
     }
+}
+
+/// On the issuer: asks for a new start once the other servers of the bus run and it is still alone.
+fn growing(cluster: &Arc<Cluster>, restart: watch::Sender<bool>) -> task::Owned {
+    let cluster = cluster.clone();
+    task::Owned::spawn("growth", async move {
+        if cluster.phase() != Phase::Alone {
+            return;
+        }
+        while !growth::can(&cluster).await {
+            tokio::time::sleep(RETRY).await;
+        }
+        tracing::info!("the other servers of the bus run; the node starts anew to make them one bus");
+        restart.send_replace(true);
+    })
 }
 
 /// Connects to a bus that is not this host's to start, and may be about to.

@@ -6,12 +6,16 @@ use std::{sync::Arc, time::Duration};
 use aigis_proxy::{
     Bus, Error,
     identity::{CaCertificate, MeshKeys},
+    kv,
 };
 use aigis_registry::{Capacity, CiRecord, NodeRecord, Registry, Reporter, Timestamp, record};
 use serde_json::{Value, json};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
 
-use crate::{container::Host, duties::Duties, engine::watch::EngineState, mesh};
+use crate::{bus_server, container::Host, duties::Duties, engine::watch::EngineState, mesh};
 
 /// How often the node looks at itself.
 const LOOK: Duration = Duration::from_secs(60);
@@ -26,6 +30,7 @@ pub(crate) struct Upkeep {
     store: Option<StoreKeeper>,
     duties: Arc<Duties>,
     reporter: Reporter,
+    bus_server: Option<watch::Receiver<bus_server::Status>>,
     record: NodeRecord,
     /// The record of the node as a CI, which bears the same labels.
     ci: CiRecord,
@@ -50,6 +55,8 @@ pub(crate) struct Parts {
     pub(crate) duties: Arc<Duties>,
     /// Where it tells of itself.
     pub(crate) reporter: Reporter,
+    /// The bus server that it supervises.
+    pub(crate) bus_server: Option<watch::Receiver<bus_server::Status>>,
 }
 
 /// What it takes to make again what a bus server kept in memory alone.
@@ -61,13 +68,15 @@ pub(crate) struct StoreKeeper {
     pub(crate) url: String,
     /// Who vouches for it, where it speaks TLS.
     pub(crate) ca: Option<CaCertificate>,
+    /// How many servers are to keep each stream, where that is for this host to say.
+    pub(crate) replicas: Option<u8>,
 }
 
 impl Upkeep {
     /// Makes the task's parts; `id` is the public key of the node's user, `ci` the record under which it is known.
     #[must_use]
     pub(crate) fn new(parts: Parts, id: &str, ci: CiRecord) -> Self {
-        let Parts { host, registry, bus, store, duties, reporter } = parts;
+        let Parts { host, registry, bus, store, duties, reporter, bus_server } = parts;
         let now = Timestamp::now();
         let record = NodeRecord {
             name: host.node.clone(),
@@ -82,7 +91,7 @@ impl Upkeep {
             started_at: now,
             updated_at: now,
         };
-        Self { host, registry, bus, store, duties, reporter, record, ci, reached: None, bus_is_new: false }
+        Self { host, registry, bus, store, duties, reporter, bus_server, record, ci, reached: None, bus_is_new: false }
     }
 
     /// Writes the node's record as things stand.
@@ -147,6 +156,7 @@ impl Upkeep {
         let mut observed = self.host.watch.observation();
         let mut link = self.bus.link();
         let mut standing = self.duties.watch();
+        let mut server = self.bus_server.clone();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failed = false;
@@ -166,6 +176,7 @@ impl Upkeep {
                     }
                     self.bus_is_new = true;
                 }
+                () = turned(&mut server) => self.bus_is_new = true,
                 _ = look.tick() => self.look().await,
                 () = retry => {}
             }
@@ -190,19 +201,45 @@ impl Upkeep {
 
     /// Does what a start of the bus server asks for, unless it was done.
     async fn meet_bus(&mut self) -> Result<(), Error> {
+        self.supervise();
         if self.bus_is_new {
-            if let Some(StoreKeeper { keys, url, ca }) = &self.store {
-                let ready = mesh::ensure_store(keys, url, ca.as_ref()).await;
-                ready.map_err(|error| Error::unavailable(error.to_string()))?;
-            }
+            self.ensure_store().await?;
             self.registry.note_birth().await?;
             self.bus_is_new = false;
         }
         Ok(())
     }
 
+    async fn ensure_store(&self) -> Result<(), Error> {
+        let Some(StoreKeeper { keys, url, ca, replicas }) = &self.store else { return Ok(()) };
+        let ready = mesh::ensure_store(keys, url, ca.as_ref(), *replicas).await;
+        ready.map(drop).map_err(|error| Error::unavailable(error.to_string()))
+    }
+
+    /// Has each stream kept by as many servers as it should be: some of them may have been away when it was made.
+    async fn spread(&self) -> Result<(), Error> {
+        let Some(wanted) = self.store.as_ref().and_then(|store| store.replicas).filter(|replicas| *replicas > 1) else {
+            return Ok(());
+        };
+        let standing = kv::standing(&self.bus, LOOK).await?;
+        if standing.iter().any(|stream| stream.replicas < usize::from(wanted)) {
+            self.ensure_store().await?;
+        }
+        Ok(())
+    }
+
+    /// Notes which bus server this host has, as one of several: that changes when it is started again.
+    fn supervise(&self) {
+        let id = self.bus_server.as_ref().and_then(|status| status.borrow().id.clone());
+        self.registry.supervises(id);
+    }
+
     /// Compares the node's records with what the bus holds, and clears away what is over.
     async fn look(&self) {
+        self.supervise();
+        if let Err(error) = self.spread().await {
+            tracing::debug!(%error, "the store was not looked at");
+        }
         if let Err(error) = self.registry.note_birth().await {
             tracing::debug!(%error, "the bus's start was not noted");
         }
@@ -213,6 +250,16 @@ impl Upkeep {
             tracing::debug!(%error, "old records were not cleared away");
         }
     }
+}
+
+/// Completes when the supervised server is another.
+async fn turned(server: &mut Option<watch::Receiver<bus_server::Status>>) {
+    if let Some(status) = server
+        && status.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// What this host has. What cannot be read is unknown.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{ConnectOptions, Event, Subscriber};
+use async_nats::{ConnectOptions, Event, ServerAddr, Subscriber};
 use bytes::Bytes;
 use tokio::{
     runtime::Handle,
@@ -52,13 +52,16 @@ pub(crate) use vigil::Reader;
 const PING: Duration = Duration::from_secs(5);
 /// How long a connection attempt may take.
 const CONNECT: Duration = Duration::from_secs(4);
+/// How long it may take where there are other servers to try.
+const CONNECT_ONE: Duration = Duration::from_secs(2);
 /// How far apart connections are made, so that a link that comes and goes makes no storm of them.
 const APART: Duration = Duration::from_secs(1);
 
 /// How to reach a bus, and as whom.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Its address, `nats://HOST:PORT` or `tls://HOST:PORT`, without a password.
+    /// Its address, `nats://HOST:PORT` or `tls://HOST:PORT`, without a password; of a cluster one address for each
+    /// server, with commas between.
     pub url: String,
     /// The CA of its mesh. With it TLS is required, and this CA alone is trusted; a `tls://` address needs it.
     pub ca: Option<CaCertificate>,
@@ -147,6 +150,8 @@ struct Inner {
     denied: watch::Receiver<Vec<String>>,
     outbox: mpsc::Sender<Out>,
     home: Home,
+    /// Whether it was given several addresses.
+    several: bool,
     /// Users who are not heard, whatever a server lets through.
     shut_out: Mutex<Arc<HashSet<UserName>>>,
     _tasks: [task::Owned; 2],
@@ -208,21 +213,25 @@ impl Bus {
             auth.jwt = Some(signer.jwt());
             std::future::ready(Ok(auth))
         });
+        let addresses = addresses(&url).map_err(|source| ConnectError::Unreachable { url: url.clone(), source })?;
+        let servers = addresses.len().max(1);
+        let many = servers > 1;
         let client = trust
             .secure(login)
             .name(label)
             .custom_inbox_prefix(subject::inbox(&user))
             .ping_interval(PING)
-            .connection_timeout(CONNECT)
+            .connection_timeout(if many { CONNECT_ONE } else { CONNECT })
             .reconnect_delay_callback(move |attempts| {
                 // The client asks before its first attempt too, when there is no burst to be spread.
                 if connected.get().is_none() {
                     return Duration::ZERO;
                 }
-                reconnect_delay(attempts).max(APART.saturating_sub(known.borrow().connected.elapsed()))
+                // Each server is tried once before the wait grows.
+                reconnect_delay(attempts / servers).max(APART.saturating_sub(known.borrow().connected.elapsed()))
             })
             .event_callback(on_event)
-            .connect(&url)
+            .connect(addresses)
             .await
             .map_err(|source| refusal(&url, &user, &trust, source))?;
         // Only a client that was made can hear events that matter; the slot is filled once.
@@ -263,6 +272,7 @@ impl Bus {
             denied,
             outbox,
             home,
+            several: many,
             shut_out: Mutex::default(),
             _tasks: tasks,
         };
@@ -332,6 +342,18 @@ impl Bus {
     #[must_use]
     pub fn server_version(&self) -> String {
         self.0.client.server_info().version
+    }
+
+    /// Whether another server would take over if the one in use went away.
+    #[must_use]
+    pub fn has_several(&self) -> bool {
+        self.0.several || self.0.client.server_info().connect_urls.len() > 1
+    }
+
+    /// Where the servers of the bus are, as the one in use says; none where it is alone.
+    #[must_use]
+    pub fn servers(&self) -> Vec<String> {
+        self.0.client.server_info().connect_urls
     }
 
     /// The largest body, with headers, that one message may have, in bytes.
@@ -547,6 +569,16 @@ impl Bus {
             tracing::debug!("the bus took no farewell in time");
         }
     }
+}
+
+/// The addresses of the servers of a bus.
+///
+/// # Errors
+///
+/// One of them is none.
+pub(crate) fn addresses(url: &str) -> Result<Vec<ServerAddr>, async_nats::ConnectError> {
+    let parsed: Result<Vec<ServerAddr>, _> = url.split(',').map(str::parse).collect();
+    parsed.map_err(|error| async_nats::ConnectError::with_source(async_nats::ConnectErrorKind::ServerParse, error))
 }
 
 fn closed() -> Error {
