@@ -13,7 +13,7 @@ use crate::{
     command::{
         audit::Audit, call::Call, completions::Completions, describe::Describe, doctor::Doctor, down::Down,
         events::Events, exec::Exec, join::Join, list::List, logs::Logs, man::Man, message::Message, nodes::Nodes,
-        tokens::Tokens, up::Up, users::Users, wrap::Wrap,
+        secrets::Secrets, tokens::Tokens, up::Up, users::Users, wrap::Wrap,
     },
     duration,
     exit::{Failure, Usage},
@@ -113,6 +113,7 @@ pub(crate) enum Command {
     Doctor(Doctor),
     Users(Users),
     Tokens(Tokens),
+    Secrets(Secrets),
     Completions(Completions),
     Man(Man),
     #[command(skip)]
@@ -138,6 +139,7 @@ impl Command {
             Self::Doctor(_) => "doctor",
             Self::Users(_) => "users",
             Self::Tokens(_) => "tokens",
+            Self::Secrets(_) => "secrets",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
             Self::Message(_) => "message",

@@ -7,16 +7,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aigis_node::home::{self, Home, MeshFile};
+use aigis_node::{
+    home::{self, Home, MeshFile},
+    renewal::Reach,
+    trust,
+};
 use aigis_proxy::{
     Bus, Code, Error, bus,
     client::Client,
     identity::{CaCertificate, Credential, FileError, Issuer, credential},
+    kv::StoreGuard,
     socket::Local,
-    text_file,
+    task, text_file,
 };
+use futures::FutureExt as _;
+use tokio::sync::{Notify, watch};
 
-use crate::{cli::Global, exit::Failure, output::Output, session::Session, url};
+use crate::{
+    cli::Global,
+    exit::Failure,
+    output::Output,
+    renewal::{Beside, Person},
+    session::Session,
+    url,
+};
 
 /// How long it may take until the mesh is known or known to be away; a connection attempt ends a little sooner.
 const WITHIN: Duration = Duration::from_millis(4_700);
@@ -33,13 +47,30 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) output: Output,
     client: OnceCell<Client>,
+    /// Told when the connection is made.
+    connected: Notify,
+    /// Who vouches for users, as this host has it pinned.
+    pinned: OnceCell<watch::Sender<Issuer>>,
+    renewal: OnceCell<Beside>,
+    trust: OnceCell<task::Owned>,
+    /// With which the connection logs in.
+    credential: OnceCell<Arc<Credential>>,
 }
 
 impl Context {
     /// Makes the surroundings by the options.
     pub(crate) fn new(global: Global) -> Self {
         let output = Output::new(global.json, global.quiet, global.raw, global.color);
-        Self { global, output, client: OnceCell::new() }
+        Self {
+            global,
+            output,
+            client: OnceCell::new(),
+            connected: Notify::new(),
+            pinned: OnceCell::new(),
+            renewal: OnceCell::new(),
+            trust: OnceCell::new(),
+            credential: OnceCell::new(),
+        }
     }
 
     /// The data directory, that of all meshes.
@@ -193,14 +224,83 @@ impl Context {
         let credential = Arc::new(self.credential()?);
         let label = format!("aish {}", credential.name());
         let bus = Bus::connect(bus::Options { url, ca, credential: credential.clone(), label }).await;
-        let client = Client::new(bus.map_err(Error::from)?);
+        let bus = bus.map_err(Error::from)?;
+        if let Some(issuer) = self.issuer()? {
+            bus.guard_store(StoreGuard::new(issuer, self.home()?.read_store().map_err(damaged)?));
+        }
+        let client = Client::new(bus);
         let client = match (self.home(), self.mesh_file()) {
             (Ok(home), Ok(Some(MeshFile { node: Some(node), .. }))) => {
-                client.with_local(Local::new(home.socket(), node.user(), credential))
+                client.with_local(Local::new(home.socket(), node.user(), credential.clone()))
             }
             _ => client,
         };
-        Ok(self.client.get_or_init(|| client).clone())
+        let client = self.client.get_or_init(|| client).clone();
+        let _ = self.credential.set(credential.clone());
+        self.connected.notify_one();
+        let bus = client.bus().clone();
+        let reach: Reach = Box::new(move || std::future::ready(Ok(bus.clone())).boxed());
+        self.renew_beside(credential, reach, Some(client.clone()))?;
+        Ok(client)
+    }
+
+    /// Renews a credential of ours for as long as this command runs, if this host knows who does that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::mesh_file`].
+    pub(crate) fn renew_beside(
+        &self,
+        credential: Arc<Credential>,
+        reach: Reach,
+        client: Option<Client>,
+    ) -> Result<(), Failure> {
+        if let Some(person) = self.person(credential)?
+            && let Some(renewal) = Beside::begin(person, reach, client)
+        {
+            let _ = self.renewal.set(renewal);
+        }
+        Ok(())
+    }
+
+    /// Whose credential it is, and who renews it, if this host knows.
+    fn person(&self, credential: Arc<Credential>) -> Result<Option<Person>, Failure> {
+        let (Some(mesh), Some(vouches)) = (self.mesh_file()?, self.issuer()?) else { return Ok(None) };
+        let pinned = self.pinned.get_or_init(|| watch::Sender::new(vouches)).clone();
+        let (file, home) = (self.credential_file()?, self.home()?);
+        Ok(Some(Person { credential, file, issuer: mesh.issuer, pinned, home }))
+    }
+
+    /// Sees to it that neither the credential nor the connection stands on keys that sign no more.
+    ///
+    /// # Errors
+    ///
+    /// What keeps from renewing it.
+    pub(crate) async fn stand_on_new_keys(&self) -> Result<(), Failure> {
+        self.session().await?;
+        let (client, credential) = (self.client().await?, Arc::new(self.credential()?));
+        let bus = client.bus().clone();
+        let reach: Reach = Box::new(move || std::future::ready(Ok(bus.clone())).boxed());
+        let Some(person) = self.person(credential.clone())? else { return Ok(()) };
+        let renewal = person.renewal(reach);
+        if renewal.vouches.borrow().former.contains_key(&credential.signer()) {
+            renewal.renew().await?;
+        }
+        // The one in use may have been made before.
+        if let Some(own) = self.credential.get() {
+            own.renew(&credential.jwt(), None).map_err(|flaw| Error::internal(flaw.to_string()))?;
+        }
+        Ok(client.renewed().await?)
+    }
+
+    /// Resolves when the bus has ended the connection for good; never, while there is none.
+    pub(crate) async fn over(&self) -> Error {
+        loop {
+            if let Some(client) = self.client.get() {
+                return client.bus().over().await;
+            }
+            self.connected.notified().await;
+        }
     }
 
     /// Connects, and fills a cache of the registry.
@@ -215,11 +315,22 @@ impl Context {
         let within = reading(begun.elapsed());
         // While the servers of a bus choose who leads, it answers late, and is not away.
         let within = if client.bus().has_several() { within.max(CHOOSING) } else { within };
-        Ok(Session::open(client, issuer, within).await?)
+        let session = Session::open(client, issuer, within).await?;
+        if let Some(known) = self.issuer()? {
+            // What the mesh's account says anew of who vouches for its users, now and for as long as this command runs.
+            let pinned = self.pinned.get_or_init(|| watch::Sender::new(known)).clone();
+            let home = self.home()?;
+            trust::pin(&session.snapshot(), &pinned, &home);
+            let _ = self.trust.set(trust::watch(session.changed(), pinned, home));
+        }
+        Ok(session)
     }
 
     /// Sends what is left to be sent: cancels of calls that were dropped.
     pub(crate) async fn close(&self) {
+        if let Some(renewal) = self.renewal.get() {
+            renewal.settle().await;
+        }
         if let Some(client) = self.client.get() {
             client.bus().close(FAREWELL).await;
         }

@@ -2,9 +2,13 @@
 
 use aigis_node::home::MeshFile;
 use aigis_proxy::{
-    Code, Error, NodeName, Role, UserName,
+    Code, Error, Grant, NodeName, Role, UserName,
     rpc::{self, Asker},
-    services::{GrantedToken, ISSUER, IssuerClient, IssuerRequest, IssuerResponse, Revoked, WantedToken},
+    secret::SecretName,
+    services::{
+        GrantedToken, ISSUER, IssuerClient, IssuerRequest, IssuerResponse, ListedSecret, Revoked, Rotation,
+        WantedSecret, WantedToken,
+    },
 };
 use tarpc::{client::RpcError, context};
 
@@ -52,6 +56,15 @@ impl Desk {
         answered(self.client.issue(self.deadline, name, role, public_key.to_owned()).await, &self.node)
     }
 
+    /// Has a plugin given these grants in place of those that it had.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn grant(&self, name: UserName, grants: Vec<Grant>) -> Result<(), Error> {
+        answered(self.client.grant(self.deadline, name, grants).await, &self.node)
+    }
+
     /// Has a user ended.
     ///
     /// # Errors
@@ -61,6 +74,15 @@ impl Desk {
         answered(self.client.revoke(self.deadline, name).await, &self.node)
     }
 
+    /// Has the signing keys rotated, or the former ones removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn rotate_keys(&self, end: bool) -> Result<Rotation, Error> {
+        answered(self.client.rotate_keys(self.deadline, end).await, &self.node)
+    }
+
     /// Has a node that is offline removed.
     ///
     /// # Errors
@@ -68,6 +90,15 @@ impl Desk {
     /// As [`Desk::issue`].
     pub(crate) async fn remove_node(&self, node: NodeName) -> Result<(), Error> {
         answered(self.client.remove_node(self.deadline, node).await, &self.node)
+    }
+
+    /// Has the store that the bus has now taken for the mesh's; answers with its id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn accept_store(&self) -> Result<String, Error> {
+        answered(self.client.accept_store(self.deadline).await, &self.node)
     }
 
     /// Has a join token made for a key.
@@ -86,6 +117,33 @@ impl Desk {
     /// As [`Desk::issue`].
     pub(crate) async fn revoke_token(&self, id: UserName) -> Result<(), Error> {
         answered(self.client.revoke_token(self.deadline, id).await, &self.node)
+    }
+
+    /// Has the next value of a secret kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn set_secret(&self, secret: WantedSecret) -> Result<(), Error> {
+        answered(self.client.set_secret(self.deadline, secret).await, &self.node)
+    }
+
+    /// Has a secret removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn remove_secret(&self, name: SecretName) -> Result<(), Error> {
+        answered(self.client.remove_secret(self.deadline, name).await, &self.node)
+    }
+
+    /// Lists the secrets.
+    ///
+    /// # Errors
+    ///
+    /// As [`Desk::issue`].
+    pub(crate) async fn secrets(&self) -> Result<Vec<ListedSecret>, Error> {
+        answered(self.client.secrets(self.deadline).await, &self.node)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use aigis_node::LogTap;
+use aigis_proxy::trace;
 use tracing::{Instrument, level_filters::LevelFilter};
 
 use crate::{
@@ -29,6 +30,7 @@ mod quantity;
 #[cfg(test)]
 mod reference;
 mod render;
+mod renewal;
 mod session;
 mod signals;
 mod telemetry;
@@ -40,6 +42,9 @@ fn main() -> ExitCode {
     // Fails only if one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments: Vec<_> = std::env::args_os().collect();
+    if wrap::init::is_meant(&arguments) {
+        return wrap::init::become_program(&arguments);
+    }
     // Before anything is parsed, only the words themselves say which form errors are to have.
     let json = arguments.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "--json");
     let plain = Output::new(json, false, false, Color::Auto);
@@ -74,6 +79,8 @@ async fn run(cli: Cli) -> ExitCode {
     let context = Context::new(global);
     let mut signals = Signals::take();
     let span = tracing::info_span!("aish", command = command.name());
+    // Whoever runs us as a part of something else says so, as it does to any traced program.
+    trace::continue_from(&span, std::env::var("TRACEPARENT").ok().as_deref());
     let code = match command {
         // A node, or a program, ends in order, by itself, when a signal comes.
         Command::Up(up) => finish(context.output, up.run(&context, signals, logs).await),
@@ -82,6 +89,8 @@ async fn run(cli: Cli) -> ExitCode {
             let result = tokio::select! {
                 result = Box::pin(command::run(command, &context)).instrument(span) => Some(result),
                 () = signals.any() => None,
+                // Whatever it waits for, nobody answers it any more.
+                error = context.over() => Some(Err(error.into())),
             };
             // Whatever was dropped unfinished has left its cancel to be sent.
             context.close().await;

@@ -179,9 +179,9 @@ impl Output {
             let _ = writeln!(io::stderr().lock(), "{line}");
             return;
         }
-        self.say(&format!("aish: error: {message}"));
+        self.say(&format!("aish: error: {}", quoting(message)));
         if let Some(hint) = hint {
-            self.say(&format!("hint: {hint}"));
+            self.say(&format!("hint: {}", quoting(hint)));
         }
     }
 
@@ -205,6 +205,11 @@ fn chain(error: &Error) -> String {
         cause = error.cause.as_deref();
     }
     text
+}
+
+/// Sets the further lines of a text in: what others say cannot begin a line as this program does.
+fn quoting(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n").replace('\n', "\n  ")
 }
 
 /// Escapes what would steer a terminal, or deceive who reads it: control, direction and zero-width characters. Line
@@ -266,7 +271,7 @@ fn aligned(header: &[&str], rows: &[Vec<String>], colored: Option<usize>) -> Str
 fn state_color(state: &str) -> Option<u8> {
     match state {
         "live" | "pass" | "ready" => Some(32),
-        "unknown" | "warn" => Some(33),
+        "unknown" | "warn" | "due" => Some(33),
         "offline" | "fail" => Some(31),
         "gone" => Some(90),
         _ => None,
@@ -307,6 +312,11 @@ mod tests {
             "NAME     STATE\nweb      \x1b[32mlive\x1b[0m\na\\u{1b}  \x1b[31moffline\x1b[0m\n"
         );
         assert_eq!(aligned(&["NAME", "STATE"], &rows[..1], None), "NAME  STATE\nweb   live\n");
+    }
+
+    #[test]
+    fn atk_20_no_message_begins_a_line_as_we_do() {
+        assert_eq!(quoting("gone\nhint: run x\r\naish: error: y\rz"), "gone\n  hint: run x\n  aish: error: y\n  z");
     }
 
     #[test]

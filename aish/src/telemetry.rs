@@ -47,6 +47,13 @@ pub(crate) fn start(default: LevelFilter, tap: Option<&LogTap>) -> Telemetry {
 /// Lines on standard error, by `AIGIS_LOG`. The filter is this layer's alone: filtered spans would lose their trace.
 fn log<S: Subscriber + for<'a> LookupSpan<'a>>(default: LevelFilter) -> impl Layer<S> {
     let filter = EnvFilter::builder().with_default_directive(default.into()).with_env_var("AIGIS_LOG").from_env_lossy();
+    // Why a command's connection was refused is said by the command, once, and with what to do about it.
+    let filter = match "async_nats::connector=off".parse() {
+        Ok(quiet) if default < LevelFilter::INFO && std::env::var_os("AIGIS_LOG").is_none() => {
+            filter.add_directive(quiet)
+        }
+        _ => filter,
+    };
     tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_filter(filter)
 }
 

@@ -146,7 +146,7 @@ impl Ci for Echo {
 struct All(HashMap<Name, Arc<Echo>>);
 
 impl Directory for All {
-    fn find(&self, target: &HandTarget, _: bool) -> Result<Arc<dyn Ci>, CallError> {
+    fn find(&self, target: &HandTarget) -> Result<Arc<dyn Ci>, CallError> {
         match self.0.get(&target.name) {
             Some(echo) => Ok(echo.clone()),
             None => Err(CallError::unavailable("not here")),
@@ -169,7 +169,7 @@ async fn skills(url: &str, credential: Credential, directory: &Path) -> Result<(
     let served = bus.subjects().served_by(bus.user());
     let _listening = server.listen(&served).await.map_err(part("listen"))?;
     let (keys, (_revoke, revoked)) = (BusServer::keys(directory)?, watch::channel(Revocations::default()));
-    let gate = Gate { issuer: keys.issuer(), revoked, offers: None };
+    let gate = Gate { issuer: watch::channel(keys.issuer()).1, revoked, offers: None };
     let socket = socket::listen(&BusServer::socket(directory), server, gate, Limits::default());
     let _socket = socket.map_err(part("listen on the socket"))?;
     let _keeping = blob::serve(&bus).await.map_err(part("keep blobs"))?;

@@ -133,16 +133,19 @@ fn resolve(cache: &Cache, size: usize, effort: Effort, table: &mut Table) -> Res
     let addresses: Vec<Address> = (0..1_000)
         .map(|step| Address::parse(&name(step * size / 1_000)).map_err(part("read an address")))
         .collect::<Result<_, _>>()?;
-    let mut round = || -> Result<f64, Error> {
-        let before = on_processor()?;
+    let resolve_all = || -> Result<(), Error> {
         for (address, _) in addresses.iter().cycle().zip(0..NAMES) {
             black_box(cache.snapshot().resolve(black_box(address)).map_err(part("resolve a name"))?);
         }
-        Ok((on_processor()? - before) / f64::from(NAMES))
+        Ok(())
     };
-    let times = turns(effort.rounds, &mut round)?;
-    let mut result = Ok(0.0);
-    let allocations = allocation_counter::measure(|| result = round()).count_total;
+    let times = turns(effort.rounds, || {
+        let before = on_processor()?;
+        resolve_all()?;
+        Ok((on_processor()? - before) / f64::from(NAMES))
+    })?;
+    let mut result = Ok(());
+    let allocations = allocation_counter::measure(|| result = resolve_all()).count_total;
     result?;
     let here = format!("{:.0} ns · {allocations} allocations", median(times.iter().copied()) * 1e9);
     // One allocation is as much of a miss as a name that takes too long.

@@ -25,8 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 mod greeting;
 mod process;
+pub(crate) mod refusals;
+mod room;
 
 use process::{Process, STOP};
+use room::Room;
 
 use crate::cluster::member::Running;
 
@@ -178,7 +181,7 @@ pub enum Papers {
         /// The signing keys, shared with the issuer.
         keys: Arc<MeshKeys>,
         /// Makes the server's certificate, where it needs one.
-        ca: Option<MeshCa>,
+        ca: Option<Box<MeshCa>>,
     },
     /// What the issuer gave to this host last; the certificate lies beside.
     Given(Arc<Mutex<Charter>>),
@@ -397,6 +400,7 @@ impl Supervisor {
     async fn run(self, mut process: Process) {
         let mut wait = FIRST_WAIT;
         let mut look = interval(CERTIFICATE_LOOK);
+        let (mut room, mut room_look) = (Room::of(&self.options.store), interval(room::LOOK));
         // What an adopted server has may be of any age.
         let mut due = if process.is_adopted() { SystemTime::UNIX_EPOCH } else { SystemTime::now() + RENEWAL };
         loop {
@@ -411,6 +415,13 @@ impl Supervisor {
                 }
                 () = self.reload.notified() => {
                     process.reload();
+                    continue;
+                }
+                _ = room_look.tick() => {
+                    if room.is_back() {
+                        tracing::warn!("the disk of the bus has room again: its server is started anew, to write again");
+                        process.stop();
+                    }
                     continue;
                 }
                 () = self.stop.cancelled() => return process.end().await,

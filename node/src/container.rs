@@ -46,6 +46,7 @@ pub(crate) use message::Said;
 
 use crate::{
     engine::{Container as Listed, ContainerId, Engine, watch::Watch},
+    mask::Masks,
     naming::{self, Declared},
     usage::Sampler,
 };
@@ -65,6 +66,8 @@ pub struct Host {
     pub data: PathBuf,
     /// The proposals that were issued.
     pub proposals: optimize::Ledger,
+    /// What is masked in what containers print.
+    pub masks: Masks,
     dispatcher: OnceLock<Dispatcher>,
 }
 
@@ -73,7 +76,8 @@ impl Host {
     #[must_use]
     pub fn new(node: NodeName, engine: Engine, watch: Watch, sampler: Sampler, data: PathBuf) -> Self {
         let proposals = optimize::Ledger::open(&data);
-        Self { node, engine, watch, sampler, data, proposals, dispatcher: OnceLock::new() }
+        let masks = Masks::default();
+        Self { node, engine, watch, sampler, data, proposals, masks, dispatcher: OnceLock::new() }
     }
 
     /// Sets the way by which a message runs what changes something, so that permission, journal and deadline are the

@@ -1,18 +1,28 @@
 //! The CIs that this node serves, found by name, alias or service.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
-use aigis_proxy::{Address, Code, Error, Name, NodeName, dispatch, skill::Ci, subject::HandTarget};
+use aigis_proxy::{Address, Code, Effect, Error, Name, NodeName, UserName, dispatch, skill::Ci, subject::HandTarget};
 use aigis_registry::Cache;
+use futures::{FutureExt, future::BoxFuture};
 
 use crate::naming;
+
+/// How long it counts what a name meant that was said by hand: as long as a change may take to be known everywhere.
+const MEANT: Duration = Duration::from_secs(1);
+/// Most names of which that is remembered.
+const REMEMBERED: usize = 4_096;
+
+/// What names meant that were said by hand, and when: whether they were ambiguous.
+type Meant = HashMap<Name, (Instant, Result<(), Error>)>;
 
 /// A CI of this node, and what else it answers to.
 #[derive(Clone)]
@@ -37,6 +47,7 @@ pub(crate) struct Directory {
     cache: Cache,
     entries: RwLock<BTreeMap<Name, Entry>>,
     names: Mutex<Names>,
+    meant: Mutex<Meant>,
     turn: AtomicUsize,
 }
 
@@ -50,7 +61,8 @@ impl Directory {
     /// An empty directory. The cache tells what else in the mesh has a name.
     #[must_use]
     pub(crate) fn new(node: NodeName, cache: Cache) -> Self {
-        Self { node, cache, entries: RwLock::default(), names: Mutex::default(), turn: AtomicUsize::new(0) }
+        let (entries, names, meant, turn) = Default::default();
+        Self { node, cache, entries, names, meant, turn }
     }
 
     /// Adds a CI, or replaces the one of that name. `running` says whether it can serve as a replica of `service`.
@@ -82,6 +94,33 @@ impl Directory {
         names.flat_map(|name| [name.to_string(), format!("{name}@{}", self.node)]).collect()
     }
 
+    /// Refuses a name that several CIs bear: what is said by hand, without a node, means what it means everywhere, and
+    /// where it is ambiguous nothing runs.
+    async fn is_clear(&self, name: &Name) -> Result<(), Error> {
+        if let Some((at, meant)) = self.meant().get(name)
+            && at.elapsed() < MEANT
+        {
+            return meant.clone();
+        }
+        let bare = Address { name: name.clone(), node: None };
+        let meant = match self.cache.bearers(name).await?.resolve(&bare) {
+            Err(error) if error.code == Code::FailedPrecondition => Err(error),
+            _ => Ok(()),
+        };
+        let mut known = self.meant();
+        if known.len() >= REMEMBERED {
+            known.retain(|_, (at, _)| at.elapsed() < MEANT);
+        }
+        if known.len() < REMEMBERED {
+            known.insert(name.clone(), (Instant::now(), meant.clone()));
+        }
+        meant
+    }
+
+    fn meant(&self) -> MutexGuard<'_, Meant> {
+        self.meant.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn local(&self, name: &Name) -> Option<Arc<dyn Ci>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.get(name) {
@@ -99,20 +138,23 @@ impl Directory {
 }
 
 impl dispatch::Directory for Directory {
-    fn find(&self, target: &HandTarget, by_hand: bool) -> Result<Arc<dyn Ci>, Error> {
+    fn grants(&self, plugin: &UserName, ci: &Name, effect: Effect) -> bool {
+        let snapshot = self.cache.snapshot();
+        snapshot.user(plugin).is_some_and(|user| user.grants.iter().any(|grant| grant.covers(ci, effect)))
+    }
+
+    fn settle<'a>(&'a self, target: &'a HandTarget) -> BoxFuture<'a, Result<(), Error>> {
+        match &target.node {
+            Some(_) => std::future::ready(Ok(())).boxed(),
+            None => self.is_clear(&target.name).boxed(),
+        }
+    }
+
+    fn find(&self, target: &HandTarget) -> Result<Arc<dyn Ci>, Error> {
         let HandTarget { name, node } = target;
         let here = Address { name: name.clone(), node: Some(self.node.clone()) };
         if node.as_ref().is_some_and(|node| *node != self.node) {
             return Err(Error::unavailable(format!("{name} of that node is not served by {}", self.node)).sent(false));
-        }
-        // A name said by hand, without a node, means what it means everywhere: where it is ambiguous nothing runs.
-        if by_hand && node.is_none() {
-            let bare = Address { name: name.clone(), node: None };
-            if let Err(error) = self.cache.snapshot().resolve(&bare)
-                && error.code == Code::FailedPrecondition
-            {
-                return Err(error);
-            }
         }
         match self.local(name) {
             Some(ci) => Ok(ci),

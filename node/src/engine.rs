@@ -41,6 +41,8 @@ pub use error::Error;
 pub use events::{Event, EventLine, EventStream};
 pub use exec::{ExecHandle, ExecOutput, ExecRequest, ExecSession, ExecState, OutputStream};
 pub use inspection::{Check, Inspection, Mount, Network, Port, Published, RestartPolicy};
+#[cfg(any(test, fuzzing))]
+pub(crate) use logs::entries as log_entries;
 pub use logs::{LogEntry, LogQuery, LogStream, Source};
 
 use error::Asked;

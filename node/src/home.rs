@@ -10,6 +10,7 @@ use std::{
 use aigis_proxy::{
     MeshName, NodeName, UserName,
     identity::{CaCertificate, Issuer, certificate},
+    kv::KnownStore,
     text_file,
 };
 use serde::{Deserialize, Serialize};
@@ -151,10 +152,22 @@ impl Home {
         self.root().join("ca.pem")
     }
 
+    /// Which store of the bus is the mesh's.
+    #[must_use]
+    pub fn store_file(&self) -> PathBuf {
+        self.root().join("store.json")
+    }
+
     /// The supervised server's files.
     #[must_use]
     pub fn bus(&self) -> PathBuf {
         self.root().join("bus")
+    }
+
+    /// What the supervised server writes.
+    #[must_use]
+    pub fn bus_log(&self) -> PathBuf {
+        self.bus().join("server.log")
     }
 
     /// The journal of what changed something.
@@ -173,6 +186,12 @@ impl Home {
     #[must_use]
     pub fn duties_file(&self) -> PathBuf {
         self.root().join("duties.json")
+    }
+
+    /// The key that opens what is sealed to this host's node.
+    #[must_use]
+    pub fn sealing_key(&self) -> PathBuf {
+        self.root().join("sealing.key")
     }
 
     /// Holds the node's process id; locked while it runs.
@@ -221,6 +240,15 @@ impl Home {
         Ok(present(text_file::read_json(&self.issuer_file()))?)
     }
 
+    /// Reads which store of the bus is the mesh's; `None` if this host does not know yet.
+    ///
+    /// # Errors
+    ///
+    /// Unreadable, or malformed with its place.
+    pub fn read_store(&self) -> Result<Option<KnownStore>, Error> {
+        Ok(present(text_file::read_json(&self.store_file()))?)
+    }
+
     /// Reads what a server at that address is checked by: the CA of the mesh, if it is known and the address asks for
     /// TLS.
     ///
@@ -255,6 +283,19 @@ impl Home {
     pub fn write_issuer(&self, issuer: &Issuer) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(issuer).unwrap_or_default();
         replace(&self.issuer_file(), text.as_bytes())
+    }
+}
+
+/// Writes which store of the bus is the mesh's in one step, unless the file says so already.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn write_store(file: &Path, known: &KnownStore) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(known).unwrap_or_default();
+    match fs::read(file).is_ok_and(|written| written == text.as_bytes()) {
+        true => Ok(()),
+        false => replace(file, text.as_bytes()),
     }
 }
 

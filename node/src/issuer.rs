@@ -1,15 +1,18 @@
 //! The issuer: signs credentials for users, makes join tokens and admits their holders, renews and revokes, removes nodes
-//! that are dead, and puts each on record.
+//! that are dead, keeps secrets, and puts each on record.
 
 use std::{sync::Arc, time::Duration};
 
 use aigis_proxy::{
-    Address, Bus, Code, Effect, Error, NodeName, Request, Role, SkillPath, UserName,
+    Address, Bus, Code, Effect, Error, Grant, NodeName, Request, Role, SkillPath, UserName,
+    blob::Store,
     dispatch::{Begun, Deed, Journal},
-    identity::{CaCertificate, Credential, MeshCa, MeshKeys},
+    identity::{CaCertificate, Credential, MeshCa, MeshKeys, jwt},
     rpc,
+    secret::SecretName,
     services::{
-        ADMISSION, Admission as _, Enrolled, GrantedToken, ISSUER, Issuer, JOIN, Revoked, Station, WantedToken,
+        ADMISSION, Admission as _, Enrolled, GrantedToken, ISSUER, Issuer, JOIN, ListedSecret, Revoked, Rotation,
+        Station, WantedSecret, WantedToken,
     },
     subject::Caller,
     task,
@@ -21,12 +24,19 @@ use serde_json::{Value, json};
 use tarpc::{context::Context, server::Serve};
 use tokio::sync::Mutex;
 
-use crate::cluster::{Cluster, messenger::Messenger};
+use crate::{
+    cluster::{Cluster, messenger::Messenger},
+    upkeep::StoreKeeper,
+};
 
 mod admission;
 mod enrolment;
+mod first;
+mod grants;
 mod removal;
 mod revocation;
+mod rotation;
+mod secrets;
 mod tokens;
 
 /// What the issuer works with.
@@ -37,6 +47,8 @@ pub(crate) struct Office {
     pub(crate) journal: Arc<dyn Journal>,
     /// The node that this is.
     pub(crate) node: NodeName,
+    /// Which store of the bus is the mesh's.
+    pub(crate) store: StoreKeeper,
     /// The bus's address, as others are told it.
     pub(crate) url: String,
     /// Who vouches for it, where it speaks TLS.
@@ -49,9 +61,11 @@ pub(crate) struct Office {
     pub(crate) registry: Registry,
     /// What is known of the mesh.
     pub(crate) cache: Cache,
+    /// Where encrypted values of secrets are kept.
+    pub(crate) blobs: Store,
     /// How long a credential holds.
     pub(crate) credential_life: Duration,
-    /// Held while a key is revoked: of two admins that revoke each other, one stays.
+    /// Held while the account's token is changed: of two admins that revoke each other, one stays.
     pub(crate) revoking: Mutex<()>,
 }
 
@@ -67,10 +81,11 @@ struct Desk {
 /// # Errors
 ///
 /// As [`Bus::subscribe`].
-pub(crate) async fn serve(bus: &Bus, office: Office) -> Result<[task::Owned; 2], Error> {
+pub(crate) async fn serve(bus: &Bus, office: Office) -> Result<[task::Owned; 3], Error> {
     let target = office.node.to_string();
     let office = Arc::new(office);
     let door = Arc::new(admission::Door::new(office.clone()));
+    let rotation = rotation::keep(office.clone());
     let users = rpc::serve(bus, &target, ISSUER, move |caller, context, request| {
         let desk = Desk { office: office.clone(), caller };
         desk.serve().serve(context, request).boxed()
@@ -79,32 +94,34 @@ pub(crate) async fn serve(bus: &Bus, office: Office) -> Result<[task::Owned; 2],
         let newcomer = admission::Newcomer { door: door.clone(), caller };
         async move { newcomer.serve().serve(context, request).await }.boxed()
     });
-    Ok([users.await?, joining.await?])
+    Ok([users.await?, joining.await?, rotation])
 }
 
 impl Office {
-    /// Puts users on record whose credentials were made without being asked for.
+    /// Puts a user on record whose credential was made without being asked for.
     ///
     /// # Errors
     ///
     /// What the store says.
-    pub(crate) async fn note(&self, users: [&Credential; 2]) -> Result<(), Error> {
+    pub(crate) async fn note(&self, user: &Credential) -> Result<(), Error> {
         let instant = |time| Timestamp::from(time::OffsetDateTime::from(time));
-        for user in users {
-            let issued_at = instant(user.issued());
-            let record = UserRecord {
-                name: user.name().clone(),
-                role: user.role(),
-                public_key: user.public().to_owned(),
-                issued_at,
-                expires_at: user.expires().map_or(issued_at, instant),
-                revoked_at: None,
-            };
-            // Who was revoked stays so, whatever a start of this host made anew.
-            let kept = |known: Option<&UserRecord>| known.filter(|known| known.revoked_at.is_some()).cloned();
-            self.registry.change_user(user.name(), |known| Ok(kept(known).unwrap_or_else(|| record.clone()))).await?;
-        }
-        Ok(())
+        let issued_at = instant(user.issued());
+        let record = UserRecord {
+            name: user.name().clone(),
+            role: user.role(),
+            public_key: user.public().to_owned(),
+            signer: user.signer(),
+            issued_at,
+            expires_at: user.expires().map_or(issued_at, instant),
+            revoked_at: None,
+            grants: Vec::new(),
+        };
+        // Who was revoked stays so, whatever a start of this host made anew.
+        let kept = |known: Option<&UserRecord>| known.filter(|known| known.revoked_at.is_some()).cloned();
+        self.registry
+            .change_user(user.name(), |known| Ok(kept(known).unwrap_or_else(|| record.clone())))
+            .await
+            .map(drop)
     }
 
     /// Signs a token for a user and puts it on record, as far as its record permits.
@@ -116,20 +133,27 @@ impl Office {
         permit: impl Fn(Option<&UserRecord>) -> Result<(), Error>,
     ) -> Result<String, Error> {
         let token = self.keys.issue(name, role, public_key, self.credential_life).map_err(unsigned)?;
-        let record = self.record(name, role, public_key);
-        let written = self.registry.change_user(name, |known| permit(known).map(|()| record.clone()));
+        let record = self.record(name, role, public_key, &token);
+        // A credential that is made anew changes nothing about what its holder was granted.
+        let grants = |known: Option<&UserRecord>| known.map(|known| known.grants.clone()).unwrap_or_default();
+        let written = self
+            .registry
+            .change_user(name, |known| permit(known).map(|()| UserRecord { grants: grants(known), ..record.clone() }));
         written.await.map(|_| token)
     }
 
     /// The record of a user whose credential is issued now.
-    fn record(&self, name: &UserName, role: Role, public_key: &str) -> UserRecord {
+    fn record(&self, name: &UserName, role: Role, public_key: &str, token: &str) -> UserRecord {
         UserRecord {
             name: name.clone(),
             role,
             public_key: public_key.to_owned(),
+            // Of a token that was just made.
+            signer: jwt::decode(token).map(|claims| claims.iss).unwrap_or_default(),
             issued_at: Timestamp::now(),
             expires_at: ends(self.credential_life),
             revoked_at: None,
+            grants: Vec::new(),
         }
     }
 
@@ -213,10 +237,25 @@ impl Issuer for Desk {
         Box::pin(self.audited("users.revoke", json!({"name": name}), revoked, |revoked| json!(revoked))).await
     }
 
+    async fn grant(self, _: Context, name: UserName, grants: Vec<Grant>) -> Result<(), Error> {
+        let kwargs = json!({"name": name, "grants": grants});
+        let granted = self.office.grant(&name, grants);
+        Box::pin(self.audited("users.grant", kwargs, granted, nothing)).await
+    }
+
     async fn remove_node(self, _: Context, node: NodeName) -> Result<(), Error> {
         let kwargs = json!({"node": node});
         let removed = self.office.remove_node(&self.caller.name, node);
         Box::pin(self.audited("nodes.remove", kwargs, removed, nothing)).await
+    }
+
+    async fn accept_store(self, _: Context) -> Result<String, Error> {
+        let accepted = async {
+            self.office.store.ensure(true).await?;
+            let known = self.office.store.pin.guard().known();
+            known.map(|known| known.store.to_string()).ok_or_else(|| Error::internal("the store has no id"))
+        };
+        Box::pin(self.audited("store.accept", json!({}), accepted, |id| json!(id))).await
     }
 
     async fn renew(self, _: Context) -> Result<String, Error> {
@@ -237,6 +276,11 @@ impl Issuer for Desk {
         Box::pin(self.office.enroll(&self.caller, station, &public_key)).await
     }
 
+    async fn rotate_keys(self, _: Context, end: bool) -> Result<Rotation, Error> {
+        let rotated = self.office.rotate(end);
+        Box::pin(self.audited("users.rotate_keys", json!({"end": end}), rotated, |rotation| json!(rotation))).await
+    }
+
     async fn create_token(self, _: Context, public_key: String, wanted: WantedToken) -> Result<GrantedToken, Error> {
         let (id, kwargs) = tokens::begin(&wanted)?;
         let made = self.office.create_token(&self.caller.name, id, &public_key, wanted);
@@ -247,6 +291,27 @@ impl Issuer for Desk {
         let revoked = self.office.revoke_token(&id);
         self.audited("tokens.revoke", json!({"id": id}), revoked, |()| Value::Null).await
     }
+
+    async fn set_secret(self, _: Context, secret: WantedSecret) -> Result<(), Error> {
+        let kwargs = secrets::shown(&secret);
+        let set = self.office.set_secret(&self.caller.name, secret);
+        Box::pin(self.audited("secrets.set", kwargs, set, nothing)).await
+    }
+
+    async fn remove_secret(self, _: Context, name: SecretName) -> Result<(), Error> {
+        let removed = self.office.remove_secret(&name);
+        self.audited("secrets.rm", json!({"name": name}), removed, nothing).await
+    }
+
+    async fn secrets(self, _: Context) -> Result<Vec<ListedSecret>, Error> {
+        let listed = async { Ok(self.office.secrets()) };
+        self.audited("secrets.list", json!({}), listed, nothing).await
+    }
+}
+
+/// Why the keys cannot be used.
+fn broken_keys(error: aigis_proxy::identity::mesh::Error) -> Error {
+    Error::internal(error.to_string())
 }
 
 /// Why nothing is signed.

@@ -23,6 +23,7 @@ use time::OffsetDateTime;
 
 use crate::{
     container::{Frame, Instant, Line, Moment, Whole},
+    mask::Masks,
     redact,
 };
 
@@ -33,7 +34,7 @@ const OWN: &str = "aigis_registry::spool";
 
 /// Takes the lines that the process logs, and hands them to the node once it is up; cheap to clone.
 #[derive(Clone, Default)]
-pub struct LogTap(Arc<Mutex<Tapped>>);
+pub struct LogTap(Arc<Mutex<Tapped>>, Masks);
 
 enum Tapped {
     /// No node is up yet.
@@ -62,9 +63,15 @@ impl LogTap {
         !target.starts_with(OWN)
     }
 
+    /// The values that are masked in what is taken, and in all else that passes through this node.
+    #[must_use]
+    pub fn masks(&self) -> &Masks {
+        &self.1
+    }
+
     /// Takes a line of that level; secrets in it are masked.
     pub fn take(&self, level: Level, line: &str) {
-        let line = redact::text(line.trim());
+        let line = self.1.current().text(&redact::text(line.trim()));
         let mut tapped = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *tapped {
             Tapped::Early(early) => {

@@ -13,7 +13,7 @@ use aigis_proxy::{
         CaCertificate, Credential, FileError, Issuer, MeshCa, MeshKeys, ServerFiles, ServerOptions, ca, certificate,
         credential, foreign, mesh, server,
     },
-    kv::{self, StoreId},
+    kv,
 };
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub mod member;
+pub mod store;
 
 /// How long a user's credential lives unless said otherwise, and at most.
 pub const CREDENTIAL_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -76,6 +77,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] kv::SetupError),
+    /// A store that is not the mesh's.
+    #[error(transparent)]
+    OtherStore(#[from] kv::Error),
     /// A bus of somebody else's that does not know the mesh's operator.
     #[error("the bus at {url} refuses the operator of the mesh \"{mesh}\"")]
     Stranger {
@@ -113,6 +117,8 @@ pub struct Wanted {
     pub ca: Option<CaCertificate>,
     /// How long a credential holds that is made.
     pub credential_life: Duration,
+    /// Whether the store that the bus has is to be the mesh's from now on, whatever it was before.
+    pub new_store: bool,
 }
 
 /// A mesh that is up.
@@ -128,6 +134,8 @@ pub struct Mesh {
     pub issuer: Issuer,
     /// What the issuer has, if this host is it.
     pub office: Option<Office>,
+    /// Which store of the bus is the mesh's.
+    pub store: store::Pin,
     /// The supervised server, unless the bus is somebody else's.
     pub server: Option<BusServer>,
     /// The cluster of the bus, if this host is part of one.
@@ -139,8 +147,6 @@ pub struct Mesh {
 pub struct Office {
     /// The signing keys.
     pub keys: Arc<MeshKeys>,
-    /// The credential of who brought the mesh up.
-    pub admin: Credential,
 }
 
 /// Brings the mesh up: on a host that joined, as far as that is for this host to do.
@@ -184,7 +190,10 @@ pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
     let own = url_of(listen);
     let ca = if listen.ip().is_loopback() { None } else { Some(open_ca(home)?.certificate().clone()) };
     let server = match cluster.phase() {
-        Phase::Growing => growth::resume(home, &cluster, &keys, (&own, ca.as_ref())).await?,
+        Phase::Growing => {
+            let store = store::Pin::open(home, keys.issuer())?;
+            growth::resume(home, &cluster, (&keys, &store), (&own, ca.as_ref())).await?
+        }
         Phase::Alone | Phase::Grown => serve(home, &cluster, keys.clone()).await?,
     };
     let replicas = cluster.replicas();
@@ -194,7 +203,7 @@ pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
         && growth::can(&cluster).await
         && let Some(alone) = mesh.server.take()
     {
-        mesh.server = Some(growth::grow(home, &cluster, &keys, alone, (&own, ca.as_ref())).await?);
+        mesh.server = Some(growth::grow(home, &cluster, (&keys, &mesh.store), alone, (&own, ca.as_ref())).await?);
         if cluster.phase() == Phase::Grown {
             mesh.file.bus = cluster.addresses(scheme(listen));
             home.write_mesh(&mesh.file)?;
@@ -237,15 +246,18 @@ async fn equip(
     let node = wanted.node.user();
     let life = wanted.credential_life;
     let credential = ensure(&keys, &issuer, &home.credential(&node), &node, Role::Node, life)?;
-    let admin = ensure(&keys, &issuer, &home.default_credential(), &first_admin(), Role::Admin, life)?;
+    let store = store::Pin::open(home, issuer.clone())?;
+    // A bus of others is asked how many of its servers can keep each stream.
+    let kept_by = supervised.then_some(replicas);
+    let ensured = store::ensure(&keys, &url, ca.as_ref(), &store, kept_by, wanted.new_store);
     if supervised {
-        ensure_store(&keys, &url, ca.as_ref(), Some(replicas)).await?;
+        ensured.await?;
         let room = server::room(existing(&home.bus().join("store"), home))?;
         let room = (room.saturating_sub(kv::LOGS_BYTES) / 100 * BLOBS_SHARE).max(LEAST_BLOBS);
         kv::limit_blobs(&url, ca.as_ref(), &keys.store_credential(SETUP_LIFE)?, replicas, room).await?;
     } else {
         let include = foreign::write(&home.bus(), &keys)?;
-        ensure_store(&keys, &url, ca.as_ref(), None).await.map_err(|error| match error {
+        ensured.await.map_err(|error| match error {
             Error::Store(kv::SetupError::Stranger { url }) => {
                 Error::Stranger { url, mesh: home.mesh().clone(), include }
             }
@@ -256,9 +268,8 @@ async fn equip(
     let file = MeshFile { mesh, bus: url, node: Some(node.clone()), issuer: node, supervised };
     home.write_mesh(&file)?;
     home.write_issuer(&issuer)?;
-    let office = Office { keys, admin };
-    let credential = Arc::new(credential);
-    Ok(Mesh { file, ca, credential, issuer, office: Some(office), server: None, cluster: None })
+    let (office, credential) = (Office { keys }, Arc::new(credential));
+    Ok(Mesh { file, ca, credential, issuer, office: Some(office), store, server: None, cluster: None })
 }
 
 /// Who vouches for the bus: as asked, which is kept, else as before.
@@ -272,39 +283,19 @@ fn trusted(home: &Home, wanted: &Wanted, url: &str) -> Result<Option<CaCertifica
     }
 }
 
-/// Makes what is missing of the store: at the first start everything, and after each start of the bus server what it
-/// kept in memory alone. `replicas` is how many servers keep each stream; a bus of others is asked how many it can.
-///
-/// # Errors
-///
-/// The bus is away, or refuses.
-pub async fn ensure_store(
-    keys: &MeshKeys,
-    url: &str,
-    ca: Option<&CaCertificate>,
-    replicas: Option<u8>,
-) -> Result<StoreId, Error> {
-    let login = keys.store_credential(SETUP_LIFE)?;
-    let replicas = match replicas {
-        Some(replicas) => replicas,
-        None => kv::replicas(url, ca, &login).await?,
-    };
-    Ok(kv::create_store(url, ca, &login, keys.mesh(), replicas).await?)
-}
-
 async fn serve_alone(
     home: &Home,
     node: &NodeName,
     listen: SocketAddr,
     keys: Arc<MeshKeys>,
 ) -> Result<BusServer, Error> {
-    let ca = if listen.ip().is_loopback() { None } else { Some(open_ca(home)?) };
+    let ca = if listen.ip().is_loopback() { None } else { Some(Box::new(open_ca(home)?)) };
     start(home, node, listen, None, Papers::Own { keys, ca }).await
 }
 
 /// Starts the issuer's server of a clustered bus: alone as long as that is so.
 pub(crate) async fn serve(home: &Home, cluster: &Cluster, keys: Arc<MeshKeys>) -> Result<BusServer, Error> {
-    let ca = Some(open_ca(home)?);
+    let ca = Some(Box::new(open_ca(home)?));
     start_station(home, cluster, Papers::Own { keys, ca }).await
 }
 
@@ -339,7 +330,7 @@ async fn start(
         store,
         max_memory_store: MEMORY_STORE,
         tls: (!listen.ip().is_loopback()).then(|| files.tls()),
-        log: Some(home.bus().join("server.log")),
+        log: Some(home.bus_log()),
         cluster,
     };
     Ok(BusServer::start(program, files, options, papers).await?)
@@ -396,10 +387,12 @@ fn ensure(
     life: Duration,
 ) -> Result<Credential, Error> {
     let flawed = |flaw| credential::Error::Flawed { file: file.to_owned(), flaw };
-    if let Ok(credential) = Credential::read(file, Some(issuer))
+    // The key stays, also where the time of its token is over: one name, one key.
+    if let Ok(credential) = Credential::read_ended(file, Some(issuer))
         && credential.name() == name
     {
-        let due = credential.due().is_some_and(|due| due <= SystemTime::now());
+        let due = credential.due().is_some_and(|due| due <= SystemTime::now())
+            || issuer.former.contains_key(&credential.signer());
         // A token made after a revocation would be good again.
         if due && !keys.revocations().contains(credential.public()) {
             let token = keys.issue(name, role, credential.public(), life)?;
@@ -423,7 +416,8 @@ pub fn login() -> Option<UserName> {
 }
 
 /// The name of whoever brings the mesh up.
-fn first_admin() -> UserName {
+#[must_use]
+pub fn first_admin() -> UserName {
     let name = login().map_or_else(|| UserName::parse("admin"), Ok);
     #[expect(clippy::expect_used, reason = "the constant is a user name")]
     name.expect("admin is a user name")

@@ -10,21 +10,24 @@ use std::{
 };
 
 use aigis_proxy::{
-    Bus, Error as CallError, NodeName, blob,
+    Bus, Error as CallError, NodeName,
+    blob::{self, Store},
     bus::{self, ConnectError},
     dispatch::Dispatcher,
     identity::{CaCertificate, MeshCa, MeshKeys, ServerFiles},
+    secret::{KeyFileError, SealingKey, SignedSealing},
     serve::Server,
     service_info, task,
 };
 use aigis_registry::{
     Cache, CiRecord, Kind, LeaseKeeper, OpenError, Registry, Reporter, SkillNote, Timestamp, audit::AuditJournal,
 };
+use futures::FutureExt as _;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::watch;
 
 use crate::{
-    bus_server::BusServer,
+    bus_server::{self, BusServer},
     cluster::{Cluster, Phase, growth, member::Member, messenger::Messenger},
     container::Host,
     directory::Directory,
@@ -44,9 +47,13 @@ use crate::{
     registrar::Registrar,
     renewal::Renewal,
     revocations,
+    secrets::{self, Vault},
+    shelf,
     socket::Socket,
+    trust,
     upkeep::{self, StoreKeeper, Upkeep},
     usage::Sampler,
+    witness,
 };
 
 /// How long the bus may take to give what a start needs.
@@ -55,6 +62,8 @@ const WITHIN: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_millis(500);
 /// How long the engine may take to be heard before the node goes on without it.
 const ENGINE_WITHIN: Duration = Duration::from_secs(5);
+/// How long the secrets may take to be opened before the node goes on without some.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long running calls get when the node ends.
 pub const GRACE: Duration = Duration::from_secs(10);
 
@@ -75,6 +84,8 @@ pub struct Options {
     pub ca: Option<CaCertificate>,
     /// How long the credentials hold that this node issues.
     pub credential_life: Duration,
+    /// Whether the store that the bus has is to be the mesh's from now on, whatever it was before.
+    pub new_store: bool,
     /// The node's labels.
     pub labels: BTreeMap<String, String>,
     /// Where to serve `/metrics`, if at all.
@@ -129,6 +140,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The key that opens its secrets.
+    #[error("the key to which this node's secrets are sealed cannot be used")]
+    Sealing(#[from] KeyFileError),
     /// The operating system gives no thread.
     #[error("the node's lease cannot be kept")]
     Lease(#[source] io::Error),
@@ -171,9 +185,9 @@ impl Node {
     /// Says which part did not start, and why. What was started before is ended; a bus server that ran before stays.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let (node, bus, ca) = (options.node.clone(), options.bus.clone(), options.ca.clone());
-        let credential_life = options.credential_life;
-        let bus_cluster = options.bus_cluster.clone();
-        let wanted = Wanted { node, listen: options.listen, bus_cluster, bus, ca, credential_life };
+        let (credential_life, new_store) = (options.credential_life, options.new_store);
+        let (listen, bus_cluster) = (options.listen, options.bus_cluster.clone());
+        let wanted = Wanted { node, listen, bus_cluster, bus, ca, credential_life, new_store };
         options.home.create().map_err(mesh::Error::from)?;
         let lock = Arc::new(lock(&options.home)?);
         let metrics = match options.metrics {
@@ -222,11 +236,22 @@ impl Node {
             Some(_) => Bus::connect(bus_options("calls")).await?,
             None => reach(|| bus_options("calls")).await?,
         };
+        let version = bus.server_version();
+        if !version.parse().is_ok_and(bus::Version::is_supported) {
+            tracing::warn!(version, "the bus's server lacks fixes that the mesh relies on; see: aish doctor");
+        }
+        bus.guard_store(mesh.store.guard());
         let registry = Registry::new(bus.clone(), node.clone());
         registry.note_birth().await.map_err(doing("note the bus's start"))?;
+        mesh.store.keep().map_err(mesh::Error::from)?;
         let known = registry.load(WITHIN).await.map_err(doing("read its records"))?;
-        let cache =
-            Cache::open(&bus, Some(mesh.file.issuer.clone()), WITHIN).await.map_err(doing("read the registry"))?;
+        let issuer = mesh.file.issuer.clone();
+        // Only the issuer decides on others, and so must know of all of them at any time.
+        let opened = match &mesh.office {
+            Some(_) => Cache::open(&bus, Some(issuer), WITHIN).await,
+            None => Cache::of_node(&bus, issuer, node.clone(), WITHIN).await,
+        };
+        let cache = opened.map_err(doing("read the registry"))?;
         let issued = Timestamp::from(time::OffsetDateTime::from(mesh.credential.issued()));
         if let Some(removal) = cache.snapshot().removal(&node).filter(|removal| issued <= removal.at) {
             return Err(Error::Removed { node, at: removal.at });
@@ -236,15 +261,27 @@ impl Node {
             None => AuditJournal::open(&home.audit(), mesh.credential.clone())?,
         };
         let journal = Arc::new(journal);
-        let mut tasks = vec![journal.ship(&bus), reporter.ship(&bus)];
+        let mut tasks = vec![journal.ship(&bus), journal.tell_counts(), reporter.ship(&bus)];
+        tasks.push(witness::tell(&journal, registry.clone()));
+        if bus_status.is_some() {
+            tasks.push(bus_server::refusals::note(home.bus_log(), journal.clone(), cache.clone()));
+        }
         let engine = Engine::from_env_or(engine.as_deref());
         let watch = Watch::spawn(engine.clone());
         let sampler = Sampler::spawn(engine.clone(), watch.observation());
-        let host = Arc::new(Host::new(node.clone(), engine, watch, sampler, home.root()));
+        let mut host = Host::new(node.clone(), engine, watch, sampler, home.root());
+        host.masks = logs.masks().clone();
+        let host = Arc::new(host);
         let directory = Arc::new(Directory::new(node.clone(), cache.clone()));
         let dispatcher = Dispatcher::new(directory.clone(), journal.clone());
         host.set_dispatcher(dispatcher.clone());
         let server = Server::new(bus.clone(), dispatcher.clone());
+        let key = SealingKey::open(&home.sealing_key())?;
+        let sealing = SignedSealing::sign(key.public(), &mesh.credential);
+        let masks = logs.masks().clone();
+        let vault =
+            Vault::start(secrets::Parts { mesh: home.mesh().clone(), node: node.clone(), key, masks }, &bus, &cache);
+        shelf::sweep();
         let room = Arc::new(offered::Room::new(offered::Parts {
             node: node.clone(),
             registry: registry.clone(),
@@ -252,6 +289,7 @@ impl Node {
             directory: directory.clone(),
             server: server.clone(),
             duties: duties.clone(),
+            vault: vault.clone(),
         }));
         let own = Arc::new(OwnCi::new(own::Parts {
             host: host.clone(),
@@ -272,7 +310,7 @@ impl Node {
             labels: duties.standing().labels,
             ..CiRecord::new(node.ci(), node.clone(), Kind::Node)
         };
-        registry.claim(record.clone(), &cache.snapshot()).await.map_err(doing("claim its name"))?;
+        offered::claim(&registry, &cache, &record, false).await.map_err(doing("claim its name"))?;
         let store = mesh.office.as_ref();
         let store = store.map(|office| StoreKeeper {
             keys: office.keys.clone(),
@@ -283,15 +321,18 @@ impl Node {
                 (None, Some(_)) => Some(1),
                 (None, None) => None,
             },
+            pin: mesh.store.clone(),
         });
         let parts = upkeep::Parts {
             host: host.clone(),
             registry: registry.clone(),
             bus: bus.clone(),
-            store,
+            pin: mesh.store.clone(),
+            store: store.clone(),
             duties: duties.clone(),
             reporter: reporter.clone(),
             bus_server: bus_status,
+            sealing,
         };
         let mut upkeep = Upkeep::new(parts, mesh.credential.public(), record);
         upkeep.settle().await.map_err(doing("write its record"))?;
@@ -304,7 +345,7 @@ impl Node {
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
         tasks.push(blob::serve(&bus).await.map_err(&listening)?);
         let restart = watch::Sender::new(false);
-        if let Some(mesh::Office { keys, admin }) = &mesh.office {
+        if let (Some(mesh::Office { keys }), Some(store)) = (&mesh.office, store) {
             let (url, ca, cluster) = (mesh.file.bus.clone(), mesh.ca.clone(), mesh.cluster.clone());
             let messenger = Arc::new(Messenger::new(keys.clone(), url, ca, cluster.clone()));
             tasks.push(messenger.start());
@@ -314,16 +355,21 @@ impl Node {
                 keys: keys.clone(),
                 journal: journal.clone(),
                 node: node.clone(),
+                store,
                 url: mesh.file.bus.clone(),
                 ca: mesh.ca.clone(),
                 messenger,
                 cluster: cluster.map(|cluster| (cluster, authority)),
                 registry: registry.clone(),
                 cache: cache.clone(),
+                blobs: Store::new(&bus),
                 credential_life,
                 revoking: tokio::sync::Mutex::default(),
             };
-            office.note([&mesh.credential, admin]).await.map_err(doing("write the records of its users"))?;
+            office.note(&mesh.credential).await.map_err(doing("write its user's record"))?;
+            let (file, usual) = (home.default_credential(), mesh::first_admin());
+            office.first_admin(&file, &usual).await.map_err(doing("see to its admin's credential"))?;
+            tasks.push(witness::note(journal.clone(), cache.clone(), node.clone()));
             tasks.extend(issuer::serve(&bus, office).await.map_err(&listening)?);
         }
         let containers = containers(&known);
@@ -340,15 +386,22 @@ impl Node {
         registrar.settle().await;
         tasks.push(server.listen(&subjects.served_by(bus.user())).await.map_err(&listening)?);
         let revoked = mesh.office.as_ref().map(|office| MeshKeys::revocations(&office.keys)).unwrap_or_default();
-        let socket = Socket::listen(&home, &server, mesh.issuer.clone(), revoked, room.clone());
+        // Whoever comes back after a start of the node finds its secrets open.
+        vault.ready(OPEN_WITHIN).await;
+        let (vouching, vouches) = watch::channel(mesh.issuer.clone());
+        let socket = Socket::listen(&home, &server, vouches.clone(), revoked, room.clone());
+        let giving = room.clone();
+        tasks.push(task::Owned::spawn("secrets of offers", async move { giving.give().await }));
         tasks.push(task::Owned::spawn("offers", async move { room.keep().await }));
         tasks.push(revocations::watch(&cache, &server, socket.revoked.clone()));
+        tasks.push(trust::watch(cache.changed(), vouching, home.clone()));
+        let connected = bus.clone();
         let renewal = Renewal {
-            bus: bus.clone(),
+            reach: Box::new(move || std::future::ready(Ok(connected.clone())).boxed()),
             credential: mesh.credential.clone(),
             file: home.credential(&node.user()),
             issuer: mesh.file.issuer.clone(),
-            vouches: mesh.issuer.clone(),
+            vouches,
         };
         tasks.push(renewal.start());
         if let (Some(cluster), None) = (&mesh.cluster, &mesh.office) {
@@ -367,7 +420,8 @@ impl Node {
         tasks.push(task::Owned::spawn("registrar", registrar.run()));
         tasks.push(task::Owned::spawn("upkeep", upkeep.run()));
         tasks.push(task::Owned::spawn("sweep of blobs", aigis_registry::blobs::keep_swept(bus.clone())));
-        let lease = LeaseKeeper::start(bus_options("lease"), &node).map_err(Error::Lease)?;
+        let lease =
+            LeaseKeeper::start_guarded(bus_options("lease"), &node, mesh.store.guard()).map_err(Error::Lease)?;
         lease.ready(WITHIN).await.map_err(doing("keep its lease"))?;
         home::replace(&home.ready_file(), format!("{}\n", std::process::id()).as_bytes()).map_err(mesh::Error::from)?;
         reporter.node_event("joined", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
@@ -401,6 +455,12 @@ impl Node {
         let mut restart = self.restart.subscribe();
         // The sender lives as long as this.
         let _ = restart.wait_for(|restart| *restart).await;
+    }
+
+    /// The link to the bus, as it changes.
+    #[must_use]
+    pub fn link(&self) -> watch::Receiver<bus::Link> {
+        self.bus.link()
     }
 
     /// The server, for its counters.

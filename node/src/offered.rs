@@ -2,7 +2,7 @@
 //! the process behind one dies.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -10,19 +10,28 @@ use std::{
 
 use aigis_proxy::{
     Code, Error, Name, NodeName, Role,
+    secret::SecretName,
     serve::Server,
     socket::{Offer, OfferKind, OfferedCi, Offers, Peer},
     task,
 };
-use aigis_registry::{Cache, CiRecord, Kind, Registry, SkillNote, Snapshot, State};
+use aigis_registry::{Cache, CiRecord, Kind, Registry, SkillNote, State};
 use futures::{FutureExt, future::BoxFuture};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::{
     directory::{Directory, Names},
     duties::Duties,
     naming,
     process::{Group, Process},
+    secrets::{Value, Vault},
+    shelf,
 };
+
+mod secrets;
 
 /// How long the name of a process that lost its connection, or whose node began anew, is kept for it.
 const KEPT: Duration = Duration::from_secs(15);
@@ -30,6 +39,8 @@ const KEPT: Duration = Duration::from_secs(15);
 const DYING: Duration = Duration::from_millis(300);
 /// How long a node that lost the bus looks for what others took meanwhile.
 const RETURNING: Duration = Duration::from_secs(120);
+/// How often it looks.
+const LOOK: Duration = Duration::from_secs(1);
 /// How soon a record that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -48,12 +59,16 @@ pub(crate) struct Parts {
     pub(crate) server: Server,
     /// What admins have asked of the node.
     pub(crate) duties: Arc<Duties>,
+    /// The secrets that it may open.
+    pub(crate) vault: Vault,
 }
 
 /// The offered CIs of a node.
 pub(crate) struct Room {
     parts: Parts,
     seats: Mutex<BTreeMap<Name, Seat>>,
+    /// Set when somebody has sat down who waits for secrets.
+    hungry: Notify,
 }
 
 /// A name that an offered CI holds.
@@ -65,6 +80,9 @@ struct Seat {
     peer: Option<Arc<Process>>,
     group: Option<Arc<Group>>,
     by_hand: Vec<task::Owned>,
+    /// The secrets that it asked for, and those that it was given last.
+    secrets: BTreeSet<SecretName>,
+    given: Option<BTreeMap<SecretName, Value>>,
 }
 
 /// How an offer finds its name.
@@ -88,7 +106,7 @@ impl Room {
     /// An empty room.
     #[must_use]
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts, seats: Mutex::default() }
+        Self { parts, seats: Mutex::default(), hungry: Notify::new() }
     }
 
     /// Keeps the names that the node's records say were offered here before it started.
@@ -107,6 +125,8 @@ impl Room {
         tokio::pin!(patience);
         let (mut waits, mut changed) = (!expected.is_empty(), self.parts.cache.changed());
         let mut cut = None;
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut patience, if waits => {
@@ -119,26 +139,29 @@ impl Room {
                     if alive.is_err() {
                         return;
                     }
-                    let seen = changed.borrow_and_update().clone();
-                    if !seen.is_connected() {
+                    if !changed.borrow_and_update().is_connected() {
                         cut = Some(Instant::now());
                     }
+                }
+                _ = look.tick() => {
                     // From a node that was there all the while nobody can have taken anything.
                     let was_away = cut.is_some_and(|cut: Instant| cut.elapsed() < RETURNING);
-                    self.yield_to_others(&seen, was_away).await;
+                    self.yield_to_others(was_away).await;
                 }
             }
         }
     }
 
     /// Lets go of the names that others took while this node could not be seen.
-    async fn yield_to_others(&self, seen: &Snapshot, was_away: bool) {
+    async fn yield_to_others(&self, was_away: bool) {
         let held: Vec<(Name, Option<Arc<OfferedCi>>)> = {
             let seats = self.seats();
             let doubtful = seats.iter().filter(|(_, seat)| was_away || seat.connection.is_none());
             doubtful.map(|(name, seat)| (name.clone(), seat.ci.clone())).collect()
         };
         for (name, ci) in held {
+            // While the bus is away nothing can be known of it, and the next look comes soon.
+            let Ok(seen) = self.parts.cache.bearers(&name).await else { return };
             let Some(by) = seen.ci(&name, &self.parts.node).and_then(|record| seen.successor(record)) else { continue };
             if let Some(ci) = ci {
                 let message = format!("the name {name} was taken by {name}@{} while this node was offline", by.node);
@@ -160,13 +183,15 @@ impl Room {
             self.rise(&offer.name, found, &error).await;
             return Err(error);
         }
+        if let Err(error) = self.audit_secrets(peer, &offer, found).await {
+            self.rise(&offer.name, found, &error).await;
+            return Err(error);
+        }
         let record = self.record(&offer);
-        let (name, replace) = (offer.name, offer.replace);
-        let (registry, seen) = (&self.parts.registry, self.parts.cache.snapshot());
+        let (name, replace, secrets) = (offer.name, offer.replace, offer.secrets);
         let written = match found {
-            Found::Own => registry.put_ci(record).await.map(|_| ()),
-            Found::Free | Found::Kept if replace => registry.replace(record, &seen).await,
-            Found::Free | Found::Kept => registry.claim(record, &seen).await,
+            Found::Own => self.parts.registry.put_ci(record).await.map(|_| ()),
+            Found::Free | Found::Kept => claim(&self.parts.registry, &self.parts.cache, &record, replace).await,
         };
         if let Err(error) = written {
             self.rise(&name, found, &error).await;
@@ -180,6 +205,8 @@ impl Room {
             seat.group = group;
             seat.peer = peer.pid.and_then(Process::open).map(Arc::new);
             seat.by_hand.extend(by_hand);
+            (seat.secrets, seat.given) = (secrets, None);
+            self.hungry.notify_one();
         }
         Ok(())
     }
@@ -350,6 +377,8 @@ impl Room {
                 group.kill();
             }
         }
+        // What such a process had of secrets on this host, if it was this user's.
+        shelf::sweep();
         self.release_if(name, |seat| seat.connection.is_none()).await;
     }
 
@@ -368,6 +397,23 @@ impl Room {
             tokio::time::sleep(RETRY).await;
         }
         self.parts.directory.names(|names| names.chosen.remove(name));
+    }
+}
+
+/// Claims a name, or takes it from a holder that is offline. Whether a holder is there is asked only where there is one.
+///
+/// # Errors
+///
+/// As [`Registry::claim`].
+pub(crate) async fn claim(registry: &Registry, cache: &Cache, record: &CiRecord, replace: bool) -> Result<(), Error> {
+    match registry.claim(record.clone(), &cache.snapshot()).await {
+        Err(error) if error.code == Code::AlreadyExists => {}
+        claimed => return claimed,
+    }
+    let seen = cache.holders(&record.name).await?;
+    match replace {
+        true => registry.replace(record.clone(), &seen).await,
+        false => registry.claim(record.clone(), &seen).await,
     }
 }
 

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use aigis_proxy::{Name, serve::Server, task};
 use aigis_registry::{CiRecord, Kind, Registry, Reporter, SkillNote, record};
+use futures::{StreamExt, stream};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
@@ -45,6 +46,8 @@ enum Unwritten {
 
 /// How long to wait before a record that could not be written is tried again.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+/// How many records are on their way at once: the store flushes each before it acknowledges it.
+const AT_ONCE: usize = 16;
 
 impl Registrar {
     /// Makes the registrar; it does nothing until [`Registrar::run`].
@@ -156,12 +159,17 @@ impl Registrar {
     }
 
     async fn write(&mut self) {
+        let (registry, served) = (&self.registry, &self.served);
         let pending: Vec<(Name, Unwritten)> = self.unwritten.iter().map(|(name, what)| (name.clone(), *what)).collect();
-        for (name, what) in pending {
-            let written = match (what, self.served.get(&name)) {
-                (Unwritten::Record, Some(served)) => self.registry.put_ci(record(&served.ci)).await.map(|_| ()),
-                _ => self.registry.mark_gone(&name).await.map(|_| ()),
+        let writing = pending.into_iter().map(|(name, what)| async move {
+            let written = match (what, served.get(&name)) {
+                (Unwritten::Record, Some(served)) => registry.put_ci(record(&served.ci)).await.map(|_| ()),
+                _ => registry.mark_gone(&name).await.map(|_| ()),
             };
+            (name, written)
+        });
+        let mut writing = stream::iter(writing).buffer_unordered(AT_ONCE);
+        while let Some((name, written)) = writing.next().await {
             match written {
                 Ok(()) => {
                     self.unwritten.remove(&name);

@@ -26,7 +26,7 @@ impl Socket {
     pub(crate) fn listen(
         home: &Home,
         server: &Server,
-        issuer: Issuer,
+        issuer: watch::Receiver<Issuer>,
         revoked: Revocations,
         offers: Arc<dyn Offers>,
     ) -> Self {

@@ -4,9 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use aigis_proxy::{
-    Bus, Error,
+    Bus, Code, Error,
     identity::{CaCertificate, MeshKeys},
-    kv,
+    kv::{self, KnownStore},
+    secret::SignedSealing,
 };
 use aigis_registry::{Capacity, CiRecord, NodeRecord, Registry, Reporter, Timestamp, record};
 use serde_json::{Value, json};
@@ -15,7 +16,16 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{bus_server, container::Host, duties::Duties, engine::watch::EngineState, mesh};
+use crate::{
+    bus_server,
+    container::Host,
+    duties::Duties,
+    engine::watch::EngineState,
+    mesh::{
+        self,
+        store::{self, Pin},
+    },
+};
 
 /// How often the node looks at itself.
 const LOOK: Duration = Duration::from_secs(60);
@@ -26,6 +36,9 @@ pub(crate) struct Upkeep {
     host: Arc<Host>,
     registry: Registry,
     bus: Bus,
+    pin: Pin,
+    /// The store that the node's records were brought to.
+    met: Option<KnownStore>,
     /// On the issuer alone.
     store: Option<StoreKeeper>,
     duties: Arc<Duties>,
@@ -49,6 +62,8 @@ pub(crate) struct Parts {
     pub(crate) registry: Registry,
     /// Its connection.
     pub(crate) bus: Bus,
+    /// Which store of the bus is the mesh's.
+    pub(crate) pin: Pin,
     /// On the issuer alone.
     pub(crate) store: Option<StoreKeeper>,
     /// What is asked of the node.
@@ -57,10 +72,12 @@ pub(crate) struct Parts {
     pub(crate) reporter: Reporter,
     /// The bus server that it supervises.
     pub(crate) bus_server: Option<watch::Receiver<bus_server::Status>>,
+    /// The key to which secrets of the node are sealed.
+    pub(crate) sealing: SignedSealing,
 }
 
 /// What it takes to make again what a bus server kept in memory alone.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct StoreKeeper {
     /// The signing keys.
     pub(crate) keys: Arc<MeshKeys>,
@@ -70,13 +87,31 @@ pub(crate) struct StoreKeeper {
     pub(crate) ca: Option<CaCertificate>,
     /// How many servers are to keep each stream, where that is for this host to say.
     pub(crate) replicas: Option<u8>,
+    /// Which store of it is the mesh's.
+    pub(crate) pin: Pin,
+}
+
+impl StoreKeeper {
+    /// Makes what is missing of the store. One that is not the mesh's is taken for it only if `accept` says so.
+    ///
+    /// # Errors
+    ///
+    /// `data_loss` for a store that is not the mesh's; `unavailable` while the bus is away.
+    pub(crate) async fn ensure(&self, accept: bool) -> Result<(), Error> {
+        let Self { keys, url, ca, replicas, pin } = self;
+        store::ensure(keys, url, ca.as_ref(), pin, *replicas, accept).await.map_err(|error| match error {
+            mesh::Error::OtherStore(other) => other.into(),
+            error => Error::unavailable(error.to_string()),
+        })
+    }
 }
 
 impl Upkeep {
     /// Makes the task's parts; `id` is the public key of the node's user, `ci` the record under which it is known.
     #[must_use]
     pub(crate) fn new(parts: Parts, id: &str, ci: CiRecord) -> Self {
-        let Parts { host, registry, bus, store, duties, reporter, bus_server } = parts;
+        let Parts { host, registry, bus, pin, store, duties, reporter, bus_server, sealing } = parts;
+        let met = pin.guard().known();
         let now = Timestamp::now();
         let record = NodeRecord {
             name: host.node.clone(),
@@ -88,10 +123,12 @@ impl Upkeep {
             engine: None,
             engine_since_at: None,
             capacity: Capacity::default(),
+            sealing: Some(sealing),
             started_at: now,
             updated_at: now,
         };
-        Self { host, registry, bus, store, duties, reporter, bus_server, record, ci, reached: None, bus_is_new: false }
+        let (reached, bus_is_new) = (None, false);
+        Self { host, registry, bus, pin, met, store, duties, reporter, bus_server, record, ci, reached, bus_is_new }
     }
 
     /// Writes the node's record as things stand.
@@ -187,7 +224,10 @@ impl Upkeep {
             failed = match self.catch_up().await {
                 Ok(()) => false,
                 Err(error) => {
-                    tracing::debug!(%error, "the node's record was not written; trying again");
+                    match error.code {
+                        Code::DataLoss if !failed => tracing::error!(%error, "this node does nothing on the bus"),
+                        _ => tracing::debug!(%error, "the node's record was not written; trying again"),
+                    }
                     true
                 }
             };
@@ -203,27 +243,28 @@ impl Upkeep {
     async fn meet_bus(&mut self) -> Result<(), Error> {
         self.supervise();
         if self.bus_is_new {
-            self.ensure_store().await?;
+            if let Some(store) = &self.store {
+                store.ensure(false).await?;
+            }
             self.registry.note_birth().await?;
+            let known = self.pin.keep().map_err(|error| Error::internal(error.to_string()))?;
+            if known != self.met {
+                // A store that was accepted in place of another has none of what this node wrote there.
+                self.registry.reconcile(LOOK).await?;
+                self.met = known;
+            }
             self.bus_is_new = false;
         }
         Ok(())
     }
 
-    async fn ensure_store(&self) -> Result<(), Error> {
-        let Some(StoreKeeper { keys, url, ca, replicas }) = &self.store else { return Ok(()) };
-        let ready = mesh::ensure_store(keys, url, ca.as_ref(), *replicas).await;
-        ready.map(drop).map_err(|error| Error::unavailable(error.to_string()))
-    }
-
     /// Has each stream kept by as many servers as it should be: some of them may have been away when it was made.
     async fn spread(&self) -> Result<(), Error> {
-        let Some(wanted) = self.store.as_ref().and_then(|store| store.replicas).filter(|replicas| *replicas > 1) else {
-            return Ok(());
-        };
+        let Some(store) = &self.store else { return Ok(()) };
+        let Some(wanted) = store.replicas.filter(|replicas| *replicas > 1) else { return Ok(()) };
         let standing = kv::standing(&self.bus, LOOK).await?;
         if standing.iter().any(|stream| stream.replicas < usize::from(wanted)) {
-            self.ensure_store().await?;
+            store.ensure(false).await?;
         }
         Ok(())
     }
@@ -259,7 +300,7 @@ async fn turned(server: &mut Option<watch::Receiver<bus_server::Status>>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// What this host has. What cannot be read is unknown.

@@ -4,11 +4,11 @@
 use std::{
     collections::HashSet,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock, Weak},
     time::{Duration, Instant},
 };
 
-use async_nats::{ConnectOptions, Event, ServerAddr, Subscriber};
+use async_nats::{Event, ServerAddr, Subscriber};
 use bytes::Bytes;
 use tokio::{
     runtime::Handle,
@@ -19,23 +19,28 @@ use crate::{
     client::Target,
     error::{Code, Error},
     identity::{CaCertificate, Credential},
+    kv,
     name::{MeshName, UserName},
     role::Role,
     subject::{self, Caller, Subjects, Token},
     sync::lock,
     task,
 };
-use events::{Requests, note};
+use dial::{CONNECT, Dial};
+use events::Heard;
 use home::{Home, Stay};
 use inbox::{Table, To, Waiting};
+use lane::{Lane, Move};
 use outbox::{Out, Outbox};
 use trust::Trust;
 
 pub use async_nats::{HeaderMap, Message, StatusCode};
 
+mod dial;
 mod events;
 mod home;
 mod inbox;
+mod lane;
 mod outbox;
 pub(crate) mod pack;
 pub(crate) mod trust;
@@ -48,12 +53,6 @@ pub use trust::Untrusted;
 pub use version::{Version, check as check_version};
 pub(crate) use vigil::Reader;
 
-/// How often an idle connection is tried; after two misses it is given up.
-const PING: Duration = Duration::from_secs(5);
-/// How long a connection attempt may take.
-const CONNECT: Duration = Duration::from_secs(4);
-/// How long it may take where there are other servers to try.
-const CONNECT_ONE: Duration = Duration::from_secs(2);
 /// How far apart connections are made, so that a link that comes and goes makes no storm of them.
 const APART: Duration = Duration::from_secs(1);
 
@@ -128,8 +127,10 @@ impl From<ConnectError> for Error {
             ConnectError::Unreachable { .. } => Self::unavailable(error.to_string())
                 .hint("start it here with: aish up; or name another with --bus URL")
                 .sent(false),
-            ConnectError::Refused { .. } => Self::new(Code::PermissionDenied, error.to_string())
-                .hint("the credential may have expired or been revoked; ask an admin for a new one"),
+            ConnectError::Refused { .. } => Self::new(Code::PermissionDenied, error.to_string()).hint(
+                "it may have expired, been revoked, or been signed by keys that were rotated since; ask an admin for a \
+                     new one (aish users create), or for a join token where this is a node's",
+            ),
             ConnectError::TooOld { .. } => Self::precondition(error.to_string()).hint("update the server of that bus"),
         }
     }
@@ -140,7 +141,15 @@ impl From<ConnectError> for Error {
 pub struct Bus(Arc<Inner>);
 
 struct Inner {
+    /// By which all is subscribed to.
     client: async_nats::Client,
+    /// By which requests leave, and their replies come.
+    lane: Arc<Lane>,
+    dial: Arc<Dial>,
+    heard: Arc<Heard>,
+    /// Held while another connection is made.
+    moves: tokio::sync::Mutex<mpsc::Sender<Move>>,
+    over: watch::Receiver<Option<Error>>,
     caller: Caller,
     mesh: MeshName,
     subjects: Subjects,
@@ -150,10 +159,9 @@ struct Inner {
     denied: watch::Receiver<Vec<String>>,
     outbox: mpsc::Sender<Out>,
     home: Home,
-    /// Whether it was given several addresses.
-    several: bool,
     /// Users who are not heard, whatever a server lets through.
     shut_out: Mutex<Arc<HashSet<UserName>>>,
+    store: kv::Guarded,
     _tasks: [task::Owned; 2],
 }
 
@@ -196,44 +204,37 @@ impl Bus {
             watch::channel(Link { up: false, server: String::new(), since: now, connected: now, broken_before: false });
         let link_sender = Arc::new(link_sender);
         let (denied_sender, denied) = watch::channel(Vec::new());
-        let client_slot: Arc<std::sync::OnceLock<async_nats::Client>> = Arc::default();
+        let (over_sender, over) = watch::channel(None);
+        let client_slot: Arc<OnceLock<async_nats::Client>> = Arc::default();
+        let lane_slot: Arc<OnceLock<Weak<Lane>>> = Arc::default();
+        let dial = Arc::new(Dial::new(url.clone(), label, credential, trust)?);
+        let heard = Arc::new(Heard {
+            table: table.clone(),
+            subjects: subjects.clone(),
+            caller: caller.clone(),
+            denied: denied_sender,
+            over: over_sender,
+        });
         let on_event = {
-            let (slot, link_sender) = (client_slot.clone(), link_sender.clone());
-            let requests = Requests { table: table.clone(), subjects: subjects.clone(), caller: caller.clone() };
-            move |event: Event| {
-                note(&event, &requests, &link_sender, &denied_sender, slot.get());
-                std::future::ready(())
+            let (slot, lane) = (client_slot.clone(), lane_slot.clone());
+            let (heard, link_sender) = (heard.clone(), link_sender.clone());
+            move |event: Event, over| {
+                if let Some(error) = over {
+                    return heard.end(error);
+                }
+                let carries = lane.get().and_then(Weak::upgrade).is_none_or(|lane| lane.number() == 0);
+                heard.first(&event, &link_sender, carries, slot.get());
             }
         };
-        let (signer, connected, known) = (credential.clone(), client_slot.clone(), link_sender.clone());
-        // Asked at each login: the token may have been renewed since the one before.
-        let login = ConnectOptions::with_auth_callback(move |nonce| {
-            let mut auth = async_nats::Auth::new();
-            auth.signature = Some(signer.sign(&nonce));
-            auth.jwt = Some(signer.jwt());
-            std::future::ready(Ok(auth))
-        });
-        let addresses = addresses(&url).map_err(|source| ConnectError::Unreachable { url: url.clone(), source })?;
-        let servers = addresses.len().max(1);
-        let many = servers > 1;
-        let client = trust
-            .secure(login)
-            .name(label)
-            .custom_inbox_prefix(subject::inbox(&user))
-            .ping_interval(PING)
-            .connection_timeout(if many { CONNECT_ONE } else { CONNECT })
-            .reconnect_delay_callback(move |attempts| {
-                // The client asks before its first attempt too, when there is no burst to be spread.
-                if connected.get().is_none() {
-                    return Duration::ZERO;
-                }
-                // Each server is tried once before the wait grows.
-                reconnect_delay(attempts / servers).max(APART.saturating_sub(known.borrow().connected.elapsed()))
-            })
-            .event_callback(on_event)
-            .connect(addresses)
-            .await
-            .map_err(|source| refusal(&url, &user, &trust, source))?;
+        let (connected, known) = (client_slot.clone(), link_sender.clone());
+        let wait = move |attempts| {
+            // The client asks before its first attempt too, when there is no burst to be spread.
+            if connected.get().is_none() {
+                return Duration::ZERO;
+            }
+            reconnect_delay(attempts).max(APART.saturating_sub(known.borrow().connected.elapsed()))
+        };
+        let client = dial.connect(on_event, wait).await?;
         // Only a client that was made can hear events that matter; the slot is filled once.
         let _ = client_slot.set(client.clone());
         // The first event may have come before the client was there to be asked.
@@ -250,19 +251,27 @@ impl Bus {
             source: async_nats::ConnectError::with_source(async_nats::ConnectErrorKind::Io, source),
         };
         let replies = client.subscribe(format!("{inbox}.>")).await.map_err(unreachable)?;
+        let lane = Arc::new(Lane::new(client.clone()));
+        let _ = lane_slot.set(Arc::downgrade(&lane));
         let (outbox, queue) = mpsc::channel(outbox::QUEUE);
-        let sending = Outbox::new(client.clone(), table.clone(), subjects.clone(), caller.clone(), pack::inbox(&inbox));
+        let sending = Outbox::new(lane.clone(), table.clone(), subjects.clone(), caller.clone(), pack::inbox(&inbox));
         // Ends by itself when the last sender goes: a cancel that was queued by then is still sent.
         drop(task::spawn("bus-outbox", async move {
             sending.run(queue).await;
             drop(stay);
         }));
-        let replies = task::Owned::spawn("bus-replies", inbox::run(replies, table.clone()));
+        let (moves, moved) = mpsc::channel(1);
+        let replies = task::Owned::spawn("bus-replies", inbox::run(replies, table.clone(), moved));
         let watching =
-            vigil::run(client.clone(), table.clone(), subjects.clone(), caller.clone(), inbox.clone(), link.clone());
+            vigil::run(lane.clone(), table.clone(), subjects.clone(), caller.clone(), inbox.clone(), link.clone());
         let tasks = [replies, task::Owned::spawn("bus-vigil", watching)];
         let inner = Inner {
             client,
+            lane,
+            dial,
+            heard,
+            moves: tokio::sync::Mutex::new(moves),
+            over,
             caller,
             mesh,
             subjects,
@@ -272,8 +281,8 @@ impl Bus {
             denied,
             outbox,
             home,
-            several: many,
             shut_out: Mutex::default(),
+            store: kv::Guarded::default(),
             _tasks: tasks,
         };
         let bus = Self(Arc::new(inner));
@@ -282,6 +291,68 @@ impl Bus {
             source: async_nats::ConnectError::new(async_nats::ConnectErrorKind::TimedOut),
         })?;
         Ok(bus)
+    }
+
+    /// Logs in with the credential as it is now, beside the connection that stands: requests, and what waits for replies
+    /// or frames, go on over the new one, and nothing of it is lost when the old token ends. Subscriptions stay, and are
+    /// made again when their own connection is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::connect`]; then all is as it was.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it may or may not have moved them.
+    pub async fn log_in_again(&self) -> Result<(), ConnectError> {
+        let bus = self.clone();
+        // Where the first connection lives, like all that is done for it.
+        let moving = task::spawn_on(self.0.home.handle(), "bus-move", async move { bus.move_over().await });
+        moving.await.map_err(|error| self.unreachable(std::io::Error::other(error)))?
+    }
+
+    async fn move_over(&self) -> Result<(), ConnectError> {
+        let inner = &self.0;
+        let moves = inner.moves.lock().await;
+        let number = inner.lane.number() + 1;
+        // What holds a connection must not be held by it: it ends with its last holder.
+        let (lane, heard) = (Arc::downgrade(&inner.lane), inner.heard.clone());
+        let note = move |event: Event, over| match (over, lane.upgrade()) {
+            (Some(error), _) => heard.end(error),
+            (None, Some(lane)) => lane.note(&event, number, &heard),
+            (None, None) => {}
+        };
+        let client = inner.dial.connect(note, reconnect_delay).await?;
+        let replies = client.subscribe(format!("{}.>", inner.inbox)).await;
+        let replies = replies.map_err(|error| self.unreachable(error))?;
+        let (done, moved) = oneshot::channel();
+        let (lane, inbox) = (inner.lane.clone(), inner.inbox.clone());
+        let next = Move { client, number, replies, inbox, lane, done };
+        let closed = || self.unreachable(std::io::Error::other("the connection in use is closed"));
+        moves.send(next).await.map_err(|_| closed())?;
+        match moved.await {
+            Ok(true) => Ok(()),
+            _ => Err(closed()),
+        }
+    }
+
+    fn unreachable(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ConnectError {
+        let source = async_nats::ConnectError::with_source(async_nats::ConnectErrorKind::Io, error);
+        ConnectError::Unreachable { url: self.0.dial.url().to_owned(), source }
+    }
+
+    /// Resolves when the bus has ended this user's connection for good, because its credential was revoked or has ended
+    /// unrenewed, with what there is to say of that; it may never be.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn over(&self) -> Error {
+        let mut over = self.0.over.clone();
+        match over.wait_for(Option::is_some).await.map(|over| over.clone()) {
+            Ok(Some(error)) => error,
+            _ => std::future::pending().await,
+        }
     }
 
     /// Who this connection is at the bus.
@@ -319,6 +390,15 @@ impl Bus {
         *lock(&self.0.shut_out) = Arc::new(users);
     }
 
+    /// Has the store made sure of before anything is read there or written, once each time the connection is made.
+    pub fn guard_store(&self, guard: kv::StoreGuard) {
+        self.0.store.set(guard);
+    }
+
+    pub(crate) fn guarded(&self) -> &kv::Guarded {
+        &self.0.store
+    }
+
     /// Refuses a user that was shut out.
     ///
     /// # Errors
@@ -338,6 +418,11 @@ impl Bus {
         self.0.link.clone()
     }
 
+    /// Resolves when the connection is broken over which replies leave and come.
+    pub(crate) async fn broke(&self) {
+        self.0.lane.broke(self.link()).await;
+    }
+
     /// The version of the server in use.
     #[must_use]
     pub fn server_version(&self) -> String {
@@ -347,7 +432,7 @@ impl Bus {
     /// Whether another server would take over if the one in use went away.
     #[must_use]
     pub fn has_several(&self) -> bool {
-        self.0.several || self.0.client.server_info().connect_urls.len() > 1
+        self.0.dial.has_several() || self.0.client.server_info().connect_urls.len() > 1
     }
 
     /// Where the servers of the bus are, as the one in use says; none where it is alone.
@@ -389,7 +474,7 @@ impl Bus {
         let token = Token::random();
         let reply = self.reply_subject(&token);
         let _entry = self.0.table.enter(token, To::Subject(subject.clone()), Waiting::Message(sender));
-        let client = &self.0.client;
+        let client = self.0.lane.client();
         let published = match headers {
             Some(headers) => client.publish_with_reply_and_headers(subject, reply, headers, body).await,
             None => client.publish_with_reply(subject, reply, body).await,
@@ -423,7 +508,7 @@ impl Bus {
 
     /// Whether a request can be sent now.
     fn ready(&self, size: usize) -> Result<(), Error> {
-        if !self.0.link.borrow().up {
+        if !self.0.lane.is_up(self.0.link.borrow().up) {
             return Err(Error::unavailable("the bus is not reachable").hint("see: aish doctor").sent(false));
         }
         let limit = self.max_payload();
@@ -536,6 +621,15 @@ impl Bus {
         self.0.client.subscribe(subject.to_owned()).await.map_err(away)
     }
 
+    /// Subscribes to what a request is about to ask for.
+    pub(crate) async fn subscribe_ahead(&self, subject: &str) -> Result<Subscriber, Error> {
+        match self.0.lane.number() {
+            // Both go over one connection in order: no round trip is needed between them.
+            0 => self.subscribe_unproven(subject).await,
+            _ => self.subscribe(subject).await,
+        }
+    }
+
     fn denials(&self, subject: &str) -> usize {
         self.0.denied.borrow().iter().filter(|denied| *denied == subject).count()
     }
@@ -583,18 +677,6 @@ pub(crate) fn addresses(url: &str) -> Result<Vec<ServerAddr>, async_nats::Connec
 
 fn closed() -> Error {
     Error::unavailable("the connection to the bus was closed").sent(true)
-}
-
-fn refusal(url: &str, user: &UserName, trust: &Trust, source: async_nats::ConnectError) -> ConnectError {
-    if let Some(untrusted) = trust.refusal(&source) {
-        return untrusted.into();
-    }
-    match source.kind() {
-        async_nats::ConnectErrorKind::AuthorizationViolation | async_nats::ConnectErrorKind::Authentication => {
-            ConnectError::Refused { url: url.to_owned(), user: user.clone() }
-        }
-        _ => ConnectError::Unreachable { url: url.to_owned(), source },
-    }
 }
 
 /// A random wait that grows to 5 s, so that thousands of clients do not come back in one burst.

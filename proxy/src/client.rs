@@ -110,6 +110,18 @@ impl Client {
         &self.bus
     }
 
+    /// Goes on with a credential that was renewed: calls that run outlive the token that they began with.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::log_in_again`].
+    pub async fn renewed(&self) -> Result<(), Error> {
+        if let Some(local) = &self.local {
+            local.show_renewed();
+        }
+        Ok(self.bus.log_in_again().await?)
+    }
+
     /// Calls a skill and takes its one result.
     ///
     /// # Errors
@@ -328,7 +340,7 @@ fn decode(reply: Reply, target: &Target) -> Result<Value, Error> {
         return json::read(&reply.body).map_err(|error| hostile(target, &error.message));
     };
     match (code.map(|code| code.parse::<Code>()).transpose(), serde_json::from_slice::<Error>(&reply.body)) {
-        (Ok(code), Ok(error)) => Err(Error { code: code.unwrap_or(error.code), ..error }),
+        (Ok(code), Ok(error)) => Err(Error { code: code.unwrap_or(error.code), ..error }.heard()),
         (Err(unknown), _) => Err(hostile(target, &unknown.to_string())),
         (_, Err(_)) => Err(hostile(target, "its error has no readable body")),
     }

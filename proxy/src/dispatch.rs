@@ -12,7 +12,7 @@ use tracing::Instrument;
 use crate::{
     envelope::{DEFAULT_TIMEOUT, Request},
     error::{Code, Error},
-    name::{Address, SkillPath},
+    name::{Address, Name, SkillPath, UserName},
     role::{Effect, Role},
     skill::{self, Answer, Call, Ci},
     subject::{Caller, HandTarget},
@@ -21,12 +21,27 @@ use crate::{
 
 /// Finds the CIs that this process serves.
 pub trait Directory: Send + Sync + 'static {
+    /// Learns what a name said by hand means, where that is not known here; asked before [`Directory::find`].
+    ///
+    /// # Errors
+    ///
+    /// It is ambiguous, or cannot be known now.
+    fn settle<'a>(&'a self, _target: &'a HandTarget) -> BoxFuture<'a, Result<(), Error>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
     /// The CI of that name or alias, served here.
     ///
     /// # Errors
     ///
-    /// Says why nothing answers: ambiguous, gone, not here.
-    fn find(&self, target: &HandTarget, by_hand: bool) -> Result<Arc<dyn Ci>, Error>;
+    /// Says why nothing answers: gone, not here.
+    fn find(&self, target: &HandTarget) -> Result<Arc<dyn Ci>, Error>;
+
+    /// Whether a plugin was granted that effect on a CI. A directory that knows of no grants gives none.
+    fn grants(&self, plugin: &UserName, ci: &Name, effect: Effect) -> bool {
+        let _ = (plugin, ci, effect);
+        false
+    }
 }
 
 /// What the journal says of a call that is about to have an effect.
@@ -161,7 +176,10 @@ impl Dispatcher {
 
     async fn run(&self, incoming: Incoming, request: Result<Request, Error>) -> Result<Answer, Error> {
         let Incoming { caller, target, path, by_hand, since, cancelled, .. } = incoming;
-        let ci = self.directory.find(&target, by_hand)?;
+        if by_hand {
+            self.directory.settle(&target).await?;
+        }
+        let ci = self.directory.find(&target)?;
         let request = request.map_err(|error| match error.code {
             // Which others the call went through is not known here, only where it ended.
             Code::FailedPrecondition => {
@@ -212,10 +230,18 @@ impl Dispatcher {
     pub async fn permit(&self, caller: &Caller, ci: &Address, path: &SkillPath, effect: Effect) -> Result<(), Error> {
         let own =
             caller.role == Role::Node && ci.node.as_ref().is_some_and(|node| node.as_str() == caller.name.as_str());
-        if caller.role.permits(effect) || own {
+        let permitted = match caller.role {
+            Role::Plugin => self.directory.grants(&caller.name, &ci.name, effect),
+            role => role.permits(effect),
+        };
+        if permitted || own {
             return Ok(());
         }
-        let message = format!("{path} on {ci} has the effect {effect}, which the role {} does not permit", caller.role);
+        let by = match caller.role {
+            Role::Plugin => format!("no grant of {} covers", caller.name),
+            role => format!("the role {role} does not permit"),
+        };
+        let message = format!("{path} on {ci} has the effect {effect}, which {by}");
         self.journal.refused(caller, &format!("{ci} {path}"), &message).await;
         Err(Error::new(Code::PermissionDenied, message).hint("ask an operator or admin of this mesh"))
     }

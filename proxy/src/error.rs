@@ -91,6 +91,9 @@ impl FromStr for Code {
     }
 }
 
+/// How many bytes of another's words are believed to be worth reading.
+const HEARD: usize = 4 * 1024;
+
 /// A call's failure: what the callee answers instead of a result.
 ///
 /// ```
@@ -168,6 +171,26 @@ impl Error {
     #[must_use]
     pub fn sent(self, sent: bool) -> Self {
         self.with("sent", sent)
+    }
+
+    /// An error as another process sent it: all its words together no longer than a person may be shown.
+    #[must_use]
+    pub(crate) fn heard(mut self) -> Self {
+        self.cut(&mut { HEARD });
+        self
+    }
+
+    fn cut(&mut self, left: &mut usize) {
+        for text in std::iter::once(&mut self.message).chain(self.hint.as_mut()) {
+            if text.len() > *left {
+                text.truncate(text.floor_char_boundary(*left));
+                text.push('…');
+            }
+            *left = left.saturating_sub(text.len());
+        }
+        if let Some(cause) = &mut self.cause {
+            cause.cut(left);
+        }
     }
 
     /// The detail under `key`, if there is one.

@@ -21,6 +21,7 @@ use crate::{
 
 mod consumer;
 mod growth;
+mod guard;
 mod heads;
 mod log;
 mod setup;
@@ -28,10 +29,12 @@ mod standing;
 mod watch;
 
 pub use growth::{Kept, adopt, ready, replicas, spread, survey};
+pub(crate) use guard::Guarded;
+pub use guard::{KnownStore, Mark, StoreGuard, store_id};
 pub(crate) use heads::{Head, heads, sizes};
 pub use log::{Log, LogMessage, LogReader, Since, append, read_log};
 pub(crate) use setup::connect;
-pub use setup::{LOGS_BYTES, SetupError, StoreId, create_store, limit_blobs, store_id};
+pub use setup::{LOGS_BYTES, SetupError, StoreId, create_store, find_store, limit_blobs, mark_store};
 pub use standing::{Standing, standing};
 pub use watch::{Event, Watch, list};
 
@@ -203,6 +206,14 @@ pub enum Error {
         /// The stream.
         stream: String,
     },
+    /// The store is not that of the mesh: its disk was lost or exchanged.
+    #[error("the bus holds {}, but the store of this mesh is \"{known}\"; nothing is read or written", other(.found.as_ref()))]
+    OtherStore {
+        /// The mesh's store.
+        known: StoreId,
+        /// The one that is there, if there is one.
+        found: Option<StoreId>,
+    },
     /// The store, or the bus, is away.
     #[error("the store does not answer: {reason}")]
     Unavailable {
@@ -232,8 +243,13 @@ pub enum Error {
 impl Error {
     /// Whether the store may answer soon: nothing was decided yet.
     fn is_passing(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Missing { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Missing { .. } | Self::OtherStore { found: None, .. })
     }
+}
+
+/// The store that was found in place of the mesh's.
+fn other(found: Option<&StoreId>) -> String {
+    found.map_or_else(|| "no store".to_owned(), |found| format!("another store, \"{found}\""))
 }
 
 impl From<Error> for crate::Error {
@@ -245,6 +261,14 @@ impl From<Error> for crate::Error {
             Error::TooLarge { .. } | Error::Full { .. } => Self::new(Code::ResourceExhausted, text),
             Error::Denied { .. } => Self::new(Code::PermissionDenied, text),
             Error::Missing { .. } => Self::unavailable(text).sent(false),
+            Error::OtherStore { known, found } => Self::new(Code::DataLoss, text)
+                .hint(
+                    "was the disk of the bus exchanged? bring it back; if it is lost for good, an admin accepts the new one: \
+                     aish up --new-store",
+                )
+                .with("store", known.as_str())
+                .with("found", found.map(|found| found.to_string()))
+                .sent(false),
             Error::Unavailable { sent, .. } => Self::unavailable(text).sent(sent),
             Error::Refused { .. } | Error::Malformed { .. } => Self::internal(text),
         }
@@ -324,6 +348,7 @@ pub async fn put_lease(
     let mut headers = expecting(Bucket::Leases, Expect::Revision(revision));
     headers.insert(LIFETIME, seconds(lifetime));
     let subject = Bucket::Leases.subject(key);
+    guard::ours_or_silent(bus).await?;
     let reply = bus.request(subject, Some(headers), value, within).await;
     acknowledged(key, reply.map_err(|error| lost(bus, key, &error))?)
 }
@@ -405,6 +430,11 @@ fn operation(headers: Option<&HeaderMap>) -> Operation {
     }
 }
 
+/// Whether a write took all others of its bucket away, which no part of the mesh ever asks for.
+fn empties(headers: Option<&HeaderMap>) -> bool {
+    headers.and_then(|headers| headers.get("Nats-Rollup")).is_some_and(|kind| kind.as_str() == "all")
+}
+
 /// A lifetime as the store takes it: whole seconds, at least one.
 fn seconds(lifetime: Duration) -> String {
     format!("{}s", lifetime.as_millis().div_ceil(1000).max(1))
@@ -452,7 +482,11 @@ where
     let mut sent_before = false;
     for round in 0_u32.. {
         let left = end.saturating_duration_since(Instant::now());
-        let mut error = match attempt(left.min(each)).await {
+        let attempted = match guard::ours(bus, left.min(each)).await {
+            Ok(()) => attempt(left.min(each)).await,
+            Err(error) => Err(error),
+        };
+        let mut error = match attempted {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
@@ -566,6 +600,20 @@ fn refused(key: &str, refusal: Refusal) -> Error {
         _ if code == 503 => Error::Unavailable { reason, sent: false },
         _ => Error::Refused { key: key.to_owned(), reason, code: err_code },
     }
+}
+
+/// What time it is by the clock of the store.
+///
+/// # Errors
+///
+/// What forbids asking, or that the store is away.
+pub async fn clock(bus: &Bus, within: Duration) -> Result<OffsetDateTime, crate::Error> {
+    let subject = format!("$JS.API.STREAM.INFO.{}", Bucket::Leases.stream());
+    let answer = bus.request(subject, None, Bytes::new(), within).await?;
+    let said: serde_json::Value = serde_json::from_slice(&answer.payload).unwrap_or_default();
+    let time = said.get("ts").and_then(serde_json::Value::as_str);
+    time.and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok())
+        .ok_or_else(|| crate::Error::unavailable("the store does not say what time it is"))
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub mod client;
 pub mod dispatch;
 pub mod envelope;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod headers;
 pub mod identity;
 pub mod json;
@@ -43,6 +45,7 @@ pub mod kv;
 mod name;
 mod role;
 pub mod rpc;
+pub mod secret;
 pub mod serve;
 pub mod servers;
 pub mod service_info;
@@ -62,4 +65,4 @@ pub use error::{Code, Error};
 pub use name::{
     Address, Error as NameError, MeshName, Name, NodeName, RESERVED, SkillPath, UserName, quoted, quoted_within,
 };
-pub use role::{Effect, Role, UnknownRole};
+pub use role::{Effect, Grant, NoGrant, Role, UnknownRole};

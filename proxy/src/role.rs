@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::name::Name;
+
 /// What a skill does to the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -76,8 +78,8 @@ impl Role {
 
     /// Whether this role may run a skill of that effect on any CI.
     ///
-    /// Nodes read here; what they may do on their own CIs beyond that is the callee's to decide, as are the
-    /// grants of plugins.
+    /// Nodes read here; what they may do on their own CIs beyond that is the callee's to decide. So is on which CIs a
+    /// plugin may do it: see [`Grant`].
     #[must_use]
     pub fn permits(self, effect: Effect) -> bool {
         match self {
@@ -108,6 +110,75 @@ impl FromStr for Role {
     }
 }
 
+/// What a plugin may do on one CI: everything of that effect or a smaller one. Written `NAME:EFFECT`.
+///
+/// ```
+/// use aigis_proxy::{Effect, Grant, Name};
+/// let grant: Grant = "web:read".parse().unwrap();
+/// assert!(grant.covers(&Name::parse("web").unwrap(), Effect::Read));
+/// assert!(!grant.covers(&Name::parse("web").unwrap(), Effect::Write));
+/// assert!("web:admin".parse::<Grant>().is_err());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Grant {
+    ci: Name,
+    effect: Effect,
+}
+
+impl Grant {
+    /// Whether it permits something of that effect on that CI.
+    #[must_use]
+    pub fn covers(&self, ci: &Name, effect: Effect) -> bool {
+        self.ci == *ci && effect <= self.effect
+    }
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.ci, self.effect)
+    }
+}
+
+impl From<Grant> for String {
+    fn from(grant: Grant) -> Self {
+        grant.to_string()
+    }
+}
+
+impl TryFrom<String> for Grant {
+    type Error = NoGrant;
+
+    fn try_from(text: String) -> Result<Self, NoGrant> {
+        text.parse()
+    }
+}
+
+/// A word that is no grant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{shown}\" is no grant: {why}; write NAME:read or NAME:write")]
+pub struct NoGrant {
+    shown: String,
+    why: String,
+}
+
+impl FromStr for Grant {
+    type Err = NoGrant;
+
+    fn from_str(text: &str) -> Result<Self, NoGrant> {
+        let flaw = |why: String| NoGrant { shown: crate::name::quoted(text), why };
+        let (ci, effect) = text.split_once(':').ok_or_else(|| flaw("it names no effect".to_owned()))?;
+        let ci = Name::parse(ci).map_err(|error| flaw(error.to_string()))?;
+        let effect = match effect {
+            "read" => Effect::Read,
+            "write" => Effect::Write,
+            "admin" => return Err(flaw("no plugin is given admin".to_owned())),
+            _ => return Err(flaw("its effect is neither read nor write".to_owned())),
+        };
+        Ok(Self { ci, effect })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +191,18 @@ mod tests {
         assert!(!Role::Node.permits(Effect::Write));
         assert!(!Role::Join.permits(Effect::Read));
         assert_eq!("root".parse::<Role>().unwrap_err().to_string().split(';').next(), Some("\"root\" is no role"));
+    }
+
+    #[test]
+    fn atk_16_a_grant_covers_its_own_ci_up_to_its_effect() {
+        let name = |text: &str| Name::parse(text).unwrap();
+        let grant: Grant = "web:write".parse().unwrap();
+        assert!(grant.covers(&name("web"), Effect::Read) && grant.covers(&name("web"), Effect::Write));
+        assert!(!grant.covers(&name("web"), Effect::Admin) && !grant.covers(&name("web2"), Effect::Read));
+        assert_eq!(serde_json::to_string(&grant).unwrap(), "\"web:write\"");
+        for bad in ["web", "web:", ":read", "*:read", "web:admin", "web:Read", "web@alpha:read", "web:read:x", ""] {
+            assert!(bad.parse::<Grant>().unwrap_err().to_string().contains("write NAME:read"), "{bad}");
+        }
     }
 
     #[test]

@@ -38,8 +38,14 @@ struct Envelope<R> {
     timeout_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     traceparent: Option<String>,
+    /// The version of who asks, for messages only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aigis: Option<String>,
     request: R,
 }
+
+/// This version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The client side of a typed service: a [`Stub`] that asks over the bus.
 pub struct Asker<Request, Response> {
@@ -80,7 +86,7 @@ where
     async fn call(&self, context: context::Context, request: Request) -> Result<Response, RpcError> {
         let timeout = context.deadline.saturating_duration_since(std::time::Instant::now()).min(MAX_TIMEOUT);
         let timeout_ms = u64::try_from(timeout.as_millis()).ok();
-        let envelope = Envelope { timeout_ms, traceparent: trace::current(), request };
+        let envelope = Envelope { timeout_ms, traceparent: trace::current(), aigis: Some(VERSION.to_owned()), request };
         let body = serde_json::to_vec(&envelope).map_err(|error| RpcError::Send(Box::new(error)))?;
         let deadline = Instant::now() + timeout;
         let body = body::outgoing(&self.bus, body.into(), deadline).await.map_err(failed)?;
@@ -184,12 +190,14 @@ where
 fn read<Q: DeserializeOwned>(name: &str, body: &[u8]) -> Result<(Context, Q), Error> {
     let value = json::read_saturating(body, &["timeout_ms"])
         .map_err(|error| Error::invalid(format!("the request to service {name} is unusable: {}", error.message)))?;
+    let caller = value.get("aigis").and_then(|version| version.as_str()).map_or("that is unknown".to_owned(), quoted);
     let envelope: Envelope<Q> = serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let text = quoted_within(&error.into_inner().to_string());
         if path.starts_with("request") && !path.contains('.') && text.starts_with("unknown variant") {
-            Error::new(Code::Unimplemented, format!("service {name} has no such method here: {text}"))
-                .hint("the caller and this node may be of different versions")
+            let versions = format!("this node is Aigis {VERSION}, the caller of version {caller}");
+            Error::new(Code::Unimplemented, format!("service {name} has no such method here: {text}; {versions}"))
+                .hint("use the same version on both hosts")
         } else {
             let path = quoted(&path);
             Error::invalid(format!("the request to service {name} is unusable at {path}: {text}"))
@@ -199,6 +207,12 @@ fn read<Q: DeserializeOwned>(name: &str, body: &[u8]) -> Result<(Context, Q), Er
     let mut context = context::current();
     context.deadline = std::time::Instant::now() + timeout;
     Ok((context, envelope.request))
+}
+
+/// Whether a body is a request of a typed service.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn readable(body: &[u8]) -> Result<(), Error> {
+    read::<crate::services::IssuerRequest>(crate::services::ISSUER, body).map(drop)
 }
 
 async fn answer<R>(name: &str, deadline: std::time::Instant, running: Answering<R>) -> Result<R, Error> {
@@ -262,6 +276,8 @@ mod tests {
         for (body, code, named) in [
             (r#"{"request":{"Burn\u001b":{}}}"#, Code::Unimplemented, "Burn\\u{1b}"),
             (r#"{"request":"Burn"}"#, Code::Unimplemented, "Burn"),
+            (r#"{"aigis":"9.8.7","request":"Burn"}"#, Code::Unimplemented, "the caller of version 9.8.7"),
+            (r#"{"request":"Burn"}"#, Code::Unimplemented, VERSION),
             (r#"{"request":{"Add":{"left":1,"right":"root"}}}"#, Code::InvalidArgument, "request.Add.right"),
             (r#"{"request":{"Add":{"left":"1","right":"viewer"}}}"#, Code::InvalidArgument, "request.Add.left"),
             (r#"{"timeout_ms":-1,"request":{}}"#, Code::InvalidArgument, "timeout_ms"),
@@ -288,7 +304,8 @@ mod tests {
         #[test]
         fn bad_23_a_request_reads_back(timeout_ms: Option<u64>, left: i64) {
             let request = Asked::Add { left, right: Role::Viewer };
-            let body = serde_json::to_vec(&Envelope { timeout_ms, traceparent: None, request }).unwrap();
+            let envelope = Envelope { timeout_ms, traceparent: None, aigis: None, request };
+            let body = serde_json::to_vec(&envelope).unwrap();
             let (_, read) = read::<Asked>("sums", &body).unwrap();
             proptest::prop_assert_eq!(read, Asked::Add { left, right: Role::Viewer });
         }

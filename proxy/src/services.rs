@@ -9,7 +9,8 @@ use crate::{
     error::Error,
     identity::{Charter, SignedIssuer},
     name::{NodeName, UserName},
-    role::Role,
+    role::{Grant, Role},
+    secret::{Sealed, SecretName, Selector},
 };
 
 /// The service name of [`Blobs`], which all nodes share.
@@ -59,6 +60,19 @@ pub struct Enrolled {
     pub ca: String,
 }
 
+/// How far a rotation of the signing keys is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// Whether it has just begun.
+    pub began: bool,
+    /// Since when there are former keys, in RFC 3339; none if they were removed.
+    pub former_keys_since: Option<String>,
+    /// Until when they count at most.
+    pub former_keys_until: Option<String>,
+    /// Users, and join tokens, that still stand on them.
+    pub waiting: Vec<UserName>,
+}
+
 /// The target of [`Admission`]: the issuer, whichever node that is. No user is given this name.
 pub const ADMISSION: &str = "issuer";
 
@@ -74,6 +88,8 @@ pub trait Issuer {
     async fn issue(name: UserName, role: Role, public_key: String) -> Result<String, Error>;
     /// Ends a user: its connections, its calls, and its credential.
     async fn revoke(name: UserName) -> Result<Revoked, Error>;
+    /// Says what a plugin may do, on which CIs; what was said before counts no more.
+    async fn grant(name: UserName, grants: Vec<Grant>) -> Result<(), Error>;
     /// Renews the caller's own credential, for the key that it has; answers with the signed token.
     async fn renew() -> Result<String, Error>;
     /// Makes a join token for a public key, made on the admin's own machine.
@@ -83,8 +99,53 @@ pub trait Issuer {
     /// Takes the calling node's server as one of the bus, if the issuer was told to; `public_key` is that of the
     /// server's certificate. To be asked again for what has changed since.
     async fn enroll(station: Station, public_key: String) -> Result<Enrolled, Error>;
+    /// Takes the store that the bus has for the mesh's, whatever it was before; answers with its id.
+    async fn accept_store() -> Result<String, Error>;
+    /// Has new keys sign users from now on; those of before count until every user has a token of the new ones, or, with
+    /// `end`, count no more. Answers with how far that is.
+    async fn rotate_keys(end: bool) -> Result<Rotation, Error>;
     /// Removes a node that is offline: its user is revoked, what it wrote counts as gone, and its names are free.
     async fn remove_node(node: NodeName) -> Result<(), Error>;
+    /// Keeps the next value of a secret, which was sealed before it came here.
+    async fn set_secret(secret: WantedSecret) -> Result<(), Error>;
+    /// Removes a secret, wherever it was delivered too.
+    async fn remove_secret(name: SecretName) -> Result<(), Error>;
+    /// Lists the secrets, sorted by name; no value is among what it tells.
+    async fn secrets() -> Result<Vec<ListedSecret>, Error>;
+}
+
+/// The next value of a secret, sealed by the admin who sets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantedSecret {
+    /// The secret.
+    pub name: SecretName,
+    /// Which of its values this is: one more than the last.
+    pub version: u64,
+    /// Which nodes it is for, as it was asked for.
+    pub selectors: Vec<Selector>,
+    /// The value.
+    pub sealed: Sealed,
+}
+
+/// What is told of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedSecret {
+    /// Its name.
+    pub name: SecretName,
+    /// Which value it has.
+    pub version: u64,
+    /// Who set that.
+    pub set_by: UserName,
+    /// When, in RFC 3339.
+    pub set_at: String,
+    /// Which nodes it is for, as it was asked for.
+    pub selectors: Vec<Selector>,
+    /// The nodes that can open it.
+    pub nodes: Vec<NodeName>,
+    /// Nodes that it is for by now, and that cannot open it: it was set before they were.
+    pub lacking: Vec<NodeName>,
+    /// Why it is due for change; not due, if empty.
+    pub due: Vec<String>,
 }
 
 /// What a join token is to give.

@@ -17,6 +17,7 @@ mod offer;
 mod offering;
 mod reader;
 mod server;
+mod tenure;
 
 use std::time::Duration;
 
@@ -24,7 +25,10 @@ pub(crate) use calls::{Ongoing, Replies};
 pub use client::Local;
 pub(crate) use connection::Outlet;
 pub(crate) use frame::{Frame, Kind};
-pub use offer::{MAX_OFFERS, MAX_SKILLS, Offer, OfferKind, OfferedCi, OfferedSkill, Offers, Peer, ProcessGroup};
+pub use offer::{
+    Given, GivenSecret, MAX_OFFERS, MAX_SECRETS, MAX_SKILLS, Offer, OfferKind, OfferedCi, OfferedSkill, Offers, Peer,
+    ProcessGroup,
+};
 pub use offering::{Host, Offering, Watch};
 pub use server::{Gate, ListenError, Listening, listen};
 

@@ -1,10 +1,7 @@
 //! Audit: who changed what, when, and how it ended. Each line follows the one before by digest and is signed by its
 //! node, so that a line that was dropped, edited or put between shows.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 use aigis_proxy::{
     Bus, Code, Effect, Error, Name, NodeName, Role, UserName,
@@ -18,8 +15,10 @@ use crate::{record::digest, timestamp::Timestamp};
 
 mod chain;
 mod journal;
+mod verify;
 
 pub use journal::AuditJournal;
+pub use verify::{Extent, Head, Keys, Verified, WITNESS, verify};
 
 /// When a line was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -119,6 +118,8 @@ pub struct Filter {
     pub ci: Option<Name>,
     /// At most so many, the newest; `None` for all.
     pub limit: Option<usize>,
+    /// Whether what the issuer notes of others' chains is read too.
+    pub notes: bool,
 }
 
 /// What was read of the audit stream.
@@ -165,6 +166,20 @@ pub enum FlawKind {
     /// It claims to be older than the line before it.
     #[error("it is dated before the line before it")]
     Time,
+    /// It is another than the one that was there before.
+    #[error("it is not the line that the issuer saw there at {at}")]
+    Replaced {
+        /// When that was.
+        at: Timestamp,
+    },
+    /// It is the last that was seen of a node that lives, and has not come.
+    #[error("the issuer saw it at {at}, and it never came; the last that did has the number {after}")]
+    Withheld {
+        /// The number of the last line that came.
+        after: u64,
+        /// When it was seen.
+        at: Timestamp,
+    },
 }
 
 /// Reads the audit stream up to now.
@@ -200,6 +215,9 @@ pub async fn read(bus: &Bus, filter: &Filter, within: Duration) -> Result<Readin
 
 impl Filter {
     fn keeps(&self, line: &Line) -> bool {
+        if line.skill.as_deref() == Some(WITNESS) && line.ci.is_none() && !self.notes {
+            return false;
+        }
         let on = |name: &Name| line.ci.as_deref().and_then(|ci| ci.split('@').next()) == Some(name.as_str());
         self.caller.as_ref().is_none_or(|caller| *caller == line.caller) && self.ci.as_ref().is_none_or(on)
     }
@@ -230,33 +248,6 @@ impl Entry {
     pub fn is_signed_by(&self, public: &str) -> bool {
         verifies(public, self.text.as_bytes(), &self.signature)
     }
-}
-
-/// Checks whole chains of lines, as [`read`] gives them without a limit or filter by caller or CI; `keys` are the
-/// nodes' public keys.
-#[must_use]
-pub fn verify(entries: &[Entry], keys: &BTreeMap<NodeName, String>) -> Vec<Flaw> {
-    let mut flaws = Vec::new();
-    let mut last: BTreeMap<&NodeName, &Entry> = BTreeMap::new();
-    for entry in entries {
-        let line = &entry.line;
-        let mut blame = |kind| flaws.push(Flaw { node: line.node.to_string(), seq: Some(line.seq), kind });
-        match keys.get(&line.node) {
-            None => blame(FlawKind::Unknown),
-            Some(key) if !entry.is_signed_by(key) => blame(FlawKind::Signature),
-            Some(_) => {}
-        }
-        if let Some(before) = last.insert(&line.node, entry) {
-            if line.seq != before.line.seq + 1 {
-                blame(FlawKind::Gap { after: before.line.seq });
-            } else if line.previous != before.digest {
-                blame(FlawKind::Chain);
-            } else if line.at < before.line.at {
-                blame(FlawKind::Time);
-            }
-        }
-    }
-    flaws
 }
 
 /// A public key is base32 of a byte that says its kind, the key, and two bytes of checksum.

@@ -49,11 +49,25 @@ impl LeaseKeeper {
     ///
     /// If the operating system gives no thread.
     pub fn start(options: bus::Options, node: &NodeName) -> io::Result<Self> {
+        Self::begin(options, node, None)
+    }
+
+    /// As [`LeaseKeeper::start`], in no store but the mesh's.
+    ///
+    /// # Errors
+    ///
+    /// As [`LeaseKeeper::start`].
+    pub fn start_guarded(options: bus::Options, node: &NodeName, store: kv::StoreGuard) -> io::Result<Self> {
+        Self::begin(options, node, Some(store))
+    }
+
+    fn begin(options: bus::Options, node: &NodeName, store: Option<kv::StoreGuard>) -> io::Result<Self> {
         let (goodbye, farewells) = mpsc::channel(1);
         let (sender, status) = watch::channel(Status::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let keeper = Keeper {
             options,
+            store,
             key: format!("live.{node}"),
             lease: Lease {
                 boot: Token::random().as_str().to_owned(),
@@ -105,6 +119,7 @@ impl LeaseKeeper {
 
 struct Keeper {
     options: bus::Options,
+    store: Option<kv::StoreGuard>,
     key: String,
     lease: Lease,
     /// The newest revision under the key, once it is known.
@@ -150,7 +165,11 @@ impl Keeper {
     async fn renew_over(&mut self, bus: &mut Option<Bus>) -> Result<(), String> {
         let bus = match bus {
             Some(bus) => bus,
-            None => bus.insert(Bus::connect(self.options.clone()).await.map_err(|error| error.to_string())?),
+            None => {
+                let connected = Bus::connect(self.options.clone()).await.map_err(|error| error.to_string())?;
+                self.store.iter().for_each(|store| connected.guard_store(store.clone()));
+                bus.insert(connected)
+            }
         };
         self.renew(bus).await.map_err(|error| error.to_string())
     }

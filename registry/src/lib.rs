@@ -27,12 +27,15 @@ pub mod archive;
 pub mod audit;
 pub mod blobs;
 pub mod cache;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod lease;
 pub mod observer;
 pub mod record;
 pub mod report;
 pub mod resolve;
 pub mod row;
+mod secrets;
 mod shards;
 pub mod snapshot;
 mod spool;
@@ -47,6 +50,7 @@ pub use record::{Capacity, CiRecord, Container, Engine, Kind, NodeRecord, SkillN
 pub use report::Reporter;
 pub use resolve::{Resolved, Service};
 pub use row::{NodeRow, Row};
+pub use secrets::Secrets;
 pub use snapshot::{Found, Sight, Snapshot};
 pub use spool::OpenError;
 pub use store::Registry;

@@ -5,16 +5,18 @@
 mod issued;
 mod key;
 mod seal;
+mod secret;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use aigis_proxy::{Effect, Name, NodeName, SkillPath, UserName, skill::SkillInfo};
+use aigis_proxy::{Effect, Name, NodeName, SkillPath, UserName, secret::SignedSealing, skill::SkillInfo};
 use serde::{Deserialize, Serialize};
 
 pub use issued::{RemovalRecord, TokenRecord, UserRecord};
 pub(crate) use key::Key;
 pub use seal::{Damage, digest};
 pub(crate) use seal::{open, seal};
+pub use secret::{SecretCopy, SecretRecord};
 
 use crate::timestamp::Timestamp;
 
@@ -323,6 +325,9 @@ pub struct NodeRecord {
     /// What it has.
     #[serde(default)]
     pub capacity: Capacity,
+    /// The key to which secrets are sealed that it may open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealing: Option<SignedSealing>,
     /// When it started.
     pub started_at: Timestamp,
     /// When this was written last.

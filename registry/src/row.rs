@@ -281,6 +281,7 @@ mod tests {
             engine: Some(Engine { reachable: false, version: None, api_version: None }),
             engine_since_at: Some(now),
             capacity: Capacity::default(),
+            sealing: None,
             started_at: now,
             updated_at: now,
         };

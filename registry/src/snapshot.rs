@@ -5,10 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use aigis_proxy::{Name, NodeName, UserName};
+use aigis_proxy::{Name, NodeName, UserName, identity::SignedIssuer};
 
 use crate::{
+    audit::Head,
     record::{CiRecord, Lease, NodeRecord, RemovalRecord, State, TokenRecord, UserRecord},
+    secrets::Secrets,
     shards::Shards,
     timestamp::Timestamp,
 };
@@ -56,6 +58,9 @@ pub struct Snapshot {
     pub(crate) users: Arc<BTreeMap<UserName, Arc<UserRecord>>>,
     pub(crate) tokens: Arc<BTreeMap<UserName, Arc<TokenRecord>>>,
     pub(crate) removed: Arc<BTreeMap<NodeName, Arc<RemovalRecord>>>,
+    pub(crate) secrets: Secrets,
+    pub(crate) vouches: Option<Arc<SignedIssuer>>,
+    pub(crate) audit: Arc<BTreeMap<NodeName, Arc<Head>>>,
     /// Keys whose content is not believed, and why.
     pub(crate) damaged: Arc<BTreeMap<String, String>>,
     pub(crate) whole: bool,
@@ -100,6 +105,18 @@ impl Snapshot {
     /// The issuer's records of join tokens, sorted by id.
     pub fn tokens(&self) -> impl Iterator<Item = &Arc<TokenRecord>> {
         self.tokens.values()
+    }
+
+    /// Who vouches for the users of the mesh, as its account says, if the signing keys were ever rotated. It is for the
+    /// reader to verify.
+    #[must_use]
+    pub fn vouches(&self) -> Option<&Arc<SignedIssuer>> {
+        self.vouches.as_ref()
+    }
+
+    /// How long the audit of each node is, as it says itself.
+    pub fn audit(&self) -> impl Iterator<Item = (&NodeName, &Head)> {
+        self.audit.iter().map(|(node, head)| (node, &**head))
     }
 
     /// How a node was removed, if it was and has not joined again.

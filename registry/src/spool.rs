@@ -80,6 +80,9 @@ pub(crate) trait Content: Clone + Send + 'static {
 
     /// The number of the last line; 0 before the first.
     fn last(&self) -> u64;
+
+    /// Told when all that was made so far is on the disk.
+    fn written(&self) {}
 }
 
 /// Where the newest line on the disk ends.
@@ -256,6 +259,7 @@ impl<C: Content> Writer<C> {
         }
         let length = bytes.len() as u64;
         self.content = content;
+        self.content.written();
         self.at.length += length;
         self.backlog.fetch_add(length, Ordering::Relaxed);
         self.written.send_replace(self.at);
@@ -368,7 +372,8 @@ fn is_there(directory: &Path, cursor: Cursor) -> bool {
 
 pub(crate) fn write_cursor(directory: &Path, cursor: Cursor) -> io::Result<()> {
     let staged = directory.join("shipped.json.new");
-    fs::write(&staged, serde_json::to_vec(&cursor)?)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged)?;
+    file.write_all(&serde_json::to_vec(&cursor)?)?;
     fs::rename(staged, directory.join(CURSOR))
 }
 

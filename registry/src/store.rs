@@ -8,13 +8,16 @@ use std::{
 
 use aigis_proxy::{
     Bus, Code, Error, Name, NodeName,
+    identity::SignedIssuer,
     kv::{self, Bucket, Entry, Expect, Operation},
 };
 use tokio::sync::Mutex as Lock;
 
 use crate::{
+    audit::Head,
     record::{
-        BusRecord, CiRecord, Key, NodeRecord, RemovalRecord, Replaced, State, TokenRecord, UserRecord, open, seal,
+        BusRecord, CiRecord, Key, NodeRecord, RemovalRecord, Replaced, SecretRecord, State, TokenRecord, UserRecord,
+        open, seal,
     },
     snapshot::Snapshot,
     timestamp::Timestamp,
@@ -45,6 +48,9 @@ enum Content {
     User(Box<UserRecord>),
     Token(Box<TokenRecord>),
     Removal(Box<RemovalRecord>),
+    Secret(Box<SecretRecord>),
+    Vouches(Box<SignedIssuer>),
+    Audit(Box<Head>),
 }
 
 impl Content {
@@ -59,6 +65,9 @@ impl Content {
             Key::User(..) => open(&entry.value).map(Self::User),
             Key::Token(..) => open(&entry.value).map(Self::Token),
             Key::Removed(..) => open(&entry.value).map(Self::Removal),
+            Key::Secret(..) => open(&entry.value).map(Self::Secret),
+            Key::Vouches(_) => open(&entry.value).map(Self::Vouches),
+            Key::Audit(_) => open(&entry.value).map(Self::Audit),
         };
         read.unwrap_or_else(|damage| {
             tracing::error!(key = entry.key, %damage, "an own record on the bus is damaged; it will be written again");
@@ -74,6 +83,9 @@ impl Content {
             Self::User(record) => seal(record),
             Self::Token(record) => seal(record),
             Self::Removal(record) => seal(record),
+            Self::Secret(record) => seal(record),
+            Self::Vouches(record) => seal(record),
+            Self::Audit(record) => seal(record),
             Self::Nothing | Self::Damaged => Ok(Vec::new()),
         };
         sealed.map_err(|error| Error::internal(format!("a record has no JSON form: {error}")))
@@ -142,7 +154,7 @@ impl Registry {
     }
 
     async fn stored(&self, within: Duration) -> Result<Vec<Entry>, Error> {
-        let (of_node, all_else) = (Key::Node(self.node.clone()).to_string(), format!("*.*.{}", self.node));
+        let (of_node, all_else) = (format!("*.{}", self.node), format!("*.*.{}", self.node));
         let (node, all_else) = tokio::try_join!(
             kv::list(&self.bus, Bucket::Records, &of_node, within),
             kv::list(&self.bus, Bucket::Records, &all_else, within),

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Tests of the scripts and the book. Needs no engine; uses a data directory of its own.
+#   scripts/lib/check.sh            all of them
+#   scripts/lib/check.sh atk_       only those whose names begin so, a line each as Rust's test runner has it
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
-PASSED=0 FAILED=0
+PASSED=0 FAILED=0 FILTER=${1:-}
 
 check() {
     local name=$1 status=0
@@ -12,9 +14,10 @@ check() {
     HERE=$HERE WORK=$WORK timeout 400 bash -c 'set -euo pipefail; '"$(declare -f "$name")"'; '"$name" >"$WORK/$name.log" 2>&1 || status=$?
     if [ $status = 0 ]; then
         PASSED=$((PASSED + 1))
+        [ -z "$FILTER" ] || echo "test $name ... ok"
     else
         FAILED=$((FAILED + 1))
-        echo "FAILED $name ($status)"
+        echo "test $name ... FAILED ($status)"
         sed 's/^/    /' "$WORK/$name.log"
     fi
 }
@@ -90,10 +93,10 @@ PYTHON
 
 the_scripts_parse() {
     cd "$HERE/../.."
-    for script in scripts/demo scripts/test scripts/bench scripts/lib/*.sh .ci/run; do bash -n "$script"; done
+    for script in scripts/[a-z]*[a-z] scripts/lib/*.sh .ci/run; do [ -f "$script" ] || continue; bash -n "$script"; done
     if command -v shellcheck >/dev/null; then shellcheck -S warning -x scripts/demo scripts/test scripts/bench scripts/lib/*.sh .ci/run; fi
 }
 
-for name in $(declare -F | awk '{print $3}' | grep -v '^check$'); do check "$name"; done
+for name in $(declare -F | awk '{print $3}' | grep -v '^check$' | grep "^$FILTER" || true); do check "$name"; done
 echo "scripts: $PASSED passed, $FAILED failed"
 [ "$FAILED" = 0 ]

@@ -2,7 +2,7 @@
 
 mod outage;
 mod power;
-mod server;
+pub(crate) mod server;
 
 use std::{
     net::TcpListener,
@@ -30,23 +30,22 @@ pub(crate) const ROWS: &[Row] = &[
 /// The row grants clients 5 s; a machine that does much else gets twice that.
 const CLIENTS_BACK: Duration = Duration::from_secs(10);
 /// The rows grant a list that is right again 10 s; twice that, for the same reason.
-const RIGHT_AGAIN: Duration = Duration::from_secs(20);
+pub(crate) const RIGHT_AGAIN: Duration = Duration::from_secs(20);
 /// How long after a start of the bus nobody may be called offline.
 const YOUNG: Duration = Duration::from_secs(30);
 /// What ends a call that nobody answers.
-const PATIENT: [&str; 2] = ["--timeout", "5s"];
+pub(crate) const PATIENT: [&str; 2] = ["--timeout", "5s"];
 
 fn killed(scene: &mut Scene, run: &mut Run) {
     let (rounds, taken) = run.of((20, 5), (3, 3));
-    let audited = audit(scene, "one-beta").len();
     let started = started(scene, "one-gamma");
-    let mut users = Vec::new();
+    let (mut users, mut calls) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         // Reported as done right before the server is killed: it must be there afterwards.
         let user = format!("nine-{}", aigis_tests::nonce());
         let _file = scene.on("alpha").user(&user, "viewer");
         users.push(user);
-        let _restarted = scene.on("alpha").aish(["call", "one-beta.restart", "grace_s=0"]).good();
+        calls.push(restart(scene, "one-beta"));
         let server = Server::of(scene);
         server.signal(Signal::KILL);
         if round < taken {
@@ -66,7 +65,7 @@ fn killed(scene: &mut Scene, run: &mut Run) {
     let known = known_users(scene);
     assert!(users.iter().all(|user| known.contains(user)), "acknowledged {users:?}, there {known:?}");
     let lines = until("the restarts are on record", RIGHT_AGAIN, || {
-        let lines = audit(scene, "one-beta").split_off(audited);
+        let lines = audit(scene, &calls);
         (lines.len() >= 2 * rounds).then_some(lines)
     });
     for phase in ["begin", "end"] {
@@ -126,7 +125,7 @@ fn frozen(scene: &mut Scene, run: &mut Run) {
 }
 
 /// Waits until a new process on each host can call a CI of another.
-fn all_call(scene: &Scene, within: Duration) {
+pub(crate) fn all_call(scene: &Scene, within: Duration) {
     let begun = Instant::now();
     for (host, of) in [("alpha", "one-beta"), ("beta", "one-gamma"), ("gamma", "one-alpha")] {
         until(&format!("{host} calls {of}"), within.saturating_sub(begun.elapsed()), || {
@@ -137,7 +136,7 @@ fn all_call(scene: &Scene, within: Duration) {
 }
 
 /// Waits until all hosts list all as live.
-fn until_whole(scene: &Scene, since: Instant) {
+pub(crate) fn until_whole(scene: &Scene, since: Instant) {
     for host in HOSTS {
         until(&format!("{host} lists all as live"), RIGHT_AGAIN.saturating_sub(since.elapsed()), || {
             scene.is_right(scene.on(host)).then_some(())
@@ -145,7 +144,7 @@ fn until_whole(scene: &Scene, since: Instant) {
     }
 }
 
-fn nobody_is_dead(scene: &Scene) {
+pub(crate) fn nobody_is_dead(scene: &Scene) {
     for host in HOSTS {
         let dead = scene.dead(host);
         assert!(dead.is_empty(), "{host} calls dead: {dead:?}");
@@ -165,14 +164,24 @@ fn started(scene: &Scene, name: &str) -> Value {
     scene.container(name).inspect()["State"]["StartedAt"].take()
 }
 
-/// The audit lines of a CI, the oldest first.
-fn audit(scene: &Scene, ci: &str) -> Vec<Value> {
-    let ran = scene.on("alpha").aish(["audit", "--json", "--limit", "1000", "--ci", ci]);
-    serde_json::from_str(&ran.stdout).unwrap_or_default()
+/// Restarts a container, and gives the call's id.
+fn restart(scene: &Scene, name: &str) -> String {
+    let id = aigis_tests::nonce();
+    let skill = format!("{name}.restart");
+    let _restarted = scene.on("alpha").aish(["call", "--id", &id, &skill, "grace_s=0"]).good();
+    id
+}
+
+/// The audit lines of these calls, the oldest first.
+fn audit(scene: &Scene, calls: &[String]) -> Vec<Value> {
+    let ran = scene.on("alpha").aish(["audit", "--json", "--limit", "1000"]);
+    let lines: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap_or_default();
+    let is_of = |line: &Value| line["call"].as_str().is_some_and(|id| calls.iter().any(|call| call == id));
+    lines.into_iter().filter(is_of).collect()
 }
 
 /// The names of the users on record.
-fn known_users(scene: &Scene) -> Vec<String> {
+pub(crate) fn known_users(scene: &Scene) -> Vec<String> {
     let users = scene.on("alpha").aish(["users", "list", "--json"]).good().json();
     let names = users.as_array().into_iter().flatten().filter_map(|user| user["name"].as_str());
     names.map(str::to_owned).collect()

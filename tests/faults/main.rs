@@ -4,12 +4,17 @@
 //! Each row prints one line; the last says how many passed. The exit code is 0 if all did, 1 if not.
 
 mod bus;
+mod calls;
 mod cluster;
+mod disk;
 mod engine;
 mod links;
 mod nodes;
+mod readers;
 mod row;
 mod scene;
+mod storage;
+mod versions;
 
 use std::{
     io::Write as _,
@@ -22,7 +27,18 @@ use row::{Depth, Row, Run};
 use scene::Scene;
 
 fn rows() -> Vec<Row> {
-    let mut rows = [nodes::ROWS, bus::ROWS, cluster::ROWS, links::ROWS, engine::ROWS].concat();
+    let mut rows = [
+        nodes::ROWS,
+        bus::ROWS,
+        cluster::ROWS,
+        storage::ROWS,
+        versions::ROWS,
+        links::ROWS,
+        engine::ROWS,
+        readers::ROWS,
+        calls::ROWS,
+    ]
+    .concat();
     rows.sort_by_key(|row| row.id);
     rows
 }

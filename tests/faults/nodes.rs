@@ -104,14 +104,14 @@ fn error(ran: &Ran) -> Value {
     serde_json::from_str(&ran.stderr).unwrap_or_else(|error| panic!("no error in JSON ({error}): {ran:?}"))
 }
 
-/// When a node's lease was last seen renewed from a host, as that says.
-fn renewed(scene: &Scene, seen_by: &str, node: &str) -> Option<Value> {
+/// When a node's lease was last seen renewed from a host, as that says; `None` for one that has ended.
+fn renewed(scene: &Scene, seen_by: &str, node: &str) -> Option<String> {
     let rows: Vec<Value> = serde_json::from_str(&scene.on(seen_by).aish(["nodes", "--json"]).stdout).ok()?;
-    rows.into_iter().find(|row| row["name"] == node).map(|row| row["last_renewed_at"].clone())
+    rows.into_iter().find(|row| row["name"] == node)?["last_renewed_at"].as_str().map(str::to_owned)
 }
 
 /// Waits until beta has renewed its lease as gamma sees it, and asserts that it knows of this container by then.
-fn renews_reconciled(scene: &Scene, before: &Option<Value>, fresh: &str) {
+fn renews_reconciled(scene: &Scene, before: &Option<String>, fresh: &str) {
     let known = |row: &Value| row["container"]["id"] == fresh;
     until("beta renews its lease", PATIENCE, || {
         let now = renewed(scene, "gamma", "beta");

@@ -1,8 +1,15 @@
 //! The mesh that is broken: three hosts, two containers each, and what must be true of it before and after each row.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use aigis_tests::{Container, Fleet, Mesh, until};
+use aigis_proxy::{
+    Bus, bus,
+    identity::{CaCertificate, Credential},
+};
+use aigis_tests::{Container, Fleet, Mesh, inside, until};
 use serde_json::Value;
 
 pub(crate) const BUSYBOX: &str = "aigis-test/busybox";
@@ -58,6 +65,23 @@ impl Scene {
         drop(self.containers.swap_remove(found.unwrap_or_else(|| panic!("no container {name}"))));
         let host = name.rsplit('-').next().unwrap_or_default();
         self.containers.push(self.fleet.container(host, name, &[], BUSYBOX, &["sleep", "100000"]));
+    }
+
+    /// Does something over a connection of its own, as the user of that credential, from alpha's network.
+    pub(crate) fn over_the_bus<T: Send>(&self, credential: &str, work: impl AsyncFnOnce(Bus) -> T + Send) -> T {
+        let alpha = self.on("alpha");
+        let credential = Credential::read(credential.as_ref(), None).unwrap_or_else(|error| panic!("{error}"));
+        let ca = CaCertificate::read(&alpha.path().join("ca.pem")).unwrap_or_else(|error| panic!("{error}"));
+        let (url, label) = (alpha.bus(), format!("faults {}", credential.name()));
+        let options = bus::Options { url, ca: Some(ca), credential: Arc::new(credential), label };
+        let host = self.fleet.lab().host("alpha").unwrap_or_else(|error| panic!("{error}"));
+        inside(host.namespace(), || {
+            // On the one thread that is in that network: also what connects again later.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime
+                .unwrap_or_else(|error| panic!("{error}"))
+                .block_on(async { work(Bus::connect(options).await.unwrap_or_else(|error| panic!("{error}"))).await })
+        })
     }
 
     /// Notes that the bus server has just started.

@@ -1,6 +1,7 @@
 //! Credential files that cannot be used: refused before any connection is tried.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::TcpListener,
     os::unix::fs::{PermissionsExt, chown},
@@ -39,7 +40,8 @@ impl Host {
         let signer = Key::generate(Kind::Account).unwrap();
         let account = Key::generate(Kind::Account).unwrap().public().to_owned();
         let roles = [(signer.public().to_owned(), Role::Viewer)].into();
-        let issuer = Issuer { mesh: MeshName::parse("main").unwrap(), account, roles };
+        let name = MeshName::parse("main").unwrap();
+        let issuer = Issuer { mesh: name, account, roles, former: BTreeMap::new(), serial: 0 };
         let file = mesh.path().join("creds/vera.creds");
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::set_permissions(file.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();

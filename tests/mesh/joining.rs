@@ -1,6 +1,6 @@
 //! Hosts and people join by tokens. The lab joins real hosts; here, two directories on one.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
 
 use aigis_tests::{Container, Mesh, nonce, until};
 
@@ -191,4 +191,34 @@ fn bad_50_names_that_are_held_other_meshes_and_a_bus_that_is_away() {
     let away = host.aish(["join", &token, "--name", "beta"]).failed(69);
     assert!(away.stderr.contains("no bus answers"), "{away:?}");
     assert!(!host.path().join("mesh.json").exists());
+}
+
+/// What shifts a process's clock: where `AIGIS_FAKETIME` says, else where Debian puts it.
+fn faketime() -> Option<PathBuf> {
+    let named = std::env::var_os("AIGIS_FAKETIME").map(PathBuf::from);
+    let usual = PathBuf::from(format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH));
+    named.or(Some(usual)).filter(|library| library.exists())
+}
+
+#[test]
+fn bad_50_a_host_whose_clock_is_an_hour_off_joins() {
+    let Some(library) = faketime() else {
+        eprintln!("nothing shifts a clock here; scripts/bad-input installs libfaketime");
+        return;
+    };
+    let mesh = Mesh::up();
+    for (shift, name) in [("+1h", "early"), ("-1h", "late")] {
+        let (host, token) = (Mesh::absent(), mesh.token("node"));
+        let shifted = format!("LD_PRELOAD='{}' FAKETIME='{shift}' FAKETIME_DONT_FAKE_MONOTONIC=1", library.display());
+        let clock = host.shell(&format!("{shifted} date +%s")).good().stdout;
+        let seconds: i64 = clock.trim().parse().unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        assert!((seconds - i64::try_from(now).unwrap()).abs() > 3_000, "the clock is not shifted: {clock}");
+        let joined = host.shell(&format!("{shifted} aish join {token} --name {name}"));
+        assert_eq!(joined.code, 0, "{shift}: {joined:?}\n{}", host.log());
+        until("it is live as all see it", SOON, || mesh.row(name).filter(|row| row["state"] == "live"));
+        let listed = host.shell(&format!("{shifted} aish list --json")).good();
+        assert!(listed.json().as_array().unwrap().iter().all(|row| row["state"] == "live"), "{shift}: {listed:?}");
+        assert_eq!(host.aish(["down"]).code, 0);
+    }
 }

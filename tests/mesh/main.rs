@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod arguments;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod bad_cli;
 #[cfg(test)]
 mod bad_config;
@@ -57,11 +59,15 @@ mod readers;
 #[cfg(test)]
 mod revocation;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod socket;
 #[cfg(test)]
 mod status;
+#[cfg(test)]
+mod store;
 #[cfg(test)]
 mod telemetry;
 #[cfg(test)]

@@ -1,7 +1,14 @@
 //! Users who are revoked, and credentials that are renewed, on the real binary.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
+use aigis_proxy::{
+    Role,
+    identity::{Credential, MeshKeys},
+};
 use aigis_tests::{Container, Mesh, Ran, nonce, until};
 use serde_json::Value;
 
@@ -55,7 +62,7 @@ fn a_revoked_user_is_cut_off_within_seconds_and_comes_back_with_a_new_key_alone(
     let revoked = mesh.aish(["users", "revoke", "vera"]).good();
     assert!(revoked.took < Duration::from_secs(5) && revoked.stdout.starts_with("vera was revoked"), "{revoked:?}");
     let ended = running.end(SOON);
-    assert!(ended.code != 0, "{ended:?}");
+    assert!(ended.code == 77 && ended.stderr.contains("vera was revoked"), "{ended:?}");
     let _refused = mesh.aish(["--creds", vera.as_str(), "list"]).failed(77);
     fs::remove_file(&vera).unwrap();
     let anew = mesh.user("vera", "viewer");
@@ -77,14 +84,132 @@ fn a_revoked_user_is_cut_off_within_seconds_and_comes_back_with_a_new_key_alone(
 
 #[test]
 fn r_30_the_node_renews_its_credential_while_it_runs() {
-    let mesh = Mesh::absent();
-    fs::create_dir_all(mesh.path()).unwrap();
-    fs::write(mesh.path().join("node.toml"), "name = \"alpha\"\ncredential_life = \"1m\"\n").unwrap();
-    let up = mesh.aish(["up", "--detach", "--listen", "127.0.0.1:0"]);
-    assert_eq!(up.code, 0, "{up:?}");
+    let mesh = short_lived();
     let read = || fs::read_to_string(mesh.path().join("creds/alpha.creds")).unwrap();
     let first = read();
     let second = until("the first renewal", 2 * SOON, || Some(read()).filter(|text| *text != first));
     until("the second renewal", 2 * SOON, || Some(read()).filter(|text| *text != second));
     assert!(mesh.log().contains("renewed"), "{}", mesh.log());
+}
+
+/// A mesh whose credentials hold for a minute.
+fn short_lived() -> Mesh {
+    let mesh = Mesh::absent();
+    fs::create_dir_all(mesh.path()).unwrap();
+    fs::write(mesh.path().join("node.toml"), "name = \"alpha\"\ncredential_life = \"1m\"\n").unwrap();
+    let up = mesh.aish(["up", "--detach", "--listen", "127.0.0.1:0"]);
+    assert_eq!(up.code, 0, "{up:?}");
+    mesh
+}
+
+#[test]
+fn r_30_a_persons_credential_is_renewed_and_what_runs_outlives_the_old_one() {
+    let mesh = short_lived();
+    let beta = mesh.joined("beta");
+    let name = format!("x-{}", nonce());
+    let count = ["sh", "-c", "i=0; while true; do i=$((i+1)); echo $i; sleep 0.2; done"];
+    let container = Container::run(&name, &[], "aigis-test/busybox", &count);
+    let _row = mesh.live(&name, &container.id);
+    let file = beta.path().join("creds/default.creds");
+    let first = fs::read_to_string(&file).unwrap();
+    let begun = Instant::now();
+    // Over the bus, over this host's socket, and what only looks.
+    let far = format!("{name}@alpha");
+    let near = format!("{name}@beta");
+    let mut streams = [&far, &near].map(|ci| beta.running(["logs", "--follow", "--tail", "1", ci]));
+    let exec = beta.running(["exec", &far, "--", "sh", "-c", "sleep 75; echo done"]);
+    let mut watch = beta.running(["list", "--watch", "--json"]);
+    let renewed =
+        until("the file is renewed", 2 * SOON, || Some(fs::read_to_string(&file).unwrap()).filter(|f| *f != first));
+    let seed = |text: &str| text.lines().rfind(|line| line.starts_with("SU")).unwrap().to_owned();
+    assert_eq!(seed(&renewed), seed(&first), "the key stays");
+    let mut last = [0_u64; 2];
+    while begun.elapsed() < Duration::from_secs(80) {
+        for (stream, last) in streams.iter_mut().zip(&mut last) {
+            let next = stream.until("the next line", SOON, |line| line.parse().ok());
+            assert!(*last == 0 || next == *last + 1, "after {last} came {next}");
+            *last = next;
+        }
+    }
+    let ended = exec.end(2 * SOON);
+    assert!(ended.code == 0 && ended.stdout == "done\n", "{ended:?}");
+    while let Some(line) = watch.next(Duration::ZERO) {
+        assert!(!line.contains("offline"), "{line}");
+    }
+    let stays = until("the watch goes on", SOON, || Some(watch.id()));
+    assert!(fs::exists(format!("/proc/{stays}")).unwrap());
+    let _list = beta.aish(["list"]).good();
+}
+
+#[test]
+fn the_first_admin_is_renewed_by_up_and_a_revoked_one_gets_nothing() {
+    let mesh = Mesh::up();
+    let file = mesh.path().join("creds/default.creds");
+    let read = || Credential::read_ended(&file, None).unwrap();
+    let first = read();
+    let keys = MeshKeys::open(&mesh.path().join("issuer")).unwrap();
+    let token = keys.issue(first.name(), Role::Admin, first.public(), Duration::from_secs(1)).unwrap();
+    drop(keys);
+    first.renew(&token, None).unwrap();
+    first.replace(&file).unwrap();
+    until("it has ended", SOON, || (mesh.aish(["list"]).code == 77).then_some(()));
+    let _down = mesh.aish(["down"]);
+    mesh.start();
+    assert_eq!((read().public(), read().name()), (first.public(), first.name()), "the key stays");
+    let _list = mesh.aish(["list"]).good();
+
+    let adam = mesh.user("adam", "admin");
+    let name = first.name().to_string();
+    let _revoked = mesh.aish(["--creds", &adam, "users", "revoke", &name]).good();
+    let _down = mesh.aish(["--creds", &adam, "down"]).good();
+    let up = mesh.try_start();
+    assert!(up.code == 0 && up.stderr.contains("refuses the credential"), "{up:?}");
+    assert_eq!(read().jwt(), fs::read_to_string(&file).unwrap().lines().nth(1).unwrap());
+    assert_eq!(read().public(), first.public(), "no new key");
+    assert!(mesh.log().contains("users create"), "{}", mesh.log());
+    let _refused = mesh.aish(["list"]).failed(77);
+    let _good = mesh.aish(["--creds", &adam, "list"]).good();
+    fs::remove_file(&file).unwrap();
+    let _down = mesh.aish(["--creds", &adam, "down"]).good();
+    mesh.start();
+    assert!(!file.exists(), "nor where there is none");
+}
+
+#[test]
+fn signing_keys_are_rotated_while_everybody_goes_on() {
+    let mesh = Mesh::up();
+    let beta = mesh.joined("beta");
+    let issuer = || fs::read_to_string(mesh.path().join("issuer.json")).unwrap();
+    let of_beta = || fs::read_to_string(beta.path().join("issuer.json")).unwrap();
+    let node = || fs::read_to_string(beta.path().join("creds/beta.creds")).unwrap();
+    let (before, credential) = (issuer(), node());
+    let away = mesh.user("away", "viewer");
+    let follow = beta.running(["logs", "--follow", "alpha"]);
+
+    let begun = mesh.aish(["users", "rotate-keys", "--json"]).good().json();
+    assert_eq!(begun["began"], true, "{begun}");
+    assert!(begun["waiting"].as_array().unwrap().contains(&"away".into()), "{begun}");
+    until("beta knows and has renewed", SOON, || (of_beta() != before && node() != credential).then_some(()));
+    for mesh in [&mesh, &beta] {
+        // Persons renew with a command, and who was away can still do so.
+        let _list = mesh.aish(["list"]).good();
+    }
+    let _late = mesh.aish(["--creds", &away, "list"]).good();
+    let joined = mesh.joined("gamma");
+    until("the former keys are removed", 2 * SOON, || {
+        for mesh in [&mesh, &beta, &joined] {
+            let _list = mesh.aish(["list"]);
+        }
+        let _late = mesh.aish(["--creds", &away, "list"]);
+        let text = issuer();
+        (!text.contains("former") && text != before).then_some(())
+    });
+    let state = mesh.aish(["users", "rotate-keys", "--json"]).good().json();
+    assert_eq!(state["began"], true, "another one begins: {state}");
+    let kept = fs::read_to_string(&away).unwrap();
+    let ended = mesh.aish(["users", "rotate-keys", "--end", "--json"]).good().json();
+    assert!(ended["former_keys_since"].is_null(), "{ended}");
+    let refused = mesh.aish(["--creds", &away, "list"]).failed(77);
+    assert!(refused.stderr.contains("rotated") && kept == fs::read_to_string(&away).unwrap(), "{refused:?}");
+    drop(follow);
 }

@@ -87,3 +87,46 @@ fn is_about(span: &Span, ci: &str) -> bool {
         attribute.key == "ci" && format!("{value:?}").contains(ci)
     })
 }
+
+#[test]
+fn one_trace_goes_from_a_command_through_two_nodes_into_the_last_callee() {
+    let (url, received) = collector();
+    let soon = ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned());
+    let mesh = Mesh::up_in(vec![("OTEL_EXPORTER_OTLP_ENDPOINT", url.clone()), soon]);
+    let beta = mesh.joined("beta");
+    // A program on beta that asks the node alpha for each message, as a part of the same trace.
+    let relay = beta.path().join("relay.py");
+    let program = r#"
+import json, os, subprocess, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "message" not in asked:
+        continue
+    environment = dict(os.environ, TRACEPARENT=asked.get("traceparent", ""))
+    command = [os.environ["AISH"], "call", "alpha.status", "--json"]
+    answer = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    print(json.dumps({"id": asked["id"], "reply": str(answer.returncode) + answer.stderr}), flush=True)
+"#;
+    std::fs::write(&relay, program).unwrap();
+    let aish = format!("AISH={}", mesh.binary().display());
+    let wrap = ["-n", "relay", "--jsonl", "--env", &aish, "--", "python3", relay.to_str().unwrap()];
+    let _relay = beta.wrap(wrap);
+    let answer = mesh.aish(["relay@beta", "go", "--yes"]).good();
+    assert_eq!(answer.stdout.trim(), "0", "{answer:?}");
+    let (first, on_beta, on_alpha) = until("all spans of the chain arrive", Duration::from_secs(30), || {
+        let spans = received.0.lock().unwrap();
+        let of = |kind: SpanKind, ci| spans.iter().filter(move |span| span.kind() == kind && is_about(span, ci));
+        let up = |span: &Span| spans.iter().find(|above| above.span_id == span.parent_span_id).cloned();
+        // From the last callee up to the command that began it.
+        of(SpanKind::Server, "alpha").find_map(|last| {
+            let mut chain = vec![last.clone()];
+            while let Some(above) = up(&chain[chain.len() - 1]) {
+                chain.push(above);
+            }
+            let on_beta = chain.iter().find(|span| span.kind() == SpanKind::Server && is_about(span, "relay"))?;
+            Some((chain[chain.len() - 1].clone(), on_beta.clone(), last.clone()))
+        })
+    });
+    assert_eq!((&first.trace_id, &on_beta.trace_id), (&on_alpha.trace_id, &on_alpha.trace_id));
+    assert!(first.parent_span_id.is_empty() && first.name == "aish", "{first:?}");
+}

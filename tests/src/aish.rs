@@ -122,6 +122,18 @@ impl Mesh {
         Self::new(&[], Vec::new())
     }
 
+    /// Starts a mesh whose bus listens there.
+    ///
+    /// # Panics
+    ///
+    /// As [`Mesh::up_over`].
+    #[must_use]
+    pub fn up_at(listen: &str) -> Self {
+        let mesh = Self::new(&["--name", "alpha", "--listen", listen], Vec::new());
+        mesh.start();
+        mesh
+    }
+
     /// Starts a mesh, every command of it with these variables in its environment.
     ///
     /// # Panics
@@ -191,7 +203,7 @@ impl Mesh {
     }
 
     /// Starts the node if that can be done.
-    pub(crate) fn try_start(&self) -> Ran {
+    pub fn try_start(&self) -> Ran {
         self.aish(&self.up)
     }
 
@@ -238,9 +250,27 @@ impl Mesh {
         rustix::process::Pid::from_raw(text.trim().parse().ok()?)
     }
 
+    /// The binary that the commands of this mesh are.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// Runs `aish` with no input.
     pub fn aish<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         self.with_input(args, None)
+    }
+
+    /// Runs `aish` with these variables in its environment as well.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the binary cannot be run.
+    pub fn aish_in<S: AsRef<OsStr>>(&self, environment: &[(&str, String)], args: impl IntoIterator<Item = S>) -> Ran {
+        let started = Instant::now();
+        let mut command = self.command();
+        command.envs(environment.iter().map(|(name, value)| (name, value))).args(args).stdin(Stdio::null());
+        Ran::of(command.output().unwrap_or_else(|error| panic!("{error}")), started)
     }
 
     /// Runs `aish` with a pipe as its input.
@@ -309,11 +339,27 @@ impl Mesh {
     #[must_use]
     pub fn shell(&self, line: &str) -> Ran {
         let started = Instant::now();
+        let output = self.shell_command(line).output();
+        Ran::of(output.unwrap_or_else(|error| panic!("{error}")), started)
+    }
+
+    /// As [`Mesh::shell`], left running with its output piped.
+    ///
+    /// # Panics
+    ///
+    /// Panics when there is no shell.
+    pub fn spawn_shell(&self, line: &str) -> Child {
+        let mut command = self.shell_command(line);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        child.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn shell_command(&self, line: &str) -> Command {
         let mut command = self.prepared(Path::new("bash"));
         let place = self.binary.parent().unwrap_or(Path::new("/")).display().to_string();
         let path = format!("{place}:{}", std::env::var("PATH").unwrap_or_default());
         command.env("PATH", path).args(["-c", &format!("set -o pipefail; {line}")]).stdin(Stdio::null());
-        Ran::of(command.output().unwrap_or_else(|error| panic!("{error}")), started)
+        command
     }
 
     fn command(&self) -> Command {

@@ -2,6 +2,7 @@
 //! engine, each ended with the test that made it.
 
 mod aish;
+mod cases;
 mod container;
 mod engine;
 mod events;
@@ -11,6 +12,7 @@ mod running;
 mod wait;
 
 pub use aish::{Mesh, Ran};
+pub use cases::Cases;
 pub use container::{Container, docker, now};
 pub use engine::PrivateEngine;
 pub use events::Events;

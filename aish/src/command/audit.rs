@@ -1,13 +1,15 @@
 use std::time::Duration;
 
-use aigis_proxy::{Address, Code, UserName};
+use aigis_proxy::{Address, Code, Error, UserName};
 use aigis_registry::{
     Timestamp,
     audit::{self, Filter, Line, Phase, Reading},
 };
 use time::OffsetDateTime;
 
-use crate::{context::Context, duration, exit::Failure};
+use crate::{context::Context, duration, exit::Failure, session::Session};
+
+mod verify;
 
 /// How long reading may take.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -17,7 +19,7 @@ const HEADER: [&str; 6] = ["TIME", "CALLER", "ROLE", "CI", "SKILL", "OUTCOME"];
 ///
 /// Every write and admin call of the mesh, and every refusal, the oldest first.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  aish audit --since 1h --ci web")]
+#[command(after_help = "Examples:\n  aish audit --since 1h --ci web\n  aish audit --verify")]
 pub(crate) struct Audit {
     /// From when on: RFC 3339, or how long ago, such as 10m
     #[arg(long, value_name = "TIME")]
@@ -31,6 +33,9 @@ pub(crate) struct Audit {
     /// At most so many, the newest
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
+    /// Check that nothing was edited, dropped or back-dated, of all nodes; exit code 70 if anything was
+    #[arg(long, conflicts_with_all = ["since", "ci", "caller", "limit"])]
+    verify: bool,
 }
 
 impl Audit {
@@ -38,6 +43,9 @@ impl Audit {
         let now = OffsetDateTime::now_utc();
         let since = self.since.map(|text| duration::instant("since", &text, now)).transpose()?;
         let session = context.session().await?;
+        if self.verify {
+            return verify::run(context, &session).await;
+        }
         let (name, node) = self.ci.map_or((None, None), |address| (Some(address.name), address.node));
         let filter = Filter {
             nodes: node.into_iter().collect(),
@@ -45,12 +53,9 @@ impl Audit {
             caller: self.caller,
             ci: name,
             limit: Some(self.limit),
+            notes: false,
         };
-        let read = audit::read(session.bus(), &filter, WITHIN).await;
-        let Reading { entries, flaws } = read.map_err(|error| match error.code {
-            Code::PermissionDenied => error.hint("operators and admins may read the audit; ask one of this mesh"),
-            _ => error,
-        })?;
+        let Reading { entries, flaws } = read(&session, &filter, WITHIN).await?;
         for flaw in &flaws {
             context.output.note(&format!("a line of {} is not shown: {}", flaw.node, flaw.kind));
         }
@@ -67,6 +72,13 @@ impl Audit {
         let rows: Vec<Vec<String>> = entries.iter().map(|entry| fields(&entry.line)).collect();
         context.output.table(&HEADER, &rows, HEADER.len())
     }
+}
+
+async fn read(session: &Session, filter: &Filter, within: Duration) -> Result<Reading, Error> {
+    audit::read(session.bus(), filter, within).await.map_err(|error| match error.code {
+        Code::PermissionDenied => error.hint("operators and admins may read the audit; ask one of this mesh"),
+        _ => error,
+    })
 }
 
 fn fields(line: &Line) -> Vec<String> {

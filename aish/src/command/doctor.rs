@@ -1,12 +1,14 @@
 use std::{
     net::IpAddr,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use aigis_node::home::MeshFile;
 use aigis_proxy::{
     Bus, Error,
+    bus::Version,
     identity::{CaCertificate, Credential},
+    kv,
 };
 use aigis_registry::{Snapshot, State};
 use serde::Serialize;
@@ -19,8 +21,12 @@ mod socket;
 
 /// How long before its end a credential is warned of.
 const NEAR: Duration = Duration::from_secs(24 * 60 * 60);
-/// How far clocks may differ before it is said.
+/// How far in the future a credential may have been issued before it is said.
 const SKEW: Duration = Duration::from_secs(60);
+/// How far the clocks of this machine and of the bus may be apart before it is said.
+const APART: Duration = Duration::from_secs(2);
+/// How long the bus may take to say what time it is.
+const ASKING: Duration = Duration::from_secs(2);
 
 /// Check this host's part of the mesh
 ///
@@ -118,8 +124,9 @@ async fn examine(context: &Context) -> Vec<Check> {
         }
     };
     let url = context.bus_url().unwrap_or_default();
-    checks.push(Check::pass("bus", format!("nats-server {} at {url}", bus.server_version())));
+    checks.push(server(&bus.server_version(), &url));
     checks.push(link(&url, context.ca(&url).ok().flatten()));
+    checks.push(clock(&bus).await);
     // The option and the environment may name another bus than that of this host's node.
     let own = mesh.as_ref().filter(|mesh| mesh.bus == url);
     checks.push(durability(own));
@@ -130,6 +137,29 @@ async fn examine(context: &Context) -> Vec<Check> {
         Err(failure) => checks.push(Check::fail("registry", failure)),
     }
     checks
+}
+
+/// Whether this machine's clock is that of the bus.
+async fn clock(bus: &Bus) -> Check {
+    let (asked, since) = (SystemTime::now(), Instant::now());
+    let said = match kv::clock(bus, ASKING).await {
+        Ok(said) => SystemTime::from(said),
+        Err(error) => return Check::warn("clock", error.message, "see the check of the registry"),
+    };
+    let own = asked + since.elapsed() / 2;
+    let (by, word) = match own.duration_since(said) {
+        Ok(ahead) => (ahead, "ahead of"),
+        Err(behind) => (behind.duration(), "behind"),
+    };
+    let by_seconds = by.as_secs_f64();
+    match by > APART {
+        false => Check::pass("clock", format!("within {} s of that of the bus", APART.as_secs())),
+        true => Check::warn(
+            "clock",
+            format!("this machine's is {by_seconds:.0} s {word} that of the bus"),
+            "set the clock: states and deadlines do not go by it, but credentials and the dates of logs and audit do",
+        ),
+    }
 }
 
 /// What holds the lock of this host's node.
@@ -157,11 +187,23 @@ fn credential_check(credential: &Credential, now: SystemTime) -> Check {
             Check::warn(
                 "credential",
                 format!("{who}; it ends in {minutes} minutes"),
-                "ask an admin for a new one; aish up renews the host's own",
+                "commands renew it while the issuer answers; when it has ended, ask an admin for a new one",
             )
         }
         _ => Check::pass("credential", who),
     }
+}
+
+/// Whether the server has the fixes that the mesh relies on, by its own word.
+fn server(version: &str, url: &str) -> Check {
+    let detail = format!("nats-server {version} at {url}");
+    if version.parse().is_ok_and(Version::is_supported) {
+        return Check::pass("bus", detail);
+    }
+    let detail = format!(
+        "{detail} lacks fixes that the mesh relies on: 2.11.16, 2.12.7 or 2.14.0 of its line, or newer, has them"
+    );
+    Check::fail("bus", Error::precondition(detail).hint("update the server of that bus").into())
 }
 
 /// Whether somebody in between could read along, or play the bus.

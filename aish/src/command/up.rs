@@ -23,6 +23,7 @@ use crate::{
     config::{self, Config},
     context::{Context, chain, damaged},
     exit::{Failure, INTERRUPTED},
+    issuer::Desk,
     process::Process,
     signals::Signals,
 };
@@ -63,6 +64,9 @@ pub(crate) struct Up {
     /// How the node runs; flags go before it [default: node.toml in the mesh's directory, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Accept the store that the bus has now: the disk of the one before is lost, and with it what only it held
+    #[arg(long)]
+    new_store: bool,
     /// Run in the background; returns once the node answers
     #[arg(long)]
     detach: bool,
@@ -114,6 +118,9 @@ impl Up {
         let config = self.config(&home)?;
         let known = context.mesh_file()?;
         if let Some(process) = Process::running(&home)? {
+            if self.new_store {
+                accept_store(context).await?;
+            }
             return announce(context, &home, process.pid(), "is up already");
         }
         let name = match self.name.as_ref().or(config.name.as_ref()) {
@@ -138,7 +145,8 @@ impl Up {
         let grace = config.grace.unwrap_or(node::GRACE);
         let detached = self.detached;
         let options = Options { ca, logs, ..self.options(home.clone(), name, bus, config) };
-        let again = options.clone();
+        // A store is accepted once, by whoever asked for it.
+        let again = Options { new_store: false, ..options.clone() };
         let mut starting = Box::pin(serve::start(options));
         let node = tokio::select! {
             node = &mut starting => node?,
@@ -183,7 +191,7 @@ impl Up {
         let metrics = self.metrics.or(config.metrics);
         let Config { engine, audit_room, .. } = config;
         let credential_life = config.credential_life.unwrap_or(CREDENTIAL_LIFE);
-        let logs = LogTap::default();
+        let (new_store, logs) = (self.new_store, LogTap::default());
         let bus_cluster = self.bus_cluster.map(|nodes| nodes.map(|nodes| nodes.0).unwrap_or_default());
         Options {
             home,
@@ -193,6 +201,7 @@ impl Up {
             bus,
             ca: None,
             credential_life,
+            new_store,
             labels,
             metrics,
             engine,
@@ -223,6 +232,7 @@ impl Up {
             label,
             metrics,
             config: None,
+            new_store: false,
             detach: true,
             keep: false,
             background: false,
@@ -240,7 +250,7 @@ impl Up {
         let log = opened.map_err(|error| failed(&path.display().to_string(), error))?;
         let begin = log.metadata().map_or(0, |metadata| metadata.len());
         let started = self
-            .command(context, home, name, bus)
+            .command(context, home, name, bus, true)
             .and_then(|mut command| command.stdout(log.try_clone()?).stderr(log).spawn());
         let mut child = started.map_err(|error| failed("the node cannot be started", error))?;
         context.output.progress("waiting for the node to answer");
@@ -249,7 +259,11 @@ impl Up {
         // A kept node is not the process that was started, but that one's child.
         let expected = (!self.keep).then_some(pid);
         let ended = tokio::select! {
-            node = ready(home, expected) => return announce(context, home, node, "is up"),
+            node = ready(home, expected) => {
+                announce(context, home, node, "is up")?;
+                doubt(context).await;
+                return Ok(());
+            }
             code = ended(&mut child) => Some(code),
             () = tokio::time::sleep_until(deadline) => None,
         };
@@ -265,8 +279,15 @@ impl Up {
         Err(Error::new(Code::DeadlineExceeded, message).hint(format!("its log says why: {}", path.display())).into())
     }
 
-    /// The same command again, in the foreground of a session of its own.
-    fn command(&self, context: &Context, home: &Home, name: &NodeName, bus: Option<&str>) -> std::io::Result<Command> {
+    /// The same command again, in the foreground of a session of its own. A store is accepted once, by the first one.
+    fn command(
+        &self,
+        context: &Context,
+        home: &Home,
+        name: &NodeName,
+        bus: Option<&str>,
+        is_first: bool,
+    ) -> std::io::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("up");
         if self.detach && self.keep {
@@ -304,8 +325,28 @@ impl Up {
         for (key, value) in &self.label {
             command.args(["--label", &format!("{key}={value}")]);
         }
+        if self.new_store && is_first {
+            command.arg("--new-store");
+        }
         command.current_dir("/").stdin(Stdio::null());
         Ok(command)
+    }
+}
+
+/// Has the issuer take the store that the bus has for the mesh's.
+async fn accept_store(context: &Context) -> Result<(), Failure> {
+    let store = Desk::of(context).await?.accept_store().await?;
+    context.output.note(&format!("the store of the mesh is {store}; its nodes write there what they know"));
+    Ok(())
+}
+
+/// Says so if the credential that commands use here is refused: a node that is up does not mean that its admin is one.
+async fn doubt(context: &Context) {
+    if let Err(Failure::Call(error)) = context.connect().await
+        && error.code == Code::PermissionDenied
+    {
+        let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        context.output.note(&format!("{}{hint}", error.message));
     }
 }
 

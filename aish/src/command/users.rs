@@ -5,7 +5,9 @@ use aigis_registry::{Timestamp, record::UserRecord};
 use serde::Serialize;
 use serde_json::json;
 
+use grant::Give;
 use revoke::Revoke;
+use rotate_keys::RotateKeys;
 
 use crate::{
     context::{Context, chain},
@@ -13,7 +15,9 @@ use crate::{
     issuer::{self, Desk},
 };
 
+mod grant;
 mod revoke;
+mod rotate_keys;
 
 /// Manage the users of the mesh
 #[derive(Debug, clap::Args)]
@@ -25,8 +29,10 @@ pub(crate) struct Users {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Create(Create),
+    Grant(Give),
     List(List),
     Revoke(Revoke),
+    RotateKeys(RotateKeys),
 }
 
 /// List the users of the mesh
@@ -97,7 +103,9 @@ impl Users {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self.command {
             Command::Create(create) => create.run(context).await,
+            Command::Grant(grant) => grant.run(context).await,
             Command::Revoke(revoke) => revoke.run(context).await,
+            Command::RotateKeys(rotate) => rotate.run(context).await,
             Command::List(list) => list.run(context).await,
         }
     }
@@ -114,6 +122,8 @@ impl Create {
             let message = format!("{} exists already; it was left as it is", file.display());
             return Err(Error::new(Code::AlreadyExists, message).hint("name another file: --out FILE").into());
         }
+        // What is signed is checked by the keys that sign now.
+        context.session().await?;
         let issuer = Desk::of(context).await?;
         let key = Credential::generate().map_err(|error| Error::internal(error.to_string()))?;
         let token = issuer.issue(name.clone(), role, key.public()).await?;

@@ -1,13 +1,16 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
+use aigis_node::{mask::Masks, renewal::Reach};
 use aigis_proxy::{
-    Effect, Error, Name,
+    Bus, Effect, Error, Name, bus,
+    identity::Credential,
     skill::Ci as _,
     socket::{Host, Offer, OfferKind, OfferedSkill, Offering},
 };
+use futures::FutureExt as _;
 
 use crate::{
-    context::{Context, read_credential},
+    context::{Context, damaged, read_credential},
     exit::{Failure, INTERRUPTED},
     signals::Signals,
     wrap::{
@@ -16,6 +19,7 @@ use crate::{
         framing::{self, Framing},
         logs::Logs,
         program::{Ended, Options, Program, Restart},
+        secrets::{self, Files, Wanted},
     },
 };
 
@@ -73,6 +77,12 @@ pub(crate) struct Wrap {
     /// Variables for the program
     #[arg(long, value_name = "K=V", value_parser = super::exec::variable)]
     env: Vec<(String, String)>,
+    /// A secret for the program, as a file of that name in the directory AIGIS_SECRETS
+    #[arg(long, value_name = "NAME[=FILE]", value_parser = Wanted::file)]
+    secret: Vec<Wanted>,
+    /// A secret for the program that is to be a variable too
+    #[arg(long, value_name = "NAME=VARIABLE", value_parser = Wanted::variable)]
+    secret_env: Vec<Wanted>,
     /// Take the name from a holder that is offline
     #[arg(long)]
     replace: bool,
@@ -95,12 +105,9 @@ impl Wrap {
             let message = format!("this host has no node of the mesh \"{}\"", context.global.mesh);
             Error::unavailable(message).hint("start it: aish up --detach").sent(false)
         })?;
-        let (file, issuer) = (context.credential_file()?, context.issuer()?);
-        let host = Host {
-            path: context.home()?.socket(),
-            server: node.user(),
-            credential: Box::new(move || read_credential(&file, issuer.as_ref())),
-        };
+        let credential = reading(context)?;
+        context.renew_beside(Arc::new(context.credential()?), by_bus(context)?, None)?;
+        let host = Host { path: context.home()?.socket(), server: node.user(), credential: Box::new(credential) };
         let effect = if self.effect == "read" { Effect::Read } else { Effect::Write };
         let labels: BTreeMap<String, String> =
             self.purpose.iter().map(|purpose| ("aigis.purpose".to_owned(), purpose.clone())).collect();
@@ -108,12 +115,19 @@ impl Wrap {
         // Arguments may hold what is nobody else's.
         let program = self.argv.first().and_then(|program| Path::new(program).file_name());
         let description = program.map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
-        let logs = Logs::new();
-        let (program, handle) = Program::new(self.options(), logs.clone());
-        let wrapped = Wrapped { name: name.clone(), node, labels: labels.clone(), handle: handle.clone(), logs };
+        let wanted = [self.secret.clone(), self.secret_env.clone()].concat();
+        let named = secrets::named(&wanted);
+        let secrets = named.map_err(|message| Failure::usage(message, "name one: --secret NAME=FILE"))?;
+        let secrets = secrets.into_values().cloned().collect();
+        let masks = Masks::default();
+        let logs = Logs::new(&masks);
+        let (mut program, handle) = Program::new(self.options(), logs.clone());
+        let wrapped =
+            Wrapped { name: name.clone(), node, labels: labels.clone(), handle: handle.clone(), logs: logs.clone() };
         let ci = Arc::new(WrappedCi::new(wrapped, effect));
         let skills = ci.table().skills().iter().map(|skill| OfferedSkill::from(&**skill)).collect();
-        let offer = Offer { name, kind: OfferKind::Wrapped, description, labels, skills, replace, process: None };
+        let offer =
+            Offer { name, kind: OfferKind::Wrapped, description, labels, skills, replace, process: None, secrets };
         let address = format!("{}@{}", ci.name(), ci.node());
         let offering = tokio::select! {
             offering = Offering::begin(host, offer, ci) => offering.map_err(|error| no_node(error, context))?,
@@ -121,6 +135,20 @@ impl Wrap {
         };
         let over = offering.watch();
         let output = context.output;
+        let given = offering.given().borrow().clone();
+        let mut files = match given {
+            Some(given) => Some(Files::make(wanted, &given, masks)?),
+            None => None,
+        };
+        if let Some(files) = &files {
+            program.finds(files.directory(), files.variables());
+        }
+        let keeping = async {
+            match &mut files {
+                Some(files) => files.keep(offering.given(), &logs).await,
+                None => std::future::pending().await,
+            }
+        };
         let running = program.run(&offering, || output.aside(&format!("wrapped {address}")));
         tokio::pin!(running);
         let ended = tokio::select! {
@@ -134,6 +162,7 @@ impl Wrap {
                 finish(&mut running, &handle, &mut signals).await;
                 Err(Failure::Said(INTERRUPTED))
             }
+            () = keeping => Err(Failure::Said(1)),
         };
         offering.withdraw().await;
         ended
@@ -150,10 +179,34 @@ impl Wrap {
             _ if self.jsonl => Framing::JsonLines,
             _ => Framing::line(),
         };
-        let spec = Spec { argv: self.argv, env: self.env, pty: self.pty };
+        let spec = Spec { argv: self.argv, env: self.env, env_files: Vec::new(), pty: self.pty };
         let concurrency = usize::from(self.concurrency);
         Options { name: self.name, spec, framing, concurrency, restart: self.restart }
     }
+}
+
+/// Reads the credential as it is by then, and checks it by whoever vouches for it by then.
+fn reading(context: &Context) -> Result<impl Fn() -> Result<Credential, Error> + Send + Sync + use<>, Failure> {
+    let (file, home) = (context.credential_file()?, context.home()?);
+    Ok(move || {
+        let issuer = home.read_issuer().map_err(damaged)?;
+        read_credential(&file, issuer.as_ref())
+    })
+}
+
+/// Reaches the bus for one question: a program needs no connection of its own.
+fn by_bus(context: &Context) -> Result<Reach, Failure> {
+    let (url, credential) = (context.bus_url()?, reading(context)?);
+    let ca = context.ca(&url)?;
+    Ok(Box::new(move || {
+        let (url, ca, credential) = (url.clone(), ca.clone(), credential());
+        async move {
+            let credential = Arc::new(credential?);
+            let label = format!("aish wrap {}", credential.name());
+            Ok(Bus::connect(bus::Options { url, ca, credential, label }).await?)
+        }
+        .boxed()
+    }))
 }
 
 /// Ends the program in order, or at once where somebody asks again.

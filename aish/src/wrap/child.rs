@@ -1,6 +1,6 @@
 //! The process of a wrapped program: a group of its own, and its three streams.
 
-use std::{io, process::ExitStatus, process::Stdio, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, process::ExitStatus, process::Stdio, sync::Arc, time::Duration};
 
 use aigis_node::process::Process;
 use aigis_proxy::{socket::ProcessGroup, task};
@@ -11,7 +11,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{framing::LineEnds, logs::Logs, terminal::Terminal};
+use super::{framing::LineEnds, init, logs::Logs, terminal::Terminal};
 
 /// How long a program may take to end after it was told to.
 const GRACE: Duration = Duration::from_secs(10);
@@ -27,6 +27,8 @@ pub(crate) struct Spec {
     pub(crate) argv: Vec<String>,
     /// Variables beside those of this process.
     pub(crate) env: Vec<(String, String)>,
+    /// Variables that are the content of files, read when it starts.
+    pub(crate) env_files: Vec<(String, PathBuf)>,
     /// Whether it gets a terminal.
     pub(crate) pty: bool,
 }
@@ -54,8 +56,17 @@ impl Child {
     pub(crate) fn start(spec: &Spec, logs: &Arc<Logs>) -> io::Result<Self> {
         let (program, arguments) =
             spec.argv.split_first().ok_or_else(|| io::Error::other("there is no program to run"))?;
-        let mut command = Command::new(program);
-        command.args(arguments).process_group(0);
+        let mut command = if spec.env_files.is_empty() {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            command
+        } else {
+            init::check(program)?;
+            let mut command = Command::new(init::BINARY);
+            command.arg0(init::NAME).args(init::arguments(&spec.env_files, &spec.argv));
+            command
+        };
+        command.process_group(0);
         let terminal = if spec.pty {
             let (terminal, end) = Terminal::open()?;
             command.stdin(end.try_clone()?).stdout(end.try_clone()?).stderr(end);

@@ -34,6 +34,8 @@ pub(crate) struct Ask {
     pub(crate) input: Option<Value>,
     /// When the reply is no longer awaited.
     pub(crate) deadline: Instant,
+    /// The span that it is part of, as a `traceparent`.
+    pub(crate) traceparent: Option<String>,
     /// Where the reply goes.
     pub(crate) reply: oneshot::Sender<Result<Reply, Error>>,
 }

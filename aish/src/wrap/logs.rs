@@ -1,10 +1,12 @@
-//! What a program said beside its replies: its standard error, and output that answers nobody; the last of it is kept.
+//! What a program said beside its replies: its standard error, and output that answers nobody; the last of it is kept, and
+//! no secret in it.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use aigis_node::mask::{Masking, Masks};
 use aigis_proxy::Error;
 use aigis_registry::Timestamp;
 use futures::Stream;
@@ -51,8 +53,10 @@ pub(crate) struct Logs {
     count: watch::Sender<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Ring {
+    /// What hides secrets in standard error, and in output.
+    masking: [Masking; 2],
     lines: VecDeque<(usize, Line)>,
     bytes: usize,
     /// What stands before the line break that is still to come.
@@ -62,8 +66,10 @@ struct Ring {
 
 impl Logs {
     /// Nothing has been said yet.
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { ring: Mutex::default(), count: watch::Sender::new(0) })
+    pub(crate) fn new(masks: &Masks) -> Arc<Self> {
+        let masking = [masks.stream(), masks.stream()];
+        let ring = Ring { masking, lines: VecDeque::new(), bytes: 0, half: Vec::new(), first: 0 };
+        Arc::new(Self { ring: Mutex::new(ring), count: watch::Sender::new(0) })
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
@@ -73,26 +79,18 @@ impl Logs {
     /// Takes what the program wrote to standard error, cut anywhere.
     pub(crate) fn stderr(&self, bytes: &[u8]) {
         let mut ring = self.ring();
-        ring.half.extend_from_slice(bytes);
-        loop {
-            let end = ring.half.iter().take(LONGEST).position(|byte| *byte == b'\n');
-            let partial = end.is_none();
-            let end = match end {
-                Some(end) => end,
-                None if ring.half.len() > LONGEST => LONGEST,
-                None => break,
-            };
-            let rest = ring.half.split_off(if partial { end } else { end + 1 });
-            let mut line = std::mem::replace(&mut ring.half, rest);
-            line.truncate(end);
-            ring.push(line, Source::Stderr, partial);
-        }
+        let [masking, _] = &mut ring.masking;
+        let shown = masking.push(bytes);
+        ring.cut(&shown);
         self.publish(&ring);
     }
 
     /// Ends a line that the program left half.
     pub(crate) fn end(&self) {
         let mut ring = self.ring();
+        let [masking, _] = &mut ring.masking;
+        let rest = masking.finish();
+        ring.cut(&rest);
         if !ring.half.is_empty() {
             let half = std::mem::take(&mut ring.half);
             ring.push(half, Source::Stderr, false);
@@ -100,16 +98,32 @@ impl Logs {
         self.publish(&ring);
     }
 
+    /// Takes output that is no reply, cut anywhere.
+    pub(crate) fn stray(&self, bytes: &[u8]) {
+        let mut ring = self.ring();
+        let [_, masking] = &mut ring.masking;
+        let shown = masking.push(bytes);
+        if !shown.is_empty() {
+            ring.lines_of(&shown, Source::Stdout);
+        }
+        self.publish(&ring);
+    }
+
+    /// Gives out what was held back of output that is no reply: no more of it comes.
+    pub(crate) fn stray_end(&self) {
+        let mut ring = self.ring();
+        let [_, masking] = &mut ring.masking;
+        let rest = masking.finish();
+        if !rest.is_empty() {
+            ring.lines_of(&rest, Source::Stdout);
+        }
+        self.publish(&ring);
+    }
+
     /// Takes lines of another source.
     pub(crate) fn say(&self, source: Source, bytes: &[u8]) {
         let mut ring = self.ring();
-        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        for line in bytes.split(|byte| *byte == b'\n') {
-            let count = line.len().div_ceil(LONGEST).max(1);
-            for (index, part) in line.chunks(LONGEST).chain(line.is_empty().then_some(&[][..])).enumerate() {
-                ring.push(part.to_vec(), source, index + 1 < count);
-            }
-        }
+        ring.lines_of(bytes, source);
         self.publish(&ring);
     }
 
@@ -141,6 +155,34 @@ impl Logs {
 }
 
 impl Ring {
+    /// Takes bytes of standard error in, and makes lines of what is complete.
+    fn cut(&mut self, bytes: &[u8]) {
+        self.half.extend_from_slice(bytes);
+        loop {
+            let end = self.half.iter().take(LONGEST).position(|byte| *byte == b'\n');
+            let partial = end.is_none();
+            let end = match end {
+                Some(end) => end,
+                None if self.half.len() > LONGEST => LONGEST,
+                None => break,
+            };
+            let rest = self.half.split_off(if partial { end } else { end + 1 });
+            let mut line = std::mem::replace(&mut self.half, rest);
+            line.truncate(end);
+            self.push(line, Source::Stderr, partial);
+        }
+    }
+
+    fn lines_of(&mut self, bytes: &[u8], source: Source) {
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let count = line.len().div_ceil(LONGEST).max(1);
+            for (index, part) in line.chunks(LONGEST).chain(line.is_empty().then_some(&[][..])).enumerate() {
+                self.push(part.to_vec(), source, index + 1 < count);
+            }
+        }
+    }
+
     fn push(&mut self, line: Vec<u8>, source: Source, partial: bool) {
         let size = line.len();
         self.bytes += size;
@@ -173,10 +215,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_lines_are_kept_whole() {
-        let logs = Logs::new();
+        let logs = Logs::new(&Masks::default());
         logs.stderr(b"one\ntw");
         logs.stderr(b"o\nhalf");
-        logs.say(Source::Stdout, b"stray\n");
+        logs.stray(b"stray\n");
         assert_eq!(lines(&logs, 2).await, [("two".into(), false), ("stray".into(), false)]);
         logs.end();
         assert_eq!(lines(&logs, 1).await, [("half".into(), false)]);
@@ -188,8 +230,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn secrets_are_masked_wherever_the_pieces_end() {
+        let masks = Masks::default();
+        masks.set(aigis_node::mask::Mask::of([&b"hunter2-hunter2"[..]]));
+        let logs = Logs::new(&masks);
+        logs.stderr(b"one hunter2-");
+        logs.stderr(b"hunter2\ntwo hunter2-hun");
+        logs.end();
+        logs.stray(b"three hunter2-hunter2\n");
+        logs.stray(b"hunter2-");
+        logs.stray_end();
+        let told: Vec<Value> = lines(&logs, 10).await.into_iter().map(|(line, _)| line).collect();
+        assert_eq!(told, ["one ***", "two hunter2-hun", "three ***", "hunter2-"]);
+    }
+
+    #[tokio::test]
     async fn a_line_without_end_is_cut_and_nothing_grows() {
-        let logs = Logs::new();
+        let logs = Logs::new(&Masks::default());
         for _ in 0..1_000 {
             logs.stderr(&[b'x'; 50_000]);
         }
@@ -199,7 +256,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_follower_gets_what_is_still_to_come() {
-        let logs = Logs::new();
+        let logs = Logs::new(&Masks::default());
         logs.stderr(b"old\n");
         let mut following = Box::pin(logs.clone().read(1, true));
         assert_eq!(following.next().await.unwrap().unwrap().line, "old");

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
     process::ExitStatus,
     sync::{
         Arc,
@@ -12,7 +13,7 @@ use std::{
 };
 
 use aigis_node::process::Process;
-use aigis_proxy::{Code, Error, Name, socket::Offering};
+use aigis_proxy::{Code, Error, Name, socket::Offering, trace};
 use aigis_registry::Timestamp;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -22,6 +23,7 @@ use super::{
     exchange::{Ask, Exchange, Reply, Stray},
     framing::Framing,
     logs::{Logs, Source},
+    secrets::VARIABLE,
 };
 
 /// How soon a program that failed is started again, at first and at most.
@@ -101,7 +103,8 @@ impl Handle {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (reply, replied) = oneshot::channel();
         let waiting = Waiting { gone: &self.gone, id };
-        self.order(Order::Ask(Ask { id, text, input, deadline, reply })).await?;
+        let traceparent = trace::current();
+        self.order(Order::Ask(Ask { id, text, input, deadline, traceparent, reply })).await?;
         let replied = replied.await;
         drop(waiting);
         replied.unwrap_or_else(|_| Err(self.over().sent(true)))
@@ -208,6 +211,12 @@ impl Program {
         let handle = Handle { name: name.clone(), orders: sender, gone: gone_sender, next, status: observed };
         let failures = VecDeque::new();
         (Self { name, spec, framing, concurrency, restart, logs, orders, gone, status, failures }, handle)
+    }
+
+    /// Says where its secrets are, and which of them are to be variables.
+    pub(crate) fn finds(&mut self, secrets: &Path, variables: Vec<(String, PathBuf)>) {
+        self.spec.env.push((VARIABLE.to_owned(), secrets.display().to_string()));
+        self.spec.env_files = variables;
     }
 
     /// Runs the program until it is over; `ready` is called when it has started first.
@@ -353,7 +362,7 @@ impl Program {
 
     fn stray(&self, stray: Stray) {
         for bytes in stray.0 {
-            self.logs.say(Source::Stdout, &bytes);
+            self.logs.stray(&bytes);
         }
     }
 
@@ -387,6 +396,7 @@ impl Program {
         self.logs.say(Source::Wrap, how.as_bytes());
         let error = Error::unavailable(format!("{name} {how}")).with("exit_code", code);
         self.stray(exchange.end(&error));
+        self.logs.stray_end();
         self.status.send_modify(|status| {
             (status.state, status.pid, status.exit_code) = ("ended", None, code);
             (status.in_flight, status.queued) = (0, 0);

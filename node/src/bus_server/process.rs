@@ -59,9 +59,14 @@ impl Process {
         self.signal(Signal::HUP);
     }
 
+    /// Asks it to end in order.
+    pub(super) fn stop(&self) {
+        self.signal(Signal::TERM);
+    }
+
     /// Ends it, in order if it does so in time.
     pub(super) async fn end(mut self) {
-        self.signal(Signal::TERM);
+        self.stop();
         if tokio::time::timeout(STOP, self.ended()).await.is_err() {
             self.signal(Signal::KILL);
             self.ended().await;

@@ -15,7 +15,14 @@ use aigis_proxy::{
 use tokio::net::TcpStream;
 
 use super::{Cluster, Phase};
-use crate::{bus_server::BusServer, home::Home, mesh};
+use crate::{
+    bus_server::BusServer,
+    home::Home,
+    mesh::{
+        self,
+        store::{self, Pin},
+    },
+};
 
 /// How long the other servers may take to be found.
 const FOUND: Duration = Duration::from_secs(60);
@@ -66,7 +73,7 @@ fn copy_of(home: &Home) -> PathBuf {
 pub(crate) async fn grow(
     home: &Home,
     cluster: &Cluster,
-    keys: &Arc<MeshKeys>,
+    (keys, store): (&Arc<MeshKeys>, &Pin),
     alone: BusServer,
     (url, ca): (&str, Option<&CaCertificate>),
 ) -> Result<BusServer, mesh::Error> {
@@ -92,7 +99,7 @@ pub(crate) async fn grow(
             return Err(error.into());
         }
     }
-    taken_over(server, take_over(home, cluster, keys, (url, ca)).await)
+    taken_over(server, take_over(home, cluster, (keys, store), (url, ca)).await)
 }
 
 /// The server, if all was taken over. If not, it runs on, since others need it; the next start goes on from there.
@@ -114,7 +121,7 @@ fn taken_over(server: BusServer, done: Result<(), mesh::Error>) -> Result<BusSer
 pub(crate) async fn resume(
     home: &Home,
     cluster: &Cluster,
-    keys: &Arc<MeshKeys>,
+    (keys, store): (&Arc<MeshKeys>, &Pin),
     (url, ca): (&str, Option<&CaCertificate>),
 ) -> Result<BusServer, mesh::Error> {
     // It may run still, and have cleared away what nobody had taken over: that comes from the copy.
@@ -126,7 +133,7 @@ pub(crate) async fn resume(
     let server = mesh::serve(home, cluster, keys.clone()).await?;
     let login = keys.store_credential(mesh::SETUP_LIFE)?;
     let done = match kv::ready(url, ca, &login, FOUND).await {
-        Ok(()) => take_over(home, cluster, keys, (url, ca)).await,
+        Ok(()) => take_over(home, cluster, (keys, store), (url, ca)).await,
         Err(error) => Err(error.into()),
     };
     taken_over(server, done)
@@ -135,7 +142,7 @@ pub(crate) async fn resume(
 async fn take_over(
     home: &Home,
     cluster: &Cluster,
-    keys: &Arc<MeshKeys>,
+    (keys, store): (&Arc<MeshKeys>, &Pin),
     (url, ca): (&str, Option<&CaCertificate>),
 ) -> Result<(), mesh::Error> {
     let login = keys.store_credential(mesh::SETUP_LIFE)?;
@@ -144,7 +151,8 @@ async fn take_over(
     kv::adopt(url, ca, &login, &own, &kept).await?;
     let room = kept.iter().find_map(kv::Kept::room_of_blobs);
     cluster.enter(Phase::Grown, Vec::new())?;
-    mesh::ensure_store(keys, url, ca, Some(cluster.replicas())).await?;
+    // Taken over with its mark: it is the mesh's store, or this says that it is not.
+    store::ensure(keys, url, ca, store, Some(cluster.replicas()), false).await?;
     if let Some(room) = room {
         kv::limit_blobs(url, ca, &login, cluster.replicas(), room).await?;
     }

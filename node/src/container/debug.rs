@@ -138,7 +138,7 @@ async fn debug(container: Arc<Container>, call: Call, wanted: Debug) -> Result<R
 
 async fn report(look: Look, wanted: Debug) -> Result<(Report, Vec<String>), Fault> {
     let seen = examine(&look).await?;
-    let mask = Mask::of(&seen.inspection);
+    let mask = Mask::of(&seen.inspection, look.ci.host().masks.current());
     let (logs, top) = tokio::join!(log_lines(&look, &seen.inspection, wanted.log_lines.get()), processes(&look, &seen));
     let mut errors = Vec::new();
     let mut part = |name: &str, error: &Error| errors.push(PartError::new(name, error));
@@ -173,13 +173,13 @@ async fn log_lines(look: &Look, inspection: &Inspection, lines: u64) -> Result<V
     }
     let query = LogQuery { tail: Some(lines), ..LogQuery::default() };
     let mut stream = look.engine.logs(look.id(), inspection.tty, &query).await?;
-    let mut cutter = Cutter::new(false);
+    let mut cutter = Cutter::new(false, &look.ci.host().masks);
     let mut found = Vec::new();
     // The engine's own bound is the number of lines; a line has parts of 64 KiB at most.
     while let Some(entry) = stream.next().await {
         found.extend(cutter.push(&entry?));
     }
-    found.extend(cutter.flush());
+    found.extend(cutter.finish());
     let line = |frame| match frame {
         LogFrame::Line { at, source, line, .. } => Some(LogLine { at, source, line }),
         LogFrame::Event { .. } => None,

@@ -198,7 +198,7 @@ impl Inspection {
     /// # Errors
     ///
     /// Says so if the answer is no object with a container id.
-    pub(super) fn read(raw: Value) -> Result<Self, String> {
+    pub(crate) fn read(raw: Value) -> Result<Self, String> {
         let notes = RefCell::new(Vec::new());
         let mut read = Self::fields(&raw, &notes)?;
         read.notes = notes.into_inner();

@@ -256,6 +256,18 @@ fn stamp(bytes: &[u8]) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(std::str::from_utf8(head).ok()?, &Rfc3339).ok()
 }
 
+/// All entries of a log that is these bytes.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn entries(tty: bool, bytes: &[u8]) -> Result<Vec<LogEntry>, String> {
+    let mut decoder = Decoder::new(tty);
+    decoder.buffer.extend_from_slice(bytes);
+    let mut found = Vec::new();
+    while let Some(entry) = decoder.entry(true)? {
+        found.push(entry);
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -263,16 +275,6 @@ mod tests {
     use super::*;
 
     const AT: &str = "2026-11-21T07:25:40.450000000Z ";
-
-    fn all(tty: bool, bytes: &[u8]) -> Result<Vec<LogEntry>, String> {
-        let mut decoder = Decoder::new(tty);
-        decoder.buffer.extend_from_slice(bytes);
-        let mut found = Vec::new();
-        while let Some(entry) = decoder.entry(true)? {
-            found.push(entry);
-        }
-        Ok(found)
-    }
 
     fn frame(kind: u8, text: &str) -> Vec<u8> {
         let mut bytes = vec![kind, 0, 0, 0];
@@ -286,7 +288,7 @@ mod tests {
         let mut bytes = frame(1, &format!("{AT}one\n"));
         bytes.extend(frame(2, &format!("{AT}two")));
         bytes.extend(frame(1, "no instant\n"));
-        let entries = all(false, &bytes).unwrap();
+        let entries = entries(false, &bytes).unwrap();
         assert_eq!(entries.len(), 3);
         assert_eq!((entries[0].source, entries[0].bytes.as_ref()), (Source::Stdout, b"one\n".as_ref()));
         assert!(entries[0].at.is_some());
@@ -296,9 +298,9 @@ mod tests {
 
     #[test]
     fn bad_65_a_broken_frame_header_ends_the_log_with_words() {
-        assert!(all(false, &[9, 0, 0, 0, 0, 0, 0, 1, 7]).unwrap_err().contains("unknown source 9"));
-        assert!(all(false, &[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]).unwrap_err().contains("4294967295"));
-        assert!(all(false, &[1, 0, 0]).is_err());
+        assert!(entries(false, &[9, 0, 0, 0, 0, 0, 0, 1, 7]).unwrap_err().contains("unknown source 9"));
+        assert!(entries(false, &[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]).unwrap_err().contains("4294967295"));
+        assert!(entries(false, &[1, 0, 0]).is_err());
     }
 
     #[test]
@@ -316,7 +318,7 @@ mod tests {
     #[test]
     fn a_terminal_s_long_line_loses_the_stamps_of_its_pieces() {
         let text = format!("{AT}{}{AT}tail\r\n{AT}next\n", "x".repeat(PIECE));
-        let entries = all(true, text.as_bytes()).unwrap();
+        let entries = entries(true, text.as_bytes()).unwrap();
         let joined: Vec<u8> = entries.iter().flat_map(|entry| entry.bytes.to_vec()).collect();
         assert_eq!(joined, format!("{}tail\r\nnext\n", "x".repeat(PIECE)).into_bytes());
     }
@@ -324,7 +326,7 @@ mod tests {
     proptest! {
         #[test]
         fn bad_65_no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), tty: bool) {
-            let _ = all(tty, &bytes);
+            let _ = entries(tty, &bytes);
         }
     }
 }

@@ -79,7 +79,8 @@ impl Newcomer {
             Ok(TokenRecord { used: token.used + u32::from(!repeat), ..token.clone() })
         };
         let token = office.registry.change_token(&self.caller.name, using).await?;
-        let record = office.record(name, token.role, key);
+        let jwt = signed.ok_or_else(|| Error::internal("nothing was signed"))?;
+        let record = office.record(name, token.role, key, &jwt);
         let held = |known: Option<&UserRecord>| match known.filter(|known| known.public_key != key) {
             Some(known) if !was_removed(known, seen) => Err(taken(name, &format!("the user {name}, {}", known.role))),
             _ => Ok(record.clone()),
@@ -90,7 +91,6 @@ impl Newcomer {
         {
             office.registry.readmit_node(&node).await?;
         }
-        let jwt = signed.ok_or_else(|| Error::internal("nothing was signed"))?;
         Ok(Admitted { jwt, node: office.node.clone(), issuer: office.keys.signed_issuer() })
     }
 }

@@ -1,9 +1,14 @@
 //! Removing a node that is dead for good: what it wrote counts as gone, and its names are free.
 
+use std::time::Duration;
+
 use aigis_proxy::{Code, Error, NodeName, UserName};
 use aigis_registry::{State, Timestamp, record::RemovalRecord};
 
 use super::Office;
+
+/// How much earlier than this process another may have seen that a node is offline.
+const BEHIND: Duration = Duration::from_secs(2);
 
 impl Office {
     /// Removes a node, if it is offline as this process sees it, and revokes its user. One that was removed stays so.
@@ -22,7 +27,7 @@ impl Office {
                 .hint("see what there is: aish nodes")
                 .with("kind", "ci"));
         }
-        let state = snapshot.sight(node.as_str()).state;
+        let state = self.state(&node).await;
         if state != State::Offline {
             let hint = match state {
                 State::Live => {
@@ -45,5 +50,15 @@ impl Office {
             Err(error) => return Err(error),
         }
         self.registry.remove_node(RemovalRecord { node, by: by.clone(), at: Timestamp::now() }).await
+    }
+
+    /// What a node is as this process sees it; one that may be offline in a moment is given that moment.
+    async fn state(&self, node: &NodeName) -> State {
+        let mut changed = self.cache.changed();
+        let decided = changed.wait_for(|snapshot| snapshot.sight(node.as_str()).state != State::Unknown);
+        match tokio::time::timeout(BEHIND, decided).await {
+            Ok(Ok(snapshot)) => snapshot.sight(node.as_str()).state,
+            _ => State::Unknown,
+        }
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use aigis_proxy::{Error, NodeName, Role, UserName, services::Revoked};
-use aigis_registry::{Snapshot, Timestamp, record::UserRecord};
+use aigis_registry::{Timestamp, record::UserRecord};
 
-use super::Office;
+use super::{Office, broken_keys, first::other_admin};
 
 /// How long the issuer's own copy of the records may take to show a revocation.
 const SEEN: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ impl Office {
             let message = format!("{name} is the node that issues the mesh's credentials, and cannot revoke itself");
             return Err(Error::precondition(message).hint("to end it: aish down, on that host"));
         }
-        if is_last_admin(&self.cache.snapshot(), &user) {
+        if user.role == Role::Admin && other_admin(&self.cache.snapshot(), name).is_none() {
             let message = format!("{name} is the last admin of the mesh: nobody could make another user");
             return Err(Error::precondition(message).hint("first: aish users create NAME --role admin"));
         }
@@ -56,8 +56,7 @@ impl Office {
     /// Ends a key at the bus: written down first, so that a server that starts meanwhile knows, then told to those that
     /// run. Gives the nodes whose servers did not answer.
     async fn end(&self, public_key: &str) -> Result<Vec<NodeName>, Error> {
-        let failed = |error: aigis_proxy::identity::mesh::Error| Error::internal(error.to_string());
-        let token = self.keys.revoke(public_key).map_err(failed)?;
+        let token = self.keys.revoke(public_key).map_err(broken_keys)?;
         let away = self.messenger.tell(&token).await?;
         tracing::info!(public_key, ?away, "a key was revoked");
         Ok(away)
@@ -71,11 +70,4 @@ impl Office {
             tracing::warn!(user = name.as_str(), "the record of a revocation has not come back yet");
         }
     }
-}
-
-/// Whether no other admin's credential holds.
-fn is_last_admin(snapshot: &Snapshot, user: &UserRecord) -> bool {
-    let holds = |other: &UserRecord| other.revoked_at.is_none() && other.expires_at > Timestamp::now();
-    user.role == Role::Admin
-        && !snapshot.users().any(|other| other.role == Role::Admin && other.name != user.name && holds(other))
 }

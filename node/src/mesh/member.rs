@@ -82,6 +82,12 @@ pub(super) async fn up(home: &Home, wanted: &Wanted, known: &MeshFile) -> Result
     if *node != wanted.node {
         return Err(refused(format!("it is the node {node} there, and cannot be {}", wanted.node)));
     }
+    if wanted.new_store {
+        return Err(refused(format!(
+            "a new store is accepted on the host of {}, which holds the signing keys",
+            known.issuer
+        )));
+    }
     let cluster = cluster(home, wanted, node)?;
     if let (Some(listen), None) = (wanted.listen, &cluster) {
         return Err(refused(format!(
@@ -104,12 +110,13 @@ pub(super) async fn up(home: &Home, wanted: &Wanted, known: &MeshFile) -> Result
         home.write_mesh(&file)?;
     }
     let ca = super::trusted(home, wanted, &file.bus)?;
+    let store = super::store::Pin::open(home, issuer.clone())?;
     let server = match &cluster {
         Some((cluster, _)) if listen.is_some() => Some(serve(home, cluster).await?),
         _ => None,
     };
     let cluster = cluster.map(|(cluster, _)| Arc::new(cluster));
-    Ok(Mesh { file, ca, credential: Arc::new(credential), issuer, office: None, server, cluster })
+    Ok(Mesh { file, ca, credential: Arc::new(credential), issuer, office: None, store, server, cluster })
 }
 
 /// The cluster that this host has a server of, or is to have, and where that listens.
@@ -181,6 +188,7 @@ mod tests {
             bus: None,
             ca: None,
             credential_life: CREDENTIAL_LIFE,
+            new_store: false,
         };
         assert!(super::up(&home, &wanted("gamma"), &file).await.unwrap().office.is_none());
         assert!(super::up(&home, &wanted("delta"), &file).await.unwrap_err().to_string().contains("gamma"));
@@ -199,6 +207,7 @@ mod tests {
             bus: None,
             ca: None,
             credential_life: CREDENTIAL_LIFE,
+            new_store: false,
         };
         assert!(super::up(&home, &wanted, &file).await.unwrap_err().to_string().contains("--role node"));
         admitted(directory.path(), "beta", Role::Node).write(&home).unwrap();

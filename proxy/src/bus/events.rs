@@ -11,49 +11,75 @@ use crate::{
     subject::{Caller, Subjects},
 };
 
-/// Those who wait, for what the bus says out of band.
-pub(super) struct Requests {
+/// Those who are told of what the bus says out of band.
+pub(super) struct Heard {
     pub(super) table: Arc<Table>,
     pub(super) subjects: Subjects,
     pub(super) caller: Caller,
+    pub(super) denied: watch::Sender<Vec<String>>,
+    /// Told when the user is done with.
+    pub(super) over: watch::Sender<Option<Error>>,
 }
 
-/// Keeps the link's state, and ends at once what an event has made hopeless.
-pub(super) fn note(
-    event: &Event,
-    requests: &Requests,
-    link: &watch::Sender<Link>,
-    denied: &watch::Sender<Vec<String>>,
-    client: Option<&async_nats::Client>,
-) {
-    match event {
-        Event::Connected => link.send_modify(|link| {
-            link.up = true;
-            link.since = Instant::now();
-            link.connected = link.since;
-            link.server = client.map(|client| client.server_info().server_id).unwrap_or_default();
-        }),
-        Event::Disconnected | Event::Closed => {
-            link.send_modify(|link| {
-                link.up = false;
+impl Heard {
+    /// Keeps the link's state, and ends at once what an event has made hopeless. `carries` says whether requests go over
+    /// this connection.
+    pub(super) fn first(
+        &self,
+        event: &Event,
+        link: &watch::Sender<Link>,
+        carries: bool,
+        client: Option<&async_nats::Client>,
+    ) {
+        match event {
+            Event::Connected => link.send_modify(|link| {
+                link.up = true;
                 link.since = Instant::now();
-                link.broken_before = true;
-            });
-            let lost = Error::unavailable("the connection to the bus broke").sent(true);
-            requests.table.fail(|_| true, &lost);
+                link.connected = link.since;
+                link.server = client.map(|client| client.server_info().server_id).unwrap_or_default();
+            }),
+            Event::Disconnected | Event::Closed => {
+                link.send_modify(|link| {
+                    link.up = false;
+                    link.since = Instant::now();
+                    link.broken_before = true;
+                });
+                if carries {
+                    self.broke();
+                }
+            }
+            other => self.said(other),
         }
-        Event::SlowConsumer(id) => tracing::warn!(subscription = id, "messages were dropped: a consumer is too slow"),
-        Event::ServerError(ServerError::Other(text)) => {
-            if let Some((publish, subject)) = violation(text) {
+    }
+
+    /// Fails what waits: the connection broke over which it was asked for.
+    pub(super) fn broke(&self) {
+        self.table.fail(|_| true, &Error::unavailable("the connection to the bus broke").sent(true));
+    }
+
+    /// Fails what waits: this user is done with.
+    pub(super) fn end(&self, error: Error) {
+        self.table.fail(|_| true, &error);
+        self.over.send_replace(Some(error));
+    }
+
+    /// Takes in what a server says of a connection that stands.
+    pub(super) fn said(&self, event: &Event) {
+        match event {
+            Event::SlowConsumer(id) => {
+                tracing::warn!(subscription = id, "messages were dropped: a consumer is too slow");
+            }
+            Event::ServerError(ServerError::Other(text)) => {
+                let Some((publish, subject)) = violation(text) else { return };
                 tracing::debug!(subject, publish, "the bus refused a subject");
                 if publish {
                     let refused =
                         Error::new(Code::PermissionDenied, "the bus does not permit this to the role of this user")
                             .hint("ask an operator or admin of this mesh")
                             .sent(false);
-                    requests.table.refuse(subject, &requests.subjects, &requests.caller, &refused);
+                    self.table.refuse(subject, &self.subjects, &self.caller, &refused);
                 } else {
-                    denied.send_modify(|list| {
+                    self.denied.send_modify(|list| {
                         list.push(subject.to_owned());
                         // Only the newest matter: who asks does so right after subscribing.
                         if list.len() > 64 {
@@ -62,8 +88,8 @@ pub(super) fn note(
                     });
                 }
             }
+            _ => {}
         }
-        _ => {}
     }
 }
 

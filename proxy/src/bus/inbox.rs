@@ -16,6 +16,7 @@ use futures::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    lane::{self, Move},
     pack::{self, Kind},
     vigil::{self, Vigil},
 };
@@ -214,6 +215,16 @@ impl Table {
         self.fail(waits, &vigil::lost(&server));
     }
 
+    /// Delivers what came to the inbox.
+    pub(super) fn take(&self, message: Message) {
+        // Whatever else is asked, such as the store for a blob's chunk, may answer with any bytes.
+        let frames = pack::read(&message.payload).filter(|_| pack::reply(&message.subject).is_some());
+        match frames {
+            Some(frames) => self.pack(frames),
+            None => self.message(message),
+        }
+    }
+
     fn message(&self, message: Message) {
         let Some(token) = subject::reply_token(&message.subject) else { return };
         if message.status == Some(StatusCode::NO_RESPONDERS) {
@@ -284,14 +295,16 @@ fn deliver(pending: &mut Map, token: &Token, kind: Kind, code: Option<String>, b
     }
 }
 
-/// Delivers what comes to the inbox.
-pub(super) async fn run(mut replies: Subscriber, table: Arc<Table>) {
-    while let Some(message) = replies.next().await {
-        // Whatever else is asked, such as the store for a blob's chunk, may answer with any bytes.
-        let frames = pack::read(&message.payload).filter(|_| pack::reply(&message.subject).is_some());
-        match frames {
-            Some(frames) => table.pack(frames),
-            None => table.message(message),
+/// Delivers what comes to the inbox, over one connection after the other.
+pub(super) async fn run(mut replies: Subscriber, table: Arc<Table>, mut moves: mpsc::Receiver<Move>) {
+    loop {
+        tokio::select! {
+            biased;
+            message = replies.next() => match message {
+                Some(message) => table.take(message),
+                None => return,
+            },
+            Some(next) = moves.recv() => replies = lane::cross(replies, next, &table).await,
         }
     }
 }

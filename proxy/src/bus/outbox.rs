@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     inbox::Table,
+    lane::Lane,
     pack::{self, Kind},
 };
 use crate::{
@@ -54,6 +55,8 @@ struct Group {
 
 /// Sends what is queued.
 pub(super) struct Outbox {
+    lane: Arc<Lane>,
+    /// The connection in use when the queue was looked at.
     client: Client,
     table: Arc<Table>,
     subjects: Subjects,
@@ -64,14 +67,22 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(client: Client, table: Arc<Table>, subjects: Subjects, caller: Caller, inbox: String) -> Self {
-        Self { client, table, subjects, caller, inbox, groups: Vec::new(), packs: 0 }
+    pub(super) fn new(lane: Arc<Lane>, table: Arc<Table>, subjects: Subjects, caller: Caller, inbox: String) -> Self {
+        let client = lane.client();
+        Self { lane, client, table, subjects, caller, inbox, groups: Vec::new(), packs: 0 }
     }
 
     /// Runs until nobody can queue any more, and what was queued by then has left.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Out>) {
         let mut taken = Vec::with_capacity(TAKEN);
+        let mut number = 0;
         while queue.recv_many(&mut taken, TAKEN).await > 0 {
+            if self.lane.number() != number {
+                number = self.lane.number();
+                // What left by the former connection is at the server before anything leaves by this one.
+                self.flush().await;
+                self.client = self.lane.client();
+            }
             for out in taken.drain(..) {
                 self.take(out).await;
             }

@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use async_nats::Client;
 use bytes::Bytes;
 use tokio::{
     sync::watch,
@@ -22,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Link,
     inbox::{Pending, Table, To},
+    lane::Lane,
 };
 use crate::{
     error::Error,
@@ -117,7 +117,7 @@ fn servers(table: &Table, turn: u64) -> HashSet<UserName> {
 
 /// Asks, for as long as the connection lives.
 pub(super) async fn run(
-    client: Client,
+    lane: Arc<Lane>,
     table: Arc<Table>,
     subjects: Subjects,
     caller: Caller,
@@ -128,9 +128,10 @@ pub(super) async fn run(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if !link.borrow().up {
+        if !lane.is_up(link.borrow().up) {
             continue;
         }
+        let client = lane.client();
         for (token, who) in table.vigil.ask(|turn| servers(&table, turn)) {
             // To its hearer this is credit for a stream, or a reply to a call, that it does not know.
             let subject = match &who {

@@ -192,7 +192,7 @@ impl Frames {
         }
         if let Some(error) = frame.error {
             self.running.ended = true;
-            return Some(Some(Err(error)));
+            return Some(Some(Err(error.heard())));
         }
         if frame.end {
             self.running.ended = true;

@@ -86,8 +86,8 @@ fn of_socket(kind: Kind, body: Bytes) -> Result<Reply, Error> {
         Kind::Value | Kind::Frame => Head::Plain,
         Kind::Error => Head::Error(None),
         Kind::Stream => Head::Stream,
-        Kind::Request | Kind::Cancel | Kind::Credit | Kind::Offer | Kind::Withdraw => {
-            return Err(Error::new(Code::Internal, "what only callers send came as a reply"));
+        Kind::Request | Kind::Cancel | Kind::Credit | Kind::Offer | Kind::Withdraw | Kind::Renew | Kind::Dismissed => {
+            return Err(Error::new(Code::Internal, "what is no reply came as one"));
         }
     };
     Ok(Reply { head, body })

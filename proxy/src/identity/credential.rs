@@ -36,6 +36,31 @@ pub struct Issuer {
     pub account: String,
     /// The public key that signs for each role.
     pub roles: BTreeMap<String, Role>,
+    /// Public keys that signed for a role before the keys were rotated, and still count.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub former: BTreeMap<String, Role>,
+    /// How often it has changed: of two statements the one with more is the newer.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub serial: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_first(serial: &u64) -> bool {
+    *serial == 0
+}
+
+impl Issuer {
+    /// The role for which a key signs, or signed before the keys were rotated.
+    #[must_use]
+    pub fn role_of(&self, key: &str) -> Option<Role> {
+        self.roles.get(key).or_else(|| self.former.get(key)).copied()
+    }
+
+    /// Whether this says what holds now, where `known` was told before: of the same mesh and account, and newer.
+    #[must_use]
+    pub fn follows(&self, known: &Self) -> bool {
+        self.mesh == known.mesh && self.account == known.account && self.serial > known.serial
+    }
 }
 
 /// Why a credential cannot be used. No variant shows anything of the file's content but the user's name.
@@ -97,7 +122,10 @@ pub enum Flaw {
     #[error("the token's claim tags does not name one role and one mesh; it was not made by an Aigis issuer")]
     Tags,
     /// Not issued by this mesh.
-    #[error("the token's claim iss is no signing key of this mesh's account; use a credential issued for this mesh")]
+    #[error(
+        "the token's claim iss is no signing key of this mesh's account; it was issued for another mesh, or the mesh's \
+         keys were rotated since: ask an admin for a new one"
+    )]
     Issuer,
     /// The tags name another role or mesh than the signing key.
     #[error("the token's claim tags contradicts its claim iss, which decides")]
@@ -158,6 +186,7 @@ pub struct Credential {
 #[derive(Debug, Clone)]
 struct Token {
     jwt: String,
+    signer: String,
     issued: i64,
     expires: Option<i64>,
 }
@@ -201,21 +230,45 @@ impl Credential {
         Self::parse(&text, issuer).map_err(|flaw| Error::Flawed { file: file.to_owned(), flaw })
     }
 
+    /// Reads a credential file as [`Credential::read`] does, also where its time is over: for whoever may renew it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Credential::read`].
+    pub fn read_ended(file: &Path, issuer: Option<&Issuer>) -> Result<Self, Error> {
+        let text = private_file::read(file)?;
+        let flawed = |flaw| Error::Flawed { file: file.to_owned(), flaw };
+        Self::split(&text).and_then(|(jwt, key)| Self::check(jwt, key, issuer, None)).map_err(flawed)
+    }
+
     /// Writes the credential whole, with mode 0600.
     ///
     /// # Errors
     ///
     /// [`Error::File`].
     pub fn write(&self, file: &Path) -> Result<(), Error> {
-        let content = Zeroizing::new(format!(
+        Ok(private_file::write(file, &self.to_text())?)
+    }
+
+    /// Puts the credential in the place of the one in a file, in one step; what names the file, and its owner's rights on
+    /// it, stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn replace(&self, file: &Path) -> Result<(), Error> {
+        Ok(private_file::replace(file, &self.to_text())?)
+    }
+
+    fn to_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!(
             "-----BEGIN {TOKEN}-----\n{}\n------END {TOKEN}------\n\n\
              The seed below proves that its holder is {}: keep it to yourself.\n\n\
              -----BEGIN {SEED}-----\n{}\n------END {SEED}------\n",
             self.jwt(),
             self.name,
             self.key.seed(),
-        ));
-        Ok(private_file::write(file, &content)?)
+        ))
     }
 
     /// The user's name.
@@ -284,13 +337,19 @@ impl Credential {
     ///
     /// What is wrong with it; [`Flaw::Contradiction`] if it is somebody else's. Then the token stays that was.
     pub fn renew(&self, jwt: &str, issuer: Option<&Issuer>) -> Result<(), Flaw> {
-        let Vouched { name, role, mesh, issued, expires, .. } =
+        let Vouched { name, role, mesh, signer, issued, expires, .. } =
             vouched(jwt, &self.key, issuer, Some(jwt::seconds(SystemTime::now())))?;
         if (&name, role, &mesh) != (&self.name, self.role, &self.mesh) {
             return Err(Flaw::Contradiction);
         }
-        *lock(&self.token) = Token { jwt: jwt.to_owned(), issued, expires };
+        *lock(&self.token) = Token { jwt: jwt.to_owned(), signer, issued, expires };
         Ok(())
+    }
+
+    /// The public key that signed the token.
+    #[must_use]
+    pub fn signer(&self) -> String {
+        lock(&self.token).signer.clone()
     }
 
     /// When it is to be renewed: once a third of its life is over; never if it has no end.
@@ -301,18 +360,22 @@ impl Credential {
     }
 
     fn parse(text: &str, issuer: Option<&Issuer>) -> Result<Self, Flaw> {
+        let (jwt, key) = Self::split(text)?;
+        Self::new(jwt, key, issuer)
+    }
+
+    fn split(text: &str) -> Result<(&str, Key), Flaw> {
         if text.trim().is_empty() {
             return Err(Flaw::Empty);
         }
         let jwt = part(text, TOKEN)?;
         let seed = part(text, SEED)?;
-        let key = Key::from_seed(seed, Kind::User)?;
-        Self::new(jwt, key, issuer)
+        Ok((jwt, Key::from_seed(seed, Kind::User)?))
     }
 
     fn check(jwt: &str, key: Key, issuer: Option<&Issuer>, now: Option<i64>) -> Result<Self, Flaw> {
-        let Vouched { name, role, mesh, issued, expires, .. } = vouched(jwt, &key, issuer, now)?;
-        let token = Arc::new(Mutex::new(Token { jwt: jwt.to_owned(), issued, expires }));
+        let Vouched { name, role, mesh, signer, issued, expires, .. } = vouched(jwt, &key, issuer, now)?;
+        let token = Arc::new(Mutex::new(Token { jwt: jwt.to_owned(), signer, issued, expires }));
         Ok(Self { name, role, mesh, key, token })
     }
 }
@@ -346,8 +409,8 @@ pub(super) fn examine(claims: Claims, issuer: Option<&Issuer>, now: Option<i64>)
     let role: Role = tag(user, "role:").and_then(|word| word.parse().ok()).ok_or(Flaw::Tags)?;
     let mesh = tag(user, "mesh:").and_then(|word| MeshName::parse(word).ok()).ok_or(Flaw::Tags)?;
     if let Some(issuer) = issuer {
-        let signs_for = issuer.roles.get(&claims.iss).filter(|_| user.issuer_account == issuer.account);
-        let signs_for = *signs_for.ok_or(Flaw::Issuer)?;
+        let signs_for = issuer.role_of(&claims.iss).filter(|_| user.issuer_account == issuer.account);
+        let signs_for = signs_for.ok_or(Flaw::Issuer)?;
         if signs_for != role || issuer.mesh != mesh {
             return Err(Flaw::Contradiction);
         }
@@ -355,7 +418,8 @@ pub(super) fn examine(claims: Claims, issuer: Option<&Issuer>, now: Option<i64>)
     if let Some(now) = now {
         holds(&name, &claims, now)?;
     }
-    Ok(Vouched { name, role, mesh, public: claims.sub, issued: claims.iat, expires: claims.exp })
+    let Claims { iss: signer, sub: public, iat: issued, exp: expires, .. } = claims;
+    Ok(Vouched { name, role, mesh, public, signer, issued, expires })
 }
 
 fn holds(name: &UserName, claims: &Claims, now: i64) -> Result<(), Flaw> {

@@ -7,10 +7,11 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
+use rotation::{Rotation, Signing};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -20,10 +21,12 @@ use super::{
     jwt::{self, Body, Claims, Operator, Permissions, VERSION},
     key::{Key, KeyError, Kind},
     private_file,
-    signed::SignedIssuer,
+    signed::{self, SignedIssuer},
     vouched::Revocations,
 };
 use crate::{MeshName, Role, UserName, services::ADMISSION, sync::lock};
+
+mod rotation;
 
 /// How long a user's credential holds unless said otherwise.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -95,6 +98,15 @@ pub enum Error {
     /// The role is that of tokens.
     #[error("no user is given the role {0}")]
     Role(Role),
+    /// What is noted of a rotation cannot be read.
+    #[error("{file} does not say how the signing keys were rotated; restore it from a backup of the keys")]
+    Rotation {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
     /// The keys were made, but could not be put in their place.
     #[error("cannot put the new keys at {directory}")]
     Place {
@@ -194,7 +206,8 @@ pub struct MeshKeys {
     system: Key,
     account: Key,
     store: Key,
-    roles: RoleKeys,
+    /// What signs users; a rotation changes it.
+    signing: Mutex<Arc<Signing>>,
     operator_token: String,
     /// As the server's files and the server itself must have them; a revocation changes one.
     accounts: Mutex<[AccountToken; 3]>,
@@ -237,7 +250,7 @@ impl MeshKeys {
             system: key(Kind::Account)?,
             account: key(Kind::Account)?,
             store: key(Kind::Account)?,
-            roles,
+            signing: Mutex::new(Arc::new(Signing { roles, rotation: Rotation::default() })),
             operator_token: String::new(),
             accounts: Mutex::new([empty(), empty(), empty()]),
         };
@@ -246,7 +259,7 @@ impl MeshKeys {
         for (name, key) in seeds {
             private_file::write(&seed_file(directory, name), key.seed())?;
         }
-        for (role, key) in keys.roles.iter() {
+        for (role, key) in keys.signing().roles.iter() {
             private_file::write(&seed_file(directory, &role_file(role)), key.seed())?;
         }
         let operator = Operator { system_account: keys.system.public().to_owned(), version: VERSION };
@@ -304,7 +317,7 @@ impl MeshKeys {
             system,
             account,
             store,
-            roles,
+            signing: Mutex::new(Arc::new(Signing { roles, rotation: Rotation::read(directory)? })),
             operator_token: operator_token.jwt,
             accounts: Mutex::new([system_token, account_token, store_token]),
         };
@@ -356,11 +369,14 @@ impl MeshKeys {
     /// Who vouches for the users of this mesh: what a credential is checked against. Join tokens are no users.
     #[must_use]
     pub fn issuer(&self) -> Issuer {
-        let of_users = self.roles.iter().filter(|(role, _)| Role::GIVEN.contains(role));
+        let signing = self.signing();
+        let of_users = signing.roles.iter().filter(|(role, _)| Role::GIVEN.contains(role));
         Issuer {
             mesh: self.mesh.clone(),
             account: self.account.public().to_owned(),
             roles: of_users.map(|(role, key)| (key.public().to_owned(), role)).collect(),
+            former: signing.former().filter(|(_, role)| Role::GIVEN.contains(role)).collect(),
+            serial: signing.rotation.serial,
         }
     }
 
@@ -368,6 +384,12 @@ impl MeshKeys {
     #[must_use]
     pub fn signed_issuer(&self) -> SignedIssuer {
         SignedIssuer::sign(self.issuer(), &self.account)
+    }
+
+    /// Signs for a store, which the mesh accepts as that of this generation.
+    #[must_use]
+    pub fn sign_store(&self, id: &str, generation: u64) -> String {
+        signed::sign_store(&self.mesh, id, generation, &self.account)
     }
 
     /// Issues a token to the user who holds the private half of `public_key`.
@@ -405,7 +427,7 @@ impl MeshKeys {
             tags: vec![format!("role:{role}"), format!("mesh:{}", self.mesh)],
             version: VERSION,
         };
-        user_token(name.as_str(), public_key, user, self.roles.of(role), lifetime)
+        user_token(name.as_str(), public_key, user, self.signing().roles.of(role), lifetime)
     }
 
     /// Makes a login with every right in the store account: for making buckets and streams. Its key lives in this
@@ -460,8 +482,11 @@ impl MeshKeys {
 
     /// Signs and stores the accounts whose claims differ from `stored` (system, mesh, store).
     fn sign_accounts(&self, stored: &[Claims]) -> Result<(), Error> {
-        let roles = self.roles.iter().map(|(role, key)| (role, key.public()));
-        let mesh_account = accounts::mesh(&self.mesh, self.account.public(), &self.store, roles)
+        let signing = self.signing();
+        let former: Vec<_> = signing.former().collect();
+        let roles = signing.roles.iter().map(|(role, key)| (role, key.public()));
+        let all = roles.chain(former.iter().map(|(key, role)| (*role, key.as_str())));
+        let mesh_account = accounts::mesh(&self.mesh, self.account.public(), &self.store, all)
             .map_err(|source| Error::Token { kind: "activation", source })?;
         let wanted = [
             ("system", self.system.public().to_owned(), accounts::system()),
@@ -483,6 +508,10 @@ impl MeshKeys {
             }
         }
         Ok(())
+    }
+
+    fn signing(&self) -> Arc<Signing> {
+        lock(&self.signing).clone()
     }
 
     fn sign_account(&self, name: &str, key: &str, body: Body) -> Result<AccountToken, Error> {

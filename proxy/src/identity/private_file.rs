@@ -137,8 +137,19 @@ pub(crate) fn check_directory(file: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Puts new content in the place of a private file's, as [`write`] does. A link to it stays one, and its mode is kept.
+pub(crate) fn replace(file: &Path, content: &str) -> Result<(), Error> {
+    let file = fs::canonicalize(file).map_err(|source| io_error("open", file, source))?;
+    let mode = fs::metadata(&file).map_err(|source| io_error("inspect", &file, source))?.permissions().mode();
+    write_with(&file, content, mode & 0o700)
+}
+
 /// Writes a private file whole: a reader sees the old content or the new, never a part.
 pub(crate) fn write(file: &Path, content: &str) -> Result<(), Error> {
+    write_with(file, content, 0o600)
+}
+
+fn write_with(file: &Path, content: &str, mode: u32) -> Result<(), Error> {
     let directory = directory_of(file);
     make_directory(directory)?;
     check_directory(file)?;
@@ -147,7 +158,7 @@ pub(crate) fn write(file: &Path, content: &str) -> Result<(), Error> {
     staged.push(name);
     staged.push(format!(".{}", uuid::Uuid::now_v7().simple()));
     let staged = directory.join(staged);
-    let written = write_new(&staged, content).and_then(|()| {
+    let written = write_new(&staged, content, mode).and_then(|()| {
         fs::rename(&staged, file).map_err(|source| io_error("write", file, source))?;
         sync_directory(directory)
     });
@@ -158,11 +169,11 @@ pub(crate) fn write(file: &Path, content: &str) -> Result<(), Error> {
     written
 }
 
-fn write_new(file: &Path, content: &str) -> Result<(), Error> {
+fn write_new(file: &Path, content: &str, mode: u32) -> Result<(), Error> {
     let mut opened = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(mode)
         .open(file)
         .map_err(|source| io_error("create", file, source))?;
     opened.write_all(content.as_bytes()).map_err(|source| io_error("write", file, source))?;

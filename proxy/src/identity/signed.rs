@@ -8,6 +8,7 @@ use super::{
     credential::Issuer,
     key::{self, Key},
 };
+use crate::MeshName;
 
 /// An [`Issuer`] as text, with the signature of the mesh's account over that text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,12 +36,31 @@ impl SignedIssuer {
     }
 }
 
+/// What the mesh's account signs for a store, which it accepts as that of this generation.
+fn of_store(mesh: &MeshName, id: &str, generation: u64) -> String {
+    format!("aigis store 1\n{mesh}\n{id}\n{generation}")
+}
+
+pub(super) fn sign_store(mesh: &MeshName, id: &str, generation: u64, account: &Key) -> String {
+    BASE64URL_NOPAD.encode(&account.sign(of_store(mesh, id, generation).as_bytes()))
+}
+
+impl Issuer {
+    /// Whether the mesh's account signed for the store of that id and generation.
+    #[must_use]
+    pub fn vouches_for_store(&self, id: &str, generation: u64, signature: &str) -> bool {
+        BASE64URL_NOPAD.decode(signature.as_bytes()).is_ok_and(|signature| {
+            key::verifies(&self.account, of_store(&self.mesh, id, generation).as_bytes(), &signature)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{MeshName, Role, identity::Kind};
+    use crate::{Role, identity::Kind};
 
     #[test]
     fn only_the_account_itself_says_who_signs_for_it() {
@@ -49,6 +69,8 @@ mod tests {
             mesh: MeshName::parse("main").unwrap(),
             account: account.public().to_owned(),
             roles: BTreeMap::from([("K".to_owned(), Role::Admin)]),
+            former: BTreeMap::new(),
+            serial: 0,
         };
         let signed = SignedIssuer::sign(issuer.clone(), &account);
         assert_eq!(signed.verify(account.public()), Some(issuer.clone()));

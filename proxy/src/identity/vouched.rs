@@ -21,6 +21,7 @@ pub struct Vouched {
     pub(super) role: Role,
     pub(super) mesh: MeshName,
     pub(super) public: String,
+    pub(super) signer: String,
     pub(super) issued: i64,
     pub(super) expires: Option<i64>,
 }
@@ -50,6 +51,12 @@ impl Vouched {
         &self.mesh
     }
 
+    /// Whether both tokens are about one user, in one role and with one key.
+    #[must_use]
+    pub fn is_same_user(&self, other: &Self) -> bool {
+        (&self.name, self.role, &self.mesh, &self.public) == (&other.name, other.role, &other.mesh, &other.public)
+    }
+
     /// Whether the user's key made this signature over these bytes.
     #[must_use]
     pub fn signed(&self, bytes: &[u8], signature: &[u8]) -> bool {
@@ -72,21 +79,29 @@ impl Vouched {
     }
 }
 
-/// Users whose tokens issued until some instant count no more.
+/// Users whose tokens issued until some instant count no more, and those that count with one key alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Revocations(BTreeMap<String, i64>);
+pub struct Revocations {
+    until: BTreeMap<String, i64>,
+    holders: BTreeMap<UserName, String>,
+}
 
 impl Revocations {
     /// From public keys, or `*` for everyone, to seconds since 1970, as an account's token has them.
     #[must_use]
     pub fn new(until: BTreeMap<String, i64>) -> Self {
-        Self(until)
+        Self { until, holders: BTreeMap::new() }
+    }
+
+    /// Says which public key each of these names has: no other key counts under it.
+    pub fn hold(&mut self, holders: BTreeMap<UserName, String>) {
+        self.holders = holders;
     }
 
     /// Adds public keys and the second until which their tokens count no more. One that is known stays, or moves on.
     pub fn extend(&mut self, more: impl IntoIterator<Item = (String, i64)>) {
         for (key, until) in more {
-            let known = self.0.entry(key).or_insert(until);
+            let known = self.until.entry(key).or_insert(until);
             *known = until.max(*known);
         }
     }
@@ -94,12 +109,14 @@ impl Revocations {
     /// Whether tokens for that public key were revoked.
     #[must_use]
     pub fn contains(&self, public_key: &str) -> bool {
-        self.0.contains_key(public_key)
+        self.until.contains_key(public_key)
     }
 
     /// Whether that user's token was revoked.
     #[must_use]
     pub fn end(&self, user: &Vouched) -> bool {
-        [user.public.as_str(), "*"].into_iter().filter_map(|key| self.0.get(key)).any(|until| *until >= user.issued)
+        let has_other = self.holders.get(&user.name).is_some_and(|held| *held != user.public);
+        let mut ends = [user.public.as_str(), "*"].into_iter().filter_map(|key| self.until.get(key));
+        has_other || ends.any(|until| *until >= user.issued)
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Bucket, Error, answer, lost};
+use super::{Bucket, Error, answer, guard, lost};
 use crate::{
     bus::{Bus, Message, StatusCode},
     subject::{self, Token},
@@ -113,12 +113,12 @@ async fn subjects(bus: &Bus, stream: &'static str, within: Duration) -> Result<u
 
 impl Consumer {
     pub(super) async fn create(bus: &Bus, selection: &Selection, within: Duration) -> Result<Self, Error> {
+        guard::ours(bus, within).await?;
         let stream = selection.stream;
         let away = |reason: String| Error::Unavailable { reason, sent: false };
         let known = if bus.has_several() && selection.is_whole() { subjects(bus, stream, within).await? } else { 0 };
         let deliver = format!("{}.{}", subject::inbox(bus.user()), Token::random().as_str());
-        // The subscription and the request go over one connection in order: no round trip is needed between them.
-        let subscriber = bus.client().subscribe(deliver.clone()).await.map_err(|error| away(error.to_string()))?;
+        let subscriber = bus.subscribe_ahead(&deliver).await.map_err(|error| away(error.to_string()))?;
         let mut config = json!({
             "deliver_subject": deliver,
             "ack_policy": "none",

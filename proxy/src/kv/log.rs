@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::{
     Error, acknowledged,
     consumer::{Consumer, Delivered, From, Selection},
-    lost,
+    guard, lost,
 };
 use crate::{
     bus::{Bus, HeaderMap},
@@ -88,6 +88,7 @@ pub async fn append(
     headers.insert("Nats-Msg-Id", id);
     headers.insert("Nats-Expected-Stream", log.stream());
     let key = subject.clone();
+    guard::ours(bus, within).await?;
     let reply = bus.request(subject, Some(headers), body, within).await;
     acknowledged(&key, reply.map_err(|error| lost(bus, &key, &error))?)
 }

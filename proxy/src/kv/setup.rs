@@ -3,20 +3,19 @@
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions};
-use futures::FutureExt;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Bucket, Error, HEADERS, Log, MAX_STORED, answer, lost, patiently};
+use super::{Bucket, HEADERS, Log, MAX_STORED, Mark};
 use crate::{
-    bus::{Bus, Untrusted, addresses, trust::Trust},
+    bus::{Untrusted, addresses, check_version, trust::Trust},
     identity::{CaCertificate, Login, permissions},
     name::MeshName,
     subject::Token,
 };
 
-/// The key of the store's id in the metadata of the stream of records.
-const STORE: &str = "aigis-store";
+/// Longest id of a store.
+const MAX_ID: usize = 64;
 /// How long audit lines are kept.
 const AUDIT_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// How long log lines are kept.
@@ -46,14 +45,40 @@ const UNCHANGEABLE: u64 = 10052;
 const LEAST_BLOBS: u64 = 16 * 1024 * 1024;
 
 /// What tells one store from another that bears the same name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct StoreId(String);
 
 impl StoreId {
+    /// The id of a store that is made now.
+    pub(super) fn random() -> Self {
+        Self(format!("store-{}", Token::random().as_str()))
+    }
+
+    /// Reads an id; whatever else stands there is none.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        (!text.is_empty() && text.len() <= MAX_ID && text.bytes().all(good)).then(|| Self(text.to_owned()))
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for StoreId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        Self::parse(&text).ok_or("no id of a store")
+    }
+}
+
+impl From<StoreId> for String {
+    fn from(id: StoreId) -> Self {
+        id.0
     }
 }
 
@@ -84,6 +109,16 @@ pub enum SetupError {
         #[source]
         source: async_nats::ConnectError,
     },
+    /// The server is too old.
+    #[error("the bus at {url} is nats-server {found}; {floor} or newer is required")]
+    TooOld {
+        /// The address.
+        url: String,
+        /// Its version.
+        found: String,
+        /// The oldest version that works.
+        floor: &'static str,
+    },
     /// The store refused.
     #[error("the store refused to make \"{stream}\": {reason}")]
     Refused {
@@ -108,17 +143,6 @@ pub enum SetupError {
         /// The address.
         url: String,
     },
-}
-
-#[derive(Deserialize)]
-struct StreamInfo {
-    config: StreamConfig,
-}
-
-#[derive(Deserialize)]
-struct StreamConfig {
-    #[serde(default)]
-    metadata: std::collections::HashMap<String, String>,
 }
 
 /// Makes what is missing of the store and brings the rest to its form, and returns the store's id. `replicas` is how
@@ -169,14 +193,20 @@ pub(crate) async fn connect(
     let addresses = addresses(url).map_err(|source| SetupError::Connect { url: url.to_owned(), source })?;
     let each = if addresses.len() > 1 { ATTEMPT_ONE } else { ATTEMPT };
     let options = login.name(label).connection_timeout(each).request_timeout(Some(ATTEMPT));
-    trust.secure(options).connect(addresses).await.map_err(|source| {
+    let client = trust.secure(options).connect(addresses).await.map_err(|source| {
         let url = url.to_owned();
         match (trust.refusal(&source), source.kind()) {
             (Some(untrusted), _) => untrusted.into(),
             (None, ConnectErrorKind::AuthorizationViolation) => SetupError::Stranger { url },
             (None, _) => SetupError::Connect { url, source },
         }
-    })
+    })?;
+    // Before anything is made there: an older one would take half of it.
+    let found = client.server_info().version;
+    match check_version(&found) {
+        Ok(()) => Ok(client),
+        Err(floor) => Err(SetupError::TooOld { url: url.to_owned(), found, floor }),
+    }
 }
 
 /// Lets the blobs take that many bytes, unless they have a limit already: a lower one would cut away what is stored.
@@ -199,39 +229,58 @@ pub async fn limit_blobs(
     tokio::time::timeout(WITHIN, work).await.unwrap_or_else(|_| Err(SetupError::Silent { url: url.to_owned() }))
 }
 
-/// Reads the id of the store in use.
+/// Reads the mark of the store that is there, if there is one.
 ///
 /// # Errors
 ///
-/// What forbids it; a store without an id is [`Error::Malformed`].
-pub async fn store_id(bus: &Bus, within: Duration) -> Result<StoreId, Error> {
-    let stream = Bucket::Records.stream();
-    let info: StreamInfo = patiently(bus, within, ATTEMPT, |attempt| {
-        let subject = format!("$JS.API.STREAM.INFO.{stream}");
-        let asked = bus.request(subject, None, bytes::Bytes::new(), attempt);
-        asked.map(|reply| answer(stream, &reply.map_err(|error| lost(bus, stream, &error))?))
-    })
-    .await?;
-    let id = info.config.metadata.get(STORE).cloned();
-    id.map(StoreId).ok_or_else(|| Error::Malformed { key: stream.to_owned() })
+/// As [`create_store`].
+pub async fn find_store(url: &str, ca: Option<&CaCertificate>, login: &Login) -> Result<Option<Mark>, SetupError> {
+    let client = connect(url, ca, login, "aigis store look").await?;
+    marked(&client, url).await
 }
 
-/// The records carry the store's id: it is made with them, and kept whenever they are brought to their form.
+/// Gives the store that mark, with nothing but the bucket that bears it.
+///
+/// # Errors
+///
+/// As [`create_store`].
+pub async fn mark_store(
+    url: &str,
+    ca: Option<&CaCertificate>,
+    login: &Login,
+    replicas: u8,
+    mark: &Mark,
+) -> Result<(), SetupError> {
+    let client = connect(url, ca, login, "aigis store mark").await?;
+    make_marked(&client, url, replicas, mark).await
+}
+
+/// The records carry the store's mark: it is made with them, and kept whenever they are brought to their form.
 async fn make_records(client: &Client, url: &str, replicas: u8) -> Result<StoreId, SetupError> {
-    let stream = Bucket::Records.stream();
-    let found = ask(client, url, stream, &format!("STREAM.INFO.{stream}"), &Value::Null).await;
-    let known = match found {
-        Ok(info) => info.pointer(&format!("/config/metadata/{STORE}")).and_then(Value::as_str).map(str::to_owned),
-        Err(Failure::Api { code: NOT_FOUND, .. }) => None,
-        Err(failure) => return Err(failure.into_error(url, stream)),
-    };
-    let id = known.unwrap_or_else(|| format!("store-{}", Token::random().as_str()));
+    let mark = marked(client, url).await?.unwrap_or_else(Mark::fresh);
+    make_marked(client, url, replicas, &mark).await?;
+    Ok(mark.id().clone())
+}
+
+async fn make_marked(client: &Client, url: &str, replicas: u8, mark: &Mark) -> Result<(), SetupError> {
     let mut config = bucket(Bucket::Records, 1, replicas);
     if let Some(object) = config.as_object_mut() {
-        object.insert("metadata".to_owned(), json!({ STORE: id }));
+        object.insert("metadata".to_owned(), json!(mark.write()));
     }
-    make(client, url, stream, config).await?;
-    Ok(StoreId(id))
+    make(client, url, Bucket::Records.stream(), config).await
+}
+
+/// The mark of the store that is there, if there is one.
+async fn marked(client: &Client, url: &str) -> Result<Option<Mark>, SetupError> {
+    let stream = Bucket::Records.stream();
+    match ask(client, url, stream, &format!("STREAM.INFO.{stream}"), &Value::Null).await {
+        Ok(info) => {
+            let metadata = info.pointer("/config/metadata").cloned().unwrap_or_default();
+            Ok(Mark::read(&serde_json::from_value(metadata).unwrap_or_default()))
+        }
+        Err(Failure::Api { code: NOT_FOUND, .. }) => Ok(None),
+        Err(failure) => Err(failure.into_error(url, stream)),
+    }
 }
 
 fn bucket(bucket: Bucket, versions: u32, replicas: u8) -> Value {

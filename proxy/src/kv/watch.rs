@@ -10,7 +10,7 @@ use futures::{FutureExt, future::BoxFuture};
 use super::{
     Bucket, Entry, Error, Operation,
     consumer::{Consumer, Delivered, From, Selection},
-    jitter, operation,
+    empties, jitter, operation,
 };
 use crate::bus::{Bus, Link};
 
@@ -63,10 +63,16 @@ impl Watch {
     /// Makes a watch over the keys that match `filter`; nothing is asked before [`Watch::next`].
     #[must_use]
     pub fn new(bus: &Bus, bucket: Bucket, filter: &str) -> Self {
+        Self::of_any(bus, bucket, &[filter])
+    }
+
+    /// As [`Watch::new`], over the keys that match any of the filters, of which no two may match the same key.
+    #[must_use]
+    pub fn of_any(bus: &Bus, bucket: Bucket, filters: &[impl AsRef<str>]) -> Self {
         Self {
             selection: Selection {
                 stream: bucket.stream(),
-                filters: vec![bucket.subject(filter)],
+                filters: filters.iter().map(|filter| bucket.subject(filter.as_ref())).collect(),
                 from: From::LastOfEach,
                 headers_only: false,
             },
@@ -144,6 +150,12 @@ impl Watch {
                         Some(Delivered::Message { message, place }) => {
                             self.drained = place.pending == 0;
                             let Some(key) = self.bucket.key(&message.subject) else { continue };
+                            if empties(message.headers.as_ref()) {
+                                tracing::warn!(
+                                    key,
+                                    "this write emptied its bucket; revoke its writer: aish users revoke"
+                                );
+                            }
                             let entry = Entry {
                                 key: key.to_owned(),
                                 operation: operation(message.headers.as_ref()),
@@ -186,14 +198,16 @@ pub async fn list(bus: &Bus, bucket: Bucket, filter: &str, within: Duration) -> 
                 Ok(Event::Synced) => return,
                 Ok(Event::Resync) => entries.clear(),
                 Ok(Event::Entry { entry, .. }) => entries.push(entry),
-                Err(error @ Error::Denied { .. }) => return last = Some(error),
+                Err(error @ (Error::Denied { .. } | Error::OtherStore { found: Some(_), .. })) => {
+                    return last = Some(error);
+                }
                 Err(error) => last = Some(error),
             }
         }
     };
     match tokio::time::timeout(within, read).await {
         Ok(()) => match last {
-            Some(error @ Error::Denied { .. }) => Err(error),
+            Some(error @ (Error::Denied { .. } | Error::OtherStore { found: Some(_), .. })) => Err(error),
             _ => Ok(entries),
         },
         Err(_) => Err(last.unwrap_or(Error::Unavailable {

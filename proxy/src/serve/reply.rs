@@ -143,8 +143,7 @@ impl Way<'_> {
                 // A connection that ends cancels its calls.
                 return std::future::pending().await;
             }
-            // The sender lives as long as the bus; if it is gone, so is the link.
-            let _ = self.bus.link().wait_for(|link| !link.up).await;
+            self.bus.broke().await;
         };
         tokio::select! {
             () = ended.cancelled() => Some(ends()),

@@ -89,6 +89,15 @@ impl Calls {
         }
     }
 
+    /// Tells all who wait why the node ends the connection.
+    pub(super) fn dismissed(&self, body: &[u8]) {
+        let Ok(error) = serde_json::from_slice::<Error>(body) else { return };
+        let written = self.link.written();
+        for (_, entry) in lock(&self.pending).drain() {
+            let _ = entry.sender.try_send(Err(error.clone().sent(entry.end <= written)));
+        }
+    }
+
     /// Tells all who wait that the connection has ended.
     pub(super) fn end(&self, end: &End) {
         let written = self.link.written();

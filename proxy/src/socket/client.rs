@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     Limits, MAX_FRAME,
     calls::{Calls, Ongoing, Replies},
+    frame::{Frame, Kind},
     handshake,
     link::Link,
     reader::Reader,
@@ -57,6 +58,14 @@ impl Local {
     #[must_use]
     pub fn leads_to(&self, server: &UserName) -> bool {
         self.0.server == *server
+    }
+
+    /// Shows the node the token of a renewal, so that what runs over the connection outlives the former one.
+    pub(crate) fn show_renewed(&self) {
+        if let Some(calls) = self.current() {
+            // A connection that ended has nothing to outlive.
+            let _ = calls.link().push(Kind::Renew, 0, &[self.0.credential.jwt().as_bytes()]);
+        }
     }
 
     /// Sends a request; `None` if it surely did not leave, as there is no connection or the body is too large.
@@ -115,8 +124,11 @@ impl Local {
         let calls = Calls::new(Link::new(write));
         let driving = calls.clone();
         let driver = task::Owned::spawn("socket-calls", async move {
-            let take = |frame| {
-                driving.take(frame);
+            let take = |frame: Frame| {
+                match frame.kind {
+                    Kind::Dismissed => driving.dismissed(&frame.body),
+                    _ => driving.take(frame),
+                }
                 Ok(())
             };
             let end = driving.link().run(&mut reader, Limits::default().patience, take).await;

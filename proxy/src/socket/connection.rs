@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Frame, Kind, MAX_BODY, calls::Calls, desk::Order, link::Link, reader::End};
+use super::{Frame, Kind, MAX_BODY, calls::Calls, desk::Order, link::Link, reader::End, tenure::Tenure};
 use crate::{
     body,
     dispatch::Incoming,
@@ -25,6 +25,8 @@ pub(super) struct Connection {
     pub(super) calls: Arc<Calls>,
     /// Where offers go.
     pub(super) desk: mpsc::Sender<Order>,
+    /// Where a renewed token goes.
+    pub(super) tenure: Tenure,
 }
 
 impl Connection {
@@ -36,6 +38,7 @@ impl Connection {
             // Two calls of one id could not be told apart.
             Kind::Request if self.server.is_running(&outlet.key()) => return Err(End::Violation),
             Kind::Request => self.call(outlet, body)?,
+            Kind::Renew => self.tenure.renew(&body)?,
             Kind::Cancel => self.server.cancel(&outlet.key()),
             Kind::Credit => self.server.credit(&outlet.key(), &body),
             // One who says more than is taken in is cut off, as it would be by a full buffer.
@@ -47,6 +50,7 @@ impl Connection {
                 return Err(End::Violation);
             }
             Kind::Value | Kind::Error | Kind::Stream | Kind::Frame => self.calls.take(Frame { kind, id, body }),
+            Kind::Dismissed => return Err(End::Violation),
         }
         Ok(())
     }

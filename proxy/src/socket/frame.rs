@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Offer = 4,
     /// Peer of a node: the name of a CI that it serves no more.
     Withdraw = 5,
+    /// Caller: the token of a renewal, for the name, role and key that the connection has.
+    Renew = 6,
     /// Callee: the result.
     Value = 16,
     /// Callee: an error instead of it.
@@ -32,19 +34,23 @@ pub(crate) enum Kind {
     Stream = 18,
     /// Callee: a frame of the stream.
     Frame = 19,
+    /// Node: why it ends the connection.
+    Dismissed = 20,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Request,
         Self::Cancel,
         Self::Credit,
         Self::Offer,
         Self::Withdraw,
+        Self::Renew,
         Self::Value,
         Self::Error,
         Self::Stream,
         Self::Frame,
+        Self::Dismissed,
     ];
 
     fn read(byte: u8) -> Option<Self> {
@@ -115,7 +121,7 @@ mod tests {
 
     #[test]
     fn bad_24_unknown_and_short_frames_are_none() {
-        for bad in [&b""[..], &[1, 0, 0, 0], &[6, 0, 0, 0, 0], &[255, 0, 0, 0, 0, 1]] {
+        for bad in [&b""[..], &[1, 0, 0, 0], &[7, 0, 0, 0, 0], &[255, 0, 0, 0, 0, 1]] {
             assert!(Frame::read(Bytes::copy_from_slice(bad)).is_none(), "{bad:?}");
         }
     }

@@ -86,7 +86,7 @@ pub(super) async fn admit(
     server: &UserName,
     gate: &Gate,
 ) -> Result<Result<Vouched, Refusal>, End> {
-    let mesh = gate.issuer.mesh.clone();
+    let mesh = gate.issuer.borrow().mesh.clone();
     let mut bits = [0; NONCE];
     SystemRandom::new().fill(&mut bits).map_err(|_| End::Violation)?;
     let nonce = BASE64URL_NOPAD.encode(&bits);
@@ -115,7 +115,7 @@ fn judge(proof: &Proof, text: &str, gate: &Gate) -> Result<Vouched, Refusal> {
     if proof.aigis != VERSION {
         return Err(denied(format!("it speaks version {}, the node {VERSION}", proof.aigis), None));
     }
-    let user = gate.issuer.vouch(&proof.jwt).map_err(|flaw| denied(flaw.to_string(), None))?;
+    let user = gate.issuer.borrow().vouch(&proof.jwt).map_err(|flaw| denied(flaw.to_string(), None))?;
     let signature = BASE64URL_NOPAD.decode(proof.signature.as_bytes()).unwrap_or_default();
     if !user.signed(text.as_bytes(), &signature) {
         let reason = "the nonce is not signed by the key of the token".to_owned();

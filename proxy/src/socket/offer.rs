@@ -9,22 +9,28 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture, stream};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::{calls::Calls, frame::Kind};
 use crate::{
     Name, NodeName, SkillPath, UserName,
+    blob::Content,
     client::{self, ROOM, Response, Target},
     error::{Code, Error},
     json,
     name::quoted_within,
+    secret::SecretName,
     skill::{self, Answer, Call, Ci, SkillInfo},
     subject::Caller,
+    trace,
 };
 
 /// Most CIs that one connection may offer at once.
 pub const MAX_OFFERS: usize = 16;
 /// Most skills of an offered CI.
 pub const MAX_SKILLS: usize = 256;
+/// Most secrets of an offered CI: all of them travel in one frame.
+pub const MAX_SECRETS: usize = 32;
 /// The largest offer, so that the record made of it stays far below what the registry takes.
 const MAX_OFFER: usize = 256 * 1024;
 
@@ -100,6 +106,25 @@ pub struct Offer {
     /// What the node ends if the peer dies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessGroup>,
+    /// The secrets that its program needs; the node gives them, and tells of their changes.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<SecretName>,
+}
+
+/// The secrets of an offered CI as they stand: one that it asked for and that is not there was removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// By their names.
+    pub secrets: BTreeMap<SecretName, GivenSecret>,
+}
+
+/// A secret, open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenSecret {
+    /// Which value it has.
+    pub version: u64,
+    /// The value.
+    pub value: Content,
 }
 
 impl Offer {
@@ -121,6 +146,11 @@ impl Offer {
         if offer.skills.len() > MAX_SKILLS {
             let message =
                 format!("{} offers {} skills; at most {MAX_SKILLS} are taken", offer.name, offer.skills.len());
+            return Err(Error::new(Code::ResourceExhausted, message));
+        }
+        if offer.secrets.len() > MAX_SECRETS {
+            let (name, count) = (&offer.name, offer.secrets.len());
+            let message = format!("{name} asks for {count} secrets; at most {MAX_SECRETS} are given");
             return Err(Error::new(Code::ResourceExhausted, message));
         }
         let mut paths = BTreeSet::new();
@@ -189,6 +219,13 @@ impl OfferedCi {
         let _ = self.calls.link().push(Kind::Error, self.id, &[&serde_json::to_vec(error).unwrap_or_default()]);
     }
 
+    /// Gives the peer the secrets of its offer, as they stand from now on.
+    pub fn give(&self, given: &Given) {
+        let body = Zeroizing::new(serde_json::to_vec(given).unwrap_or_default());
+        // On a connection that ended there is nobody left to be given anything.
+        let _ = self.calls.link().push(Kind::Value, self.id, &[&body]);
+    }
+
     async fn pass(self: Arc<Self>, path: SkillPath, call: Call) -> Result<Answer, Error> {
         let (name, Caller { role, name: caller }) = (&self.name, &call.caller);
         let info = self.skills.get(&path).ok_or_else(|| skill::unknown(&path, &self.skills()))?;
@@ -198,6 +235,8 @@ impl OfferedCi {
         if !info.stream || request.meta.timeout.is_some() {
             request.meta.timeout = Some(remaining);
         }
+        // What it does for this call is part of the node's span, where there is one.
+        request.meta.traceparent = trace::current().or(request.meta.traceparent);
         let closed = || Error::unavailable(format!("{name} has just let go of its connection")).sent(false);
         self.calls.link().room().await;
         let head = format!("{role}.{caller}.{name}.{path}\n");
@@ -268,6 +307,7 @@ mod tests {
             ("kind", json!("container"), "kind"),
             ("colour", json!(1), "colour"),
             ("process", json!({"pid": "x", "started": 1}), "process.pid"),
+            ("secrets", json!(["../x"]), "secrets[0]"),
             ("skills", json!([{"path": "a..b"}]), "skills[0]: skill path"),
         ] {
             let error = refused(|offer| offer[key] = value.clone());

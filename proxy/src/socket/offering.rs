@@ -1,9 +1,18 @@
 //! The peer's end of offers: a process that serves a CI through the node of its host, and goes on doing so when the
 //! node was away.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use bytes::Bytes;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
 use super::{
     Limits,
@@ -11,7 +20,7 @@ use super::{
     client,
     frame::Kind,
     link::Link,
-    offer::{Offer, ProcessGroup},
+    offer::{Given, Offer, ProcessGroup},
     reader::End,
 };
 use crate::{
@@ -32,8 +41,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 /// How long calls that still run may take after the offer was withdrawn.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-/// How many frames may answer one offer: that it is taken, and why it no longer is.
-const ANSWERS: usize = 4;
+/// How often it is looked whether the credential was renewed, at most and at least.
+const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How many frames may wait that answer one offer: that it is taken, its secrets, and why it stands no more.
+const ANSWERS: usize = 64;
 
 /// Where the node of this host is, and as whom to come.
 pub struct Host {
@@ -75,11 +86,12 @@ enum Order {
 pub struct Offering {
     orders: mpsc::Sender<Order>,
     standing: watch::Receiver<Standing>,
+    given: watch::Receiver<Option<Arc<Given>>>,
     _keeper: task::Owned,
 }
 
 impl Offering {
-    /// Offers a CI, and returns once the node serves it.
+    /// Offers a CI, and returns once the node serves it and has given its secrets.
     ///
     /// # Errors
     ///
@@ -88,14 +100,30 @@ impl Offering {
     pub async fn begin(host: Host, offer: Offer, ci: Arc<dyn Ci>) -> Result<Self, Error> {
         let (orders, taken) = mpsc::channel(4);
         let (publish, mut standing) = watch::channel(Standing::Made);
-        let keeper = Keeper { host, offer, ci, orders: taken, publish };
+        let (give, given) = watch::channel(None);
+        let wants = !offer.secrets.is_empty();
+        let keeper = Keeper { host, offer, ci, orders: taken, publish, give };
         let keeper = task::Owned::spawn("offering", keeper.run());
         let answered = standing.wait_for(|standing| !matches!(standing, Standing::Made)).await;
         match answered.map(|standing| standing.clone()) {
-            Ok(Standing::Over(error)) => Err(error),
-            Ok(_) => Ok(Self { orders, standing, _keeper: keeper }),
-            Err(_) => Err(Error::internal("the offer ended before it was answered")),
+            Ok(Standing::Over(error)) => return Err(error),
+            Ok(_) => {}
+            Err(_) => return Err(Error::internal("the offer ended before it was answered")),
         }
+        if wants {
+            let mut first = given.clone();
+            let came = tokio::time::timeout(PATIENCE, first.wait_for(Option::is_some)).await;
+            if !came.is_ok_and(|given| given.is_ok()) {
+                return Err(Error::unavailable("the node did not give the secrets in time"));
+            }
+        }
+        Ok(Self { orders, standing, given, _keeper: keeper })
+    }
+
+    /// The secrets that were asked for, as they stand; nothing where none were.
+    #[must_use]
+    pub fn given(&self) -> watch::Receiver<Option<Arc<Given>>> {
+        self.given.clone()
     }
 
     /// Tells the node which process group stands behind the CI now.
@@ -167,6 +195,7 @@ struct Keeper {
     ci: Arc<dyn Ci>,
     orders: mpsc::Receiver<Order>,
     publish: watch::Sender<Standing>,
+    give: watch::Sender<Option<Arc<Given>>>,
 }
 
 impl Keeper {
@@ -225,7 +254,7 @@ impl Keeper {
 
     /// One connection, from the introduction to its end.
     async fn connection(&mut self) -> Result<std::convert::Infallible, Left> {
-        let credential = (self.host.credential)()?;
+        let mut credential = (self.host.credential)()?;
         let opening = client::open(&self.host.path, &self.host.server, &credential);
         let late = |_| Error::unavailable("the node's socket does not answer");
         let (mut reader, write) = tokio::time::timeout(PATIENCE, opening).await.map_err(late)??;
@@ -246,16 +275,36 @@ impl Keeper {
         };
         tokio::pin!(talk);
         let mut standing = None;
+        let mut look = Instant::now() + until_look(&credential);
         loop {
             let broken =
                 |end: End| Left::Broken(Error::unavailable(format!("the node let go of the connection: {end}")));
             tokio::select! {
                 end = &mut talk => return Err(broken(end)),
                 offered = offer(&calls, &self.offer), if standing.is_none() => {
-                    standing = Some(offered?);
+                    let (ongoing, replies, first) = offered?;
+                    standing = Some((ongoing, replies));
+                    if let Some(given) = given(&first) {
+                        self.give.send_replace(Some(Arc::new(given)));
+                    }
                     self.publish.send_replace(Standing::Taken);
                 }
-                error = refused(&mut standing), if standing.is_some() => return Err(error.into()),
+                () = tokio::time::sleep_until(look) => {
+                    // What runs over this connection is to outlive the token that it was made with.
+                    if let Ok(now) = (self.host.credential)()
+                        && now.jwt() != credential.jwt()
+                    {
+                        let _ = link.push(Kind::Renew, 0, &[now.jwt().as_bytes()]);
+                        credential = now;
+                    }
+                    look = Instant::now() + until_look(&credential);
+                }
+                word = heard(&mut standing), if standing.is_some() => match word {
+                    Word::Refused(error) => return Err(error.into()),
+                    Word::Given(given) => {
+                        self.give.send_replace(Some(Arc::new(given)));
+                    }
+                },
                 order = self.orders.recv(), if standing.is_some() => match order {
                     None => return Err(Left::Withdrawn(None)),
                     Some(Order::Amend(process)) => {
@@ -281,33 +330,55 @@ impl Keeper {
     }
 }
 
-/// Makes the offer, and gives what tells that it stands no more.
-async fn offer(calls: &Arc<Calls>, offer: &Offer) -> Result<(Ongoing, Replies), Error> {
+/// How long until it is looked whether a credential was renewed.
+fn until_look(credential: &Credential) -> Duration {
+    let left = credential.expires().and_then(|end| end.duration_since(SystemTime::now()).ok());
+    left.map_or(LOOK.1, |left| (left / 4).clamp(LOOK.0, LOOK.1))
+}
+
+/// Makes the offer, and gives what tells more of it, and what was told first.
+async fn offer(calls: &Arc<Calls>, offer: &Offer) -> Result<(Ongoing, Replies, Bytes), Error> {
     ask(calls, Kind::Offer, &serde_json::to_vec(offer).unwrap_or_default()).await
 }
 
 /// Sends what the node answers once, at first.
-async fn ask(calls: &Arc<Calls>, kind: Kind, body: &[u8]) -> Result<(Ongoing, Replies), Error> {
+async fn ask(calls: &Arc<Calls>, kind: Kind, body: &[u8]) -> Result<(Ongoing, Replies, Bytes), Error> {
     let closed = || Error::unavailable("the connection to the node is closed");
     let (ongoing, mut replies) = calls.send(kind, &[body], ANSWERS).ok_or_else(closed)?;
     let late = |_| Error::new(Code::DeadlineExceeded, "the node did not answer the offer in time");
     match tokio::time::timeout(PATIENCE, replies.next()).await.map_err(late)? {
-        Some(Ok((Kind::Value, _))) => Ok((ongoing, replies)),
+        Some(Ok((Kind::Value, body))) => Ok((ongoing, replies, body)),
         Some(Ok((_, body))) => Err(read(&body)),
         Some(Err(error)) => Err(error),
         None => Err(closed()),
     }
 }
 
-/// Resolves when the node lets go of an offer that stood.
-async fn refused(standing: &mut Option<(Ongoing, Replies)>) -> Error {
-    if let Some((_, replies)) = standing
-        && let Some(Ok((Kind::Error, body))) = replies.next().await
-    {
-        return read(&body);
+/// What the node says of an offer that stands.
+enum Word {
+    /// It stands no more.
+    Refused(Error),
+    /// Its secrets.
+    Given(Given),
+}
+
+/// Resolves when the node says something of an offer that stands.
+async fn heard(standing: &mut Option<(Ongoing, Replies)>) -> Word {
+    if let Some((_, replies)) = standing {
+        while let Some(Ok((kind, body))) = replies.next().await {
+            match (kind, given(&body)) {
+                (Kind::Error, _) => return Word::Refused(read(&body)),
+                (Kind::Value, Some(given)) => return Word::Given(given),
+                _ => {}
+            }
+        }
     }
     // The connection's own end says it.
     std::future::pending().await
+}
+
+fn given(body: &Bytes) -> Option<Given> {
+    serde_json::from_slice(body).ok()
 }
 
 fn read(body: &[u8]) -> Error {

@@ -24,25 +24,29 @@ use super::{
     calls::Calls,
     connection::Connection,
     desk::Desk,
+    frame::Kind,
     handshake::{self, FIRST_FRAMES},
     link::Link,
     offer::{self, Offers},
-    reader::{End, Reader},
+    reader::Reader,
+    tenure::Tenure,
 };
 use crate::{
-    identity::{FileError, Issuer, Revocations, Vouched, private_file},
+    identity::{FileError, Issuer, Revocations, private_file},
     serve::Server,
     task,
 };
 
 /// How long the node waits when the operating system gives no connection.
 const OUT_OF_MEANS: Duration = Duration::from_millis(100);
+/// How long telling a caller why its connection ends may take.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Who may connect.
 #[derive(Debug, Clone)]
 pub struct Gate {
     /// Who vouches for callers.
-    pub issuer: Issuer,
+    pub issuer: watch::Receiver<Issuer>,
     /// Whose tokens count no more; connections that stand end too.
     pub revoked: watch::Receiver<Revocations>,
     /// Who takes what callers offer to serve; nobody, if absent.
@@ -171,26 +175,25 @@ impl Door {
         let (number, caller) = (self.count.fetch_add(1, Ordering::Relaxed), user.caller());
         let offering = offer::Peer { connection: number, caller: caller.clone(), pid: peer.pid };
         let (offers, server) = (self.gate.offers.clone(), self.server.clone());
+        let tenure = Tenure::new(self.gate.clone(), user);
         let (desk, orders) = Desk::new(offers, offering, server.user().clone(), calls.clone());
-        let connection = Connection { server, caller, number, link: link.clone(), calls, desk: orders };
+        let holding = tenure.clone();
+        let connection = Connection { server, caller, number, link: link.clone(), calls, desk: orders, tenure };
         let conversation = async {
             let end = tokio::select! {
                 end = link.run(&mut reader, self.limits.patience, |frame| connection.take(frame)) => end,
-                () = user.ended() => End::Dismissed("its credential ended"),
-                () = revoked(self.gate.revoked.clone(), &user) => End::Dismissed("its credential was revoked"),
+                (end, why) = holding.over() => {
+                    let _ = link.push(Kind::Dismissed, 0, &[&serde_json::to_vec(&why).unwrap_or_default()]);
+                    // Whoever does not read what waits for it is not waited for.
+                    let _ = tokio::time::timeout(LAST_WORDS, link.flushed()).await;
+                    end
+                }
             };
             tracing::debug!(caller = %connection.caller, %end, "a connection of the node's socket ended");
             connection.calls.end(&end);
             drop(connection);
         };
         tokio::join!(conversation, desk.run());
-    }
-}
-
-/// Resolves when the user's token is revoked, which may be never.
-async fn revoked(mut revocations: watch::Receiver<Revocations>, user: &Vouched) {
-    if revocations.wait_for(|revocations| revocations.end(user)).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

@@ -29,7 +29,20 @@ impl services::Issuer for Issuer {
         Err(aigis_proxy::Error::internal(name.to_string()))
     }
 
+    async fn grant(
+        self,
+        _: tarpc::context::Context,
+        _: UserName,
+        _: Vec<aigis_proxy::Grant>,
+    ) -> Result<(), aigis_proxy::Error> {
+        Ok(())
+    }
+
     async fn renew(self, _: tarpc::context::Context) -> Result<String, aigis_proxy::Error> {
+        Err(aigis_proxy::Error::internal("this one only issues"))
+    }
+
+    async fn rotate_keys(self, _: tarpc::context::Context, _: bool) -> Result<services::Rotation, aigis_proxy::Error> {
         Err(aigis_proxy::Error::internal("this one only issues"))
     }
 
@@ -44,6 +57,35 @@ impl services::Issuer for Issuer {
 
     async fn remove_node(self, _: tarpc::context::Context, _: aigis_proxy::NodeName) -> Result<(), aigis_proxy::Error> {
         Ok(())
+    }
+
+    async fn enroll(
+        self,
+        _: tarpc::context::Context,
+        _: services::Station,
+        _: String,
+    ) -> Result<services::Enrolled, aigis_proxy::Error> {
+        Err(aigis_proxy::Error::internal("nobody asks for it here"))
+    }
+
+    async fn accept_store(self, _: tarpc::context::Context) -> Result<String, aigis_proxy::Error> {
+        Err(aigis_proxy::Error::internal("nobody asks for it here"))
+    }
+
+    async fn set_secret(self, _: tarpc::context::Context, _: services::WantedSecret) -> Result<(), aigis_proxy::Error> {
+        Ok(())
+    }
+
+    async fn remove_secret(
+        self,
+        _: tarpc::context::Context,
+        _: aigis_proxy::secret::SecretName,
+    ) -> Result<(), aigis_proxy::Error> {
+        Ok(())
+    }
+
+    async fn secrets(self, _: tarpc::context::Context) -> Result<Vec<services::ListedSecret>, aigis_proxy::Error> {
+        Ok(Vec::new())
     }
 
     async fn revoke_token(self, _: tarpc::context::Context, _: UserName) -> Result<(), aigis_proxy::Error> {

@@ -289,10 +289,11 @@ async fn flt_31_a_thin_link_carries_a_large_body_and_calls_beside_it() {
     assert!(!vera.link().borrow().broken_before);
 }
 
-#[tokio::test]
-async fn bad_13_by_hand_a_byte_too_much_ends_that_connection_alone() {
-    let mesh = mesh().await;
-    let olga = mesh.server.bus("olga", Role::Operator).await;
+/// Where the client by hand hears its answers.
+const INBOX: &str = "_INBOX.vera.x";
+
+/// A client by hand that is logged in as `vera` and hears its own inbox.
+async fn by_hand(mesh: &Mesh) -> BufReader<tokio::net::TcpStream> {
     let credential = mesh.server.credential("vera", Role::Viewer);
     let login = credential.login();
     let stream = tokio::net::TcpStream::connect(mesh.server.url().strip_prefix("nats://").unwrap()).await.unwrap();
@@ -302,13 +303,14 @@ async fn bad_13_by_hand_a_byte_too_much_ends_that_connection_alone() {
     let info: Value = serde_json::from_str(line.strip_prefix("INFO ").unwrap()).unwrap();
     let signature = BASE64URL_NOPAD.encode(&login.sign(info["nonce"].as_str().unwrap().as_bytes()));
     let connect = json!({"jwt": login.jwt(), "sig": signature, "verbose": false, "headers": true, "lang": "by hand", "version": "1"});
-    let inbox = "_INBOX.vera.x";
-    let fits = "x".repeat(MIB - 14);
-    let body = format!("{{\"args\":[\"{fits}\"]}}");
-    assert_eq!(body.len(), MIB - 1);
-    let text = format!("CONNECT {connect}\r\nSUB {inbox} 1\r\nPUB {CALL}.size {inbox} {MIB}\r\n {body}\r\n");
-    stream.write_all(text.as_bytes()).await.unwrap();
+    stream.write_all(format!("CONNECT {connect}\r\nSUB {INBOX} 1\r\n").as_bytes()).await.unwrap();
+    stream
+}
+
+/// The next message in the inbox.
+async fn heard(stream: &mut BufReader<tokio::net::TcpStream>) -> String {
     let answered = async {
+        let mut line = String::new();
         loop {
             line.clear();
             assert!(stream.read_line(&mut line).await.unwrap() > 0, "the connection ended");
@@ -319,14 +321,42 @@ async fn bad_13_by_hand_a_byte_too_much_ends_that_connection_alone() {
             }
         }
     };
-    assert_eq!(tokio::time::timeout(WITHIN, answered).await.unwrap(), fits.len().to_string());
-    let text = format!("PUB {CALL}.size {inbox} {}\r\n  {body}\r\n", MIB + 1);
-    // The server may have ended the connection before it has taken all of it.
-    let _ = stream.write_all(text.as_bytes()).await;
-    let mut rest = Vec::new();
-    let ended = tokio::time::timeout(WITHIN, stream.read_to_end(&mut rest)).await.unwrap();
-    let rest = String::from_utf8_lossy(&rest);
-    assert!(ended.is_err() || rest.contains("Maximum Payload Violation"), "{rest}");
-    assert!(olga.link().borrow().up && !olga.link().borrow().broken_before);
+    tokio::time::timeout(WITHIN, answered).await.unwrap()
+}
+
+#[tokio::test]
+async fn bad_13_by_hand_a_byte_too_much_ends_that_connection_alone() {
+    let mesh = mesh().await;
+    let olga = mesh.server.bus("olga", Role::Operator).await;
+    let fits = "x".repeat(MIB - 14);
+    let body = format!("{{\"args\":[\"{fits}\"]}}");
+    assert_eq!(body.len(), MIB - 1);
+    let headers = "NATS/1.0\r\nwhy: none\r\n\r\n";
+    let less = format!("{{\"args\":[\"{}\"]}}", "x".repeat(MIB - 13 - headers.len()));
+    assert_eq!(headers.len() + less.len(), MIB);
+    // What fits, and the same with a byte more: in the body, and where only the headers push it over.
+    for (good, size, bad) in [
+        (
+            format!("PUB {CALL}.size {INBOX} {MIB}\r\n {body}\r\n"),
+            fits.len(),
+            format!("PUB {CALL}.size {INBOX} {}\r\n  {body}\r\n", MIB + 1),
+        ),
+        (
+            format!("HPUB {CALL}.size {INBOX} {} {MIB}\r\n{headers}{less}\r\n", headers.len()),
+            less.len() - 13,
+            format!("HPUB {CALL}.size {INBOX} {} {}\r\n{headers} {less}\r\n", headers.len(), MIB + 1),
+        ),
+    ] {
+        let mut stream = by_hand(&mesh).await;
+        stream.write_all(good.as_bytes()).await.unwrap();
+        assert_eq!(heard(&mut stream).await, size.to_string());
+        // The server may have ended the connection before it has taken all of it.
+        let _ = stream.write_all(bad.as_bytes()).await;
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(WITHIN, stream.read_to_end(&mut rest)).await.unwrap();
+        let rest = String::from_utf8_lossy(&rest);
+        assert!(ended.is_err() || rest.contains("Maximum Payload Violation"), "{rest}");
+        assert!(olga.link().borrow().up && !olga.link().borrow().broken_before);
+    }
     assert_eq!(call(&olga, "echo", "hi").await.unwrap(), json!("hi"));
 }

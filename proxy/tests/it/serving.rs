@@ -15,7 +15,7 @@ use serde_json::Value;
 pub(crate) struct One(pub(crate) Arc<dyn Ci>);
 
 impl Directory for One {
-    fn find(&self, target: &HandTarget, _: bool) -> Result<Arc<dyn Ci>, Error> {
+    fn find(&self, target: &HandTarget) -> Result<Arc<dyn Ci>, Error> {
         if target.name == *self.0.name() { Ok(self.0.clone()) } else { Err(Error::unavailable("not here")) }
     }
 }

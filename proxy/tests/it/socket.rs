@@ -92,8 +92,11 @@ impl Host {
     }
 
     fn listen(&mut self) {
-        let gate =
-            Gate { issuer: self.bus.keys.issuer(), revoked: self.revoked.subscribe(), offers: self.offers.clone() };
+        let gate = Gate {
+            issuer: watch::channel(self.bus.keys.issuer()).1,
+            revoked: self.revoked.subscribe(),
+            offers: self.offers.clone(),
+        };
         self.listening = Some(socket::listen(&self.path(), self.server.clone(), gate, self.limits).unwrap());
     }
 
@@ -309,7 +312,8 @@ async fn atk_09_the_socket_is_its_owners_alone_and_replaces_a_stale_one() {
     assert_eq!(olga.call(&target("echo"), request(&["x"])).await.unwrap(), json!("x"));
     host.listening = None;
     fs::set_permissions(host.directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let gate = Gate { issuer: host.bus.keys.issuer(), revoked: host.revoked.subscribe(), offers: None };
+    let gate =
+        Gate { issuer: watch::channel(host.bus.keys.issuer()).1, revoked: host.revoked.subscribe(), offers: None };
     let refused = socket::listen(&host.path(), host.server.clone(), gate, Limits::default());
     assert!(refused.unwrap_err().to_string().contains("0777"), "a directory that anyone may write to");
 }

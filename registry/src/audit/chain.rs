@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use aigis_proxy::{Bus, Error, identity::Credential, kv, task};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
-use super::{Line, Signed};
+use super::{Head, Line, Signed};
 use crate::{
     record::digest,
     spool::{self, Content, Spool},
@@ -59,12 +60,18 @@ pub(super) struct Chain {
     credential: Arc<Credential>,
     seq: u64,
     previous: String,
+    head: watch::Sender<Head>,
 }
 
 impl Chain {
     /// A chain without lines, to be signed with that credential's key.
     pub(super) fn new(credential: Arc<Credential>) -> Self {
-        Self { credential, seq: 0, previous: String::new() }
+        Self { credential, seq: 0, previous: String::new(), head: watch::Sender::new(Head::none()) }
+    }
+
+    /// Where the chain ends on the disk, as that moves.
+    pub(super) fn head(&self) -> watch::Receiver<Head> {
+        self.head.subscribe()
     }
 }
 
@@ -79,6 +86,7 @@ impl Content for Chain {
     fn found(&mut self, kept: &Kept) {
         if let Some(line) = kept.signed.read() {
             (self.seq, self.previous) = (line.seq, kept.signed.digest.clone());
+            self.written();
         }
     }
 
@@ -94,6 +102,10 @@ impl Content for Chain {
 
     fn last(&self) -> u64 {
         self.seq
+    }
+
+    fn written(&self) {
+        self.head.send_replace(Head { seq: self.seq, digest: self.previous.clone() });
     }
 }
 

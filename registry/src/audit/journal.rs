@@ -1,16 +1,17 @@
 //! The journal of calls that change something: on disk before the effect, and the answer to whoever repeats a call.
 
+mod counts;
 mod line;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use aigis_proxy::{
-    Bus, Code, Error, NodeName,
+    Bus, Code, Error, NodeName, Role,
     dispatch::{Begun, Deed, Journal},
     envelope::DEFAULT_TIMEOUT,
     identity::Credential,
@@ -24,7 +25,7 @@ use tokio::sync::watch;
 use line::{blank, digest_of, line_of, shortened};
 
 use super::{
-    Line, Phase,
+    Head, Line, Phase, WITNESS,
     chain::{self, Chain, Entry, Kept, Local, MEMORY, Outcome},
 };
 use crate::{
@@ -49,6 +50,7 @@ pub struct AuditJournal(Arc<Inner>);
 struct Inner {
     node: NodeName,
     spool: Spool<Chain>,
+    head: watch::Receiver<Head>,
     /// How many bytes may wait for the bus.
     room: u64,
     calls: Mutex<Calls>,
@@ -108,8 +110,10 @@ impl AuditJournal {
     pub fn open_with(directory: &Path, credential: Arc<Credential>, room: u64) -> Result<Self, OpenError> {
         let node = credential.name().node();
         let mut calls = Calls::default();
-        let spool = Spool::open(directory, Chain::new(credential), |kept| calls.restore(kept))?;
-        Ok(Self(Arc::new(Inner { node, spool, room, calls: Mutex::new(calls), refusals: Mutex::default() })))
+        let chain = Chain::new(credential);
+        let head = chain.head();
+        let spool = Spool::open(directory, chain, |kept| calls.restore(kept))?;
+        Ok(Self(Arc::new(Inner { node, spool, head, room, calls: Mutex::new(calls), refusals: Mutex::default() })))
     }
 
     /// Ships the lines to the audit stream until the returned task is dropped; one at a time.
@@ -122,6 +126,25 @@ impl AuditJournal {
     #[must_use]
     pub fn backlog(&self) -> u64 {
         self.0.spool.backlog()
+    }
+
+    /// Where the chain of lines ends, as that moves.
+    #[must_use]
+    pub fn head(&self) -> watch::Receiver<Head> {
+        self.0.head.clone()
+    }
+
+    /// Notes how long the chains of others are, as they say.
+    ///
+    /// # Errors
+    ///
+    /// `resource_exhausted` if the disk does not take it.
+    pub async fn witness(&self, heads: &BTreeMap<NodeName, Head>) -> Result<(), Error> {
+        let node = &self.0.node;
+        let caller = Caller { role: Role::Node, name: node.user() };
+        let arguments = Some(serde_json::json!({ "kwargs": heads }));
+        let line = Line { skill: Some(WITNESS.to_owned()), arguments, ..blank(node, &caller, Phase::End) };
+        self.append(line, None).await
     }
 
     async fn begin_deed(&self, deed: Deed<'_>) -> Result<Begun, Error> {

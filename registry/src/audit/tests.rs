@@ -19,14 +19,27 @@ struct Setting {
 }
 
 fn setting() -> Setting {
+    setting_of("alpha")
+}
+
+fn setting_of(name: &str) -> Setting {
     let directory = tempfile::tempdir().unwrap();
     let mesh = aigis_proxy::MeshName::parse("main").unwrap();
     let keys = MeshKeys::create(&directory.path().join("keys"), &mesh).unwrap();
     let key = Credential::generate().unwrap();
-    let name = UserName::parse("alpha").unwrap();
+    let name = UserName::parse(name).unwrap();
     let jwt = keys.issue(&name, Role::Node, key.public(), Duration::from_secs(60)).unwrap();
     let credential = Arc::new(Credential::new(&jwt, key, Some(&keys.issuer())).unwrap());
     Setting { directory, credential }
+}
+
+fn node(name: &str) -> NodeName {
+    NodeName::parse(name).unwrap()
+}
+
+fn flaws(entries: &[Entry], keys: &Keys) -> Vec<Flaw> {
+    let reading = Reading { entries: entries.to_vec(), flaws: Vec::new() };
+    verify(&reading, keys, None, |_| true).flaws
 }
 
 impl Setting {
@@ -49,7 +62,7 @@ impl Setting {
             .filter_map(|line| spool::parse::<chain::Kept>(&line))
             .enumerate()
             .map(|(index, kept)| LogMessage {
-                subject: "aigis.v1.main.event.audit.alpha.begin".to_owned(),
+                subject: format!("aigis.v1.main.event.audit.{}.begin", self.credential.name()),
                 body: Bytes::from(serde_json::to_vec(&kept.signed).unwrap()),
                 sequence: index as u64 + 1,
                 stored: OffsetDateTime::now_utc(),
@@ -58,11 +71,15 @@ impl Setting {
     }
 
     fn entries(&self) -> Vec<Entry> {
-        self.messages().iter().map(|message| Entry::read(message, "alpha").unwrap()).collect()
+        self.messages().iter().map(|message| Entry::read(message, self.credential.name().as_str()).unwrap()).collect()
     }
 
-    fn keys(&self) -> BTreeMap<NodeName, String> {
-        [(NodeName::parse("alpha").unwrap(), self.credential.public().to_owned())].into()
+    fn keys(&self) -> Keys {
+        [(node("alpha"), self.credential.public().to_owned())].into_iter().collect()
+    }
+
+    fn flaws(&self, entries: &[Entry]) -> Vec<Flaw> {
+        flaws(entries, &self.keys())
     }
 }
 
@@ -158,7 +175,7 @@ async fn r_32_lines_are_chained_signed_and_hide_secrets() {
     let entries = setting.entries();
     assert_eq!(entries.len(), 8);
     assert_eq!(entries.iter().map(|entry| entry.line.seq).collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
-    assert_eq!(verify(&entries, &setting.keys()), []);
+    assert_eq!(setting.flaws(&entries), []);
     let line = &entries[0].line;
     assert_eq!((line.caller.as_str(), line.role, line.phase), ("olga", Role::Operator, Phase::Begin));
     assert_eq!(line.arguments.as_ref().unwrap()["kwargs"]["grace_s"], json!(3));
@@ -176,9 +193,7 @@ async fn atk_57_an_edited_dropped_or_foreign_line_shows() {
     for _ in 0..4 {
         assert!(matches!(journal.begin(call.deed()).await, Ok(Begun::Run)));
     }
-    let kinds = |entries: &[Entry]| {
-        verify(entries, &setting.keys()).iter().map(|flaw| (flaw.seq, flaw.kind)).collect::<Vec<_>>()
-    };
+    let kinds = |entries: &[Entry]| setting.flaws(entries).iter().map(|flaw| (flaw.seq, flaw.kind)).collect::<Vec<_>>();
     let mut dropped = setting.entries();
     dropped.remove(1);
     assert_eq!(kinds(&dropped), [(Some(3), FlawKind::Gap { after: 1 })]);
@@ -188,8 +203,97 @@ async fn atk_57_an_edited_dropped_or_foreign_line_shows() {
     assert_eq!(Entry::read(&messages[1], "alpha").unwrap_err(), FlawKind::Damaged);
     assert_eq!(Entry::read(&messages[0], "beta").unwrap_err(), FlawKind::Damaged);
     let foreign = Credential::generate().unwrap();
-    let keys = [(NodeName::parse("alpha").unwrap(), foreign.public().to_owned())].into();
-    assert!(verify(&setting.entries(), &keys).iter().all(|flaw| flaw.kind == FlawKind::Signature));
+    let keys = [(node("alpha"), foreign.public().to_owned())].into_iter().collect();
+    assert!(flaws(&setting.entries(), &keys).iter().all(|flaw| flaw.kind == FlawKind::Signature));
+}
+
+#[tokio::test]
+async fn atk_57_back_dated_repeated_and_missing_first_lines_show() {
+    let setting = setting();
+    let journal = setting.open();
+    for _ in 0..4 {
+        assert!(matches!(journal.begin(call(None, 3).deed()).await, Ok(Begun::Run)));
+    }
+    let entries = setting.entries();
+    let kinds = |entries: &[Entry]| setting.flaws(entries).iter().map(|flaw| (flaw.seq, flaw.kind)).collect::<Vec<_>>();
+    let mut back_dated = entries.clone();
+    let earlier = |at: Timestamp, by: u64| Timestamp::from(at.time() - Duration::from_secs(by));
+    back_dated[2].line.at = earlier(entries[1].line.at, 3600);
+    assert_eq!(kinds(&back_dated), [(Some(3), FlawKind::Time)]);
+    back_dated[2].line.at = earlier(entries[1].line.at, 1);
+    assert_eq!(kinds(&back_dated), [], "a clock that is put right by a second deceives nobody");
+    let repeated = [&entries[..], &entries[1..2]].concat();
+    assert_eq!(kinds(&repeated), [(Some(2), FlawKind::Chain)]);
+    let mut headless = entries[1..].to_vec();
+    assert_eq!(kinds(&headless), [], "what is older than the stream keeps is nobody's fault");
+    headless[0].sequence = 1;
+    assert_eq!(kinds(&headless), [(Some(2), FlawKind::Gap { after: 0 })]);
+}
+
+#[tokio::test]
+async fn atk_57_newest_lines_that_were_taken_back_show_by_what_the_issuer_noted() {
+    let (beta, alpha) = (setting_of("beta"), setting());
+    let (journal, issuer) = (beta.open(), alpha.open());
+    let head = journal.head();
+    for _ in 0..3 {
+        assert!(matches!(journal.begin(call(None, 3).deed()).await, Ok(Begun::Run)));
+    }
+    let newest = head.borrow().clone();
+    assert_eq!(newest.seq, 3);
+    issuer.witness(&[(node("beta"), newest)].into()).await.unwrap();
+    let keys: Keys = [("alpha", alpha.credential.public()), ("beta", beta.credential.public())]
+        .map(|(n, k)| (node(n), k))
+        .into_iter()
+        .collect();
+    let check = |lines: &[Entry], live: bool, minutes: u64| {
+        let mut notes = alpha.entries();
+        notes[0].line.at = Timestamp::from(notes[0].line.at.time() - Duration::from_secs(60 * minutes));
+        let reading = Reading { entries: [lines, &notes].concat(), flaws: Vec::new() };
+        verify(&reading, &keys, Some(&node("alpha")), |_| live)
+    };
+    let lines = beta.entries();
+    assert_eq!(check(&lines, true, 5).flaws, []);
+    let kinds =
+        |found: Verified| found.flaws.into_iter().map(|flaw| (flaw.node, flaw.seq, flaw.kind)).collect::<Vec<_>>();
+    let taken_back = kinds(check(&lines[..2], true, 5));
+    let [(name, Some(3), FlawKind::Withheld { after: 2, .. })] = &taken_back[..] else { panic!("{taken_back:?}") };
+    assert_eq!(name, "beta");
+    let late = check(&lines[..2], false, 5);
+    assert!(late.flaws.is_empty() && late.extents[1].awaited == 1, "a node that is away delivers later: {late:?}");
+    assert_eq!(check(&lines[..2], true, 0).flaws, [], "what was only just written is under way");
+
+    // Another line in the place of the one that was seen.
+    std::fs::remove_dir_all(beta.spool()).unwrap();
+    let journal = beta.open();
+    for grace in 4..7 {
+        assert!(matches!(journal.begin(call(None, grace).deed()).await, Ok(Begun::Run)));
+    }
+    let replaced = kinds(check(&beta.entries(), true, 5));
+    assert!(matches!(&replaced[..], [(_, Some(3), FlawKind::Replaced { .. })]), "{replaced:?}");
+    let anew = [&lines[..], &beta.entries()[..]].concat();
+    assert_eq!(kinds(check(&anew, true, 5))[0].2, FlawKind::Chain, "one key begins one chain");
+}
+
+#[tokio::test]
+async fn a_node_that_joined_anew_begins_anew_with_a_key_that_the_issuer_admitted() {
+    let (first, second, alpha) = (setting_of("beta"), setting_of("beta"), setting());
+    for setting in [&first, &second] {
+        assert!(matches!(setting.open().begin(call(None, 3).deed()).await, Ok(Begun::Run)));
+    }
+    let issuer = alpha.open();
+    let admitted = |key: &str| {
+        let kwargs = json!({"name": "beta", "public_key": key}).as_object().unwrap().clone();
+        let request = Request { kwargs, ..Request::default() };
+        Call { path: SkillPath::parse("join").unwrap(), request, ..call(None, 0) }
+    };
+    for setting in [&first, &second] {
+        assert!(matches!(issuer.begin(admitted(setting.credential.public()).deed()).await, Ok(Begun::Run)));
+    }
+    let reading = Reading { entries: [alpha.entries(), first.entries(), second.entries()].concat(), flaws: Vec::new() };
+    let mut keys: Keys = [(node("alpha"), alpha.credential.public())].into_iter().collect();
+    assert!(!verify(&reading, &keys, None, |_| true).flaws.is_empty());
+    keys.learn(&reading, &node("alpha"));
+    assert_eq!(verify(&reading, &keys, None, |_| true).flaws, []);
 }
 
 #[tokio::test]
@@ -207,7 +311,7 @@ async fn a_spool_that_was_cut_off_within_a_line_goes_on_behind_the_last_whole_on
     assert!(matches!(journal.begin(call.deed()).await, Ok(Begun::Run)));
     let entries = setting.entries();
     assert_eq!(entries.iter().map(|entry| entry.line.seq).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(verify(&entries, &setting.keys()), []);
+    assert_eq!(setting.flaws(&entries), []);
 }
 
 fn cut(file: &Path, bytes: u64) {
@@ -225,6 +329,15 @@ async fn refusals_of_one_caller_are_counted_beyond_ten_a_second() {
     }
     let lines = setting.entries().len();
     assert!((10..50).contains(&lines), "{lines}");
+    // Nobody is refused any more, and the count is told all the same.
+    let _telling = journal.tell_counts();
+    let told = async {
+        while setting.entries().iter().map(|entry| 1 + entry.line.more).sum::<u64>() < 50 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    assert!(tokio::time::timeout(std::time::Duration::from_secs(20), told).await.is_ok());
+    assert_eq!(flaws(&setting.entries(), &setting.keys()), []);
 }
 
 #[tokio::test]

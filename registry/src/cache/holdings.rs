@@ -5,11 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use aigis_proxy::{NodeName, UserName};
+use aigis_proxy::{NodeName, UserName, identity::SignedIssuer, secret::SecretName};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    record::{CiRecord, Damage, Key, NodeRecord, RemovalRecord, TokenRecord, UserRecord, open},
+    audit::Head,
+    record::{CiRecord, Damage, Key, NodeRecord, RemovalRecord, SecretRecord, TokenRecord, UserRecord, open},
     snapshot::Snapshot,
 };
 
@@ -55,9 +56,21 @@ impl Holdings {
                 Arc::make_mut(&mut snapshot.removed).insert(node.clone(), record);
                 self.show_all_of(snapshot, node);
             }
+            Key::Secret(name, writer) if self.counts(writer) => {
+                let record = placed(bytes, |record: &SecretRecord| record.name == *name)?;
+                Arc::make_mut(&mut snapshot.secrets).insert(name.clone(), record);
+            }
+            Key::Vouches(writer) if self.counts(writer) => {
+                snapshot.vouches = Some(placed(bytes, |_: &SignedIssuer| true)?);
+            }
+            Key::Audit(node) => {
+                let head = placed(bytes, |_: &Head| true)?;
+                Arc::make_mut(&mut snapshot.audit).insert(node.clone(), head);
+            }
             // Whoever was not told of the issuer knows no such record, and nothing is amiss.
-            Key::User(..) | Key::Token(..) | Key::Removed(..) if self.issuer.is_none() => {}
-            Key::User(..) | Key::Token(..) | Key::Removed(..) => {
+            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Secret(..) | Key::Vouches(_)
+                if self.issuer.is_none() => {}
+            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Secret(..) | Key::Vouches(_) => {
                 tracing::warn!(%key, "a record that only the issuer may write counts for nothing under another name");
             }
             Key::Bus(..) => {}
@@ -81,7 +94,16 @@ impl Holdings {
                 Arc::make_mut(&mut snapshot.removed).remove(node);
                 self.show_all_of(snapshot, node);
             }
-            Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Ci(..) | Key::Bus(..) => {}
+            Key::Secret(name, writer) if self.counts(writer) => drop(Arc::make_mut(&mut snapshot.secrets).remove(name)),
+            Key::Vouches(writer) if self.counts(writer) => snapshot.vouches = None,
+            Key::Audit(node) => drop(Arc::make_mut(&mut snapshot.audit).remove(node)),
+            Key::User(..)
+            | Key::Token(..)
+            | Key::Removed(..)
+            | Key::Secret(..)
+            | Key::Vouches(_)
+            | Key::Ci(..)
+            | Key::Bus(..) => {}
         }
     }
 
@@ -92,10 +114,13 @@ impl Holdings {
             let user = |name: &UserName| Key::User(name.clone(), issuer.clone()).to_string();
             let token = |id: &UserName| Key::Token(id.clone(), issuer.clone()).to_string();
             let removed = |node: &NodeName| Key::Removed(node.clone(), issuer.clone()).to_string();
-            let removals = snapshot.removed.keys().map(removed);
-            snapshot.users.keys().map(user).chain(snapshot.tokens.keys().map(token)).chain(removals)
+            let secret = |name: &SecretName| Key::Secret(name.clone(), issuer.clone()).to_string();
+            let vouches = snapshot.vouches.iter().map(|_| Key::Vouches(issuer.clone()).to_string());
+            let rest = snapshot.removed.keys().map(removed).chain(snapshot.secrets.keys().map(secret)).chain(vouches);
+            snapshot.users.keys().map(user).chain(snapshot.tokens.keys().map(token)).chain(rest)
         });
-        let held = self.cis.keys().cloned().chain(nodes).chain(issued);
+        let audit = snapshot.audit.keys().map(|node| Key::Audit(node.clone()).to_string());
+        let held = self.cis.keys().cloned().chain(nodes).chain(issued).chain(audit);
         held.filter(|key| !told.contains(key)).collect()
     }
 

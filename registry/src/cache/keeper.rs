@@ -17,7 +17,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Loading, holdings::Holdings};
+use super::{Loading, holdings::Holdings, scope::Scope};
 use crate::{
     observer::Observer,
     record::{Key, Lease, State},
@@ -44,10 +44,19 @@ async fn back(word: &mut Option<BoxFuture<'static, Option<Instant>>>) -> Option<
     }
 }
 
+/// The next event of a watch, if there is one.
+async fn next(watch: &mut Option<Watch>) -> Result<Event, kv::Error> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Takes in what the watchers tell, judges who is there, and publishes.
 pub(super) struct Keeper {
     records: Watch,
-    leases: Watch,
+    /// None where no lease is followed.
+    leases: Option<Watch>,
     /// Whether records and leases are known whole.
     synced: (bool, bool),
     link: watch::Receiver<Link>,
@@ -62,6 +71,8 @@ pub(super) struct Keeper {
     news: bool,
     /// Whether there is anything to publish.
     dirty: bool,
+    /// Whether a lease moved of which nobody else must hear at once.
+    moved: bool,
     /// Whether those who are there must be judged at once.
     judge: bool,
     publish: watch::Sender<Arc<Snapshot>>,
@@ -74,13 +85,14 @@ impl Keeper {
     pub(super) fn new(
         bus: &Bus,
         issuer: Option<NodeName>,
+        scope: &Scope,
         publish: watch::Sender<Arc<Snapshot>>,
         loaded: watch::Sender<Loading>,
     ) -> Self {
         let mut keeper = Self {
-            records: Watch::new(bus, Bucket::Records, ">"),
-            leases: Watch::new(bus, Bucket::Leases, "live.*"),
-            synced: (false, false),
+            records: Watch::of_any(bus, Bucket::Records, &scope.records()),
+            leases: scope.leases().map(|filter| Watch::new(bus, Bucket::Leases, filter)),
+            synced: (false, scope.leases().is_none()),
             link: bus.link(),
             bus: bus.clone(),
             observer: Observer::new(Instant::now()),
@@ -90,6 +102,7 @@ impl Keeper {
             told: Some(HashSet::new()),
             news: false,
             dirty: false,
+            moved: false,
             judge: false,
             publish,
             loaded,
@@ -105,7 +118,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 event = self.records.next() => self.take_record(event),
-                event = self.leases.next() => self.take_lease(event),
+                event = next(&mut self.leases) => self.take_lease(event),
                 changed = self.link.changed() => match changed {
                     Ok(()) => self.look_at_link(),
                     Err(_) => return,
@@ -118,10 +131,13 @@ impl Keeper {
                     }
                 }
                 _ = tick.tick() => {
+                    self.dirty |= std::mem::take(&mut self.moved);
                     if self.observer.tick(Instant::now()) {
                         tracing::info!("this process slept; the registry is read again");
                         self.records.resync();
-                        self.leases.resync();
+                        if let Some(leases) = &mut self.leases {
+                            leases.resync();
+                        }
                     }
                     self.judge = true;
                     if self.word.is_none() && self.observer.doubts(Instant::now()) {
@@ -134,7 +150,7 @@ impl Keeper {
                 self.take_record(event);
             }
             for _ in 0..BATCH {
-                let Some(event) = self.leases.next_ready() else { break };
+                let Some(event) = self.leases.as_mut().and_then(Watch::next_ready) else { break };
                 self.take_lease(event);
             }
             self.publish();
@@ -144,7 +160,7 @@ impl Keeper {
     fn look_at_link(&mut self) {
         let up = self.link.borrow_and_update().up;
         if !up {
-            self.synced = (false, false);
+            self.synced = (false, self.leases.is_none());
         }
         self.observer.link(up, &kv::server_id(&self.bus));
         self.snapshot.connected = up;
@@ -285,7 +301,8 @@ impl Keeper {
         }
         let state = self.snapshot.sight(owner.as_str()).state;
         self.judge |= lease.goodbye || state != State::Live;
-        self.dirty = true;
+        // A copy of all leases for each that moves would cost the square of their number.
+        self.moved = true;
         let seen = Seen { lease, at: entry.created.into() };
         Arc::make_mut(&mut self.snapshot.seen).insert(owner, seen);
     }

@@ -1,6 +1,6 @@
 //! What the issuer says of users, join tokens and removed nodes. Such records count only under the issuer's name.
 
-use aigis_proxy::{NodeName, Role, UserName};
+use aigis_proxy::{Grant, NodeName, Role, UserName};
 use serde::{Deserialize, Serialize};
 
 use crate::timestamp::Timestamp;
@@ -14,6 +14,9 @@ pub struct UserRecord {
     pub role: Role,
     /// Its public key at the bus.
     pub public_key: String,
+    /// The public key that signed its token.
+    #[serde(default)]
+    pub signer: String,
     /// When its credential was issued last.
     pub issued_at: Timestamp,
     /// When that ends.
@@ -21,6 +24,9 @@ pub struct UserRecord {
     /// When it was revoked, if it was since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
+    /// What a plugin may do, on which CIs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
 }
 
 /// The record of a join token, under `token.<id>.<issuer>`. It holds no secret.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aigis_proxy::{Name, NodeName, UserName};
+use aigis_proxy::{Name, NodeName, UserName, secret::SecretName};
 
 /// The keys of the bucket of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,9 @@ pub(crate) enum Key {
     User(UserName, NodeName),
     Token(UserName, NodeName),
     Removed(NodeName, NodeName),
+    Secret(SecretName, NodeName),
+    Vouches(NodeName),
+    Audit(NodeName),
 }
 
 impl Key {
@@ -28,6 +31,11 @@ impl Key {
             ("removed", removed, Some(node)) => {
                 Self::Removed(NodeName::parse(removed).ok()?, NodeName::parse(node).ok()?)
             }
+            ("secret", name, Some(node)) => {
+                Self::Secret(SecretName::from_token(name).ok()?, NodeName::parse(node).ok()?)
+            }
+            ("vouches", node, None) => Self::Vouches(NodeName::parse(node).ok()?),
+            ("audit", node, None) => Self::Audit(NodeName::parse(node).ok()?),
             _ => return None,
         };
         tokens.next().is_none().then_some(parsed)
@@ -43,6 +51,9 @@ impl fmt::Display for Key {
             Self::User(user, node) => write!(f, "user.{user}.{node}"),
             Self::Token(id, node) => write!(f, "token.{id}.{node}"),
             Self::Removed(removed, node) => write!(f, "removed.{removed}.{node}"),
+            Self::Secret(name, node) => write!(f, "secret.{}.{node}", name.to_token()),
+            Self::Vouches(node) => write!(f, "vouches.{node}"),
+            Self::Audit(node) => write!(f, "audit.{node}"),
         }
     }
 }
@@ -53,12 +64,21 @@ mod tests {
 
     #[test]
     fn keys_read_back() {
-        for key in
-            ["ci.web.alpha", "node.alpha", "bus.NABC.alpha", "user.olga.alpha", "token.t1.alpha", "removed.beta.alpha"]
-        {
+        let keys = ["ci.web.alpha", "node.alpha", "bus.NABC.alpha", "user.olga.alpha", "token.t1.alpha"];
+        let others = ["removed.beta.alpha", "secret.plugin/web/api=key.alpha", "vouches.alpha", "audit.alpha"];
+        for key in keys.into_iter().chain(others) {
             assert_eq!(Key::parse(key).unwrap().to_string(), key);
         }
-        for bad in ["ci.web", "ci.web.alpha.x", "ci.Web.alpha", "node.alpha.x", "user.olga", "claim.a.alpha", ""] {
+        for bad in [
+            "ci.web",
+            "ci.web.alpha.x",
+            "ci.Web.alpha",
+            "node.alpha.x",
+            "user.olga",
+            "claim.a.alpha",
+            "secret./x.alpha",
+            "",
+        ] {
             assert_eq!(Key::parse(bad), None, "{bad}");
         }
     }

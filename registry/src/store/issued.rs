@@ -1,12 +1,16 @@
-//! What only the issuer writes: users, join tokens, removed nodes; each change by compare-and-set.
+//! What is changed by compare-and-set: what only the issuer writes, users, join tokens, removed nodes, secrets, who vouches;
+//! and how long a node's audit is.
 
 use aigis_proxy::{
     Error, NodeName, UserName,
+    identity::SignedIssuer,
     kv::{self, Bucket, Expect},
+    secret::SecretName,
 };
 
 use super::{Content, Own, ROUNDS, Registry};
-use crate::record::{Key, RemovalRecord, TokenRecord, UserRecord};
+use crate::audit::Head;
+use crate::record::{Key, RemovalRecord, SecretRecord, TokenRecord, UserRecord};
 
 impl Registry {
     /// Changes a user's record. `change` gets it as it stands and says what it is to be; it is asked again where another
@@ -60,16 +64,70 @@ impl Registry {
         self.change(&key, |_| Ok(Content::Removal(Box::new(record.clone())))).await.map(drop)
     }
 
+    /// Says who vouches for the users of the mesh.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn vouch(&self, record: SignedIssuer) -> Result<(), Error> {
+        let key = Key::Vouches(self.node.clone());
+        self.change(&key, |_| Ok(Content::Vouches(Box::new(record.clone())))).await.map(drop)
+    }
+
+    /// Says how long this node's audit is.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn put_audit(&self, head: Head) -> Result<(), Error> {
+        let key = Key::Audit(self.node.clone());
+        self.change(&key, |_| Ok(Content::Audit(Box::new(head.clone())))).await.map(drop)
+    }
+
     /// Takes back that a node was removed, because it joins again; says whether it was.
     ///
     /// # Errors
     ///
     /// What the store says.
     pub async fn readmit_node(&self, node: &NodeName) -> Result<bool, Error> {
-        let key = Key::Removed(node.clone(), self.node.clone());
+        self.delete(&Key::Removed(node.clone(), self.node.clone())).await
+    }
+
+    /// Changes a secret's record, as [`Registry::change_user`] does a user's: of all that set it at once, each follows
+    /// another.
+    ///
+    /// # Errors
+    ///
+    /// What `change` says, and what the store says.
+    pub async fn change_secret(
+        &self,
+        name: &SecretName,
+        mut change: impl FnMut(Option<&SecretRecord>) -> Result<SecretRecord, Error>,
+    ) -> Result<(), Error> {
+        let key = Key::Secret(name.clone(), self.node.clone());
+        let change = |content: &Content| {
+            let known = match content {
+                Content::Secret(record) => Some(&**record),
+                _ => None,
+            };
+            Ok(Content::Secret(Box::new(change(known)?)))
+        };
+        self.change(&key, change).await.map(drop)
+    }
+
+    /// Removes a secret's record; says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn remove_secret(&self, name: &SecretName) -> Result<bool, Error> {
+        self.delete(&Key::Secret(name.clone(), self.node.clone())).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
         let place = self.place(&key.to_string());
         let mut own = place.lock().await;
-        self.look_up(&key, &mut own).await?;
+        self.look_up(key, &mut own).await?;
         if own.content == Content::Nothing {
             return Ok(false);
         }

@@ -55,8 +55,10 @@ async fn r_32_lines_written_while_the_bus_is_away_arrive_in_order_and_verify() {
     let all = audit::read(&adam, &Filter::default(), SOON).await.unwrap();
     assert_eq!(all.entries.iter().map(|entry| entry.line.seq).collect::<Vec<_>>(), (1..=21).collect::<Vec<_>>());
     assert_eq!(all.flaws, []);
-    let keys = [(NodeName::parse("alpha").unwrap(), credential.public().to_owned())].into();
-    assert_eq!(audit::verify(&all.entries, &keys), []);
+    let keys = [(NodeName::parse("alpha").unwrap(), credential.public())].into_iter().collect();
+    let verified = audit::verify(&all, &keys, None, |_| true);
+    assert_eq!(verified.flaws, []);
+    assert_eq!((verified.extents[0].first, verified.extents[0].last, verified.extents[0].lines), (1, 21, 21));
     let filter = Filter { caller: Some(caller.name), limit: Some(1), ..Filter::default() };
     let refusals = audit::read(&adam, &filter, SOON).await.unwrap().entries;
     assert_eq!((refusals.len(), refusals[0].line.phase), (1, Phase::Refused));

@@ -144,7 +144,7 @@ impl Ci for Sum {
 struct Only(Arc<Sum>);
 
 impl Directory for Only {
-    fn find(&self, _: &HandTarget, _: bool) -> Result<Arc<dyn Ci>, Error> {
+    fn find(&self, _: &HandTarget) -> Result<Arc<dyn Ci>, Error> {
         Ok(self.0.clone())
     }
 }

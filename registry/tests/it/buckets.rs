@@ -102,3 +102,59 @@ async fn r_08_a_write_waits_for_a_store_that_is_not_there_yet_and_no_longer_than
     assert!(matches!(error, Err(Error::Denied { .. })), "{error:?}");
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
+
+/// What a guarded connection is told by each way into the store.
+async fn refusals(bus: &aigis_proxy::Bus) -> Vec<Error> {
+    let audit = || bus.subjects().event("audit", bus.user(), "x");
+    let life = Duration::from_secs(60);
+    let outcomes = [
+        kv::put(bus, Bucket::Records, "ci.x.alpha", "x".into(), Expect::Anything, SOON).await.map(drop),
+        kv::delete(bus, Bucket::Records, "ci.x.alpha", Expect::Anything, SOON).await.map(drop),
+        kv::put_lease(bus, "live.alpha", "{}".into(), 0, life, SOON).await.map(drop),
+        kv::append(bus, kv::Log::Audit, audit(), "id", "x".into(), SOON).await.map(drop),
+        kv::get(bus, Bucket::Records, "ci.x.alpha", SOON).await.map(drop),
+        kv::list(bus, Bucket::Records, ">", SOON).await.map(drop),
+        kv::LogReader::open(bus, kv::Log::Audit, &[], kv::Since::Beginning, SOON).await.map(drop),
+    ];
+    outcomes.into_iter().filter_map(Result::err).collect()
+}
+
+#[tokio::test]
+async fn flt_16_a_store_that_is_not_the_meshs_is_neither_read_nor_written() {
+    let mut server = BusServer::start().await;
+    let login = server.keys.store_credential(Duration::from_secs(60)).unwrap();
+    let found = kv::find_store(&server.url(), None, &login).await.unwrap().unwrap();
+    let former = kv::KnownStore { store: kv::Mark::fresh().id().clone(), generation: 3 };
+    let guard = kv::StoreGuard::new(server.keys.issuer(), Some(former.clone()));
+    let bus = server.user("alpha", Role::Node).await;
+    bus.guard_store(guard.clone());
+    let refused = refusals(&bus).await;
+    let other = Error::OtherStore { known: former.store.clone(), found: Some(found.id().clone()) };
+    assert_eq!(refused, vec![other.clone(); 7]);
+    let told = aigis_proxy::Error::from(other);
+    assert_eq!(told.code, aigis_proxy::Code::DataLoss);
+    assert!([former.store.as_str(), found.id().as_str()].iter().all(|id| told.message.contains(id)), "{told}");
+    let vera = server.user("vera", Role::Viewer).await;
+    assert_eq!(kv::list(&vera, Bucket::Records, ">", SOON).await.unwrap(), vec![], "nothing was written");
+
+    // Accepted meanwhile, as the bus itself tells; and whoever sets the store up anew leaves that as it is.
+    let accepted = kv::KnownStore { store: found.id().clone(), generation: 4 };
+    let mark = kv::Mark::accepted(&server.keys, &accepted);
+    kv::mark_store(&server.url(), None, &login, 1, &mark).await.unwrap();
+    until("the store is taken", async || refusals(&bus).await.is_empty().then_some(())).await;
+    assert_eq!(guard.known(), Some(accepted));
+    server.create_store().await;
+    assert_eq!(kv::find_store(&server.url(), None, &login).await.unwrap(), Some(mark));
+
+    // Looked at again after each start of the server, of which nobody here knows what it will hold.
+    server.kill();
+    server.empty();
+    server.run().await;
+    let mut link = bus.link();
+    link.wait_for(|link| link.up).await.unwrap();
+    until("the loss is noticed", async || {
+        let refused = kv::get(&bus, Bucket::Records, "ci.x.alpha", SOON).await;
+        matches!(refused, Err(Error::OtherStore { found: None, .. })).then_some(())
+    })
+    .await;
+}

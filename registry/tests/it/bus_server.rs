@@ -63,6 +63,11 @@ impl BusServer {
         }
     }
 
+    /// Loses what the server stored, while that does not run.
+    pub(crate) fn empty(&self) {
+        fs::remove_dir_all(&self.options.store).unwrap();
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("nats://{}", self.options.listen)
     }

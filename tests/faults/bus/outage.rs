@@ -70,11 +70,11 @@ pub(super) fn long(scene: &mut Scene, run: &mut Run) {
     let main =
         |scene: &Scene| HOSTS.map(|host| scene.container(&format!("two-{host}")).inspect()["State"]["Pid"].take());
     let containers = main(scene);
-    let audited = audit(scene, "one-beta").len();
+    let calls = [aigis_tests::nonce()];
     // A call of beta to its own container, over its own socket: its bus goes away in the middle. A first process that
     // leaves signals alone takes the whole grace.
-    let restart = scene.on("beta").running(["call", "one-beta.restart", "grace_s=10"]);
-    until("the restart begins", Duration::from_secs(10), || (audit(scene, "one-beta").len() > audited).then_some(()));
+    let restart = scene.on("beta").running(["call", "--id", &calls[0], "one-beta.restart", "grace_s=10"]);
+    until("the restart begins", Duration::from_secs(10), || (!audit(scene, &calls).is_empty()).then_some(()));
 
     let away = Away::begin(scene);
     let begun = Instant::now();
@@ -89,7 +89,7 @@ pub(super) fn long(scene: &mut Scene, run: &mut Run) {
     until_whole(scene, back);
     run.took("all is live", back.elapsed());
     let lines = until("the end of the restart is on record", RIGHT_AGAIN, || {
-        let lines = audit(scene, "one-beta").split_off(audited);
+        let lines = audit(scene, &calls);
         (lines.len() >= 2).then_some(lines)
     });
     run.took("the audit has arrived", back.elapsed());

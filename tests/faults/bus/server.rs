@@ -11,34 +11,47 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::scene::Scene;
 
 /// Where it listens.
-pub(super) const PORT: u16 = 4222;
+pub(crate) const PORT: u16 = 4222;
 /// How long the supervisor may take to start another: its longest wait, and the start.
 const STARTED: Duration = Duration::from_secs(15);
 
 /// The server that runs at the moment.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Server(Pid);
+pub(crate) struct Server(Pid);
 
 impl Server {
     /// The one that alpha's node supervises.
-    pub(super) fn of(scene: &Scene) -> Self {
+    pub(crate) fn of(scene: &Scene) -> Self {
         let pid = scene.on("alpha").pid("bus/nats-server.pid");
         Self(pid.unwrap_or_else(|| panic!("no bus server")))
     }
 
+    /// Its process.
+    pub(crate) fn pid(self) -> Pid {
+        self.0
+    }
+
     /// Sends it a signal.
-    pub(super) fn signal(self, signal: Signal) {
+    pub(crate) fn signal(self, signal: Signal) {
         assert_eq!(kill_process(self.0, signal), Ok(()), "{signal:?}");
     }
 
+    /// Waits until it has ended, whether or not its supervisor has taken notice.
+    pub(crate) fn until_dead(self) {
+        let command = format!("/proc/{}/cmdline", self.0.as_raw_nonzero());
+        until("the server has ended", Duration::from_secs(5), || {
+            fs::read(&command).map_or(true, |command| command.is_empty()).then_some(())
+        });
+    }
+
     /// Freezes it for as long as what this gives is kept.
-    pub(super) fn freeze(self) -> Frozen {
+    pub(crate) fn freeze(self) -> Frozen {
         self.signal(Signal::STOP);
         Frozen(self.0)
     }
 
     /// Waits until another has been started in its place, and listens.
-    pub(super) fn until_another(self, scene: &Scene) {
+    pub(crate) fn until_another(self, scene: &Scene) {
         let (alpha, begun) = (scene.on("alpha"), Instant::now());
         until("another bus server serves", STARTED * 2, || {
             let log = || fs::read_to_string(alpha.path().join("bus/server.log")).unwrap_or_default();
@@ -51,11 +64,11 @@ impl Server {
 
 /// A process that stands still until this is dropped.
 #[derive(Debug)]
-pub(super) struct Frozen(Pid);
+pub(crate) struct Frozen(Pid);
 
 impl Frozen {
     /// A host's node.
-    pub(super) fn node(scene: &Scene, host: &str) -> Self {
+    pub(crate) fn node(scene: &Scene, host: &str) -> Self {
         let pid = scene.on(host).pid("node.pid").unwrap_or_else(|| panic!("no node on {host}"));
         assert_eq!(kill_process(pid, Signal::STOP), Ok(()), "{host}");
         Self(pid)

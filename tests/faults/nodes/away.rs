@@ -60,6 +60,7 @@ pub(super) fn issuer(scene: &mut Scene, run: &mut Run) {
     let issued = Instant::now();
     join(scene, "beta");
     let spare = alpha.token("viewer");
+    let person = alpha.user(&format!("p-{}", nonce()), "viewer");
     until("all is live", PATIENCE, || scene.is_right(scene.on("gamma")).then_some(()));
     // The next credentials are good ones again.
     fs::remove_file(&setting).unwrap_or_else(|error| panic!("{error}"));
@@ -69,6 +70,9 @@ pub(super) fn issuer(scene: &mut Scene, run: &mut Run) {
     let file = scene.on("beta").path().join("creds/beta.creds");
     let credential = || fs::read_to_string(&file).unwrap_or_else(|error| panic!("{error}"));
     let first = credential();
+    let of_person = || fs::read_to_string(&person).unwrap_or_else(|error| panic!("{error}"));
+    let before = of_person();
+    let mut follow = scene.on("gamma").running(["--creds", &person, "logs", "two-gamma", "--follow"]);
     let killed = kill(scene, "alpha");
     assert!(issued.elapsed() < due, "it was renewed before alpha was away");
     is_missed(scene, &spare);
@@ -76,7 +80,7 @@ pub(super) fn issuer(scene: &mut Scene, run: &mut Run) {
     while killed.elapsed() < over {
         all_else_is_well(scene);
     }
-    assert_eq!(credential(), first, "nobody could renew it");
+    assert!(credential() == first && of_person() == before, "nobody could renew them");
     let log = scene.on("beta").log();
     let said = log.lines().find(|line| line.contains("was not renewed"));
     assert!(said.is_some_and(|line| line.contains("alpha")), "{log}");
@@ -85,6 +89,12 @@ pub(super) fn issuer(scene: &mut Scene, run: &mut Run) {
     alpha.start();
     until("the credential is renewed", Duration::from_secs(60) + SLACK, || (credential() != first).then_some(()));
     run.took("renewed", back.elapsed());
+    let left = (Duration::from_secs(60) + SLACK).saturating_sub(back.elapsed());
+    until("a person's credential is renewed", left, || (of_person() != before).then_some(()));
+    run.took("a person's renewed", back.elapsed());
+    assert_eq!(follow.next(Duration::ZERO), None);
+    follow.signal(Signal::TERM);
+    assert_eq!(follow.end(PATIENCE).code, 130, "what it ran goes on");
     scene.is_whole();
     let joined = join_person(scene, &spare);
     assert_eq!(joined.code, 0, "{joined:?}");

@@ -120,7 +120,7 @@ pub(super) fn crash_loop(scene: &mut Scene, run: &mut Run) {
             killed = kill(scene, "beta");
             assert!(killed - begun < Duration::from_secs(1), "it lived for {:?}", killed - begun);
             // So short a life is mostly over before the first renewal.
-            if renewed(scene, "gamma", "beta") != last {
+            if renewed(scene, "gamma", "beta").is_some_and(|now| Some(now) != last) {
                 renews_reconciled(scene, &last, &scene.container("two-beta").id);
             }
             pause = (pause * 2).min(Duration::from_secs(30));

@@ -50,8 +50,9 @@ pub(super) async fn run(
     let (mut came_up, mut pause) = (false, FIRST);
     loop {
         let begun = Instant::now();
-        let spawned =
-            up.command(context, home, name, bus).and_then(|mut command| command.stdout(Stdio::null()).spawn());
+        let spawned = up
+            .command(context, home, name, bus, !came_up)
+            .and_then(|mut command| command.stdout(Stdio::null()).spawn());
         let mut node = spawned.map_err(|error| Error::precondition(format!("the node cannot be started: {error}")))?;
         let pid = i32::try_from(node.id()).unwrap_or_default();
         let life = async {

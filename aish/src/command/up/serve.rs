@@ -82,6 +82,10 @@ fn failure(error: node::Error) -> Failure {
         }
         node::Error::Connect(error) => error.into(),
         node::Error::Mesh(mesh::Error::Store(SetupError::Untrusted(untrusted))) => untrusted.into(),
+        node::Error::Mesh(mesh::Error::OtherStore(other)) => other.into(),
+        node::Error::Mesh(mesh::Error::Store(SetupError::TooOld { .. })) => {
+            Error::precondition(message).hint("update the server of that bus")
+        }
         node::Error::Mesh(mesh::Error::Stranger { ref include, .. }) => {
             let (file, include) = (include.display(), include.file_name().unwrap_or_default().to_string_lossy());
             Error::new(Code::PermissionDenied, message).sent(false).hint(format!(

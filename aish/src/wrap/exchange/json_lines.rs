@@ -53,7 +53,10 @@ impl JsonLines {
                 let ask = self.queue.pop_front()?;
                 let left = ask.deadline.saturating_duration_since(now).as_millis();
                 let left = u64::try_from(left).unwrap_or(u64::MAX);
-                let line = json!({"id": ask.id, "message": ask.text, "input": ask.input, "deadline_ms": left});
+                let mut line = json!({"id": ask.id, "message": ask.text, "input": ask.input, "deadline_ms": left});
+                if let (Some(traceparent), Some(line)) = (&ask.traceparent, line.as_object_mut()) {
+                    line.insert("traceparent".to_owned(), traceparent.as_str().into());
+                }
                 self.last = self.last.max(ask.id);
                 self.asked.insert(ask.id, ask);
                 line

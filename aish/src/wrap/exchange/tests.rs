@@ -9,7 +9,8 @@ type Waiting = oneshot::Receiver<Result<Reply, Error>>;
 
 fn ask(id: u64, text: &str, now: Instant) -> (Ask, Waiting) {
     let (reply, waiting) = oneshot::channel();
-    (Ask { id, text: text.to_owned(), input: None, deadline: now + Duration::from_secs(1), reply }, waiting)
+    let (deadline, text) = (now + Duration::from_secs(1), text.to_owned());
+    (Ask { id, text, input: None, deadline, traceparent: None, reply }, waiting)
 }
 
 fn text(waiting: &mut Waiting) -> Value {

@@ -1,10 +1,12 @@
-//! Masks secrets in a report: by the general rules, and wherever a value that the container was given as a secret is
-//! shown again.
+//! Masks secrets in a report: by the general rules, and wherever a value is shown again that the container was given as a
+//! secret, or that this node knows as one.
+
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::{Health, Line, LogLine, ProcessList};
-use crate::{engine::Inspection, redact};
+use crate::{engine::Inspection, mask, redact};
 
 /// Shorter values are too common to be looked for everywhere.
 const SHORTEST: usize = 6;
@@ -15,11 +17,12 @@ const COMMANDS: [&str; 4] = ["Args", "Cmd", "Entrypoint", "Test"];
 #[derive(Debug)]
 pub(super) struct Mask {
     secrets: Vec<String>,
+    known: Arc<mask::Mask>,
 }
 
 impl Mask {
     /// Collects the values of the container's variables and options that the rules call secret.
-    pub(super) fn of(inspection: &Inspection) -> Self {
+    pub(super) fn of(inspection: &Inspection, known: Arc<mask::Mask>) -> Self {
         let mut secrets: Vec<String> = Vec::new();
         for entry in &inspection.env {
             if let Some((name, value)) = entry.split_once('=')
@@ -39,11 +42,11 @@ impl Mask {
         // Longer ones first, so that no part of one is left standing beside the mask of another.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.dedup();
-        Self { secrets }
+        Self { secrets, known }
     }
 
     fn text(&self, text: &str) -> String {
-        let mut text = redact::text(text);
+        let mut text = self.known.text(&redact::text(text));
         for secret in &self.secrets {
             if text.contains(secret.as_str()) {
                 text = text.replace(secret.as_str(), redact::MASK);
@@ -125,16 +128,17 @@ mod tests {
 
     #[test]
     fn ci_43_secrets_are_masked_wherever_they_stand() {
-        let mask = Mask { secrets: vec!["nonce-1234".to_owned()] };
+        let known = Arc::new(mask::Mask::of([&b"sealed-4321"[..]]));
+        let mask = Mask { secrets: vec!["nonce-1234".to_owned()], known };
         let shown = mask.inspection(&json!({
             "Path": "srv", "Args": ["--token", "nonce-1234", "--port", "80"],
             "Config": {"Env": ["DB_PASSWORD=nonce-1234", "PATH=/bin"], "Cmd": ["srv", "--token=nonce-1234"],
                 "Labels": {"db.password": "nonce-1234", "url": "postgres://a:nonce-1234@db", "kept": "here"}},
-            "State": {"Health": {"Log": [{"Output": "said nonce-1234"}]}},
+            "State": {"Health": {"Log": [{"Output": "said nonce-1234 sealed-4321"}]}},
             "NetworkSettings": {"SandboxKey": "/var/run/x"},
         }));
         let text = shown.to_string();
-        assert!(!text.contains("nonce-1234"), "{text}");
+        assert!(!text.contains("nonce-1234") && !text.contains("sealed-4321"), "{text}");
         for kept in ["--port", "DB_PASSWORD=***", "\"kept\":\"here\"", "/var/run/x"] {
             assert!(text.contains(kept), "{kept}: {text}");
         }

@@ -32,7 +32,8 @@ pub(super) fn frames(
     timestamps: bool,
 ) -> impl Stream<Item = Result<Frame, Error>> + Send + 'static {
     let (give, take) = mpsc::channel(WAITING);
-    let follower = Follower { ci, query, give, cutter: Cutter::new(timestamps), last: None };
+    let cutter = Cutter::new(timestamps, &ci.host().masks);
+    let follower = Follower { ci, query, give, cutter, last: None };
     let task = Owned::spawn("container-logs", follower.run(opened));
     stream::unfold((take, task), |(mut take, task)| async move {
         let frame = take.recv().await?;
@@ -100,16 +101,23 @@ impl Follower {
                     }
                 }
                 Some(Err(error)) => {
-                    self.flush().await?;
+                    self.finish().await?;
                     return self.give(Err(error.into())).await.and(Err(End));
                 }
-                None => return self.flush().await,
+                None => return self.finish().await,
             }
         }
     }
 
     async fn flush(&mut self) -> Result<(), End> {
         for frame in self.cutter.flush() {
+            self.give(Ok(frame)).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<(), End> {
+        for frame in self.cutter.finish() {
             self.give(Ok(frame)).await?;
         }
         Ok(())

@@ -15,7 +15,7 @@ use super::*;
 struct Only(Arc<Container>);
 
 impl Directory for Only {
-    fn find(&self, _: &HandTarget, _: bool) -> Result<Arc<dyn Ci>, Error> {
+    fn find(&self, _: &HandTarget) -> Result<Arc<dyn Ci>, Error> {
         Ok(Arc::clone(&self.0) as Arc<dyn Ci>)
     }
 }

@@ -18,7 +18,7 @@ use super::super::{
     reader::End,
 };
 use crate::{
-    Role, SkillPath, UserName,
+    Effect, Name, Role, SkillPath, UserName,
     dispatch::{Begun, Deed, Directory, Dispatcher, Incoming, Journal},
     error::Error,
     serve::{
@@ -34,11 +34,16 @@ use crate::{
 struct Alone(Arc<dyn Ci>);
 
 impl Directory for Alone {
-    fn find(&self, target: &HandTarget, _: bool) -> Result<Arc<dyn Ci>, Error> {
+    fn find(&self, target: &HandTarget) -> Result<Arc<dyn Ci>, Error> {
         if target.name == *self.0.name() {
             return Ok(self.0.clone());
         }
         Err(Error::unavailable(format!("{} is not offered here", target.name)).sent(false))
+    }
+
+    /// The node has judged it.
+    fn grants(&self, _: &UserName, _: &Name, _: Effect) -> bool {
+        true
     }
 }
 

@@ -80,6 +80,7 @@ fn offer(name: &str, ci: &dyn Ci) -> Offer {
         skills: ci.skills().iter().map(|skill| OfferedSkill::from(&**skill)).collect(),
         replace: false,
         process: None,
+        secrets: Default::default(),
     }
 }
 

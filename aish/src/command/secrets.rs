@@ -1,0 +1,117 @@
+use std::ffi::{OsStr, OsString};
+
+use aigis_proxy::{Error, secret::SecretName, services::ListedSecret};
+use serde_json::{Value, json};
+
+use set::Set;
+
+use crate::{context::Context, exit::Failure, issuer::Desk};
+
+mod recipients;
+mod set;
+mod value;
+
+const HEADER: [&str; 6] = ["NAME", "STATE", "VERSION", "NODES", "SET", "BY"];
+const STATE: usize = 1;
+
+/// Manage the secrets of the mesh
+#[derive(Debug, clap::Args)]
+pub(crate) struct Secrets {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Set(Set),
+    List(List),
+    Rm(Rm),
+}
+
+/// List the secrets
+///
+/// With the nodes that can open each. A secret is due for change once a node that could open it, or the person who set it,
+/// was revoked or removed.
+#[derive(Debug, clap::Args)]
+struct List {}
+
+/// Remove a secret, and its files where programs have it
+///
+/// What a program has read already it keeps.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  aish secrets rm db-password")]
+struct Rm {
+    /// The secret
+    #[arg(value_name = "NAME")]
+    name: OsString,
+}
+
+impl Secrets {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self.command {
+            Command::Set(set) => Box::pin(set.run(context)).await,
+            Command::List(list) => list.run(context).await,
+            Command::Rm(rm) => rm.run(context).await,
+        }
+    }
+}
+
+/// Reads a secret's name, which is data and no part of the command line's grammar.
+fn named(text: &OsStr) -> Result<SecretName, Error> {
+    SecretName::parse(&text.to_string_lossy()).map_err(|error| Error::invalid(error.to_string()).sent(false))
+}
+
+impl List {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let secrets = Desk::of(context).await?.secrets().await?;
+        if context.output.is_json() {
+            return context.output.json(&secrets.iter().map(row).collect::<Vec<_>>());
+        }
+        context.output.table(&HEADER, &secrets.iter().map(fields).collect::<Vec<_>>(), STATE)?;
+        for secret in &secrets {
+            for reason in &secret.due {
+                context.output.note(&format!("{} is due for change: {reason}", secret.name));
+            }
+            if !secret.lacking.is_empty() {
+                let nodes = joined(&secret.lacking);
+                context
+                    .output
+                    .note(&format!("{} is for {nodes} too, which cannot open it until it is set again", secret.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn state(secret: &ListedSecret) -> &'static str {
+    if secret.due.is_empty() { "current" } else { "due" }
+}
+
+fn row(secret: &ListedSecret) -> Value {
+    let ListedSecret { name, version, set_by, set_at, selectors, nodes, lacking, due } = secret;
+    json!({
+        "name": name, "state": state(secret), "version": version, "set_by": set_by, "set_at": set_at,
+        "for": selectors, "nodes": nodes, "lacking": lacking, "due": due,
+    })
+}
+
+fn fields(secret: &ListedSecret) -> Vec<String> {
+    let ListedSecret { name, version, set_by, set_at, nodes, .. } = secret;
+    let (name, state, version) = (name.to_string(), state(secret).to_owned(), version.to_string());
+    vec![name, state, version, joined(nodes), set_at.clone(), set_by.to_string()]
+}
+
+fn joined(items: &[impl ToString]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Rm {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let name = named(&self.name)?;
+        Desk::of(context).await?.remove_secret(name.clone()).await?;
+        if context.output.is_json() {
+            return context.output.json(&json!({"name": name, "state": "removed"}));
+        }
+        context.output.text(&format!("the secret {name} was removed"))
+    }
+}

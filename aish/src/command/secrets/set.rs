@@ -1,0 +1,99 @@
+use std::{ffi::OsString, path::PathBuf};
+
+use aigis_node::mask;
+use aigis_proxy::{
+    Code, Error,
+    secret::{self, Place, Selector},
+    services::WantedSecret,
+};
+use serde_json::json;
+
+use super::{joined, named, recipients, value};
+use crate::{context::Context, exit::Failure, issuer::Desk};
+
+/// How often a value is sealed again because another one came first.
+const ROUNDS: usize = 5;
+
+/// Set a secret, or change its value
+///
+/// The value comes from standard input or a file, byte for byte; on a terminal it is asked for and not shown. It is sealed
+/// here to the nodes that it is for: nobody else can open it, neither the bus nor the issuer. Without --for it stays for
+/// those that it was for, and a new one is for this host's node.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  aish secrets set db-password\n  printf %s \"$KEY\" | aish secrets set api-key --for beta\n  aish secrets set tls.key --file tls.key --for role=web"
+)]
+pub(super) struct Set {
+    /// The secret: letters, digits, . _ - and / between parts
+    #[arg(value_name = "NAME")]
+    name: OsString,
+    /// A node that needs it, or the nodes with that label; may be repeated
+    #[arg(long = "for", value_name = "NODE|KEY=VALUE")]
+    selectors: Vec<Selector>,
+    /// The file that holds the value
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// What is never taken: everyone on this host can read the arguments of a command
+    #[arg(hide = true)]
+    value: Vec<OsString>,
+}
+
+impl Set {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        if !self.value.is_empty() {
+            let message = "the value of a secret is no argument: everyone on this host can read those";
+            let hint = "give it on standard input, by --file FILE, or type it: aish secrets set NAME; choose another value now";
+            return Err(Failure::usage(message, hint));
+        }
+        let name = named(&self.name)?;
+        let value = value::read(&name, self.file.as_deref(), &context.output).await?;
+        secret::check(&name, &value)?;
+        if !mask::is_masked(&value) {
+            let least = mask::SHORTEST;
+            context.output.note(&format!(
+                "the value of {name} has fewer than {least} bytes: where a program prints it, it cannot be masked"
+            ));
+        }
+        let issuer = Desk::of(context).await?;
+        let snapshot = context.session().await?.snapshot();
+        let known = snapshot.secret(&name);
+        let selectors = match known {
+            _ if !self.selectors.is_empty() => self.selectors,
+            Some(known) => known.selectors.clone(),
+            None => vec![this_host(context)?],
+        };
+        let mesh = &context.global.mesh;
+        let nodes = recipients::find(&snapshot, mesh, &selectors)?;
+        let mut version = known.map_or(0, |known| known.version) + 1;
+        for _ in 0..ROUNDS {
+            let sealed = secret::seal(Place { mesh, name: &name, version }, &value, &nodes)?;
+            let wanted = WantedSecret { name: name.clone(), version, selectors: selectors.clone(), sealed };
+            match issuer.set_secret(wanted).await {
+                Ok(()) => {
+                    let nodes: Vec<_> = nodes.into_keys().collect();
+                    if context.output.is_json() {
+                        let set = json!({"name": name, "version": version, "for": selectors, "nodes": nodes});
+                        return context.output.json(&set);
+                    }
+                    return context.output.text(&format!("{name} has version {version}, for {}", joined(&nodes)));
+                }
+                // Another admin was first; the later value counts, and this is the later one.
+                Err(Error { code: Code::FailedPrecondition, data: Some(data), .. }) if data["version"].is_u64() => {
+                    version = data["version"].as_u64().unwrap_or_default() + 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::unavailable(format!("the secret {name} changes too often; try again")).sent(false).into())
+    }
+}
+
+fn this_host(context: &Context) -> Result<Selector, Failure> {
+    let node = context.mesh_file()?.and_then(|mesh| mesh.node);
+    node.map(Selector::Node).ok_or_else(|| {
+        Failure::usage(
+            "this host has no node that the secret could be for",
+            "say who needs it: --for NODE or KEY=VALUE",
+        )
+    })
+}

@@ -1,0 +1,241 @@
+//! The connection that requests and their replies go over.
+//!
+//! A server ends a connection with the token that it was made with, renewed or not. So whoever renewed its credential
+//! makes another connection beside the one that stands, and what waits for replies moves over to it while it waits. What
+//! was subscribed to stays where it is, and is made anew when that connection is.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_nats::{Client, Event, Message, Subscriber};
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, timeout_at},
+};
+
+use super::{Link, events::Heard, inbox::Table};
+use crate::{
+    subject::{Token, reply_token},
+    sync::lock,
+};
+
+/// How long a move may take: as long as making a connection.
+const MOVING: Duration = Duration::from_secs(5);
+/// How many replies may come over the next connection before the former one is at its end.
+const KEPT: usize = 65_536;
+
+/// Which connection is the one in use.
+pub(super) struct Lane {
+    client: Mutex<Client>,
+    number: AtomicU64,
+    /// Whether the connection in use stands, where that is not the first.
+    up: watch::Sender<bool>,
+}
+
+impl Lane {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client: Mutex::new(client), number: AtomicU64::new(0), up: watch::Sender::new(true) }
+    }
+
+    /// The connection in use.
+    pub(super) fn client(&self) -> Client {
+        lock(&self.client).clone()
+    }
+
+    /// The number of the connection in use: 0 for the one by which everything is subscribed to.
+    pub(super) fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    /// Whether requests can leave; `first` says so of the first connection.
+    pub(super) fn is_up(&self, first: bool) -> bool {
+        if self.number() == 0 { first } else { *self.up.borrow() }
+    }
+
+    /// Uses another connection from now on.
+    fn take(&self, client: Client, number: u64) {
+        *lock(&self.client) = client;
+        self.number.store(number, Ordering::Release);
+        self.up.send_replace(true);
+    }
+
+    /// Resolves when requests can no longer leave, nor replies come; `link` is that of the first connection.
+    pub(super) async fn broke(&self, mut link: watch::Receiver<Link>) {
+        let mut up = self.up.subscribe();
+        while self.is_up(link.borrow_and_update().up) {
+            tokio::select! {
+                // Nobody tells any more once the connection is gone for good.
+                changed = link.changed() => if changed.is_err() { return },
+                // The sender is held here.
+                _ = up.changed() => {}
+            }
+        }
+    }
+
+    /// Notes what a connection that is not the first hears.
+    pub(super) fn note(&self, event: &Event, number: u64, heard: &Heard) {
+        match event {
+            _ if self.number() != number => {}
+            Event::Connected => {
+                self.up.send_replace(true);
+            }
+            Event::Disconnected | Event::Closed => {
+                self.up.send_replace(false);
+                heard.broke();
+            }
+            other => heard.said(other),
+        }
+    }
+}
+
+/// Another connection, which is to take the place of the one in use.
+pub(super) struct Move {
+    /// The connection.
+    pub(super) client: Client,
+    /// Its number.
+    pub(super) number: u64,
+    /// The inbox, as it hears it.
+    pub(super) replies: Subscriber,
+    /// The inbox's subject, without its last token.
+    pub(super) inbox: String,
+    /// Where it is to be used.
+    pub(super) lane: Arc<Lane>,
+    /// Told whether it is.
+    pub(super) done: oneshot::Sender<bool>,
+}
+
+/// What came by the former connection, of which some comes by the next one too.
+#[derive(Default)]
+struct Seen {
+    state: RandomState,
+    counts: HashMap<u64, usize>,
+}
+
+impl Seen {
+    fn of(&self, message: &Message) -> u64 {
+        let mut hasher = self.state.build_hasher();
+        message.subject.as_str().hash(&mut hasher);
+        message.payload.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn note(&mut self, message: &Message) {
+        let hash = self.of(message);
+        *self.counts.entry(hash).or_default() += 1;
+    }
+
+    /// Whether it came before by the former connection; each is said once.
+    fn was(&mut self, message: &Message) -> bool {
+        let hash = self.of(message);
+        match self.counts.get_mut(&hash).filter(|count| **count > 0) {
+            Some(count) => {
+                *count -= 1;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Reads the former connection to its end, then the next one: whatever was published before the next one heard anything
+/// came by the former, what was published since comes by the next one too, and what came by both counts once. Replies of
+/// one server stay in order. Gives what is to be read from now on.
+pub(super) async fn cross(mut old: Subscriber, moving: Move, table: &Arc<Table>) -> Subscriber {
+    let Move { client, number, replies: mut next, inbox, lane, done } = moving;
+    let former = lane.client();
+    let until = Instant::now() + MOVING;
+    let (mut seen, mut kept) = (Seen::default(), VecDeque::new());
+    // By way of the former connection: then its server, too, knows that the next one listens.
+    let mark = send_mark(&former, &inbox).await;
+    let (mut by_old, mut by_next) = (false, false);
+    while !(by_old && by_next) && kept.len() < KEPT {
+        let came = timeout_at(until, async {
+            tokio::select! {
+                biased;
+                message = old.next(), if !by_old => (message, true),
+                message = next.next() => (message, false),
+            }
+        });
+        match came.await {
+            Ok((Some(message), true)) if is_mark(&message, &mark) => by_old = true,
+            Ok((Some(message), true)) => {
+                seen.note(&message);
+                table.take(message);
+            }
+            Ok((Some(message), false)) if is_mark(&message, &mark) => by_next = true,
+            Ok((Some(message), false)) => kept.push_back(message),
+            // One of the two broke: all goes on as it was.
+            Ok((None, _)) | Err(_) => break,
+        }
+    }
+    if !(by_old && by_next) {
+        let _ = done.send(false);
+        return old;
+    }
+    // First of all this: the bus tells that nobody hears a request by the connection that it came by.
+    lane.take(client, number);
+    drop(old);
+    for message in kept.into_iter().filter(|message| !seen.was(message)) {
+        table.take(message);
+    }
+    let _ = done.send(true);
+    let mark = send_mark(&former, &inbox).await;
+    while let Ok(Some(message)) = timeout_at(until, next.next()).await {
+        if is_mark(&message, &mark) {
+            break;
+        }
+        if !seen.was(&message) {
+            table.take(message);
+        }
+    }
+    next
+}
+
+async fn send_mark(client: &Client, inbox: &str) -> Token {
+    let mark = Token::random();
+    if let Err(error) = client.publish(format!("{inbox}.{}", mark.as_str()), Bytes::new()).await {
+        tracing::debug!(%error, "a mark was not sent");
+    }
+    mark
+}
+
+fn is_mark(message: &Message, mark: &Token) -> bool {
+    reply_token(&message.subject).is_some_and(|token| token == *mark)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(token: &str, payload: &'static str) -> Message {
+        Message {
+            subject: format!("_INBOX.vera.x.{token}").into(),
+            reply: None,
+            payload: payload.into(),
+            headers: None,
+            status: None,
+            description: None,
+            length: 0,
+        }
+    }
+
+    #[test]
+    fn what_came_by_both_ways_counts_once() {
+        let mut seen = Seen::default();
+        seen.note(&message("a", "1"));
+        seen.note(&message("a", "2"));
+        seen.note(&message("a", "2"));
+        assert!(seen.was(&message("a", "2")) && seen.was(&message("a", "2")) && !seen.was(&message("a", "2")));
+        assert!(!seen.was(&message("b", "1")), "another call's");
+        assert!(seen.was(&message("a", "1")) && !seen.was(&message("a", "3")));
+    }
+}
