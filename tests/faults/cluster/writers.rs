@@ -139,9 +139,10 @@ async fn write(bus: &Bus, writer: usize, told: &Told, stop: &AtomicBool) {
             }
             Err(error) => lock(&told.refused).push(error.to_string()),
         }
-        let mut longest = lock(&told.longest);
-        *longest = (*longest).max(begun.elapsed());
-        drop(longest);
+        {
+            let mut longest = lock(&told.longest);
+            *longest = (*longest).max(begun.elapsed());
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
