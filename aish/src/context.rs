@@ -36,6 +36,8 @@ use crate::{
 const WITHIN: Duration = Duration::from_millis(4_700);
 /// How many times longer than connecting did, reading the registry may take where the link is slow.
 const PATIENCE: u32 = 2;
+/// How long several servers of a bus may take to choose who leads the registry.
+const CHOOSING: Duration = Duration::from_secs(12);
 /// How long what is still to be said to the bus may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -310,7 +312,10 @@ impl Context {
         let begun = Instant::now();
         let issuer = self.mesh_file()?.map(|mesh| mesh.issuer);
         let client = self.client().await?;
-        let session = Session::open(client, issuer, reading(begun.elapsed())).await?;
+        let within = reading(begun.elapsed());
+        // While the servers of a bus choose who leads, it answers late, and is not away.
+        let within = if client.bus().has_several() { within.max(CHOOSING) } else { within };
+        let session = Session::open(client, issuer, within).await?;
         if let Some(known) = self.issuer()? {
             // What the mesh's account says anew of who vouches for its users, now and for as long as this command runs.
             let pinned = self.pinned.get_or_init(|| watch::Sender::new(known)).clone();

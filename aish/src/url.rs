@@ -5,13 +5,24 @@ use crate::exit::Failure;
 /// The environment variable that names the bus.
 pub(crate) const VARIABLE: &str = "AIGIS_BUS";
 
-/// Checks that an address reads `nats://HOST:PORT` or `tls://HOST:PORT`. Its text is never shown where it could hold
+/// Checks that an address reads `nats://HOST:PORT` or `tls://HOST:PORT`; of a cluster there may be one for each server,
+/// with commas between. Its text is never shown where it could hold
 /// a password.
 ///
 /// # Errors
 ///
 /// A usage error that names where the address came from.
 pub(crate) fn check(origin: &str, text: &str) -> Result<String, Failure> {
+    let checked: Result<Vec<String>, Failure> = text.split(',').map(|one| check_one(origin, one.trim())).collect();
+    Ok(checked?.join(","))
+}
+
+/// The first of the addresses of a bus.
+pub(crate) fn first(bus: &str) -> &str {
+    bus.split(',').next().unwrap_or(bus)
+}
+
+fn check_one(origin: &str, text: &str) -> Result<String, Failure> {
     let wrong = |why: &str| {
         Failure::usage(format!("{origin} is no address of a bus: {why}"), "write nats://HOST:PORT or tls://HOST:PORT")
     };
@@ -75,6 +86,8 @@ mod tests {
             "nats://[::1:4222",
             "nats://[hunter2]:1",
             "nats://[::1]x",
+            "nats://h:1,nats://u:hunter2@i:1",
+            "nats://h:1,",
         ] {
             let failure = check(VARIABLE, bad).unwrap_err();
             assert_eq!(failure.code(), 2, "{bad}");
@@ -90,6 +103,7 @@ mod tests {
             ("nats://bus.example", "nats://bus.example"),
             ("tls://h:1/", "tls://h:1"),
             ("nats://[::1]:4222", "nats://[::1]:4222"),
+            ("tls://a:1, tls://b:2/,tls://c:3", "tls://a:1,tls://b:2,tls://c:3"),
         ] {
             assert_eq!(check("--bus", good).unwrap(), read);
         }

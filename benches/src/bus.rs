@@ -60,8 +60,9 @@ impl BusServer {
             max_memory_store: 64 * 1024 * 1024,
             tls: None,
             log: Some(directory.path().join("bus.log")),
+            cluster: None,
         };
-        files.write(&keys, &options).map_err(part("write the server's files"))?;
+        files.write(&keys.charter(), &options).map_err(part("write the server's files"))?;
         let program = std::env::var_os("AIGIS_NATS_SERVER").unwrap_or_else(|| "nats-server".into());
         let mut command = Command::new(program);
         command.arg("--config").arg(files.config()).stdout(Stdio::null());

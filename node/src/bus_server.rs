@@ -5,26 +5,33 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use aigis_proxy::{
     bus::Version,
-    identity::{MeshCa, MeshKeys, ServerFiles, ServerOptions, ca},
+    identity::{Charter, MeshCa, MeshKeys, ServerFiles, ServerOptions, ca},
     task,
 };
 use rustix::process::Pid;
 use serde::Deserialize;
-use tokio::{process::Command, sync::watch, time::interval};
+use tokio::{
+    process::Command,
+    sync::{Notify, watch},
+    time::interval,
+};
 use tokio_util::sync::CancellationToken;
 
+mod greeting;
 mod process;
 pub(crate) mod refusals;
 mod room;
 
 use process::{Process, STOP};
 use room::Room;
+
+use crate::cluster::member::Running;
 
 /// The first wait before a restart; it doubles to [`LAST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -162,6 +169,31 @@ pub struct Status {
     pub restarts: u32,
     /// Why it did not start the last time.
     pub trouble: Option<String>,
+    /// Its id, new at each start, while it runs as one of a cluster.
+    pub id: Option<String>,
+}
+
+/// What a server starts with of the mesh, and who makes its certificate.
+#[derive(Debug)]
+pub enum Papers {
+    /// The issuer's own: always the newest, so that a start never puts back a token from before a revocation.
+    Own {
+        /// The signing keys, shared with the issuer.
+        keys: Arc<MeshKeys>,
+        /// Makes the server's certificate, where it needs one.
+        ca: Option<Box<MeshCa>>,
+    },
+    /// What the issuer gave to this host last; the certificate lies beside.
+    Given(Arc<Mutex<Charter>>),
+}
+
+impl Papers {
+    fn charter(&self) -> Charter {
+        match self {
+            Self::Own { keys, .. } => keys.charter(),
+            Self::Given(charter) => charter.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
 }
 
 /// Everything that a start needs.
@@ -170,12 +202,11 @@ struct Supervisor {
     program: PathBuf,
     files: ServerFiles,
     options: ServerOptions,
-    /// Shared with the issuer: a start never puts back a token from before a revocation.
-    keys: Arc<MeshKeys>,
-    /// Makes the server's certificate, where it needs one.
-    ca: Option<MeshCa>,
+    papers: Papers,
     status: watch::Sender<Status>,
     stop: CancellationToken,
+    /// Told when there is another certificate.
+    reload: Arc<Notify>,
 }
 
 /// A supervised server. It goes on when this is dropped without [`BusServer::stop`], as it would if the node died.
@@ -186,6 +217,8 @@ pub struct BusServer {
     adopted: bool,
     status: watch::Receiver<Status>,
     stop: CancellationToken,
+    reload: Arc<Notify>,
+    given: Option<Arc<Mutex<Charter>>>,
     supervision: tokio::task::JoinHandle<()>,
 }
 
@@ -199,12 +232,18 @@ impl BusServer {
         program: PathBuf,
         files: ServerFiles,
         options: ServerOptions,
-        keys: Arc<MeshKeys>,
-        ca: Option<MeshCa>,
+        papers: Papers,
     ) -> Result<Self, Error> {
         let (sender, status) = watch::channel(Status::default());
         let stop = CancellationToken::new();
-        let mut supervisor = Supervisor { program, files, options, keys, ca, status: sender, stop: stop.clone() };
+        let reload = Arc::new(Notify::new());
+        let given = match &papers {
+            Papers::Given(charter) => Some(charter.clone()),
+            Papers::Own { .. } => None,
+        };
+        let (stopped, told) = (stop.clone(), reload.clone());
+        let mut supervisor =
+            Supervisor { program, files, options, papers, status: sender, stop: stopped, reload: told };
         let mut process = match supervisor.adopt() {
             Some(process) => process,
             None => supervisor.launch()?,
@@ -219,7 +258,7 @@ impl BusServer {
         };
         let (address, adopted) = (supervisor.options.listen, process.is_adopted());
         let supervision = task::spawn("bus-server", supervisor.run(process));
-        Ok(Self { address, adopted, status, stop, supervision })
+        Ok(Self { address, adopted, status, stop, reload, given, supervision })
     }
 
     /// Where it listens.
@@ -232,6 +271,16 @@ impl BusServer {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// What is told to a server whose papers came from the issuer; `None` for the issuer's own.
+    pub(crate) fn given(&self) -> Option<Running> {
+        self.given.clone().map(|charter| Running { charter, reload: self.reload.clone() })
+    }
+
+    /// Ends the supervision alone: the server is one that others need.
+    pub fn leave(self) {
+        self.supervision.abort();
     }
 
     /// Ends the supervision, and the server unless it was adopted: for a start that fails leaves all as it was.
@@ -269,7 +318,7 @@ impl Supervisor {
 
     fn launch(&self) -> Result<Process, Error> {
         self.certify()?;
-        let written = self.files.write(&self.keys, &self.options)?;
+        let written = self.files.write(&self.papers.charter(), &self.options)?;
         if !written.restored.is_empty() || !written.removed.is_empty() {
             tracing::warn!(restored = ?written.restored, removed = ?written.removed, "stored account tokens were not ours");
         }
@@ -290,7 +339,9 @@ impl Supervisor {
 
     /// Makes the server's certificate anew, where it needs one.
     fn certify(&self) -> Result<(), Error> {
-        if let (Some(ca), Some(files)) = (&self.ca, &self.options.tls) {
+        // One certificate serves clients and the other servers.
+        let files = self.options.tls.as_ref().or(self.options.cluster.as_ref().map(|cluster| &cluster.tls));
+        if let (Papers::Own { ca: Some(ca), .. }, Some(files)) = (&self.papers, files) {
             ca.issue(self.options.listen.ip(), SystemTime::now() + ca::SERVER_LIFE)?.write(files)?;
         }
         Ok(())
@@ -298,7 +349,7 @@ impl Supervisor {
 
     /// Gives a server that has been running for long, or was adopted, a new certificate. Its connections stay.
     fn renew_certificate(&self, process: &Process) {
-        if self.ca.is_none() {
+        if !matches!(self.papers, Papers::Own { ca: Some(_), .. }) {
             return;
         }
         match self.certify() {
@@ -334,9 +385,14 @@ impl Supervisor {
             let found = said.first().map(ToString::to_string).unwrap_or_default();
             return Err(Error::Elsewhere { pid, found, asked });
         };
+        let id = match &self.options.cluster {
+            Some(_) => greeting::server_id(*address).await,
+            None => None,
+        };
         self.status.send_modify(|status| {
             status.pid = Some(pid);
             status.trouble = None;
+            status.id = id;
         });
         Ok(*address)
     }
@@ -357,6 +413,10 @@ impl Supervisor {
                     }
                     continue;
                 }
+                () = self.reload.notified() => {
+                    process.reload();
+                    continue;
+                }
                 _ = room_look.tick() => {
                     if room.is_back() {
                         tracing::warn!("the disk of the bus has room again: its server is started anew, to write again");
@@ -368,6 +428,7 @@ impl Supervisor {
             }
             self.status.send_modify(|status| {
                 status.pid = None;
+                status.id = None;
                 status.restarts += 1;
             });
             tracing::warn!("the bus server ended; starting it again");

@@ -99,8 +99,7 @@ impl Home {
     /// The directory cannot be made.
     pub fn create(&self) -> Result<(), Error> {
         for path in [self.root(), self.root().join("creds")] {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
-            made.map_err(|source| Error::Io { path, source })?;
+            make_directory(&path)?;
         }
         Ok(())
     }
@@ -257,7 +256,7 @@ impl Home {
     ///
     /// The file is unreadable, or holds something else.
     pub fn read_ca(&self, url: &str) -> Result<Option<CaCertificate>, certificate::Error> {
-        if !url.starts_with("tls://") {
+        if !url.split(',').any(|url| url.starts_with("tls://")) {
             return Ok(None);
         }
         match CaCertificate::read(&self.ca_file()) {
@@ -307,6 +306,16 @@ fn present<T>(read: Result<T, text_file::Error>) -> Result<Option<T>, text_file:
         Err(text_file::Error::Missing { .. }) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Makes a directory, readable by its owner alone.
+///
+/// # Errors
+///
+/// It cannot be made.
+pub(crate) fn make_directory(path: &Path) -> Result<(), Error> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
 /// Replaces a file's content in one step, flushed, readable by its owner alone.

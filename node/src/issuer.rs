@@ -7,12 +7,12 @@ use aigis_proxy::{
     Address, Bus, Code, Effect, Error, Grant, NodeName, Request, Role, SkillPath, UserName,
     blob::Store,
     dispatch::{Begun, Deed, Journal},
-    identity::{CaCertificate, Credential, MeshKeys, jwt},
+    identity::{CaCertificate, Credential, MeshCa, MeshKeys, jwt},
     rpc,
     secret::SecretName,
     services::{
-        ADMISSION, Admission as _, GrantedToken, ISSUER, Issuer, JOIN, ListedSecret, Revoked, Rotation, WantedSecret,
-        WantedToken,
+        ADMISSION, Admission as _, Enrolled, GrantedToken, ISSUER, Issuer, JOIN, ListedSecret, Revoked, Rotation,
+        Station, WantedSecret, WantedToken,
     },
     subject::Caller,
     task,
@@ -24,9 +24,13 @@ use serde_json::{Value, json};
 use tarpc::{context::Context, server::Serve};
 use tokio::sync::Mutex;
 
-use crate::upkeep::StoreKeeper;
+use crate::{
+    cluster::{Cluster, messenger::Messenger},
+    upkeep::StoreKeeper,
+};
 
 mod admission;
+mod enrolment;
 mod first;
 mod grants;
 mod removal;
@@ -49,6 +53,10 @@ pub(crate) struct Office {
     pub(crate) url: String,
     /// Who vouches for it, where it speaks TLS.
     pub(crate) ca: Option<CaCertificate>,
+    /// The way to its servers.
+    pub(crate) messenger: Arc<Messenger>,
+    /// Its cluster, and the CA that vouches for the servers of it.
+    pub(crate) cluster: Option<(Arc<Cluster>, MeshCa)>,
     /// Writes the records of users and tokens.
     pub(crate) registry: Registry,
     /// What is known of the mesh.
@@ -262,6 +270,10 @@ impl Issuer for Desk {
             self.office.journal.refused(&self.caller, "users.renew", &error.message).await;
         }
         renewed
+    }
+
+    async fn enroll(self, _: Context, station: Station, public_key: String) -> Result<Enrolled, Error> {
+        Box::pin(self.office.enroll(&self.caller, station, &public_key)).await
     }
 
     async fn rotate_keys(self, _: Context, end: bool) -> Result<Rotation, Error> {

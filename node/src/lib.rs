@@ -17,6 +17,7 @@
 //! ```
 
 pub mod bus_server;
+mod cluster;
 pub mod container;
 mod directory;
 mod duties;

@@ -17,7 +17,8 @@ use aigis_proxy::{
 };
 
 use crate::{
-    bus_server::{self, BusServer},
+    bus_server::{self, BusServer, Papers},
+    cluster::{self, Cluster, Phase, growth},
     home::{self, Home, MeshFile},
 };
 
@@ -27,7 +28,7 @@ pub mod store;
 /// How long a user's credential lives unless said otherwise, and at most.
 pub const CREDENTIAL_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How long the credential lives with which the store is set up.
-const SETUP_LIFE: Duration = Duration::from_secs(120);
+pub(crate) const SETUP_LIFE: Duration = Duration::from_secs(600);
 /// The port of a bus that is asked for nothing else.
 pub const DEFAULT_PORT: u16 = 4222;
 /// What JetStream may keep in memory: the leases of some thousand nodes.
@@ -67,6 +68,12 @@ pub enum Error {
     /// The CA's certificate.
     #[error(transparent)]
     Certificate(#[from] certificate::Error),
+    /// The cluster of the bus.
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
+    /// The bus did not become a cluster.
+    #[error("the bus cannot become a cluster")]
+    Growth(#[from] growth::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] kv::SetupError),
@@ -101,6 +108,9 @@ pub struct Wanted {
     /// Where the supervised bus listens; if absent where it did before, else [`DEFAULT_PORT`] of loopback, else a free
     /// port of it.
     pub listen: Option<SocketAddr>,
+    /// Whether the supervised bus is one of three servers, and on the issuer the nodes of the others; if absent as
+    /// before.
+    pub bus_cluster: Option<Vec<NodeName>>,
     /// An existing bus to use instead.
     pub bus: Option<String>,
     /// The CA that vouches for that bus, if it speaks TLS; if absent the one that this host knows.
@@ -128,6 +138,8 @@ pub struct Mesh {
     pub store: store::Pin,
     /// The supervised server, unless the bus is somebody else's.
     pub server: Option<BusServer>,
+    /// The cluster of the bus, if this host is part of one.
+    pub cluster: Option<Arc<Cluster>>,
 }
 
 /// What only the issuer has.
@@ -146,7 +158,7 @@ pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
     home.create()?;
     let known = home.read_mesh()?;
     if let Some(known) = known.as_ref().filter(|known| known.is_member() && !home.issuer().exists()) {
-        return member::up(home, wanted, known);
+        return member::up(home, wanted, known).await;
     }
     let keys = if home.issuer().exists() {
         MeshKeys::open(&home.issuer())?
@@ -154,24 +166,70 @@ pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
         MeshKeys::create(&home.issuer(), home.mesh())?
     };
     let keys = Arc::new(keys);
-    let (url, server) = match (&wanted.bus, &known) {
-        (Some(url), _) => (url.clone(), None),
-        (None, Some(known)) if !known.supervised => (known.bus.clone(), None),
-        (None, known) => {
-            let server = serve(home, &wanted.node, choose(wanted.listen, known.as_ref()), keys.clone()).await?;
-            let scheme = if server.address().ip().is_loopback() { "nats" } else { "tls" };
-            (format!("{scheme}://{}", server.address()), Some(server))
-        }
+    let others = match (&wanted.bus, &known) {
+        (Some(url), _) => Some(url.clone()),
+        (None, Some(known)) if !known.supervised => Some(known.bus.clone()),
+        _ => None,
     };
-    match equip(home, wanted, keys, url, server.is_some()).await {
-        Ok(mesh) => Ok(Mesh { server, ..mesh }),
+    if let Some(url) = others {
+        if wanted.bus_cluster.is_some() {
+            return Err(cluster::Error::Asked(
+                "a bus that others run is made a cluster there: leave --bus-cluster away",
+            )
+            .into());
+        }
+        return equip(home, wanted, keys, url, false, 1).await;
+    }
+    let listen = choose(wanted.listen, known.as_ref());
+    let cluster = Cluster::join(home, &wanted.node, wanted.bus_cluster.as_deref(), listen, true)?;
+    let Some(cluster) = cluster.map(Arc::new) else {
+        let server = serve_alone(home, &wanted.node, listen, keys.clone()).await?;
+        let url = url_of(server.address());
+        return equipped(server, equip(home, wanted, keys, url, true, 1).await).await;
+    };
+    let own = url_of(listen);
+    let ca = if listen.ip().is_loopback() { None } else { Some(open_ca(home)?.certificate().clone()) };
+    let server = match cluster.phase() {
+        Phase::Growing => {
+            let store = store::Pin::open(home, keys.issuer())?;
+            growth::resume(home, &cluster, (&keys, &store), (&own, ca.as_ref())).await?
+        }
+        Phase::Alone | Phase::Grown => serve(home, &cluster, keys.clone()).await?,
+    };
+    let replicas = cluster.replicas();
+    let url = if cluster.phase() == Phase::Grown { cluster.addresses(scheme(listen)) } else { own.clone() };
+    let mut mesh = equipped(server, equip(home, wanted, keys.clone(), url, true, replicas).await).await?;
+    if cluster.phase() == Phase::Alone
+        && growth::can(&cluster).await
+        && let Some(alone) = mesh.server.take()
+    {
+        mesh.server = Some(growth::grow(home, &cluster, (&keys, &mesh.store), alone, (&own, ca.as_ref())).await?);
+        if cluster.phase() == Phase::Grown {
+            mesh.file.bus = cluster.addresses(scheme(listen));
+            home.write_mesh(&mesh.file)?;
+        }
+    }
+    Ok(Mesh { cluster: Some(cluster), ..mesh })
+}
+
+/// The mesh with its server, which ends with a mesh that does not come up.
+async fn equipped(server: BusServer, mesh: Result<Mesh, Error>) -> Result<Mesh, Error> {
+    match mesh {
+        Ok(mesh) => Ok(Mesh { server: Some(server), ..mesh }),
         Err(error) => {
-            if let Some(server) = server {
-                server.give_back().await;
-            }
+            server.give_back().await;
             Err(error)
         }
     }
+}
+
+/// How a bus is spoken to that listens there.
+fn scheme(listen: SocketAddr) -> &'static str {
+    if listen.ip().is_loopback() { "nats" } else { "tls" }
+}
+
+fn url_of(listen: SocketAddr) -> String {
+    format!("{}://{listen}", scheme(listen))
 }
 
 /// Makes the credentials and the store of a mesh whose bus is up, and writes where it is found.
@@ -181,6 +239,7 @@ async fn equip(
     keys: Arc<MeshKeys>,
     url: String,
     supervised: bool,
+    replicas: u8,
 ) -> Result<Mesh, Error> {
     let ca = trusted(home, wanted, &url)?;
     let issuer = keys.issuer();
@@ -188,12 +247,14 @@ async fn equip(
     let life = wanted.credential_life;
     let credential = ensure(&keys, &issuer, &home.credential(&node), &node, Role::Node, life)?;
     let store = store::Pin::open(home, issuer.clone())?;
-    let ensured = store::ensure(&keys, &url, ca.as_ref(), &store, wanted.new_store);
+    // A bus of others is asked how many of its servers can keep each stream.
+    let kept_by = supervised.then_some(replicas);
+    let ensured = store::ensure(&keys, &url, ca.as_ref(), &store, kept_by, wanted.new_store);
     if supervised {
         ensured.await?;
         let room = server::room(existing(&home.bus().join("store"), home))?;
         let room = (room.saturating_sub(kv::LOGS_BYTES) / 100 * BLOBS_SHARE).max(LEAST_BLOBS);
-        kv::limit_blobs(&url, ca.as_ref(), &keys.store_credential(SETUP_LIFE)?, 1, room).await?;
+        kv::limit_blobs(&url, ca.as_ref(), &keys.store_credential(SETUP_LIFE)?, replicas, room).await?;
     } else {
         let include = foreign::write(&home.bus(), &keys)?;
         ensured.await.map_err(|error| match error {
@@ -207,8 +268,8 @@ async fn equip(
     let file = MeshFile { mesh, bus: url, node: Some(node.clone()), issuer: node, supervised };
     home.write_mesh(&file)?;
     home.write_issuer(&issuer)?;
-    let office = Office { keys };
-    Ok(Mesh { file, ca, credential: Arc::new(credential), issuer, office: Some(office), store, server: None })
+    let (office, credential) = (Office { keys }, Arc::new(credential));
+    Ok(Mesh { file, ca, credential, issuer, office: Some(office), store, server: None, cluster: None })
 }
 
 /// Who vouches for the bus: as asked, which is kept, else as before.
@@ -222,28 +283,69 @@ fn trusted(home: &Home, wanted: &Wanted, url: &str) -> Result<Option<CaCertifica
     }
 }
 
-async fn serve(home: &Home, node: &NodeName, listen: SocketAddr, keys: Arc<MeshKeys>) -> Result<BusServer, Error> {
+async fn serve_alone(
+    home: &Home,
+    node: &NodeName,
+    listen: SocketAddr,
+    keys: Arc<MeshKeys>,
+) -> Result<BusServer, Error> {
+    let ca = if listen.ip().is_loopback() { None } else { Some(Box::new(open_ca(home)?)) };
+    start(home, node, listen, None, Papers::Own { keys, ca }).await
+}
+
+/// Starts the issuer's server of a clustered bus: alone as long as that is so.
+pub(crate) async fn serve(home: &Home, cluster: &Cluster, keys: Arc<MeshKeys>) -> Result<BusServer, Error> {
+    let ca = Some(Box::new(open_ca(home)?));
+    start_station(home, cluster, Papers::Own { keys, ca }).await
+}
+
+/// Starts this host's server of a clustered bus.
+pub(crate) async fn start_station(home: &Home, cluster: &Cluster, papers: Papers) -> Result<BusServer, Error> {
+    let own = cluster.own().ok_or(cluster::Error::Asked("cluster.json does not name this host's server; remove it"))?;
+    let others = server::Cluster {
+        name: home.mesh().to_string(),
+        listen: own.routes,
+        routes: cluster.servers().iter().map(|server| server.routes).collect(),
+        tls: ServerFiles::new(home.bus()).tls(),
+        ca: home.ca_file(),
+    };
+    let others = (cluster.phase() != Phase::Alone).then_some(others);
+    start(home, &own.node, own.listen, others, papers).await
+}
+
+async fn start(
+    home: &Home,
+    node: &NodeName,
+    listen: SocketAddr,
+    cluster: Option<server::Cluster>,
+    papers: Papers,
+) -> Result<BusServer, Error> {
     let program = bus_server::find(home.data()).await?;
     let store = home.bus().join("store");
     let files = ServerFiles::new(home.bus());
-    let ca = match listen.ip().is_loopback() {
-        true => None,
-        false => {
-            let ca = MeshCa::open(&home.issuer(), home.mesh())?;
-            ca.certificate().write(&home.ca_file())?;
-            Some(ca)
-        }
-    };
     let options = ServerOptions {
-        name: format!("{}-{node}", home.mesh()),
+        name: server_name(home.mesh(), node),
         listen,
         max_file_store: server::room(existing(&store, home))?,
         store,
         max_memory_store: MEMORY_STORE,
-        tls: ca.as_ref().map(|_| files.tls()),
+        tls: (!listen.ip().is_loopback()).then(|| files.tls()),
         log: Some(home.bus_log()),
+        cluster,
     };
-    Ok(BusServer::start(program, files, options, keys, ca).await?)
+    Ok(BusServer::start(program, files, options, papers).await?)
+}
+
+/// The name of a node's bus server.
+pub(crate) fn server_name(mesh: &MeshName, node: &NodeName) -> String {
+    format!("{mesh}-{node}")
+}
+
+/// Opens the mesh's CA, which this host's processes trust.
+fn open_ca(home: &Home) -> Result<MeshCa, Error> {
+    let ca = MeshCa::open(&home.issuer(), home.mesh())?;
+    ca.certificate().write(&home.ca_file())?;
+    Ok(ca)
 }
 
 /// A directory that exists, on the partition of `store`.
@@ -251,11 +353,16 @@ fn existing<'a>(store: &'a Path, home: &'a Home) -> &'a Path {
     if store.exists() { store } else { home.data() }
 }
 
+/// The first address of a bus: on a host that supervises one of its servers, that one's.
+pub(crate) fn first(bus: &str) -> &str {
+    bus.split(',').next().unwrap_or(bus)
+}
+
 /// Where the bus listens: as asked, else where it did before, else the usual port, else any free one, which the server
 /// chooses (port 0).
 fn choose(asked: Option<SocketAddr>, known: Option<&MeshFile>) -> SocketAddr {
     let before: Option<SocketAddr> =
-        known.filter(|known| known.supervised).and_then(|known| known.bus.split_once("://")?.1.parse().ok());
+        known.filter(|known| known.supervised).and_then(|known| first(&known.bus).split_once("://")?.1.parse().ok());
     let free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
     match (asked, before) {
         (None, Some(before)) => before,

@@ -14,7 +14,7 @@ use aigis_proxy::{
     blob::{self, Store},
     bus::{self, ConnectError},
     dispatch::Dispatcher,
-    identity::{CaCertificate, MeshKeys},
+    identity::{CaCertificate, MeshCa, MeshKeys, ServerFiles},
     secret::{KeyFileError, SealingKey, SignedSealing},
     serve::Server,
     service_info, task,
@@ -28,6 +28,7 @@ use tokio::sync::watch;
 
 use crate::{
     bus_server::{self, BusServer},
+    cluster::{Cluster, Phase, growth, member::Member, messenger::Messenger},
     container::Host,
     directory::Directory,
     duties::Duties,
@@ -75,6 +76,8 @@ pub struct Options {
     pub node: NodeName,
     /// Where a supervised bus listens.
     pub listen: Option<SocketAddr>,
+    /// Whether the supervised bus is one of three servers, and on the issuer the nodes of the others.
+    pub bus_cluster: Option<Vec<NodeName>>,
     /// An existing bus to use instead.
     pub bus: Option<String>,
     /// The CA that vouches for that bus, if it speaks TLS; if absent the one that this host knows.
@@ -170,6 +173,7 @@ pub struct Node {
     bus_server: Option<BusServer>,
     tasks: Vec<task::Owned>,
     socket: Socket,
+    restart: watch::Sender<bool>,
     _lock: Arc<fs::File>,
 }
 
@@ -182,7 +186,8 @@ impl Node {
     pub async fn start(options: Options) -> Result<Self, Error> {
         let (node, bus, ca) = (options.node.clone(), options.bus.clone(), options.ca.clone());
         let (credential_life, new_store) = (options.credential_life, options.new_store);
-        let wanted = Wanted { node, listen: options.listen, bus, ca, credential_life, new_store };
+        let (listen, bus_cluster) = (options.listen, options.bus_cluster.clone());
+        let wanted = Wanted { node, listen, bus_cluster, bus, ca, credential_life, new_store };
         options.home.create().map_err(mesh::Error::from)?;
         let lock = Arc::new(lock(&options.home)?);
         let metrics = match options.metrics {
@@ -191,13 +196,16 @@ impl Node {
         };
         let mut mesh = mesh::up(&options.home, &wanted).await?;
         let bus_server = mesh.server.take();
-        let status = bus_server.as_ref().map(BusServer::status);
+        let is_shared = mesh.cluster.as_ref().is_some_and(|cluster| cluster.phase() == Phase::Grown);
         // The lock is held to the end: nobody else may adopt a server that is about to end.
-        match Self::join(options, lock.clone(), metrics, mesh, status).await {
+        match Self::join(options, lock.clone(), metrics, mesh, bus_server.as_ref()).await {
             Ok(node) => Ok(Self { bus_server, ..node }),
             Err(error) => {
-                if let Some(bus_server) = bus_server {
-                    bus_server.give_back().await;
+                match bus_server {
+                    // The others need it.
+                    Some(bus_server) if is_shared => bus_server.leave(),
+                    Some(bus_server) => bus_server.give_back().await,
+                    None => {}
                 }
                 Err(error)
             }
@@ -210,8 +218,9 @@ impl Node {
         lock: Arc<fs::File>,
         metrics: Option<Endpoint>,
         mesh: Mesh,
-        bus_status: Option<watch::Receiver<bus_server::Status>>,
+        server_of_bus: Option<&BusServer>,
     ) -> Result<Self, Error> {
+        let bus_status = server_of_bus.map(BusServer::status);
         let Options { home, node, labels, engine, audit_room, credential_life, logs, .. } = options;
         let reporter = Reporter::open(&home.report(), node.clone())?;
         logs.open(&reporter);
@@ -288,7 +297,7 @@ impl Node {
             bus: bus.clone(),
             server: server.clone(),
             dispatcher,
-            bus_server: bus_status,
+            bus_server: bus_status.clone(),
             duties: duties.clone(),
             room: room.clone(),
             reporter: reporter.clone(),
@@ -307,6 +316,11 @@ impl Node {
             keys: office.keys.clone(),
             url: mesh.file.bus.clone(),
             ca: mesh.ca.clone(),
+            replicas: match (&mesh.cluster, &bus_status) {
+                (Some(cluster), _) => Some(cluster.replicas()),
+                (None, Some(_)) => Some(1),
+                (None, None) => None,
+            },
             pin: mesh.store.clone(),
         });
         let parts = upkeep::Parts {
@@ -317,6 +331,7 @@ impl Node {
             store: store.clone(),
             duties: duties.clone(),
             reporter: reporter.clone(),
+            bus_server: bus_status,
             sealing,
         };
         let mut upkeep = Upkeep::new(parts, mesh.credential.public(), record);
@@ -329,7 +344,13 @@ impl Node {
         }
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
         tasks.push(blob::serve(&bus).await.map_err(&listening)?);
+        let restart = watch::Sender::new(false);
         if let (Some(mesh::Office { keys }), Some(store)) = (&mesh.office, store) {
+            let (url, ca, cluster) = (mesh.file.bus.clone(), mesh.ca.clone(), mesh.cluster.clone());
+            let messenger = Arc::new(Messenger::new(keys.clone(), url, ca, cluster.clone()));
+            tasks.push(messenger.start());
+            let authority = MeshCa::open(&home.issuer(), home.mesh()).map_err(mesh::Error::from)?;
+            tasks.extend(cluster.as_ref().map(|cluster| growing(cluster, restart.clone())));
             let office = Office {
                 keys: keys.clone(),
                 journal: journal.clone(),
@@ -337,6 +358,8 @@ impl Node {
                 store,
                 url: mesh.file.bus.clone(),
                 ca: mesh.ca.clone(),
+                messenger,
+                cluster: cluster.map(|cluster| (cluster, authority)),
                 registry: registry.clone(),
                 cache: cache.clone(),
                 blobs: Store::new(&bus),
@@ -381,6 +404,19 @@ impl Node {
             vouches,
         };
         tasks.push(renewal.start());
+        if let (Some(cluster), None) = (&mesh.cluster, &mesh.office) {
+            let member = Member {
+                bus: bus.clone(),
+                issuer: mesh.file.issuer.clone(),
+                vouches: mesh.issuer.clone(),
+                cluster: cluster.clone(),
+                tls: ServerFiles::new(home.bus()).tls(),
+                ca_file: home.ca_file(),
+                running: server_of_bus.and_then(BusServer::given),
+                restart: restart.clone(),
+            };
+            tasks.push(member.start());
+        }
         tasks.push(task::Owned::spawn("registrar", registrar.run()));
         tasks.push(task::Owned::spawn("upkeep", upkeep.run()));
         tasks.push(task::Owned::spawn("sweep of blobs", aigis_registry::blobs::keep_swept(bus.clone())));
@@ -391,13 +427,34 @@ impl Node {
         reporter.node_event("joined", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
         let file = mesh.file;
         let bus_server = None;
-        Ok(Self { file, home, bus, server, lease, journal, reporter, logs, bus_server, tasks, socket, _lock: lock })
+        Ok(Self {
+            file,
+            home,
+            bus,
+            server,
+            lease,
+            journal,
+            reporter,
+            logs,
+            bus_server,
+            tasks,
+            socket,
+            restart,
+            _lock: lock,
+        })
     }
 
     /// What other processes of this host find.
     #[must_use]
     pub fn file(&self) -> &MeshFile {
         &self.file
+    }
+
+    /// Completes when the node must start anew, since its bus is about to be another.
+    pub async fn must_restart(&self) {
+        let mut restart = self.restart.subscribe();
+        // The sender lives as long as this.
+        let _ = restart.wait_for(|restart| *restart).await;
     }
 
     /// The link to the bus, as it changes.
@@ -439,6 +496,21 @@ impl Node {
         }
         let _ = fs::remove_file(home.pid_file());
     }
+}
+
+/// On the issuer: asks for a new start once the other servers of the bus run and it is still alone.
+fn growing(cluster: &Arc<Cluster>, restart: watch::Sender<bool>) -> task::Owned {
+    let cluster = cluster.clone();
+    task::Owned::spawn("growth", async move {
+        if cluster.phase() != Phase::Alone {
+            return;
+        }
+        while !growth::can(&cluster).await {
+            tokio::time::sleep(RETRY).await;
+        }
+        tracing::info!("the other servers of the bus run; the node starts anew to make them one bus");
+        restart.send_replace(true);
+    })
 }
 
 /// Connects to a bus that is not this host's to start, and may be about to.

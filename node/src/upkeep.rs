@@ -6,14 +6,18 @@ use std::{sync::Arc, time::Duration};
 use aigis_proxy::{
     Bus, Code, Error,
     identity::{CaCertificate, MeshKeys},
-    kv::KnownStore,
+    kv::{self, KnownStore},
     secret::SignedSealing,
 };
 use aigis_registry::{Capacity, CiRecord, NodeRecord, Registry, Reporter, Timestamp, record};
 use serde_json::{Value, json};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::{
+    bus_server,
     container::Host,
     duties::Duties,
     engine::watch::EngineState,
@@ -39,6 +43,7 @@ pub(crate) struct Upkeep {
     store: Option<StoreKeeper>,
     duties: Arc<Duties>,
     reporter: Reporter,
+    bus_server: Option<watch::Receiver<bus_server::Status>>,
     record: NodeRecord,
     /// The record of the node as a CI, which bears the same labels.
     ci: CiRecord,
@@ -65,6 +70,8 @@ pub(crate) struct Parts {
     pub(crate) duties: Arc<Duties>,
     /// Where it tells of itself.
     pub(crate) reporter: Reporter,
+    /// The bus server that it supervises.
+    pub(crate) bus_server: Option<watch::Receiver<bus_server::Status>>,
     /// The key to which secrets of the node are sealed.
     pub(crate) sealing: SignedSealing,
 }
@@ -78,6 +85,8 @@ pub(crate) struct StoreKeeper {
     pub(crate) url: String,
     /// Who vouches for it, where it speaks TLS.
     pub(crate) ca: Option<CaCertificate>,
+    /// How many servers are to keep each stream, where that is for this host to say.
+    pub(crate) replicas: Option<u8>,
     /// Which store of it is the mesh's.
     pub(crate) pin: Pin,
 }
@@ -89,7 +98,8 @@ impl StoreKeeper {
     ///
     /// `data_loss` for a store that is not the mesh's; `unavailable` while the bus is away.
     pub(crate) async fn ensure(&self, accept: bool) -> Result<(), Error> {
-        store::ensure(&self.keys, &self.url, self.ca.as_ref(), &self.pin, accept).await.map_err(|error| match error {
+        let Self { keys, url, ca, replicas, pin } = self;
+        store::ensure(keys, url, ca.as_ref(), pin, *replicas, accept).await.map_err(|error| match error {
             mesh::Error::OtherStore(other) => other.into(),
             error => Error::unavailable(error.to_string()),
         })
@@ -100,7 +110,7 @@ impl Upkeep {
     /// Makes the task's parts; `id` is the public key of the node's user, `ci` the record under which it is known.
     #[must_use]
     pub(crate) fn new(parts: Parts, id: &str, ci: CiRecord) -> Self {
-        let Parts { host, registry, bus, pin, store, duties, reporter, sealing } = parts;
+        let Parts { host, registry, bus, pin, store, duties, reporter, bus_server, sealing } = parts;
         let met = pin.guard().known();
         let now = Timestamp::now();
         let record = NodeRecord {
@@ -118,7 +128,7 @@ impl Upkeep {
             updated_at: now,
         };
         let (reached, bus_is_new) = (None, false);
-        Self { host, registry, bus, pin, met, store, duties, reporter, record, ci, reached, bus_is_new }
+        Self { host, registry, bus, pin, met, store, duties, reporter, bus_server, record, ci, reached, bus_is_new }
     }
 
     /// Writes the node's record as things stand.
@@ -183,6 +193,7 @@ impl Upkeep {
         let mut observed = self.host.watch.observation();
         let mut link = self.bus.link();
         let mut standing = self.duties.watch();
+        let mut server = self.bus_server.clone();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failed = false;
@@ -202,6 +213,7 @@ impl Upkeep {
                     }
                     self.bus_is_new = true;
                 }
+                () = turned(&mut server) => self.bus_is_new = true,
                 _ = look.tick() => self.look().await,
                 () = retry => {}
             }
@@ -229,6 +241,7 @@ impl Upkeep {
 
     /// Does what a start of the bus server asks for, unless it was done.
     async fn meet_bus(&mut self) -> Result<(), Error> {
+        self.supervise();
         if self.bus_is_new {
             if let Some(store) = &self.store {
                 store.ensure(false).await?;
@@ -245,8 +258,29 @@ impl Upkeep {
         Ok(())
     }
 
+    /// Has each stream kept by as many servers as it should be: some of them may have been away when it was made.
+    async fn spread(&self) -> Result<(), Error> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let Some(wanted) = store.replicas.filter(|replicas| *replicas > 1) else { return Ok(()) };
+        let standing = kv::standing(&self.bus, LOOK).await?;
+        if standing.iter().any(|stream| stream.replicas < usize::from(wanted)) {
+            store.ensure(false).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes which bus server this host has, as one of several: that changes when it is started again.
+    fn supervise(&self) {
+        let id = self.bus_server.as_ref().and_then(|status| status.borrow().id.clone());
+        self.registry.supervises(id);
+    }
+
     /// Compares the node's records with what the bus holds, and clears away what is over.
     async fn look(&self) {
+        self.supervise();
+        if let Err(error) = self.spread().await {
+            tracing::debug!(%error, "the store was not looked at");
+        }
         if let Err(error) = self.registry.note_birth().await {
             tracing::debug!(%error, "the bus's start was not noted");
         }
@@ -257,6 +291,16 @@ impl Upkeep {
             tracing::debug!(%error, "old records were not cleared away");
         }
     }
+}
+
+/// Completes when the supervised server is another.
+async fn turned(server: &mut Option<watch::Receiver<bus_server::Status>>) {
+    if let Some(status) = server
+        && status.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
 }
 
 /// What this host has. What cannot be read is unknown.

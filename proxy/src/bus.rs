@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{Event, Subscriber};
+use async_nats::{Event, ServerAddr, Subscriber};
 use bytes::Bytes;
 use tokio::{
     runtime::Handle,
@@ -26,7 +26,7 @@ use crate::{
     sync::lock,
     task,
 };
-use dial::Dial;
+use dial::{CONNECT, Dial};
 use events::Heard;
 use home::{Home, Stay};
 use inbox::{Table, To, Waiting};
@@ -53,15 +53,14 @@ pub use trust::Untrusted;
 pub use version::{Version, check as check_version};
 pub(crate) use vigil::Reader;
 
-/// How long a connection attempt may take.
-const CONNECT: Duration = Duration::from_secs(4);
 /// How far apart connections are made, so that a link that comes and goes makes no storm of them.
 const APART: Duration = Duration::from_secs(1);
 
 /// How to reach a bus, and as whom.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Its address, `nats://HOST:PORT` or `tls://HOST:PORT`, without a password.
+    /// Its address, `nats://HOST:PORT` or `tls://HOST:PORT`, without a password; of a cluster one address for each
+    /// server, with commas between.
     pub url: String,
     /// The CA of its mesh. With it TLS is required, and this CA alone is trusted; a `tls://` address needs it.
     pub ca: Option<CaCertificate>,
@@ -208,7 +207,7 @@ impl Bus {
         let (over_sender, over) = watch::channel(None);
         let client_slot: Arc<OnceLock<async_nats::Client>> = Arc::default();
         let lane_slot: Arc<OnceLock<Weak<Lane>>> = Arc::default();
-        let dial = Arc::new(Dial::new(url.clone(), label, credential, trust));
+        let dial = Arc::new(Dial::new(url.clone(), label, credential, trust)?);
         let heard = Arc::new(Heard {
             table: table.clone(),
             subjects: subjects.clone(),
@@ -428,6 +427,18 @@ impl Bus {
     #[must_use]
     pub fn server_version(&self) -> String {
         self.0.client.server_info().version
+    }
+
+    /// Whether another server would take over if the one in use went away.
+    #[must_use]
+    pub fn has_several(&self) -> bool {
+        self.0.dial.has_several() || self.0.client.server_info().connect_urls.len() > 1
+    }
+
+    /// Where the servers of the bus are, as the one in use says; none where it is alone.
+    #[must_use]
+    pub fn servers(&self) -> Vec<String> {
+        self.0.client.server_info().connect_urls
     }
 
     /// The largest body, with headers, that one message may have, in bytes.
@@ -652,6 +663,16 @@ impl Bus {
             tracing::debug!("the bus took no farewell in time");
         }
     }
+}
+
+/// The addresses of the servers of a bus.
+///
+/// # Errors
+///
+/// One of them is none.
+pub(crate) fn addresses(url: &str) -> Result<Vec<ServerAddr>, async_nats::ConnectError> {
+    let parsed: Result<Vec<ServerAddr>, _> = url.split(',').map(str::parse).collect();
+    parsed.map_err(|error| async_nats::ConnectError::with_source(async_nats::ConnectErrorKind::ServerParse, error))
 }
 
 fn closed() -> Error {

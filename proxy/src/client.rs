@@ -20,9 +20,11 @@ use crate::{
     trace,
 };
 
+mod again;
 mod frames;
 mod way;
 
+use again::Again;
 pub use frames::Frames;
 use way::{Head, Replies, Reply, Way};
 
@@ -159,7 +161,7 @@ impl Client {
             let running = Running { way: Way::Socket(ongoing), server: target.server.clone(), ended: false };
             match begun.finish(running, Replies::Socket(replies), target).await {
                 Err(Failed::Unsent) => {}
-                Err(Failed::Told(error)) => return Err(error),
+                Err(Failed::Told(error) | Failed::Broken(error)) => return Err(error),
                 Ok(response) => return Ok(response),
             }
         }
@@ -212,16 +214,30 @@ fn span(target: &Target) -> tracing::Span {
 
 async fn exchange(bus: &Bus, target: &Target, mut request: Request) -> Result<Response, Error> {
     let begun = Begun::now(&mut request, target);
+    let mut again = Again::new(bus, &mut request, begun.deadline);
+    loop {
+        let error = match once(bus, target, &request, begun).await {
+            Ok(response) => return Ok(response),
+            Err(Failed::Told(error)) => return Err(error),
+            Err(Failed::Unsent) => named(target),
+            Err(Failed::Broken(error)) => error,
+        };
+        if !again.can(bus, &error).await {
+            return Err(again.sent_before(error));
+        }
+        again.note(&error);
+        request.meta.timeout = begun.explicit.then(|| begun.deadline.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// Sends a call once.
+async fn once(bus: &Bus, target: &Target, request: &Request, begun: Begun) -> Result<Response, Failed> {
     let token = Token::random();
-    let body = body::outgoing(bus, request.to_bytes(), begun.deadline).await?;
+    let body = body::outgoing(bus, request.to_bytes(), begun.deadline).await.map_err(Failed::of)?;
     let way = Way::Bus(bus.clone(), token.clone());
     let mut running = Running { way, server: target.server.clone(), ended: false };
-    let replies = bus.call(token, target, body).await.inspect_err(|_| running.ended = true)?;
-    match begun.finish(running, Replies::Bus(replies), target).await {
-        Ok(response) => Ok(response),
-        Err(Failed::Unsent) => Err(named(target)),
-        Err(Failed::Told(error)) => Err(error),
-    }
+    let replies = bus.call(token, target, body).await.inspect_err(|_| running.ended = true).map_err(Failed::of)?;
+    begun.finish(running, Replies::Bus(replies), target).await
 }
 
 /// Takes the answer to a call that a node passed on over its socket.
@@ -237,12 +253,8 @@ pub(crate) async fn passed(
 ) -> Result<Response, Error> {
     let running = Running { way: Way::Socket(ongoing), server: target.server.clone(), ended: false };
     let begun = Begun { explicit: false, deadline };
-    begun.finish(running, Replies::Socket(replies), target).await.map_err(|failed| match failed {
-        Failed::Unsent => {
-            Error::unavailable(format!("{} has let go of its connection to the node", target.ci)).sent(false)
-        }
-        Failed::Told(error) => error,
-    })
+    let let_go = || Error::unavailable(format!("{} has let go of its connection to the node", target.ci)).sent(false);
+    begun.finish(running, Replies::Socket(replies), target).await.map_err(|failed| failed.into_error(let_go))
 }
 
 /// A call's time, counted from its beginning.
@@ -256,8 +268,25 @@ struct Begun {
 enum Failed {
     /// The request surely did not arrive.
     Unsent,
+    /// The way to the callee broke: it may have arrived.
+    Broken(Error),
     /// Anything else.
     Told(Error),
+}
+
+impl Failed {
+    /// What a failure on the way means.
+    fn of(error: Error) -> Self {
+        if error.code == Code::Unavailable { Self::Broken(error) } else { Self::Told(error) }
+    }
+
+    /// What is told where there is no other way.
+    fn into_error(self, unsent: impl FnOnce() -> Error) -> Error {
+        match self {
+            Self::Unsent => unsent(),
+            Self::Broken(error) | Self::Told(error) => error,
+        }
+    }
 }
 
 impl Begun {
@@ -280,7 +309,7 @@ impl Begun {
             Ok(Some(Err(error))) => {
                 running.ended = true;
                 let unsent = error.code == Code::Unavailable && error.detail("sent") == Some(&Value::Bool(false));
-                return Err(if unsent { Failed::Unsent } else { Failed::Told(error) });
+                return Err(if unsent { Failed::Unsent } else { Failed::of(error) });
             }
             Ok(None) => return Err(Failed::Told(Error::unavailable("the connection was closed").sent(true))),
             Err(_) => {

@@ -7,6 +7,7 @@
 mod accounts;
 pub mod ca;
 pub mod certificate;
+mod charter;
 pub mod credential;
 pub mod foreign;
 mod join_token;
@@ -21,6 +22,7 @@ mod vouched;
 
 pub use ca::MeshCa;
 pub use certificate::CaCertificate;
+pub use charter::{Charter, NotTheMeshs};
 pub use credential::{Credential, Issuer};
 pub use join_token::{Damaged, JoinToken};
 pub use key::{Key, KeyError, Kind};

@@ -20,18 +20,22 @@ use crate::{
 };
 
 mod consumer;
+mod growth;
 mod guard;
 mod heads;
 mod log;
 mod setup;
+mod standing;
 mod watch;
 
+pub use growth::{Kept, adopt, ready, replicas, spread, survey};
 pub(crate) use guard::Guarded;
 pub use guard::{KnownStore, Mark, StoreGuard, store_id};
 pub(crate) use heads::{Head, heads, sizes};
 pub use log::{Log, LogMessage, LogReader, Since, append, read_log};
 pub(crate) use setup::connect;
 pub use setup::{LOGS_BYTES, SetupError, StoreId, create_store, find_store, limit_blobs, mark_store};
+pub use standing::{Standing, standing};
 pub use watch::{Event, Watch, list};
 
 /// Largest message that a bucket takes, headers included, in bytes.
@@ -84,7 +88,7 @@ impl Bucket {
 
     /// The stream that holds it.
     #[must_use]
-    pub fn stream(self) -> &'static str {
+    pub const fn stream(self) -> &'static str {
         match self {
             Self::Records => "KV_records",
             Self::Leases => "KV_leases",
@@ -493,12 +497,21 @@ where
         }
         let wait = jitter(round);
         let left = end.saturating_duration_since(Instant::now());
-        if !error.is_passing() || wait >= left || !bus.link().borrow().up {
+        if !error.is_passing() || wait >= left || !has_way(bus) {
             return Err(error);
         }
         tokio::time::sleep(wait).await;
     }
     Err(Error::Unavailable { reason: "it was asked too often".to_owned(), sent: sent_before })
+}
+
+/// How long it may take until another server of the bus takes over.
+const TAKE_OVER: Duration = Duration::from_secs(5);
+
+/// Whether there is a bus to ask, or another server of it is about to take over.
+fn has_way(bus: &Bus) -> bool {
+    let link = bus.link().borrow().clone();
+    link.up || (bus.has_several() && link.since.elapsed() < TAKE_OVER)
 }
 
 /// A random wait between a quarter and the whole of a bound that grows from 100 ms to 2 s.

@@ -4,6 +4,7 @@
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use async_nats::Subscriber;
+use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tarpc::{
@@ -17,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     blob::PASSING,
     body,
-    bus::{Bus, HeaderMap},
+    bus::{Bus, HeaderMap, Message},
     client::ERROR_HEADER,
     envelope::{DEFAULT_TIMEOUT, MAX_TIMEOUT},
     error::{Code, Error},
@@ -44,6 +45,10 @@ struct Envelope<R> {
     request: R,
 }
 
+/// How long who answers may take to be back on another server of the bus, when the one it used went away.
+const BACK: Duration = Duration::from_secs(3);
+/// How long is waited for that between two attempts.
+const PAUSE: Duration = Duration::from_millis(100);
 /// This version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -73,6 +78,26 @@ impl<Request, Response> Asker<Request, Response> {
         let subject = bus.subjects().rpc(bus.caller(), target, service);
         Self { bus: bus.clone(), subject, types: PhantomData }
     }
+
+    /// Sends a request. One that surely arrived nowhere is sent again over a bus of several servers.
+    async fn request(&self, body: Bytes, deadline: Instant) -> Result<Message, Error> {
+        let until = deadline.min(Instant::now() + BACK);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.bus.request(self.subject.clone(), None, body.clone(), left).await {
+                Err(error) if self.can_repeat(&error) && Instant::now() + PAUSE < until => {
+                    tracing::debug!(%error, "the request is sent again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn can_repeat(&self, error: &Error) -> bool {
+        let unsent = error.code == Code::Unavailable && error.detail("sent") == Some(&false.into());
+        unsent && self.bus.has_several()
+    }
 }
 
 impl<Request, Response> Stub for Asker<Request, Response>
@@ -90,7 +115,7 @@ where
         let body = serde_json::to_vec(&envelope).map_err(|error| RpcError::Send(Box::new(error)))?;
         let deadline = Instant::now() + timeout;
         let body = body::outgoing(&self.bus, body.into(), deadline).await.map_err(failed)?;
-        let reply = self.bus.request(self.subject.clone(), None, body, timeout).await.map_err(failed)?;
+        let reply = self.request(body, deadline).await.map_err(failed)?;
         if reply.headers.as_ref().is_some_and(|headers| headers.get(ERROR_HEADER).is_some()) {
             let error = serde_json::from_slice::<Error>(&reply.payload)
                 .unwrap_or_else(|_| Error::internal(format!("the reply of {} is unusable", self.subject)));

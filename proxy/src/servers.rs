@@ -18,6 +18,8 @@ const UPDATE: &str = "$SYS.REQ.CLAIMS.UPDATE";
 const FIRST: Duration = Duration::from_secs(3);
 /// How long after an answer another one may come: they all begin at once.
 const NEXT: Duration = Duration::from_millis(250);
+/// The same, for one that is known to belong to the bus.
+const LATE: Duration = Duration::from_secs(1);
 /// More servers than one bus has.
 const MOST: usize = 1_000;
 
@@ -39,7 +41,7 @@ struct Trouble {
 }
 
 /// Gives every server that answers an account's token, by which it ends the connections of those who were revoked, and
-/// says which servers took it. `login` is one to the system account.
+/// says which servers took it. `login` is one to the system account; `expected` servers are waited for a little longer.
 ///
 /// # Errors
 ///
@@ -49,6 +51,7 @@ pub async fn update(
     ca: Option<&CaCertificate>,
     login: &Login,
     token: &AccountToken,
+    expected: usize,
 ) -> Result<Vec<String>, Error> {
     let failed = |what: &str| Error::unavailable(format!("the servers of the bus at {url} were not told: {what}"));
     let client = kv::connect(url, ca, login, "aigis revocation").await.map_err(|error| failed(&error.to_string()))?;
@@ -66,7 +69,7 @@ pub async fn update(
             return Err(failed(&format!("{} says: {}", answer.server.name, trouble.description)));
         }
         told.push(answer.server.name);
-        until = Instant::now() + NEXT;
+        until = Instant::now() + if told.len() < expected { LATE } else { NEXT };
     }
     match told.is_empty() {
         true => Err(failed("none answers").hint("does it keep accounts in a directory (resolver type: full)?")),

@@ -1,11 +1,13 @@
 //! The typed services of the mesh, as traits: who serves one, and who asks, need not know each other's crate.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     blob::{Content, Digest, Index, Life, Part},
     error::Error,
-    identity::SignedIssuer,
+    identity::{Charter, SignedIssuer},
     name::{NodeName, UserName},
     role::{Grant, Role},
     secret::{Sealed, SecretName, Selector},
@@ -26,6 +28,36 @@ pub struct Revoked {
     pub changed: bool,
     /// When it was, in RFC 3339.
     pub revoked_at: String,
+    /// The nodes whose bus servers did not answer; they are told as soon as they are back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub away: Vec<NodeName>,
+}
+
+/// One of the servers of a clustered bus.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Station {
+    /// The node that supervises it.
+    pub node: NodeName,
+    /// Where clients reach it.
+    pub listen: SocketAddr,
+    /// Where the other servers reach it.
+    pub routes: SocketAddr,
+}
+
+/// What a node needs to run one of the servers of the bus.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// The servers that are known so far, the issuer's first.
+    pub servers: Vec<Station>,
+    /// How many there are to be.
+    pub wanted: usize,
+    /// The operator and the accounts.
+    pub charter: Charter,
+    /// The certificate for the server's key, with that of the CA, as PEM.
+    pub certificate: String,
+    /// The CA that vouches for the servers to each other, as text.
+    pub ca: String,
 }
 
 /// How far a rotation of the signing keys is.
@@ -64,6 +96,9 @@ pub trait Issuer {
     async fn create_token(public_key: String, wanted: WantedToken) -> Result<GrantedToken, Error>;
     /// Ends a join token.
     async fn revoke_token(id: UserName) -> Result<(), Error>;
+    /// Takes the calling node's server as one of the bus, if the issuer was told to; `public_key` is that of the
+    /// server's certificate. To be asked again for what has changed since.
+    async fn enroll(station: Station, public_key: String) -> Result<Enrolled, Error>;
     /// Takes the store that the bus has for the mesh's, whatever it was before; answers with its id.
     async fn accept_store() -> Result<String, Error>;
     /// Has new keys sign users from now on; those of before count until every user has a token of the new ones, or, with

@@ -117,6 +117,8 @@ pub struct Registry {
     bus: Bus,
     node: NodeName,
     own: Arc<Mutex<Table>>,
+    /// The bus server that this node supervises, as one of several.
+    supervised: Arc<Mutex<Option<String>>>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -129,7 +131,7 @@ impl Registry {
     /// Makes the hand of that node, which must be the bus's own user: it may write no other's records.
     #[must_use]
     pub fn new(bus: Bus, node: NodeName) -> Self {
-        Self { bus, node, own: Arc::default() }
+        Self { bus, node, own: Arc::default(), supervised: Arc::default() }
     }
 
     /// Reads the own records, as they stand on the bus; for a start. Returns the CIs among them, those that are gone
@@ -307,7 +309,7 @@ impl Registry {
                 Content::Ci(record) => record.gone_at.is_some_and(|since| now - since.time() >= KEPT),
                 Content::Token(record) => now - record.expires_at.time() >= KEPT,
                 // Asked under the lock: the connection may have met another server meanwhile, and noted its start.
-                Content::Bus(record) => record.server != kv::server_id(&self.bus),
+                Content::Bus(record) => !self.bus_servers().contains(&record.server),
                 _ => false,
             };
             if !is_over {
@@ -364,7 +366,27 @@ impl Registry {
     ///
     /// What the store says.
     pub async fn note_birth(&self) -> Result<(), Error> {
-        let server = kv::server_id(&self.bus);
+        for server in self.bus_servers() {
+            self.note_birth_of(server).await?;
+        }
+        Ok(())
+    }
+
+    /// Says which bus server this node supervises as one of several: it notes that one's start too, whichever server it
+    /// uses itself.
+    pub fn supervises(&self, server: Option<String>) {
+        *self.supervised.lock().unwrap_or_else(PoisonError::into_inner) = server;
+    }
+
+    /// The bus servers whose starts are for this node to note.
+    fn bus_servers(&self) -> Vec<String> {
+        let mut servers = vec![kv::server_id(&self.bus)];
+        let own = self.supervised.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        servers.extend(own.filter(|own| !servers.contains(own)));
+        servers
+    }
+
+    async fn note_birth_of(&self, server: String) -> Result<(), Error> {
         let filter = format!("bus.{server}.*");
         let newest = kv::newest(&self.bus, Bucket::Records, &filter, kv::PATIENCE).await?;
         // To write it again would make the bus seem young.

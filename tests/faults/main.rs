@@ -5,6 +5,7 @@
 
 mod bus;
 mod calls;
+mod cluster;
 mod disk;
 mod engine;
 mod links;
@@ -26,9 +27,18 @@ use row::{Depth, Row, Run};
 use scene::Scene;
 
 fn rows() -> Vec<Row> {
-    let mut rows =
-        [nodes::ROWS, bus::ROWS, storage::ROWS, versions::ROWS, links::ROWS, engine::ROWS, readers::ROWS, calls::ROWS]
-            .concat();
+    let mut rows = [
+        nodes::ROWS,
+        bus::ROWS,
+        cluster::ROWS,
+        storage::ROWS,
+        versions::ROWS,
+        links::ROWS,
+        engine::ROWS,
+        readers::ROWS,
+        calls::ROWS,
+    ]
+    .concat();
     rows.sort_by_key(|row| row.id);
     rows
 }
@@ -55,7 +65,13 @@ fn main() -> ExitCode {
         let mut run = Run::new(depth);
         // A row that failed may have left anything behind: the next one starts on a scene of its own.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let scene = scene.get_or_insert_with(Scene::up);
+            let clustered = cluster::plays(row.id);
+            // One lab at a time: each has three engines.
+            if scene.as_ref().is_some_and(|scene| scene.clustered != clustered) {
+                scene = None;
+            }
+            let up = if clustered { Scene::clustered } else { Scene::up };
+            let scene = scene.get_or_insert_with(up);
             scene.settle();
             (row.play)(scene, &mut run);
             scene.is_whole();

@@ -21,12 +21,22 @@ const YOUNG: Duration = Duration::from_secs(31);
 pub(crate) struct Scene {
     pub(crate) containers: Vec<Container>,
     pub(crate) fleet: Fleet,
+    /// Whether its bus has three servers, one on each host.
+    pub(crate) clustered: bool,
     bus_since: Instant,
 }
 
 impl Scene {
     pub(crate) fn up() -> Self {
-        let fleet = Fleet::up(&HOSTS);
+        Self::over(Fleet::up(&HOSTS), false)
+    }
+
+    /// The same mesh over a bus of three servers.
+    pub(crate) fn clustered() -> Self {
+        Self::over(Fleet::clustered(HOSTS), true)
+    }
+
+    fn over(fleet: Fleet, clustered: bool) -> Self {
         let bus_since = Instant::now();
         let mut containers = Vec::new();
         for host in HOSTS {
@@ -35,7 +45,7 @@ impl Scene {
                 containers.push(fleet.container(host, &name, &[], BUSYBOX, &["sleep", "100000"]));
             }
         }
-        Self { containers, fleet, bus_since }
+        Self { containers, fleet, clustered, bus_since }
     }
 
     /// A host's node.

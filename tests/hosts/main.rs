@@ -4,6 +4,7 @@
 mod breaks;
 #[cfg(test)]
 mod calls;
+mod cluster;
 #[cfg(test)]
 mod crew;
 #[cfg(test)]

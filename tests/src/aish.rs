@@ -185,6 +185,13 @@ impl Mesh {
         Self { binary: binary(), data, place: Place::Host(host), up, environment: Vec::new() }
     }
 
+    /// The node of a lab's host that runs a bus server of its own, by that program.
+    pub(crate) fn with_server(host: aigis_lab::Host, up: &[&str], program: &Path) -> Self {
+        let mut node = Self::on(host, up);
+        node.environment.push(("AIGIS_NATS_SERVER", program.display().to_string()));
+        node
+    }
+
     /// Starts the node, as at first or after a stop.
     ///
     /// # Panics

@@ -13,6 +13,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{Container, Mesh, until};
 
+/// How long three lone servers may take to be one bus.
+const GROWN: Duration = Duration::from_secs(120);
 /// The bus's port in a lab.
 const PORT: u16 = 4222;
 /// For so long after a start of the bus nobody is called offline, and a second more.
@@ -59,6 +61,58 @@ impl Fleet {
         }
         fleet.since = Instant::now();
         fleet
+    }
+
+    /// Makes a lab of three hosts whose bus is a cluster: each has a server of its own, in its own network. The first
+    /// issues credentials. The servers' programs are files of the lab, by [`Fleet::server_program`].
+    ///
+    /// # Panics
+    ///
+    /// Panics when one of that fails.
+    #[must_use]
+    pub fn clustered(hosts: [&str; 3]) -> Self {
+        let lab = Lab::start(&hosts).unwrap_or_else(|error| panic!("{error}: {:?}", error.hint()));
+        lab.start_engines().unwrap_or_else(|error| panic!("{error}"));
+        let mut fleet = Self { nodes: BTreeMap::new(), lab, since: Instant::now() };
+        let others = format!("--bus-cluster={},{}", hosts[1], hosts[2]);
+        for (place, name) in hosts.into_iter().enumerate() {
+            let host = fleet.lab.host(name).unwrap_or_else(|error| panic!("{error}"));
+            let listen = format!("{}:{PORT}", host.address());
+            let cluster = if place == 0 { others.as_str() } else { "--bus-cluster" };
+            let program = fleet.server_program(name);
+            let real = fleet.lab.nats_server().unwrap_or_else(|| panic!("no nats-server"));
+            std::os::unix::fs::symlink(&real, &program).unwrap_or_else(|error| panic!("{error}"));
+            let node = Mesh::with_server(host, &["--name", name, "--listen", &listen, cluster], &program);
+            if let Some(first) = fleet.nodes.get(hosts[0]) {
+                let token = first.aish(["tokens", "create", "--role", "node"]).good().stdout;
+                let joined = node.with_input(["join", "-", "--name", name, "--no-start"], Some(token.as_bytes()));
+                assert_eq!(joined.code, 0, "{joined:?}");
+            }
+            node.start();
+            fleet.nodes.insert(name.to_owned(), node);
+        }
+        // Each node starts anew once the third is known.
+        until("the bus is a cluster", GROWN, || fleet.is_grown().then_some(()));
+        fleet.since = Instant::now();
+        fleet
+    }
+
+    /// The program of a host's bus server in a clustered fleet: without it none can be started there.
+    #[must_use]
+    pub fn server_program(&self, host: &str) -> PathBuf {
+        self.lab.directory().join(format!("nats-server-{host}"))
+    }
+
+    /// Whether every host knows three servers, and each of these has all of the store.
+    #[must_use]
+    pub fn is_grown(&self) -> bool {
+        self.nodes.values().all(|node| node.bus().split(',').count() == 3)
+            && self.nodes.values().all(|node| {
+                let doctor = node.aish(["doctor", "--json"]);
+                let told: serde_json::Value = serde_json::from_str(&doctor.stdout).unwrap_or_default();
+                let checks = told["checks"].as_array().cloned().unwrap_or_default();
+                checks.iter().any(|check| check["name"] == "copies" && check["outcome"] == "pass")
+            })
     }
 
     /// Waits until the bus is old enough for anyone to be called offline, if nothing restarted it.

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::{context::Context, exit::Failure, process::Process, session::Session};
 
+mod copies;
 mod socket;
 
 /// How long before its end a credential is warned of.
@@ -130,6 +131,7 @@ async fn examine(context: &Context) -> Vec<Check> {
     let own = mesh.as_ref().filter(|mesh| mesh.bus == url);
     checks.push(durability(own));
     checks.push(isolation(&bus, own));
+    checks.extend(copies::check(&bus).await);
     match context.session().await {
         Ok(session) => checks.extend(registry(&session, mesh.as_ref())),
         Err(failure) => checks.push(Check::fail("registry", failure)),
@@ -210,6 +212,7 @@ fn link(url: &str, ca: Option<CaCertificate>) -> Check {
     if let Some(ca) = ca {
         return Check::pass(name, format!("TLS; the CA of the mesh is {}", ca.fingerprint()));
     }
+    let url = crate::url::first(url);
     let host = url.split_once("://").map_or(url, |(_, place)| place).rsplit_once(':').map_or(url, |(host, _)| host);
     let own = host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
     match own {
@@ -225,11 +228,11 @@ fn link(url: &str, ca: Option<CaCertificate>) -> Check {
 fn durability(mesh: Option<&MeshFile>) -> Check {
     match mesh {
         Some(mesh) if mesh.supervised => {
-            Check::pass("durability", "records are flushed to disk before they are acknowledged")
+            Check::pass("durability", "flushed: records reach the disk before they are acknowledged")
         }
         _ => Check::warn(
             "durability",
-            "the bus is not run by this host: whether it flushes before it acknowledges cannot be seen from here",
+            "unknown: the bus is not run by this host, and whether it flushes before it acknowledges cannot be seen from here",
             "its configuration should say: jetstream { sync_interval: always }, or keep 3 replicas",
         ),
     }

@@ -130,6 +130,7 @@ impl Create {
 
 /// Whether a bus can be reached from its own host alone.
 fn is_loopback(url: &str) -> bool {
+    let url = crate::url::first(url);
     let host = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

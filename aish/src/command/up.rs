@@ -48,6 +48,10 @@ pub(crate) struct Up {
     /// Where the bus listens: IP or IP:PORT, with port 0 for any free one [default: 127.0.0.1:4222, or any free port]
     #[arg(long, value_name = "ADDR", value_parser = listen)]
     listen: Option<SocketAddr>,
+    /// Make this host's bus server one of three: on the host that starts the mesh with the nodes of the other two, on
+    /// these alone, each with --listen
+    #[arg(long, value_name = "NODE,NODE", num_args = 0..=1, require_equals = true, value_parser = nodes)]
+    bus_cluster: Option<Option<Nodes>>,
     /// The node's name [default: the host's]
     #[arg(long, value_name = "NODE", value_parser = NodeName::choose)]
     name: Option<NodeName>,
@@ -75,6 +79,16 @@ pub(crate) struct Up {
     /// Set by --detach and --keep on the process that it starts
     #[arg(long, hide = true)]
     detached: bool,
+}
+
+/// The nodes of the other bus servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Nodes(Vec<NodeName>);
+
+/// Reads the names of nodes, with commas between.
+fn nodes(text: &str) -> Result<Nodes, String> {
+    let names: Result<Vec<NodeName>, _> = text.split(',').map(NodeName::choose).collect();
+    names.map(Nodes).map_err(|error| error.to_string())
 }
 
 /// Reads one address of this host.
@@ -136,6 +150,8 @@ impl Up {
         let grace = config.grace.unwrap_or(node::GRACE);
         let detached = self.detached;
         let options = Options { ca, logs, ..self.options(home.clone(), name, bus, config) };
+        // A store is accepted once, by whoever asked for it.
+        let again = Options { new_store: false, ..options.clone() };
         let mut starting = Box::pin(serve::start(options));
         let node = tokio::select! {
             node = &mut starting => node?,
@@ -154,10 +170,7 @@ impl Up {
         if let Err(Failure::Output(error)) = said {
             tracing::warn!(%error, "nobody was told that the node is up");
         }
-        signals.any().await;
-        tracing::info!("the node ends");
-        node.stop(grace).await;
-        Ok(())
+        serve::until_told(node, again, grace, &mut signals).await
     }
 
     /// Reads the file that is named, or the usual one if it is there.
@@ -184,10 +197,12 @@ impl Up {
         let Config { engine, audit_room, .. } = config;
         let credential_life = config.credential_life.unwrap_or(CREDENTIAL_LIFE);
         let (new_store, logs) = (self.new_store, LogTap::default());
+        let bus_cluster = self.bus_cluster.map(|nodes| nodes.map(|nodes| nodes.0).unwrap_or_default());
         Options {
             home,
             node,
             listen,
+            bus_cluster,
             bus,
             ca: None,
             credential_life,
@@ -217,6 +232,7 @@ impl Up {
         }
         let up = Self {
             listen: None,
+            bus_cluster: None,
             name: None,
             label,
             metrics,
@@ -291,6 +307,16 @@ impl Up {
         }
         if let Some(listen) = self.listen {
             command.args(["--listen", &listen.to_string()]);
+        }
+        match &self.bus_cluster {
+            Some(Some(Nodes(nodes))) => {
+                let nodes: Vec<_> = nodes.iter().map(NodeName::as_str).collect();
+                command.arg(format!("--bus-cluster={}", nodes.join(",")));
+            }
+            Some(None) => {
+                command.arg("--bus-cluster");
+            }
+            None => {}
         }
         if let Some(bus) = bus {
             command.args(["--bus", bus]);

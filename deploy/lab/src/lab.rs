@@ -215,6 +215,12 @@ impl Lab {
         self.directory.join("nats-server")
     }
 
+    /// The bus server's own program, for a host that runs one in its own network.
+    #[must_use]
+    pub fn nats_server(&self) -> Option<PathBuf> {
+        bus_server()
+    }
+
     pub(crate) fn state(&self) -> &State {
         &self.state
     }

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use aigis_proxy::{Error, Role, UserName, services::Revoked};
+use aigis_proxy::{Error, NodeName, Role, UserName, services::Revoked};
 use aigis_registry::{Timestamp, record::UserRecord};
 
 use super::{Office, broken_keys, first::other_admin};
 
-/// How long the login holds by which the servers are told.
-pub(super) const LOGIN_LIFE: Duration = Duration::from_secs(60);
 /// How long the issuer's own copy of the records may take to show a revocation.
 const SEEN: Duration = Duration::from_secs(5);
 
@@ -22,9 +20,10 @@ impl Office {
     pub(super) async fn revoke(&self, name: &UserName) -> Result<Revoked, Error> {
         let _alone = self.revoking.lock().await;
         let user = self.user(name).await?;
-        let revoked = |at: Timestamp, changed| Revoked { name: name.clone(), changed, revoked_at: at.to_string() };
+        let revoked =
+            |at: Timestamp, changed, away| Revoked { name: name.clone(), changed, revoked_at: at.to_string(), away };
         if let Some(at) = user.revoked_at {
-            return Ok(revoked(at, false));
+            return Ok(revoked(at, false, Vec::new()));
         }
         if name.as_str() == self.node.as_str() {
             let message = format!("{name} is the node that issues the mesh's credentials, and cannot revoke itself");
@@ -34,31 +33,33 @@ impl Office {
             let message = format!("{name} is the last admin of the mesh: nobody could make another user");
             return Err(Error::precondition(message).hint("first: aish users create NAME --role admin"));
         }
-        self.end(&user.public_key).await?;
+        let away = self.end(&user.public_key).await?;
         let now = Timestamp::now();
         let unchanged = UserRecord { revoked_at: Some(now), ..user };
         self.registry.change_user(name, |_| Ok(unchanged.clone())).await?;
         self.seen(name).await;
-        Ok(revoked(now, true))
+        Ok(revoked(now, true, away))
     }
 
     /// Revokes the key that a user had, if another one takes its place: one name, one key.
     pub(super) async fn supersede(&self, name: &UserName, public_key: &str) -> Result<(), Error> {
         let _alone = self.revoking.lock().await;
         match self.user(name).await {
-            Ok(user) if user.public_key != public_key && user.revoked_at.is_none() => self.end(&user.public_key).await,
+            Ok(user) if user.public_key != public_key && user.revoked_at.is_none() => {
+                self.end(&user.public_key).await.map(drop)
+            }
             Err(error) if error.code != aigis_proxy::Code::NotFound => Err(error),
             _ => Ok(()),
         }
     }
 
     /// Ends a key at the bus: written down first, so that a server that starts meanwhile knows, then told to those that
-    /// run.
-    async fn end(&self, public_key: &str) -> Result<(), Error> {
+    /// run. Gives the nodes whose servers did not answer.
+    async fn end(&self, public_key: &str) -> Result<Vec<NodeName>, Error> {
         let token = self.keys.revoke(public_key).map_err(broken_keys)?;
-        self.tell(&token).await?;
-        tracing::info!(public_key, "a key was revoked");
-        Ok(())
+        let away = self.messenger.tell(&token).await?;
+        tracing::info!(public_key, ?away, "a key was revoked");
+        Ok(away)
     }
 
     /// Waits until the own copy of the records shows it, which the next look for the last admin goes by.

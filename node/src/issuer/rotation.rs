@@ -24,7 +24,8 @@ impl Office {
         let _alone = self.revoking.lock().await;
         let began = self.keys.rotating_since().is_none() && !end;
         let token = if end { self.keys.end_rotation() } else { self.keys.rotate() };
-        self.tell(&token.map_err(broken_keys)?).await?;
+        // A server that is away is told as soon as it is back.
+        self.messenger.tell(&token.map_err(broken_keys)?).await?;
         // First the servers, then the members: who renews at once is let in.
         self.registry.vouch(self.keys.signed_issuer()).await?;
         Ok(self.rotation(began))
@@ -56,14 +57,6 @@ impl Office {
     /// How long former keys count at most: no token of theirs lives longer.
     fn grace(&self) -> Duration {
         self.credential_life.max(TOKENS)
-    }
-
-    /// Gives the servers of the bus the account's token.
-    pub(super) async fn tell(&self, token: &aigis_proxy::identity::mesh::AccountToken) -> Result<(), Error> {
-        let login = self.keys.system_credential(super::revocation::LOGIN_LIFE).map_err(broken_keys)?;
-        let told = aigis_proxy::servers::update(&self.url, self.ca.as_ref(), &login, token).await?;
-        tracing::info!(servers = ?told, "the servers have the account's token");
-        Ok(())
     }
 }
 

@@ -1,6 +1,11 @@
 //! A host that joined: it has credentials and knows whom to believe; the signing keys are elsewhere.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use aigis_proxy::{
     NodeName, Role,
@@ -8,7 +13,11 @@ use aigis_proxy::{
 };
 
 use super::{Error, Mesh, Wanted};
-use crate::home::{Home, MeshFile};
+use crate::{
+    bus_server::{BusServer, Papers},
+    cluster::{self, Cluster},
+    home::{Home, MeshFile},
+};
 
 /// What a host is told when it is admitted.
 #[derive(Debug)]
@@ -64,7 +73,7 @@ impl Membership {
 }
 
 /// Brings up what of the mesh is this host's.
-pub(super) fn up(home: &Home, wanted: &Wanted, known: &MeshFile) -> Result<Mesh, Error> {
+pub(super) async fn up(home: &Home, wanted: &Wanted, known: &MeshFile) -> Result<Mesh, Error> {
     let refused = |why: String| Error::Joined { mesh: known.mesh.clone(), why };
     let Some(node) = &known.node else {
         let why = "only a person did, so it has no node; ask an admin for a token: aish tokens create --role node";
@@ -73,28 +82,64 @@ pub(super) fn up(home: &Home, wanted: &Wanted, known: &MeshFile) -> Result<Mesh,
     if *node != wanted.node {
         return Err(refused(format!("it is the node {node} there, and cannot be {}", wanted.node)));
     }
-    if let Some(listen) = wanted.listen {
-        return Err(refused(format!(
-            "its bus is {}, so nothing can listen at {listen}; leave --listen away",
-            known.bus
-        )));
-    }
     if wanted.new_store {
         return Err(refused(format!(
             "a new store is accepted on the host of {}, which holds the signing keys",
             known.issuer
         )));
     }
+    let cluster = cluster(home, wanted, node)?;
+    if let (Some(listen), None) = (wanted.listen, &cluster) {
+        return Err(refused(format!(
+            "its bus is {}, so nothing can listen at {listen}; leave --listen away, or make this host's server one of \
+             the bus: --bus-cluster",
+            known.bus
+        )));
+    }
     let missing = || refused("its issuer.json is missing; ask an admin for a token, and join again".to_owned());
     let issuer = home.read_issuer()?.ok_or_else(missing)?;
     let credential = Credential::read(&home.credential(&node.user()), Some(&issuer))?;
-    let file = MeshFile { bus: wanted.bus.clone().unwrap_or_else(|| known.bus.clone()), ..known.clone() };
+    let listen = cluster.as_ref().and_then(|(cluster, listen)| cluster.is_complete().then_some(*listen));
+    let bus = match (&wanted.bus, &cluster, listen) {
+        (Some(bus), ..) => bus.clone(),
+        (None, Some((cluster, _)), Some(listen)) => cluster.addresses(super::scheme(listen)),
+        _ => known.bus.clone(),
+    };
+    let file = MeshFile { bus, supervised: listen.is_some(), ..known.clone() };
     if file != *known {
         home.write_mesh(&file)?;
     }
     let ca = super::trusted(home, wanted, &file.bus)?;
     let store = super::store::Pin::open(home, issuer.clone())?;
-    Ok(Mesh { file, ca, credential: Arc::new(credential), issuer, office: None, store, server: None })
+    let server = match &cluster {
+        Some((cluster, _)) if listen.is_some() => Some(serve(home, cluster).await?),
+        _ => None,
+    };
+    let cluster = cluster.map(|(cluster, _)| Arc::new(cluster));
+    Ok(Mesh { file, ca, credential: Arc::new(credential), issuer, office: None, store, server, cluster })
+}
+
+/// The cluster that this host has a server of, or is to have, and where that listens.
+fn cluster(home: &Home, wanted: &Wanted, node: &NodeName) -> Result<Option<(Cluster, SocketAddr)>, Error> {
+    let known = Cluster::open(home)?;
+    if known.is_none() && wanted.bus_cluster.is_none() {
+        return Ok(None);
+    }
+    let before = known.and_then(|known| known.own()).map(|own| own.listen);
+    let listen = wanted
+        .listen
+        .or(before)
+        .ok_or(cluster::Error::Asked("say where this host's server of the bus listens for clients: --listen IP"))?;
+    let joined = Cluster::join(home, node, wanted.bus_cluster.as_deref(), listen, false)?;
+    Ok(joined.map(|cluster| (cluster, listen)))
+}
+
+/// Starts this host's server with what the issuer gave for it.
+async fn serve(home: &Home, cluster: &Cluster) -> Result<BusServer, Error> {
+    let charter = cluster.charter().ok_or(cluster::Error::Asked(
+        "cluster.json does not hold what the server starts with: remove it, and enrol again with --bus-cluster",
+    ))?;
+    super::start_station(home, cluster, Papers::Given(Arc::new(Mutex::new(charter)))).await
 }
 
 #[cfg(test)]
@@ -116,8 +161,8 @@ mod tests {
         Membership { credential, issuer, node, bus: "nats://192.0.2.1:4222".to_owned(), ca: None }
     }
 
-    #[test]
-    fn a_member_is_written_whole_or_not_at_all() {
+    #[tokio::test]
+    async fn a_member_is_written_whole_or_not_at_all() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::new(directory.path(), MeshName::parse("main").unwrap());
         home.create().unwrap();
@@ -139,17 +184,18 @@ mod tests {
         let wanted = |node: &str| Wanted {
             node: NodeName::parse(node).unwrap(),
             listen: None,
+            bus_cluster: None,
             bus: None,
             ca: None,
             credential_life: CREDENTIAL_LIFE,
             new_store: false,
         };
-        assert!(super::up(&home, &wanted("gamma"), &file).unwrap().office.is_none());
-        assert!(super::up(&home, &wanted("delta"), &file).unwrap_err().to_string().contains("gamma"));
+        assert!(super::up(&home, &wanted("gamma"), &file).await.unwrap().office.is_none());
+        assert!(super::up(&home, &wanted("delta"), &file).await.unwrap_err().to_string().contains("gamma"));
     }
 
-    #[test]
-    fn a_person_beside_a_node_leaves_the_node() {
+    #[tokio::test]
+    async fn a_person_beside_a_node_leaves_the_node() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::new(directory.path(), MeshName::parse("main").unwrap());
         let file = admitted(directory.path(), "olga", Role::Operator).write(&home).unwrap();
@@ -157,12 +203,13 @@ mod tests {
         let wanted = Wanted {
             node: NodeName::parse("beta").unwrap(),
             listen: None,
+            bus_cluster: None,
             bus: None,
             ca: None,
             credential_life: CREDENTIAL_LIFE,
             new_store: false,
         };
-        assert!(super::up(&home, &wanted, &file).unwrap_err().to_string().contains("--role node"));
+        assert!(super::up(&home, &wanted, &file).await.unwrap_err().to_string().contains("--role node"));
         admitted(directory.path(), "beta", Role::Node).write(&home).unwrap();
         let file = admitted(directory.path(), "vera", Role::Viewer).write(&home).unwrap();
         assert_eq!(file.node.unwrap().as_str(), "beta");

@@ -10,9 +10,6 @@ use aigis_proxy::{
 use super::{Error, SETUP_LIFE};
 use crate::home::{self, Home};
 
-/// How many servers keep each stream.
-const REPLICAS: u8 = 1;
-
 /// The guard of this host's connections, and the file that keeps what it knows; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Pin {
@@ -52,7 +49,8 @@ impl Pin {
 }
 
 /// Makes what is missing of the store: at the first start everything, and after each start of the bus server what it
-/// kept in memory alone. A store that is not the mesh's is taken for it only if `accept` says so.
+/// kept in memory alone. `replicas` is how many servers keep each stream; a bus of others is asked how many it can. A store
+/// that is not the mesh's is taken for it only if `accept` says so.
 ///
 /// # Errors
 ///
@@ -62,9 +60,14 @@ pub async fn ensure(
     url: &str,
     ca: Option<&CaCertificate>,
     pin: &Pin,
+    replicas: Option<u8>,
     accept: bool,
 ) -> Result<(), Error> {
     let login = keys.store_credential(SETUP_LIFE)?;
+    let replicas = match replicas {
+        Some(replicas) => replicas,
+        None => kv::replicas(url, ca, &login).await?,
+    };
     let found = kv::find_store(url, ca, &login).await?;
     let judged = pin.guard.judge(found.as_ref());
     let known = pin.guard.known();
@@ -75,7 +78,7 @@ pub async fn ensure(
         (Err(_), None) if !accept => {
             // An id tells everybody that this is another store, and what an admin would accept.
             let mark = Mark::fresh();
-            kv::mark_store(url, ca, &login, REPLICAS, &mark).await?;
+            kv::mark_store(url, ca, &login, replicas, &mark).await?;
             return Ok(pin.guard.judge(Some(&mark))?);
         }
         (_, found) => {
@@ -85,9 +88,9 @@ pub async fn ensure(
     };
     let signed = found.as_ref().and_then(|found| found.verified(&keys.issuer()));
     if signed.as_ref() != Some(&store) {
-        kv::mark_store(url, ca, &login, REPLICAS, &Mark::accepted(keys, &store)).await?;
+        kv::mark_store(url, ca, &login, replicas, &Mark::accepted(keys, &store)).await?;
     }
-    kv::create_store(url, ca, &login, keys.mesh(), REPLICAS).await?;
+    kv::create_store(url, ca, &login, keys.mesh(), replicas).await?;
     pin.guard.learn(store);
     pin.keep()?;
     Ok(())

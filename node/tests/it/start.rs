@@ -22,6 +22,7 @@ fn options(home: &Home, listen: SocketAddr) -> Options {
         ca: None,
         credential_life: mesh::CREDENTIAL_LIFE,
         new_store: false,
+        bus_cluster: None,
         labels: Default::default(),
         metrics: None,
         engine: Some("unix:///nowhere/docker.sock".to_owned()),

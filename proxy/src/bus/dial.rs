@@ -6,9 +6,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use async_nats::{Auth, Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Auth, Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 
-use super::{CONNECT, ConnectError, trust::Trust};
+use super::{ConnectError, addresses, trust::Trust};
 use crate::{
     error::{Code, Error},
     identity::Credential,
@@ -18,21 +18,44 @@ use crate::{
 
 /// How often an idle connection is tried. After two misses it is given up at the third: 12 s at most, and 15 s are promised.
 const PING: Duration = Duration::from_secs(4);
+/// How long a connection attempt may take.
+pub(super) const CONNECT: Duration = Duration::from_secs(4);
+/// How long it may take where there are other servers to try.
+const CONNECT_ONE: Duration = Duration::from_secs(2);
 
 /// Where the bus is, and as whom to log in there.
 pub(super) struct Dial {
     url: String,
+    servers: Vec<ServerAddr>,
     label: String,
     credential: Arc<Credential>,
     trust: Trust,
 }
 
 impl Dial {
-    pub(super) fn new(url: String, label: String, credential: Arc<Credential>, trust: Trust) -> Self {
-        Self { url, label, credential, trust }
+    /// Reads the addresses in `url`.
+    ///
+    /// # Errors
+    ///
+    /// One of them is none.
+    pub(super) fn new(
+        url: String,
+        label: String,
+        credential: Arc<Credential>,
+        trust: Trust,
+    ) -> Result<Self, ConnectError> {
+        match addresses(&url) {
+            Ok(servers) => Ok(Self { url, servers, label, credential, trust }),
+            Err(source) => Err(ConnectError::Unreachable { url, source }),
+        }
     }
 
-    /// The address.
+    /// Whether there are several addresses.
+    pub(super) fn has_several(&self) -> bool {
+        self.servers.len() > 1
+    }
+
+    /// The address, or the addresses.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
@@ -58,21 +81,22 @@ impl Dial {
             auth.jwt = Some(jwt);
             ready(Ok(auth))
         });
-        let dial = self.clone();
+        let (dial, servers) = (self.clone(), self.servers.len().max(1));
         let options = self
             .trust
             .secure(login)
             .name(&self.label)
             .custom_inbox_prefix(subject::inbox(self.credential.name()))
             .ping_interval(PING)
-            .connection_timeout(CONNECT)
-            .reconnect_delay_callback(wait)
+            .connection_timeout(if self.has_several() { CONNECT_ONE } else { CONNECT })
+            // Each server is tried once before the wait grows.
+            .reconnect_delay_callback(move |attempts| wait(attempts / servers))
             .event_callback(move |event| {
                 let over = last_words(&event).and_then(|words| dial.over(&words, &lock(&shown)));
                 heard(event, over);
                 ready(())
             });
-        options.connect(&self.url).await.map_err(|source| self.refusal(source))
+        options.connect(self.servers.as_slice()).await.map_err(|source| self.refusal(source))
     }
 
     /// What the words mean by which the server ended a connection, or refused to make one again, if it is that this user is

@@ -80,7 +80,7 @@ impl Trust {
     pub(crate) fn new(url: &str, ca: Option<&CaCertificate>) -> Result<Self, Untrusted> {
         let unknown = || Untrusted::UnknownCa { url: url.to_owned() };
         let check = match ca {
-            None if url.starts_with(SCHEME) => return Err(unknown()),
+            None if url.split(',').any(|url| url.starts_with(SCHEME)) => return Err(unknown()),
             None => None,
             // A certificate that cannot be trusted is none that is known.
             Some(ca) => Some(configure(ca).ok_or_else(unknown)?),

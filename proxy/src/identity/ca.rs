@@ -9,9 +9,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use data_encoding::BASE64;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SignatureAlgorithm,
 };
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use zeroize::Zeroizing;
@@ -55,6 +56,9 @@ pub enum Error {
         /// The file.
         file: PathBuf,
     },
+    /// What was to be certified is no key of the kind that servers have.
+    #[error("this is no public key of a bus server: an ECDSA P-256 key is")]
+    PublicKey,
     /// A key or certificate could not be made.
     #[error("cannot make the {what}")]
     Make {
@@ -90,6 +94,66 @@ impl ServerCertificate {
     pub fn write(&self, files: &Tls) -> Result<(), Error> {
         private_file::write(&files.key, &self.key)?;
         Ok(private_file::write(&files.certificate, &self.chain)?)
+    }
+}
+
+/// The key of a bus server whose certificate the issuer makes: it stays on the server's host.
+#[derive(Debug)]
+pub struct ServerKey(KeyPair);
+
+impl ServerKey {
+    /// Reads the key, or makes it where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that is damaged, or open to others.
+    pub fn open(file: &Path) -> Result<Self, Error> {
+        match private_file::read(file) {
+            Ok(text) => read_key(&text).map(Self).ok_or_else(|| Error::Key { file: file.to_owned() }),
+            Err(private_file::Error::Missing { .. }) => {
+                let key = make_key()?;
+                private_file::write(file, &key_pem(&key))?;
+                Ok(Self(key))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Its public half, as text.
+    #[must_use]
+    pub fn public(&self) -> String {
+        BASE64.encode(self.0.der_bytes())
+    }
+
+    /// Writes the certificate that was made for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`].
+    pub fn write_certificate(&self, chain: &str, files: &Tls) -> Result<(), Error> {
+        Ok(private_file::write(&files.certificate, chain)?)
+    }
+}
+
+/// The public half of a key that is elsewhere.
+struct Public(Vec<u8>);
+
+impl Public {
+    /// Reads an uncompressed point of the curve.
+    fn read(text: &str) -> Option<Self> {
+        const LENGTH: usize = 65;
+        let bytes = BASE64.decode(text.as_bytes()).ok()?;
+        (bytes.len() == LENGTH && bytes.first() == Some(&4)).then_some(Self(bytes))
+    }
+}
+
+impl PublicKeyData for Public {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
     }
 }
 
@@ -138,21 +202,36 @@ impl MeshCa {
     ///
     /// [`Error::Make`].
     pub fn issue(&self, address: IpAddr, expires: SystemTime) -> Result<ServerCertificate, Error> {
-        let failed = |source| Error::Make { what: "bus server's certificate", source };
         let key = make_key()?;
+        let chain = self.certify(&key, address, expires)?;
+        Ok(ServerCertificate { chain, key: key_pem(&key) })
+    }
+
+    /// Issues a certificate for the bus server at that address that holds the private half of `public`, and gives it
+    /// with the CA's own, as PEM.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PublicKey`] or [`Error::Make`].
+    pub fn issue_for(&self, public: &str, address: IpAddr, expires: SystemTime) -> Result<String, Error> {
+        self.certify(&Public::read(public).ok_or(Error::PublicKey)?, address, expires)
+    }
+
+    fn certify(&self, key: &impl PublicKeyData, address: IpAddr, expires: SystemTime) -> Result<String, Error> {
+        let failed = |source| Error::Make { what: "bus server's certificate", source };
         let mut wanted = CertificateParams::default();
         wanted.distinguished_name = named(format!("Aigis bus of {}", self.mesh));
         wanted.subject_alt_names = vec![SanType::IpAddress(address)];
         wanted.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        wanted.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        // Servers of a cluster are each other's clients.
+        wanted.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         wanted.use_authority_key_identifier_extension = true;
         wanted.not_before = (SystemTime::now() - BACK).into();
         wanted.not_after = expires.into();
         let issuer = rcgen::Issuer::new(parameters(&self.mesh, expires), &self.key);
-        let made = wanted.signed_by(&key, &issuer).map_err(failed)?;
+        let made = wanted.signed_by(key, &issuer).map_err(failed)?;
         // The CA goes along: who expects another one can then say which it met.
-        let chain = format!("{}{}", pem("CERTIFICATE", made.der()), self.certificate.pem());
-        Ok(ServerCertificate { chain, key: key_pem(&key) })
+        Ok(format!("{}{}", pem("CERTIFICATE", made.der()), self.certificate.pem()))
     }
 }
 

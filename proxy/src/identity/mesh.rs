@@ -12,9 +12,11 @@ use std::{
 };
 
 use rotation::{Rotation, Signing};
+use serde::{Deserialize, Serialize};
 
 use super::{
     accounts,
+    charter::Charter,
     credential::Issuer,
     jwt::{self, Body, Claims, Operator, Permissions, VERSION},
     key::{Key, KeyError, Kind},
@@ -148,7 +150,7 @@ impl Login {
 }
 
 /// A token of an account, as the bus stores it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountToken {
     /// The account's public key.
     pub account: String,
@@ -351,6 +353,17 @@ impl MeshKeys {
     #[must_use]
     pub fn accounts(&self) -> [AccountToken; 3] {
         lock(&self.accounts).clone()
+    }
+
+    /// What a bus server has to know of this mesh.
+    #[must_use]
+    pub fn charter(&self) -> Charter {
+        Charter {
+            operator: self.operator().to_owned(),
+            operator_token: self.operator_token().to_owned(),
+            system_account: self.system_account().to_owned(),
+            accounts: self.accounts().to_vec(),
+        }
     }
 
     /// Who vouches for the users of this mesh: what a credential is checked against. Join tokens are no users.

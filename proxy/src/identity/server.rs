@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{jwt, mesh::MeshKeys, private_file};
+use super::{charter::Charter, jwt, private_file};
 use crate::name::quoted;
 
 /// Largest body plus headers of a message, in bytes.
@@ -109,6 +109,23 @@ pub struct ServerOptions {
     pub tls: Option<Tls>,
     /// Where it logs; to standard error if absent.
     pub log: Option<PathBuf>,
+    /// The cluster that it is one of the servers of; alone if absent.
+    pub cluster: Option<Cluster>,
+}
+
+/// How a server meets the others of its cluster.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// The cluster's name.
+    pub name: String,
+    /// Where it listens for the others, and nobody else: each side shows a certificate of the mesh's CA.
+    pub listen: SocketAddr,
+    /// Where all of them listen for each other, this one too.
+    pub routes: Vec<SocketAddr>,
+    /// Its certificate and key.
+    pub tls: Tls,
+    /// The certificate of the mesh's CA.
+    pub ca: PathBuf,
 }
 
 /// What [`ServerFiles::write`] did.
@@ -171,7 +188,7 @@ impl ServerFiles {
     /// # Errors
     ///
     /// Says which file or option, and why.
-    pub fn write(&self, keys: &MeshKeys, options: &ServerOptions) -> Result<Written, Error> {
+    pub fn write(&self, charter: &Charter, options: &ServerOptions) -> Result<Written, Error> {
         if options.listen.ip().is_unspecified() {
             return Err(Error::Everywhere { address: options.listen });
         }
@@ -182,10 +199,10 @@ impl ServerFiles {
             private_file::make_directory(directory)?;
         }
         self.forget_ports()?;
-        let removed = self.remove_foreign(keys)?;
-        let restored = self.restore(keys)?;
+        let removed = self.remove_foreign(charter)?;
+        let restored = self.restore(charter)?;
         let config = self.config();
-        private_file::write(&config, &self.render(keys, options)?)?;
+        private_file::write(&config, &self.render(charter, options)?)?;
         Ok(Written { config, restored, removed })
     }
 
@@ -199,9 +216,9 @@ impl ServerFiles {
         Ok(())
     }
 
-    fn restore(&self, keys: &MeshKeys) -> Result<Vec<String>, Error> {
+    fn restore(&self, charter: &Charter) -> Result<Vec<String>, Error> {
         let mut restored = Vec::new();
-        for token in keys.accounts() {
+        for token in &charter.accounts {
             let file = self.accounts().join(format!("{}.jwt", token.account));
             match fs::read(&file) {
                 Ok(stored) if stored == token.jwt.as_bytes() => continue,
@@ -213,14 +230,17 @@ impl ServerFiles {
         Ok(restored)
     }
 
-    fn remove_foreign(&self, keys: &MeshKeys) -> Result<Vec<PathBuf>, Error> {
+    fn remove_foreign(&self, charter: &Charter) -> Result<Vec<PathBuf>, Error> {
         let directory = self.accounts();
         let failed = |source| Error::Accounts { directory: directory.clone(), source };
         let mut removed = Vec::new();
         for entry in fs::read_dir(&directory).map_err(failed)?.take(MAX_ACCOUNTS) {
             let file = entry.map_err(failed)?.path();
-            let ours = keys.accounts().iter().any(|token| file.file_stem().is_some_and(|stem| *stem == *token.account));
-            if ours || file.extension().is_none_or(|extension| extension != "jwt") || signed_by(keys.operator(), &file)
+            let ours =
+                charter.accounts.iter().any(|token| file.file_stem().is_some_and(|stem| *stem == *token.account));
+            if ours
+                || file.extension().is_none_or(|extension| extension != "jwt")
+                || signed_by(&charter.operator, &file)
             {
                 continue;
             }
@@ -230,7 +250,7 @@ impl ServerFiles {
         Ok(removed)
     }
 
-    fn render(&self, keys: &MeshKeys, options: &ServerOptions) -> Result<String, Error> {
+    fn render(&self, charter: &Charter, options: &ServerOptions) -> Result<String, Error> {
         let mut text = format!(
             "server_name: {name}\n\
              host: {host}\n\
@@ -254,8 +274,8 @@ impl ServerFiles {
             port = if options.listen.port() == 0 { -1 } else { i32::from(options.listen.port()) },
             pid = path(&self.pid())?,
             ports = path(&self.ports())?,
-            operator = string(keys.operator_token()),
-            system = string(keys.system_account()),
+            operator = string(&charter.operator_token),
+            system = string(&charter.system_account),
             accounts = path(&self.accounts())?,
             store = path(&options.store)?,
             file = options.max_file_store,
@@ -269,11 +289,34 @@ impl ServerFiles {
                 "tls {{\n  cert_file: {certificate}\n  key_file: {key}\n  min_version: \"1.2\"\n  timeout: 2\n}}"
             );
         }
+        if let Some(cluster) = &options.cluster {
+            text.push_str(&render_cluster(cluster, &options.name)?);
+        }
         if let Some(log) = &options.log {
             let _ = writeln!(text, "log_file: {}\nlogfile_size_limit: 10485760\nlogfile_max_num: 3", path(log)?);
         }
         Ok(text)
     }
+}
+
+/// The part of a server of a cluster. Its tag is its name: by it a stream is placed where its content is.
+fn render_cluster(cluster: &Cluster, server: &str) -> Result<String, Error> {
+    let routes: Vec<_> = cluster.routes.iter().map(|route| string(&format!("nats-route://{route}"))).collect();
+    Ok(format!(
+        "server_tags: [{tag}]\n\
+         cluster {{\n  name: {name}\n  host: {host}\n  port: {port}\n  routes: [{routes}]\n  \
+         ping_interval: \"{PING}s\"\n  ping_max: {MISSED}\n  \
+         tls {{\n    cert_file: {certificate}\n    key_file: {key}\n    ca_file: {ca}\n    verify: true\n    \
+         min_version: \"1.2\"\n    timeout: 2\n  }}\n}}\n",
+        tag = string(server),
+        name = string(&cluster.name),
+        host = string(&cluster.listen.ip().to_string()),
+        port = cluster.listen.port(),
+        routes = routes.join(", "),
+        certificate = path(&cluster.tls.certificate)?,
+        key = path(&cluster.tls.key)?,
+        ca = path(&cluster.ca)?,
+    ))
 }
 
 /// How many bytes the store may fill: 75 % of what is free on its partition, counting what it holds already as free.

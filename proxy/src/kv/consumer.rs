@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Error, answer, guard, lost};
+use super::{Bucket, Error, answer, guard, lost};
 use crate::{
     bus::{Bus, Message, StatusCode},
     subject::{self, Token},
@@ -31,6 +31,16 @@ pub(super) struct Selection {
     pub(super) from: From,
     /// Whether the messages are wanted without what they hold, but with its size.
     pub(super) headers_only: bool,
+}
+
+impl Selection {
+    /// Whether it is all of a stream in which each subject has one message.
+    fn is_whole(&self) -> bool {
+        let whole = [Bucket::Records.subject(">"), Bucket::Leases.subject("live.*")];
+        matches!(self.from, From::LastOfEach)
+            && self.filters.len() == 1
+            && self.filters.first().is_some_and(|filter| whole.contains(filter))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -83,11 +93,30 @@ struct Created {
     created: String,
 }
 
+#[derive(Deserialize)]
+struct Info {
+    state: Held,
+}
+
+#[derive(Deserialize)]
+struct Held {
+    #[serde(default)]
+    num_subjects: u64,
+}
+
+/// How many subjects a stream holds, as the server says that leads it.
+async fn subjects(bus: &Bus, stream: &'static str, within: Duration) -> Result<u64, Error> {
+    let reply = bus.request(format!("$JS.API.STREAM.INFO.{stream}"), None, bytes::Bytes::new(), within).await;
+    let info: Info = answer(stream, &reply.map_err(|error| lost(bus, stream, &error))?)?;
+    Ok(info.state.num_subjects)
+}
+
 impl Consumer {
     pub(super) async fn create(bus: &Bus, selection: &Selection, within: Duration) -> Result<Self, Error> {
         guard::ours(bus, within).await?;
         let stream = selection.stream;
         let away = |reason: String| Error::Unavailable { reason, sent: false };
+        let known = if bus.has_several() && selection.is_whole() { subjects(bus, stream, within).await? } else { 0 };
         let deliver = format!("{}.{}", subject::inbox(bus.user()), Token::random().as_str());
         let subscriber = bus.subscribe_ahead(&deliver).await.map_err(|error| away(error.to_string()))?;
         let mut config = json!({
@@ -120,6 +149,10 @@ impl Consumer {
         let body = json!({ "stream_name": stream, "config": config }).to_string();
         let reply = bus.request(format!("$JS.API.CONSUMER.CREATE.{stream}"), None, body.into(), within).await;
         let created: Created = answer(stream, &reply.map_err(|error| lost(bus, stream, &error))?)?;
+        // A server that has just come back delivers like any other, and may not have all of it yet.
+        if created.num_pending < known {
+            return Err(away(format!("a server of the bus has not caught up with \"{stream}\"")));
+        }
         let now = Instant::now();
         let time = created.ts.unwrap_or(created.created);
         let time = OffsetDateTime::parse(&time, &Rfc3339).map_err(|_| Error::Malformed { key: stream.to_owned() })?;

@@ -194,7 +194,12 @@ pub(super) async fn ours(bus: &Bus, within: Duration) -> Result<(), Error> {
             return verdict;
         }
         let connected = bus.link().borrow().connected;
-        let verdict = guard.judge(found(bus, within).await?.as_ref());
+        let found = found(bus, within).await?;
+        // One of several servers says that there is nothing until the cluster has taken over what a lone one had.
+        if found == Found::Nothing && guard.known().is_some() && bus.has_several() {
+            return Err(Error::Missing { stream: Bucket::Records.stream().to_owned() });
+        }
+        let verdict = guard.judge(found.mark().as_ref());
         *judged = Some(Judged { connected, at: Instant::now(), verdict: verdict.clone() });
         verdict
     });
@@ -225,13 +230,30 @@ struct StreamConfig {
     metadata: HashMap<String, String>,
 }
 
-/// The mark of the store in use, if it has one.
-async fn found(bus: &Bus, within: Duration) -> Result<Option<Mark>, Error> {
+/// What there is of a store.
+#[derive(PartialEq, Eq)]
+enum Found {
+    /// Not even the stream that would bear its mark.
+    Nothing,
+    /// That stream, with its mark if it has one.
+    Records(Option<Mark>),
+}
+
+impl Found {
+    fn mark(self) -> Option<Mark> {
+        match self {
+            Self::Nothing => None,
+            Self::Records(mark) => mark,
+        }
+    }
+}
+
+async fn found(bus: &Bus, within: Duration) -> Result<Found, Error> {
     let stream = Bucket::Records.stream();
     let reply = bus.request(format!("$JS.API.STREAM.INFO.{stream}"), None, Bytes::new(), within).await;
     match answer::<StreamInfo>(stream, &reply.map_err(|error| lost(bus, stream, &error))?) {
-        Ok(info) => Ok(Mark::read(&info.config.metadata)),
-        Err(Error::Missing { .. }) => Ok(None),
+        Ok(info) => Ok(Found::Records(Mark::read(&info.config.metadata))),
+        Err(Error::Missing { .. }) => Ok(Found::Nothing),
         Err(error) => Err(error),
     }
 }
@@ -242,8 +264,8 @@ async fn found(bus: &Bus, within: Duration) -> Result<Option<Mark>, Error> {
 ///
 /// What forbids it; a store without an id is [`Error::Malformed`].
 pub async fn store_id(bus: &Bus, within: Duration) -> Result<StoreId, Error> {
-    let mark = super::patiently(bus, within, super::ATTEMPT, |attempt| found(bus, attempt)).await?;
-    mark.map(|mark| mark.id).ok_or_else(|| Error::Malformed { key: Bucket::Records.stream().to_owned() })
+    let found = super::patiently(bus, within, super::ATTEMPT, |attempt| found(bus, attempt)).await?;
+    found.mark().map(|mark| mark.id).ok_or_else(|| Error::Malformed { key: Bucket::Records.stream().to_owned() })
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub enum Log {
 impl Log {
     /// The stream's name.
     #[must_use]
-    pub fn stream(self) -> &'static str {
+    pub const fn stream(self) -> &'static str {
         match self {
             Self::Audit => permissions::AUDIT,
             Self::Lines => permissions::LOGS,

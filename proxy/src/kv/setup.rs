@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Bucket, HEADERS, Log, MAX_STORED, Mark};
 use crate::{
-    bus::{Untrusted, check_version, trust::Trust},
+    bus::{Untrusted, addresses, check_version, trust::Trust},
     identity::{CaCertificate, Login, permissions},
     name::MeshName,
     subject::Token,
@@ -29,10 +29,20 @@ const MARKS_KEPT: Duration = Duration::from_secs(60);
 /// How long the whole set-up may take; a fresh store is up within a second.
 const WITHIN: Duration = Duration::from_secs(30);
 const ATTEMPT: Duration = Duration::from_secs(5);
+/// How long a connection may take where there are other servers to try.
+const ATTEMPT_ONE: Duration = Duration::from_secs(2);
 /// "stream not found".
-const NOT_FOUND: u64 = 10059;
+pub(super) const NOT_FOUND: u64 = 10059;
 /// "insufficient storage resources available".
 const NO_ROOM: u64 = 10047;
+/// "insufficient resources": in a cluster, one of the servers has no room.
+const NO_ROOM_THERE: [u64; 2] = [NO_ROOM, 10023];
+/// "no suitable peers for placement".
+const NO_PEERS: u64 = 10005;
+/// "stream configuration update can not change persist mode" and others that stay as they were made.
+const UNCHANGEABLE: u64 = 10052;
+/// What blobs may take at least, where a server of the cluster has little room.
+const LEAST_BLOBS: u64 = 16 * 1024 * 1024;
 
 /// What tells one store from another that bears the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -117,6 +127,16 @@ pub enum SetupError {
         /// The store's words.
         reason: String,
     },
+    /// Not all that was there has been taken over.
+    #[error("of \"{stream}\", which reached to {known}, only what reaches to {found} is there")]
+    Lost {
+        /// The stream.
+        stream: &'static str,
+        /// The last message that was known.
+        known: u64,
+        /// The last that is there.
+        found: u64,
+    },
     /// The store did not answer.
     #[error("the store of the bus at {url} did not answer in time; see the log of the bus")]
     Silent {
@@ -148,11 +168,11 @@ pub async fn create_store(
         for (stream, config) in [
             (Bucket::Leases.stream(), leases(replicas)),
             (Bucket::Shared.stream(), bucket(Bucket::Shared, 16, replicas)),
-            (Bucket::Blobs.stream(), blobs(replicas, blobs_room)),
             (Log::Audit.stream(), audit(mesh, replicas)),
         ] {
             make(&client, url, stream, config).await?;
         }
+        make_blobs(&client, url, replicas, blobs_room).await?;
         make_logs(&client, url, mesh, replicas).await?;
         Ok(id)
     };
@@ -170,8 +190,10 @@ pub(crate) async fn connect(
     let signer = login.clone();
     let login =
         ConnectOptions::with_jwt(login.jwt().to_owned(), move |nonce| std::future::ready(Ok(signer.sign(&nonce))));
-    let options = login.name(label).connection_timeout(ATTEMPT).request_timeout(Some(ATTEMPT));
-    let client = trust.secure(options).connect(url).await.map_err(|source| {
+    let addresses = addresses(url).map_err(|source| SetupError::Connect { url: url.to_owned(), source })?;
+    let each = if addresses.len() > 1 { ATTEMPT_ONE } else { ATTEMPT };
+    let options = login.name(label).connection_timeout(each).request_timeout(Some(ATTEMPT));
+    let client = trust.secure(options).connect(addresses).await.map_err(|source| {
         let url = url.to_owned();
         match (trust.refusal(&source), source.kind()) {
             (Some(untrusted), _) => untrusted.into(),
@@ -202,7 +224,7 @@ pub async fn limit_blobs(
     let client = connect(url, ca, login, "aigis blob limit").await?;
     let work = async {
         let room = room_of_blobs(&client, url, Some(bytes)).await?;
-        make(&client, url, Bucket::Blobs.stream(), blobs(replicas, room)).await
+        make_blobs(&client, url, replicas, room).await
     };
     tokio::time::timeout(WITHIN, work).await.unwrap_or_else(|_| Err(SetupError::Silent { url: url.to_owned() }))
 }
@@ -367,13 +389,13 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-enum Failure {
+pub(super) enum Failure {
     Api { code: u64, reason: String },
     Silent,
 }
 
 impl Failure {
-    fn into_error(self, url: &str, stream: &'static str) -> SetupError {
+    pub(super) fn into_error(self, url: &str, stream: &'static str) -> SetupError {
         match self {
             Self::Api { reason, .. } => SetupError::Refused { stream, reason },
             Self::Silent => SetupError::Silent { url: url.to_owned() },
@@ -390,6 +412,25 @@ async fn make_logs(client: &Client, url: &str, mesh: &MeshName, replicas: u8) ->
             made = attempt(client, url, stream, &logs(mesh, replicas, bytes)).await;
         }
     }
+    // Of several servers each would have to flush: lines that need not be flushed stay on one.
+    if matches!(made, Err(Failure::Api { code: UNCHANGEABLE, .. })) && replicas > 1 {
+        made = attempt(client, url, stream, &logs(mesh, 1, LOGS_BYTES)).await;
+    }
+    made.map_err(|failure| failure.into_error(url, stream))
+}
+
+/// Makes the bucket of blobs, with as much room as every server has.
+async fn make_blobs(client: &Client, url: &str, replicas: u8, room: Option<u64>) -> Result<(), SetupError> {
+    let stream = Bucket::Blobs.stream();
+    let (mut made, mut room) = (attempt(client, url, stream, &blobs(replicas, room)).await, room);
+    while let (Err(Failure::Api { code, .. }), Some(less)) = (&made, room.map(|room| room / 2))
+        && NO_ROOM_THERE.contains(code)
+        && replicas > 1
+        && less >= LEAST_BLOBS
+    {
+        room = Some(less);
+        made = attempt(client, url, stream, &blobs(replicas, room)).await;
+    }
     made.map_err(|failure| failure.into_error(url, stream))
 }
 
@@ -403,6 +444,19 @@ async fn attempt(client: &Client, url: &str, stream: &'static str, config: &Valu
     match made {
         Err(Failure::Api { code: NOT_FOUND, .. }) => {
             made = ask(client, url, stream, &format!("STREAM.CREATE.{stream}"), config).await;
+            if matches!(made, Err(Failure::Api { code: NO_PEERS, .. })) {
+                tracing::warn!(stream, "too few servers are there: it is made on one");
+                let mut config = config.clone();
+                if let Some(config) = config.as_object_mut() {
+                    config.insert("num_replicas".to_owned(), 1.into());
+                }
+                made = ask(client, url, stream, &format!("STREAM.CREATE.{stream}"), &config).await;
+            }
+        }
+        // Some of the servers that are to keep it are away: it is kept by those that do until they are back.
+        Err(Failure::Api { code: NO_PEERS, .. }) => {
+            tracing::warn!(stream, "too few servers are there to keep it on as many as it should be");
+            return Ok(());
         }
         // On a disk that has become fuller than what was promised on it, the server takes no change at all: none is
         // needed where the stream is as it is to be.
@@ -429,7 +483,7 @@ fn agrees(found: &Value, wanted: &Value) -> bool {
 }
 
 /// Asks the store's API until it answers: a server that has just started says for a moment that nobody is there.
-async fn ask(client: &Client, url: &str, stream: &str, api: &str, body: &Value) -> Result<Value, Failure> {
+pub(super) async fn ask(client: &Client, url: &str, stream: &str, api: &str, body: &Value) -> Result<Value, Failure> {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     for round in 0..40 {
         let reply = client.request(format!("$JS.API.{api}"), body.clone().into()).await;
@@ -440,6 +494,9 @@ async fn ask(client: &Client, url: &str, stream: &str, api: &str, body: &Value) 
                 let code = error.get("err_code").and_then(Value::as_u64).unwrap_or_default();
                 if error.get("code").and_then(Value::as_u64) != Some(503) {
                     let reason = error.get("description").and_then(Value::as_str).unwrap_or_default().to_owned();
+                    // A server that has no room is none that is away.
+                    let full = code == NO_PEERS && reason.contains("insufficient storage");
+                    let code = if full { NO_ROOM } else { code };
                     return Err(Failure::Api { code, reason });
                 }
             }

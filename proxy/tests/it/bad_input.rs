@@ -59,6 +59,15 @@ impl services::Issuer for Issuer {
         Ok(())
     }
 
+    async fn enroll(
+        self,
+        _: tarpc::context::Context,
+        _: services::Station,
+        _: String,
+    ) -> Result<services::Enrolled, aigis_proxy::Error> {
+        Err(aigis_proxy::Error::internal("nobody asks for it here"))
+    }
+
     async fn accept_store(self, _: tarpc::context::Context) -> Result<String, aigis_proxy::Error> {
         Err(aigis_proxy::Error::internal("nobody asks for it here"))
     }

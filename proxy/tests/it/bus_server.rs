@@ -31,7 +31,7 @@ pub(crate) struct BusServer {
 impl BusServer {
     pub(crate) async fn start() -> Self {
         let mut server = Self::prepare();
-        server.files.write(&server.keys, &server.options).unwrap();
+        server.files.write(&server.keys.charter(), &server.options).unwrap();
         server.run().await;
         server
     }
@@ -42,7 +42,7 @@ impl BusServer {
         let tls = server.files.tls();
         write(&tls);
         server.options.tls = Some(tls);
-        server.files.write(&server.keys, &server.options).unwrap();
+        server.files.write(&server.keys.charter(), &server.options).unwrap();
         server.run().await;
         server
     }
@@ -59,6 +59,7 @@ impl BusServer {
             max_memory_store: 64 * 1024 * 1024,
             tls: None,
             log: Some(directory.path().join("bus.log")),
+            cluster: None,
         };
         Self { keys, files, options, child: None, port: 0, _directory: directory }
     }
@@ -86,7 +87,7 @@ impl BusServer {
     /// Starts it again where it was before, after [`BusServer::stop`].
     pub(crate) async fn run_again(&mut self) {
         self.options.listen.set_port(self.port);
-        self.files.write(&self.keys, &self.options).unwrap();
+        self.files.write(&self.keys.charter(), &self.options).unwrap();
         self.run().await;
     }
 

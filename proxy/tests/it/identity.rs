@@ -398,12 +398,12 @@ async fn planted_account_tokens_are_put_back_before_each_start() {
     let planted = accounts.join(format!("{}.jwt", stranger.accounts()[0].account));
     std::fs::write(&planted, &stranger.accounts()[0].jwt).unwrap();
 
-    let written = server.files.write(&server.keys, &server.options).unwrap();
+    let written = server.files.write(&server.keys.charter(), &server.options).unwrap();
     assert_eq!((written.restored, written.removed), (vec![account], vec![planted.clone()]));
     server.run().await;
     assert!(!planted.exists());
     assert!(server.user("vera", Role::Viewer).await.0.flush().await.is_ok());
-    let again = server.files.write(&server.keys, &server.options).unwrap();
+    let again = server.files.write(&server.keys.charter(), &server.options).unwrap();
     assert!(again.restored.is_empty() && again.removed.is_empty());
 }
 
@@ -415,7 +415,7 @@ async fn records_outlive_a_killed_server() {
     put(&alpha, "$KV.records.ci.web.alpha", "kept").await;
     drop(alpha);
     server.stop();
-    server.files.write(&server.keys, &server.options).unwrap();
+    server.files.write(&server.keys.charter(), &server.options).unwrap();
     server.run().await;
     let (vera, _) = server.user("vera", Role::Viewer).await;
     let kept = last(&vera, "KV_records", "$KV.records.ci.web.alpha").await.unwrap();
@@ -427,7 +427,7 @@ async fn the_server_listens_beyond_loopback_with_tls_alone_and_nowhere_everywher
     let server = BusServer::start().await;
     let refuse = |listen: &str| {
         let options = ServerOptions { listen: listen.parse().unwrap(), ..server.options.clone() };
-        server.files.write(&server.keys, &options).unwrap_err()
+        server.files.write(&server.keys.charter(), &options).unwrap_err()
     };
     assert!(matches!(refuse("0.0.0.0:4222"), server::Error::Everywhere { .. }));
     assert!(matches!(refuse("[::]:4222"), server::Error::Everywhere { .. }));

@@ -35,6 +35,7 @@ impl BusServer {
             max_memory_store: 64 * 1024 * 1024,
             tls: None,
             log: Some(directory.path().join("bus.log")),
+            cluster: None,
         };
         let files = ServerFiles::new(directory.path().join("bus"));
         let mut server = Self { keys, files, options, child: None, _directory: directory };
@@ -44,7 +45,7 @@ impl BusServer {
     }
 
     pub(crate) async fn run(&mut self) {
-        self.files.write(&self.keys, &self.options).unwrap();
+        self.files.write(&self.keys.charter(), &self.options).unwrap();
         let child = Command::new("nats-server").arg("--config").arg(self.files.config()).stdout(Stdio::null()).spawn();
         let child = self.child.insert(child.unwrap());
         let ports = self.files.ports().join(format!("nats-server_{}.ports", child.id()));

@@ -1,9 +1,18 @@
 //! From the command's options to the running node, and what its failures mean.
 
+use std::time::Duration;
+
 use aigis_node::{Node, Options, mesh, node};
 use aigis_proxy::{Code, Error, bus::ConnectError, kv::SetupError};
 
-use crate::{context::chain, exit::Failure};
+use tokio::time::{Instant, sleep};
+
+use crate::{context::chain, exit::Failure, signals::Signals};
+
+/// How long a new start may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How long is waited between two attempts.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Starts the node.
 ///
@@ -18,6 +27,48 @@ pub(super) async fn start(options: Options) -> Result<Node, Failure> {
             Err(Error::from(error).hint(hint).into())
         }
         started => started.map_err(failure),
+    }
+}
+
+/// Serves until a signal comes. A node that must start anew does so here: whoever keeps this process sees nothing of it.
+///
+/// # Errors
+///
+/// What keeps it from coming up again, within five minutes.
+pub(super) async fn until_told(
+    mut node: Node,
+    options: Options,
+    grace: Duration,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    loop {
+        tokio::select! {
+            () = signals.any() => {
+                tracing::info!("the node ends");
+                node.stop(grace).await;
+                return Ok(());
+            }
+            () = node.must_restart() => {}
+        }
+        node.stop(grace).await;
+        node = tokio::select! {
+            node = again(&options) => node?,
+            () = signals.any() => return Ok(()),
+        };
+    }
+}
+
+/// Starts the node anew, as often as it takes: the others of its bus start anew as well.
+async fn again(options: &Options) -> Result<Node, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match start(options.clone()).await {
+            Err(failure) if Instant::now() < deadline => {
+                tracing::warn!(?failure, "the node did not start anew; trying again");
+                sleep(AGAIN).await;
+            }
+            started => return started,
+        }
     }
 }
 

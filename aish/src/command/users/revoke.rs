@@ -1,4 +1,4 @@
-use aigis_proxy::UserName;
+use aigis_proxy::{Error, UserName};
 
 use crate::{context::Context, exit::Failure, issuer::Desk};
 
@@ -18,9 +18,17 @@ impl Revoke {
         let Self { name } = self;
         let revoked = Desk::of(context).await?.revoke(name).await?;
         if context.output.is_json() {
-            return context.output.json(&revoked);
+            context.output.json(&revoked)?;
+        } else {
+            let how = if revoked.changed { "was revoked" } else { "was revoked before" };
+            context.output.text(&format!("{} {how} ({})", revoked.name, revoked.revoked_at))?;
         }
-        let how = if revoked.changed { "was revoked" } else { "was revoked before" };
-        context.output.text(&format!("{} {how} ({})", revoked.name, revoked.revoked_at))
+        if revoked.away.is_empty() {
+            return Ok(());
+        }
+        let away: Vec<_> = revoked.away.iter().map(ToString::to_string).collect();
+        let message = format!("{}: the bus server of {} did not answer", revoked.name, away.join(" and that of "));
+        let hint = "it is told as soon as it is back; until then it may let that user in, whom every node refuses";
+        Err(Error::precondition(message).hint(hint).into())
     }
 }
