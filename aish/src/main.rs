@@ -83,7 +83,7 @@ async fn run(cli: Cli) -> ExitCode {
     trace::continue_from(&span, std::env::var("TRACEPARENT").ok().as_deref());
     let code = match command {
         // A node, or a program, ends in order, by itself, when a signal comes.
-        Command::Up(up) => finish(context.output, up.run(&context, signals, logs).await),
+        Command::Up(up) => finish(context.output, Box::pin(up.run(&context, signals, logs)).await),
         Command::Wrap(wrap) => finish(context.output, Box::pin(wrap.run(&context, signals)).await),
         command => {
             let result = tokio::select! {

@@ -170,7 +170,7 @@ impl Up {
         if let Err(Failure::Output(error)) = said {
             tracing::warn!(%error, "nobody was told that the node is up");
         }
-        serve::until_told(node, again, grace, &mut signals).await
+        Box::pin(serve::until_told(node, again, grace, &mut signals)).await
     }
 
     /// Reads the file that is named, or the usual one if it is there.

@@ -31,7 +31,7 @@ async fn a_revoked_user_loses_its_stream_and_its_way_in() {
 
     let token = mesh.bus.keys.revoke(vera.public()).unwrap();
     let login = mesh.bus.keys.system_credential(SOON).unwrap();
-    assert_eq!(servers::update(&mesh.bus.url(), None, &login, &token).await.unwrap(), ["alpha"]);
+    assert_eq!(servers::update(&mesh.bus.url(), None, &login, &token, 1).await.unwrap(), ["alpha"]);
     let mut link = bus.link();
     tokio::time::timeout(SOON, link.wait_for(|link| !link.up)).await.unwrap().unwrap();
     let ended = tokio::time::timeout(SOON, async {
