@@ -9,7 +9,7 @@
 rows_tests() {
     local prefix=$1
     # What the whole-mesh tests run; the test runner builds no other package's program.
-    timeout 3600 cargo build --locked --quiet --bin aish --bin lab || return 1
+    timeout 3600 cargo build --locked --quiet --workspace --bins --tests || return 1
     local status=0
     timeout 5400 cargo test --locked --workspace --lib --bins --tests --no-fail-fast -- "${prefix}_" --show-output 2>&1 || status=1
     timeout 1200 bash "$ROOT/scripts/lib/check.sh" "${prefix}_" 2>&1 || status=1
