@@ -16,13 +16,14 @@ use futures::{FutureExt, future::BoxFuture};
 
 use crate::naming;
 
-/// How long it counts what a name meant that was said by hand: as long as a change may take to be known everywhere.
+/// How long a name counts as ambiguous that was said by hand: as long as a change may take to be known everywhere.
 const MEANT: Duration = Duration::from_secs(1);
 /// Most names of which that is remembered.
 const REMEMBERED: usize = 4_096;
 
-/// What names meant that were said by hand, and when: whether they were ambiguous.
-type Meant = HashMap<Name, (Instant, Result<(), Error>)>;
+/// Names that were said by hand and were ambiguous, and when. That one was clear is never remembered: it may be another's
+/// too by now, and then nothing may run.
+type Meant = HashMap<Name, (Instant, Error)>;
 
 /// A CI of this node, and what else it answers to.
 #[derive(Clone)]
@@ -97,24 +98,24 @@ impl Directory {
     /// Refuses a name that several CIs bear: what is said by hand, without a node, means what it means everywhere, and
     /// where it is ambiguous nothing runs.
     async fn is_clear(&self, name: &Name) -> Result<(), Error> {
-        if let Some((at, meant)) = self.meant().get(name)
+        if let Some((at, ambiguous)) = self.meant().get(name)
             && at.elapsed() < MEANT
         {
-            return meant.clone();
+            return Err(ambiguous.clone());
         }
         let bare = Address { name: name.clone(), node: None };
-        let meant = match self.cache.bearers(name).await?.resolve(&bare) {
-            Err(error) if error.code == Code::FailedPrecondition => Err(error),
-            _ => Ok(()),
+        let ambiguous = match self.cache.bearers(name).await?.resolve(&bare) {
+            Err(error) if error.code == Code::FailedPrecondition => error,
+            _ => return Ok(()),
         };
         let mut known = self.meant();
         if known.len() >= REMEMBERED {
             known.retain(|_, (at, _)| at.elapsed() < MEANT);
         }
         if known.len() < REMEMBERED {
-            known.insert(name.clone(), (Instant::now(), meant.clone()));
+            known.insert(name.clone(), (Instant::now(), ambiguous.clone()));
         }
-        meant
+        Err(ambiguous)
     }
 
     fn meant(&self) -> MutexGuard<'_, Meant> {
