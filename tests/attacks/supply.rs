@@ -29,11 +29,13 @@ fn atk_70_a_false_bus_server_is_not_run() {
         server(&format!("echo nats-server: v{version}"));
         for by in ["AIGIS_NATS_SERVER", "PATH"] {
             cases.case(format!("{version} by {by}"), || {
-                let value =
-                    if by == "PATH" { format!("{}:$PATH", place.path().display()) } else { fake.display().to_string() };
+                // A server that is named goes before the one in PATH.
+                let setting = match by {
+                    "PATH" => format!("unset AIGIS_NATS_SERVER; export PATH={}:$PATH", place.path().display()),
+                    _ => format!("export AIGIS_NATS_SERVER={}", fake.display()),
+                };
                 let mesh = Mesh::absent();
-                let ran =
-                    mesh.shell(&format!("export {by}={value}; aish up --detach --name alpha --listen 127.0.0.1:0"));
+                let ran = mesh.shell(&format!("{setting}; aish up --detach --name alpha --listen 127.0.0.1:0"));
                 assert_eq!(ran.code, 1, "{ran:?}");
                 assert!(ran.stderr.contains(version) && ran.stderr.contains("2.11.16"), "{ran:?}");
                 assert!(!witness.exists(), "it was not started");
