@@ -59,7 +59,7 @@ impl Config {
         read(path).map_err(|error| match error {
             Error::Malformed { .. } => aigis_proxy::Error::invalid(error.to_string()).into(),
             _ => Failure::Usage(Usage {
-                message: format!("the configuration file {}", crate::context::chain(&error)),
+                message: format!("the configuration file {}", aigis_proxy::with_causes(&error)),
                 hint: Some("name another: aish up --config FILE".to_owned()),
             }),
         })

@@ -18,7 +18,7 @@ use aigis_proxy::{
     identity::{CaCertificate, Credential, FileError, Issuer, credential},
     kv::StoreGuard,
     socket::Local,
-    task, text_file,
+    task, text_file, with_causes,
 };
 use futures::FutureExt as _;
 use tokio::sync::{Notify, watch};
@@ -162,7 +162,7 @@ impl Context {
         let Some(file) = &self.global.ca else { return Ok(None) };
         let read = CaCertificate::read(file);
         read.map(Some)
-            .map_err(|error| Failure::usage(format!("--ca: {}", chain(&error)), "name another file: --ca FILE"))
+            .map_err(|error| Failure::usage(format!("--ca: {}", with_causes(&error)), "name another file: --ca FILE"))
     }
 
     /// The CA by which the bus at that address is checked: the option's, the environment's, or the mesh's own where the
@@ -176,7 +176,8 @@ impl Context {
             return Ok(Some(given));
         }
         let known = self.home()?.read_ca(url);
-        Ok(known.map_err(|error| Error::new(Code::DataLoss, chain(&error)).hint("name another file: --ca FILE"))?)
+        Ok(known
+            .map_err(|error| Error::new(Code::DataLoss, with_causes(&error)).hint("name another file: --ca FILE"))?)
     }
 
     /// The credential file: the option, or the mesh's own, or that of this host's node where no person has one.
@@ -238,9 +239,7 @@ impl Context {
         let client = self.client.get_or_init(|| client).clone();
         let _ = self.credential.set(credential.clone());
         self.connected.notify_one();
-        let bus = client.bus().clone();
-        let reach: Reach = Box::new(move || std::future::ready(Ok(bus.clone())).boxed());
-        self.renew_beside(credential, reach, Some(client.clone()))?;
+        self.renew_beside(credential, by(client.bus().clone()), Some(client.clone()))?;
         Ok(client)
     }
 
@@ -279,11 +278,9 @@ impl Context {
     pub(crate) async fn stand_on_new_keys(&self) -> Result<(), Failure> {
         self.session().await?;
         let (client, credential) = (self.client().await?, Arc::new(self.credential()?));
-        let bus = client.bus().clone();
-        let reach: Reach = Box::new(move || std::future::ready(Ok(bus.clone())).boxed());
         let Some(person) = self.person(credential.clone())? else { return Ok(()) };
-        let renewal = person.renewal(reach);
-        if renewal.vouches.borrow().former.contains_key(&credential.signer()) {
+        let renewal = person.renewal(by(client.bus().clone()));
+        if renewal.vouches.borrow().is_former(&credential.signer()) {
             renewal.renew().await?;
         }
         // The one in use may have been made before.
@@ -337,6 +334,11 @@ impl Context {
     }
 }
 
+/// By way of a connection that stands.
+fn by(bus: Bus) -> Reach {
+    Box::new(move || std::future::ready(Ok(bus.clone())).boxed())
+}
+
 /// Reads a credential file.
 ///
 /// # Errors
@@ -345,7 +347,7 @@ impl Context {
 pub(crate) fn read_credential(file: &Path, issuer: Option<&Issuer>) -> Result<Credential, Error> {
     Credential::read(file, issuer).map_err(|error| {
         let missing = matches!(&error, credential::Error::File(FileError::Missing { .. }));
-        let error = Error::new(Code::PermissionDenied, chain(&error)).sent(false);
+        let error = Error::new(Code::PermissionDenied, with_causes(&error)).sent(false);
         if missing { error.hint("start a mesh: aish up; or name a credential: --creds FILE") } else { error }
     })
 }
@@ -356,19 +358,8 @@ pub(crate) fn damaged(error: home::Error) -> Error {
         home::Error::File(text_file::Error::Malformed { .. }) => Code::InvalidArgument,
         _ => Code::DataLoss,
     };
-    Error::new(code, chain(&error)).hint("the mesh writes this file by itself: mend it, or remove it and run: aish up")
-}
-
-/// An error with what caused it, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
+    Error::new(code, with_causes(&error))
+        .hint("the mesh writes this file by itself: mend it, or remove it and run: aish up")
 }
 
 /// How long reading the registry may take, where connecting took so long: a bus that answers late is not away.

@@ -162,7 +162,7 @@ pub(crate) fn deadline(context: &Context) -> context::Context {
 ///
 /// What it says; `unavailable`, naming its node, if nothing answers.
 pub(crate) fn answered<T>(answer: Result<Result<T, Error>, RpcError>, issuer: &NodeName) -> Result<T, Error> {
-    match answer.map_err(|error| rpc::error(&error)).and_then(|answer| answer) {
+    match rpc::answered(answer) {
         Err(error) if error.code == Code::Unavailable && error.detail("sent") == Some(&false.into()) => {
             let message = format!("the issuer of the mesh, the node {issuer}, is not on the bus");
             Err(Error::unavailable(message).hint("start it on that host: aish up --detach").sent(false))

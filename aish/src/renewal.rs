@@ -9,6 +9,7 @@ use std::{
 use aigis_node::{
     Home,
     renewal::{Reach, Renewal, again},
+    trust,
 };
 use aigis_proxy::{
     Error, NodeName, Role,
@@ -43,19 +44,6 @@ impl Person {
         let Self { credential, file, issuer, pinned, .. } = self;
         Renewal { reach, credential, file, issuer, vouches: pinned.subscribe() }
     }
-
-    /// Takes in who vouches for users as this host's node, or another command, has written it down meanwhile.
-    fn look(home: &Home, pinned: &watch::Sender<Issuer>) {
-        if let Ok(Some(written)) = home.read_issuer() {
-            pinned.send_if_modified(|known| {
-                let is_news = written.follows(known);
-                if is_news {
-                    *known = written;
-                }
-                is_news
-            });
-        }
-    }
 }
 
 impl Beside {
@@ -68,7 +56,7 @@ impl Beside {
         }
         let (asking, asks) = watch::channel(false);
         let (home, pinned) = (person.home.clone(), person.pinned.clone());
-        let look = move || Person::look(&home, &pinned);
+        let look = move || trust::look(&home, &pinned);
         let task = task::Owned::spawn("renewal", run(person.renewal(reach), client, asking, look));
         Some(Self { _task: task, asking: asks })
     }
@@ -136,7 +124,7 @@ impl Shown {
 
     async fn ends_soon(&self, renewal: &Renewal) {
         // Those that former keys signed may end at any time.
-        if renewal.vouches.borrow().former.contains_key(&self.signer) {
+        if renewal.vouches.borrow().is_former(&self.signer) {
             return;
         }
         let Some(ends) = self.ends else { return std::future::pending().await };

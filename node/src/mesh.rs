@@ -4,7 +4,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use aigis_proxy::{
@@ -337,7 +337,8 @@ async fn start(
 }
 
 /// The name of a node's bus server.
-pub(crate) fn server_name(mesh: &MeshName, node: &NodeName) -> String {
+#[must_use]
+pub fn server_name(mesh: &MeshName, node: &NodeName) -> String {
     format!("{mesh}-{node}")
 }
 
@@ -391,10 +392,8 @@ fn ensure(
     if let Ok(credential) = Credential::read_ended(file, Some(issuer))
         && credential.name() == name
     {
-        let due = credential.due().is_some_and(|due| due <= SystemTime::now())
-            || issuer.former.contains_key(&credential.signer());
         // A token made after a revocation would be good again.
-        if due && !keys.revocations().contains(credential.public()) {
+        if credential.is_due(issuer) && !keys.revocations().contains(credential.public()) {
             let token = keys.issue(name, role, credential.public(), life)?;
             credential.renew(&token, Some(issuer)).map_err(flawed)?;
             credential.write(file)?;

@@ -12,7 +12,7 @@ use aigis_proxy::{
     identity::{Credential, Issuer},
     rpc::{self, Asker},
     services::{ISSUER, IssuerClient},
-    task,
+    task, with_causes,
 };
 use futures::future::BoxFuture;
 use tarpc::context;
@@ -81,7 +81,7 @@ impl Renewal {
     pub async fn due(&self) {
         let mut vouches = self.vouches.clone();
         loop {
-            if vouches.borrow_and_update().former.contains_key(&self.credential.signer()) {
+            if vouches.borrow_and_update().is_former(&self.credential.signer()) {
                 return;
             }
             let left = match self.credential.due() {
@@ -110,22 +110,20 @@ impl Renewal {
         }
         let bus = (self.reach)().await?;
         let client = IssuerClient::from(Asker::new(&bus, self.issuer.as_str(), ISSUER));
-        let answer = client.renew(context::current()).await;
-        let token = answer.map_err(|error| rpc::error(&error)).and_then(|answer| answer)?;
+        let token = rpc::answered(client.renew(context::current()).await)?;
         self.take(&token)?;
-        self.credential.replace(&self.file).map_err(|error| Error::precondition(chain(&error)))
+        self.credential.replace(&self.file).map_err(|error| Error::precondition(with_causes(&error)))
     }
 
     /// Takes the token that another process left in the file, if it is newer; says whether it did.
     fn was_renewed(&self) -> Result<bool, Error> {
-        let found = Credential::read_ended(&self.file, None).map_err(|error| Error::precondition(chain(&error)))?;
+        let found =
+            Credential::read_ended(&self.file, None).map_err(|error| Error::precondition(with_causes(&error)))?;
         if (found.name(), found.public()) != (self.credential.name(), self.credential.public()) {
             let message = format!("{} holds the credential of another key by now", self.file.display());
             return Err(Error::precondition(message).hint("start again with that one"));
         }
-        let is_due = found.due().is_some_and(|due| due <= SystemTime::now())
-            || self.vouches.borrow().former.contains_key(&found.signer());
-        if is_due || found.jwt() == self.credential.jwt() {
+        if found.is_due(&self.vouches.borrow()) || found.jwt() == self.credential.jwt() {
             return Ok(false);
         }
         self.take(&found.jwt())?;
@@ -144,12 +142,6 @@ pub fn again() -> Duration {
     let half = AGAIN / 2;
     let random = uuid::Uuid::now_v7().as_u128() % half.as_millis();
     half + Duration::from_millis(u64::try_from(random).unwrap_or_default())
-}
-
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("{error}{cause}")
 }
 
 #[cfg(test)]

@@ -23,6 +23,19 @@ pub fn pin(snapshot: &Snapshot, pinned: &watch::Sender<Issuer>, home: &Home) {
     pinned.send_replace(said);
 }
 
+/// Takes in who vouches for users as another process of this host has written it down meanwhile.
+pub fn look(home: &Home, pinned: &watch::Sender<Issuer>) {
+    if let Ok(Some(written)) = home.read_issuer() {
+        pinned.send_if_modified(|known| {
+            let is_news = written.follows(known);
+            if is_news {
+                *known = written;
+            }
+            is_news
+        });
+    }
+}
+
 /// Keeps what is pinned up to date, until the returned value is dropped.
 #[must_use]
 pub fn watch(mut snapshots: watch::Receiver<Arc<Snapshot>>, pinned: watch::Sender<Issuer>, home: Home) -> task::Owned {

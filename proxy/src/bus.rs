@@ -432,7 +432,7 @@ impl Bus {
     /// Whether another server would take over if the one in use went away.
     #[must_use]
     pub fn has_several(&self) -> bool {
-        self.0.dial.has_several() || self.0.client.server_info().connect_urls.len() > 1
+        self.0.dial.has_several() || self.0.lane.has_several()
     }
 
     /// Where the servers of the bus are, as the one in use says; none where it is alone.

@@ -205,3 +205,16 @@ impl From<crate::name::Error> for Error {
         Self::invalid(error.to_string())
     }
 }
+
+/// An error with what caused it, on one line.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

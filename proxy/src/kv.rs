@@ -575,6 +575,16 @@ fn acknowledged(key: &str, message: Message) -> Result<u64, Error> {
     answer::<Acknowledgement>(key, &message).map(|acknowledgement| acknowledgement.seq)
 }
 
+/// What the store says of a stream, as the server that leads it knows it.
+async fn stream_info<T: serde::de::DeserializeOwned>(
+    bus: &Bus,
+    stream: &'static str,
+    within: Duration,
+) -> Result<T, Error> {
+    let reply = bus.request(format!("$JS.API.STREAM.INFO.{stream}"), None, Bytes::new(), within).await;
+    answer(stream, &reply.map_err(|error| lost(bus, stream, &error))?)
+}
+
 /// Reads an answer of the store's API.
 fn answer<T: serde::de::DeserializeOwned>(key: &str, message: &Message) -> Result<T, Error> {
     let malformed = || Error::Malformed { key: key.to_owned() };

@@ -61,7 +61,7 @@ pub mod trace;
 
 pub use bus::Bus;
 pub use envelope::{Meta, Request};
-pub use error::{Code, Error};
+pub use error::{Code, Error, with_causes};
 pub use name::{
     Address, Error as NameError, MeshName, Name, NodeName, RESERVED, SkillPath, UserName, quoted, quoted_within,
 };

@@ -146,6 +146,15 @@ pub fn error(error: &RpcError) -> Error {
     }
 }
 
+/// What a typed service answered, or why nothing came of asking it.
+///
+/// # Errors
+///
+/// The service's own, or as [`error`].
+pub fn answered<T>(answer: Result<Result<T, Error>, RpcError>) -> Result<T, Error> {
+    answer.unwrap_or_else(|failure| Err(error(&failure)))
+}
+
 /// A running answer of a typed service.
 pub type Answering<R> = BoxFuture<'static, Result<R, ServerError>>;
 

@@ -79,18 +79,17 @@ async fn spared(context: &Context) -> Result<(), Failure> {
         let message = format!("it cannot be told whether the other bus servers have caught up: {}", error.message);
         Error::precondition(message).hint(hint)
     })?;
-    let own = format!("{mesh}-{node}");
+    let own = aigis_node::mesh::server_name(&mesh, &node);
     let needed: Vec<_> = standing.iter().filter(|stream| !stream.can_spare(&own)).collect();
     if needed.is_empty() {
         return Ok(());
     }
     let behind: BTreeSet<&str> = needed.iter().flat_map(|stream| stream.behind()).filter(|name| *name != own).collect();
-    let who = if behind.is_empty() { "the other bus servers".to_owned() } else { join(&behind) };
+    let who = match behind.is_empty() {
+        true => "the other bus servers".to_owned(),
+        false => behind.into_iter().collect::<Vec<_>>().join(" and "),
+    };
     Err(Error::precondition(format!("the bus cannot spare this host's server: {who} must catch up first"))
         .hint(hint)
         .into())
-}
-
-fn join(names: &BTreeSet<&str>) -> String {
-    names.iter().copied().collect::<Vec<_>>().join(" and ")
 }

@@ -10,6 +10,7 @@ use aigis_proxy::{
     identity::{Credential, JoinToken},
     rpc::Asker,
     services::{ADMISSION, AdmissionClient, Admitted, JOIN},
+    with_causes,
 };
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -19,7 +20,7 @@ use super::{
     up::{Up, host_name, loopback},
 };
 use crate::{
-    context::{Context, chain, damaged},
+    context::{Context, damaged},
     exit::Failure,
     issuer,
 };
@@ -68,7 +69,7 @@ impl Join {
         let name = self.choose(&token)?;
         context.output.progress(&format!("joining the mesh \"{}\" as {name}", token.mesh));
         let membership = exchange(context, &token, &name).await?;
-        let file = membership.write(&home).map_err(|error| Error::precondition(chain(&error)))?;
+        let file = membership.write(&home).map_err(|error| Error::precondition(with_causes(&error)))?;
         self.done(context, &home, &token, &file, "has joined").await
     }
 

@@ -14,14 +14,14 @@ use aigis_node::{
     mesh::{CREDENTIAL_LIFE, DEFAULT_PORT},
     node,
 };
-use aigis_proxy::{Code, Error, NodeName};
+use aigis_proxy::{Code, Error, NodeName, with_causes};
 use serde_json::json;
 use tokio::time::{Instant, interval};
 
 use super::list::label;
 use crate::{
     config::{self, Config},
-    context::{Context, chain, damaged},
+    context::{Context, damaged},
     exit::{Failure, INTERRUPTED},
     issuer::Desk,
     process::Process,
@@ -248,7 +248,7 @@ impl Up {
     }
 
     async fn detach(&self, context: &Context, home: &Home, name: &NodeName, bus: Option<&str>) -> Result<(), Failure> {
-        home.create().map_err(|error| Error::precondition(chain(&error)))?;
+        home.create().map_err(|error| Error::precondition(with_causes(&error)))?;
         let path = home.log_file();
         let failed = |what: &str, error: std::io::Error| Error::precondition(format!("{what}: {error}"));
         let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use aigis_proxy::{Code, Error, Role, UserName, identity::Credential};
+use aigis_proxy::{Code, Error, Role, UserName, identity::Credential, with_causes};
 use aigis_registry::{Timestamp, record::UserRecord};
 use serde::Serialize;
 use serde_json::json;
@@ -10,7 +10,7 @@ use revoke::Revoke;
 use rotate_keys::RotateKeys;
 
 use crate::{
-    context::{Context, chain},
+    context::Context,
     exit::Failure,
     issuer::{self, Desk},
 };
@@ -130,7 +130,7 @@ impl Create {
         let known = context.issuer()?;
         let credential = Credential::new(&token, key, known.as_ref())
             .map_err(|flaw| Error::internal(format!("the issuer's token cannot be used: {flaw}")))?;
-        credential.write(&file).map_err(|error| Error::precondition(chain(&error)))?;
+        credential.write(&file).map_err(|error| Error::precondition(with_causes(&error)))?;
         if context.output.is_json() {
             return context.output.json(&json!({"name": name, "role": role, "file": file}));
         }

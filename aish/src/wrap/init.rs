@@ -9,10 +9,9 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use aigis_proxy::{Error, text_file};
+use aigis_proxy::{Error, text_file, with_causes};
 
 use crate::{
-    context::chain,
     exit::Failure,
     output::{Color, Output},
 };
@@ -65,8 +64,9 @@ fn become_it(arguments: &[OsString]) -> Result<std::convert::Infallible, Error> 
 /// A file's content without the line break at its end, which would be part of the variable.
 fn value(file: &Path) -> Result<OsString, Error> {
     let shown = || text_file::shown(file);
-    let mut value = fs::read(file)
-        .map_err(|error| Error::precondition(format!("the secret in {} cannot be read: {}", shown(), chain(&error))))?;
+    let mut value = fs::read(file).map_err(|error| {
+        Error::precondition(format!("the secret in {} cannot be read: {}", shown(), with_causes(&error)))
+    })?;
     if value.last() == Some(&b'\n') {
         value.pop();
     }

@@ -16,11 +16,11 @@ use aigis_proxy::{
     Error,
     secret::SecretName,
     socket::{Given, GivenSecret},
+    with_causes,
 };
 use tokio::sync::watch;
 
 use super::logs::{Logs, Source};
-use crate::context::chain;
 
 /// Where a program finds the directory.
 pub(crate) const VARIABLE: &str = "AIGIS_SECRETS";
@@ -90,7 +90,7 @@ impl Files {
     pub(crate) fn make(wanted: Vec<Wanted>, given: &Arc<Given>, masks: Masks) -> Result<Self, Error> {
         undumpable();
         let unplaced = |error: shelf::Error| {
-            Error::precondition(chain(&error)).hint("set XDG_RUNTIME_DIR to a directory of yours on tmpfs")
+            Error::precondition(with_causes(&error)).hint("set XDG_RUNTIME_DIR to a directory of yours on tmpfs")
         };
         let shelf = Shelf::make().map_err(unplaced)?;
         let mut files = Self { shelf, wanted, masks, given: Arc::default(), former: VecDeque::new() };
@@ -115,7 +115,7 @@ impl Files {
             let Some(now) = given.borrow_and_update().clone() else { continue };
             match self.take(&now) {
                 Ok(changed) => changed.iter().for_each(|line| logs.say(Source::Wrap, line.as_bytes())),
-                Err(error) => logs.say(Source::Wrap, chain(&error).as_bytes()),
+                Err(error) => logs.say(Source::Wrap, with_causes(&error).as_bytes()),
             }
         }
         std::future::pending::<()>().await;

@@ -87,9 +87,8 @@ impl Member {
         let own = self.cluster.own().ok_or_else(|| Error::internal("this host's server is not known"))?;
         let key = ServerKey::open(&self.tls.key).map_err(|error| Error::precondition(error.to_string()))?;
         let client = IssuerClient::from(Asker::new(&self.bus, self.issuer.as_str(), ISSUER));
-        let answer = client.enroll(context::current(), own.clone(), key.public()).await;
-        let Enrolled { servers, charter, certificate, ca, .. } =
-            answer.map_err(|error| rpc::error(&error)).and_then(|answer| answer)?;
+        let answer = rpc::answered(client.enroll(context::current(), own.clone(), key.public()).await);
+        let Enrolled { servers, charter, certificate, ca, .. } = answer?;
         let charter = charter.verify(&self.vouches).map_err(|error| Error::precondition(error.to_string()))?;
         if !servers.contains(&own) {
             return Err(Error::precondition("the issuer's servers are without this host's"));

@@ -1,7 +1,7 @@
 //! The admin of the host that brought the mesh up: whoever starts the issuer finds a credential there that is good, unless
 //! that admin was revoked.
 
-use std::{path::Path, time::SystemTime};
+use std::path::Path;
 
 use aigis_proxy::{
     Code, Error, Role, UserName,
@@ -54,7 +54,7 @@ impl Office {
             return self.anew(file, &name).await;
         }
         let Some(found) = found else { return self.anew(file, &name).await };
-        if found.due().is_none_or(|due| due > SystemTime::now()) && !self.is_signed_by_former(&found) {
+        if !found.is_due(&self.keys.issuer()) {
             return self.note(&found).await;
         }
         let token = self.sign(&name, Role::Admin, found.public(), |_| Ok(())).await?;
@@ -69,10 +69,6 @@ impl Office {
         let token = self.sign(name, Role::Admin, key.public(), |_| Ok(())).await?;
         let credential = Credential::new(&token, key, Some(&self.keys.issuer())).map_err(unusable)?;
         credential.write(file).map_err(|error| Error::precondition(error.to_string()))
-    }
-
-    fn is_signed_by_former(&self, credential: &Credential) -> bool {
-        self.keys.issuer().former.contains_key(&credential.signer())
     }
 }
 

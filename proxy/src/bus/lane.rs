@@ -9,7 +9,7 @@ use std::{
     hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -39,11 +39,24 @@ pub(super) struct Lane {
     number: AtomicU64,
     /// Whether the connection in use stands, where that is not the first.
     up: watch::Sender<bool>,
+    /// Whether its server told of others when it was looked at last.
+    several: AtomicBool,
 }
 
 impl Lane {
     pub(super) fn new(client: Client) -> Self {
-        Self { client: Mutex::new(client), number: AtomicU64::new(0), up: watch::Sender::new(true) }
+        let several = AtomicBool::new(tells_of_others(&client));
+        Self { client: Mutex::new(client), number: AtomicU64::new(0), up: watch::Sender::new(true), several }
+    }
+
+    /// Whether the server of the connection in use told of others when that was looked at last.
+    pub(super) fn has_several(&self) -> bool {
+        self.several.load(Ordering::Relaxed)
+    }
+
+    /// Looks at that again: each look copies all that the server says of itself, too much for each call.
+    pub(super) fn look(&self) {
+        self.several.store(tells_of_others(&self.client()), Ordering::Relaxed);
     }
 
     /// The connection in use.
@@ -66,6 +79,7 @@ impl Lane {
         *lock(&self.client) = client;
         self.number.store(number, Ordering::Release);
         self.up.send_replace(true);
+        self.look();
     }
 
     /// Resolves when requests can no longer leave, nor replies come; `link` is that of the first connection.
@@ -95,6 +109,10 @@ impl Lane {
             other => heard.said(other),
         }
     }
+}
+
+fn tells_of_others(client: &Client) -> bool {
+    client.server_info().connect_urls.len() > 1
 }
 
 /// Another connection, which is to take the place of the one in use.

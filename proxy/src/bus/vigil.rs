@@ -131,6 +131,7 @@ pub(super) async fn run(
         if !lane.is_up(link.borrow().up) {
             continue;
         }
+        lane.look();
         let client = lane.client();
         for (token, who) in table.vigil.ask(|turn| servers(&table, turn)) {
             // To its hearer this is credit for a stream, or a reply to a call, that it does not know.

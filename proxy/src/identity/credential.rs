@@ -56,6 +56,12 @@ impl Issuer {
         self.roles.get(key).or_else(|| self.former.get(key)).copied()
     }
 
+    /// Whether that key signed for a role only before the keys were rotated.
+    #[must_use]
+    pub fn is_former(&self, key: &str) -> bool {
+        self.former.contains_key(key)
+    }
+
     /// Whether this says what holds now, where `known` was told before: of the same mesh and account, and newer.
     #[must_use]
     pub fn follows(&self, known: &Self) -> bool {
@@ -357,6 +363,12 @@ impl Credential {
     pub fn due(&self) -> Option<SystemTime> {
         let (issued, expires) = (self.issued(), self.expires()?);
         Some(issued + expires.duration_since(issued).unwrap_or_default() / 3)
+    }
+
+    /// Whether it is to be renewed now: it is time, or the key that signed it signs no more.
+    #[must_use]
+    pub fn is_due(&self, issuer: &Issuer) -> bool {
+        self.due().is_some_and(|due| due <= SystemTime::now()) || issuer.is_former(&self.signer())
     }
 
     fn parse(text: &str, issuer: Option<&Issuer>) -> Result<Self, Flaw> {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Bucket, Error, answer, guard, lost};
+use super::{Bucket, Error, answer, guard, lost, stream_info};
 use crate::{
     bus::{Bus, Message, StatusCode},
     subject::{self, Token},
@@ -106,9 +106,7 @@ struct Held {
 
 /// How many subjects a stream holds, as the server says that leads it.
 async fn subjects(bus: &Bus, stream: &'static str, within: Duration) -> Result<u64, Error> {
-    let reply = bus.request(format!("$JS.API.STREAM.INFO.{stream}"), None, bytes::Bytes::new(), within).await;
-    let info: Info = answer(stream, &reply.map_err(|error| lost(bus, stream, &error))?)?;
-    Ok(info.state.num_subjects)
+    stream_info::<Info>(bus, stream, within).await.map(|info| info.state.num_subjects)
 }
 
 impl Consumer {

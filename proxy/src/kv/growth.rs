@@ -6,13 +6,12 @@
 
 use std::time::Duration;
 
-use async_nats::Client;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
     Bucket, Log,
-    setup::{self, Failure, SetupError, ask, connect},
+    setup::{self, Failure, SetupError, ask, connect, info},
 };
 use crate::identity::{CaCertificate, Login};
 
@@ -170,10 +169,6 @@ pub async fn replicas(url: &str, ca: Option<&CaCertificate>, login: &Login) -> R
     let known = known.and_then(|info| info.pointer("/config/num_replicas").and_then(Value::as_u64)).unwrap_or(1);
     let possible = if client.server_info().connect_urls.len() >= SEVERAL { 3 } else { 1 };
     Ok(u8::try_from(known).unwrap_or(possible).max(possible))
-}
-
-async fn info(client: &Client, url: &str, stream: &str) -> Result<Value, Failure> {
-    ask(client, url, stream, &format!("STREAM.INFO.{stream}"), &Value::Null).await
 }
 
 /// Whether a leader and its followers have the whole of a stream, and no other server is about to get it.

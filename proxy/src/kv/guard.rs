@@ -10,10 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Bucket, Error, StoreId, answer, lost};
+use super::{Bucket, Error, StoreId, stream_info};
 use crate::{
     bus::Bus,
     identity::{Issuer, MeshKeys},
@@ -249,9 +248,7 @@ impl Found {
 }
 
 async fn found(bus: &Bus, within: Duration) -> Result<Found, Error> {
-    let stream = Bucket::Records.stream();
-    let reply = bus.request(format!("$JS.API.STREAM.INFO.{stream}"), None, Bytes::new(), within).await;
-    match answer::<StreamInfo>(stream, &reply.map_err(|error| lost(bus, stream, &error))?) {
+    match stream_info::<StreamInfo>(bus, Bucket::Records.stream(), within).await {
         Ok(info) => Ok(Found::Records(Mark::read(&info.config.metadata))),
         Err(Error::Missing { .. }) => Ok(Found::Nothing),
         Err(error) => Err(error),

@@ -273,7 +273,7 @@ async fn make_marked(client: &Client, url: &str, replicas: u8, mark: &Mark) -> R
 /// The mark of the store that is there, if there is one.
 async fn marked(client: &Client, url: &str) -> Result<Option<Mark>, SetupError> {
     let stream = Bucket::Records.stream();
-    match ask(client, url, stream, &format!("STREAM.INFO.{stream}"), &Value::Null).await {
+    match info(client, url, stream).await {
         Ok(info) => {
             let metadata = info.pointer("/config/metadata").cloned().unwrap_or_default();
             Ok(Mark::read(&serde_json::from_value(metadata).unwrap_or_default()))
@@ -303,7 +303,7 @@ fn bucket(bucket: Bucket, versions: u32, replicas: u8) -> Value {
 /// The bytes that the blobs may take: what they may already, else what is wanted, but never less than there is.
 async fn room_of_blobs(client: &Client, url: &str, wanted: Option<u64>) -> Result<Option<u64>, SetupError> {
     let stream = Bucket::Blobs.stream();
-    let info = match ask(client, url, stream, &format!("STREAM.INFO.{stream}"), &Value::Null).await {
+    let info = match info(client, url, stream).await {
         Ok(info) => info,
         Err(Failure::Api { code: NOT_FOUND, .. }) => return Ok(wanted),
         Err(failure) => return Err(failure.into_error(url, stream)),
@@ -461,7 +461,7 @@ async fn attempt(client: &Client, url: &str, stream: &'static str, config: &Valu
         // On a disk that has become fuller than what was promised on it, the server takes no change at all: none is
         // needed where the stream is as it is to be.
         Err(Failure::Api { code: NO_ROOM, .. }) => {
-            let found = ask(client, url, stream, &format!("STREAM.INFO.{stream}"), &Value::Null).await;
+            let found = info(client, url, stream).await;
             if found.is_ok_and(|info| info.get("config").is_some_and(|found| agrees(found, config))) {
                 return Ok(());
             }
@@ -480,6 +480,11 @@ fn agrees(found: &Value, wanted: &Value) -> bool {
         }),
         _ => found == wanted,
     }
+}
+
+/// What the store says of a stream.
+pub(super) async fn info(client: &Client, url: &str, stream: &str) -> Result<Value, Failure> {
+    ask(client, url, stream, &format!("STREAM.INFO.{stream}"), &Value::Null).await
 }
 
 /// Asks the store's API until it answers: a server that has just started says for a moment that nobody is there.

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use futures::FutureExt;
 use serde::Deserialize;
 
-use super::{ATTEMPT, Bucket, Error, Log, answer, lost, patiently};
+use super::{ATTEMPT, Bucket, Error, Log, patiently, stream_info};
 use crate::{Role, bus::Bus};
 
 /// One stream of the store.
@@ -75,11 +74,8 @@ pub async fn standing(bus: &Bus, within: Duration) -> Result<Vec<Standing>, Erro
     }
     let mut found = Vec::new();
     for stream in streams {
-        let Info { config, cluster }: Info = patiently(bus, within, ATTEMPT, |attempt| {
-            let asked = bus.request(format!("$JS.API.STREAM.INFO.{stream}"), None, bytes::Bytes::new(), attempt);
-            asked.map(|reply| answer(stream, &reply.map_err(|error| lost(bus, stream, &error))?))
-        })
-        .await?;
+        let Info { config, cluster }: Info =
+            patiently(bus, within, ATTEMPT, |attempt| stream_info(bus, stream, attempt)).await?;
         let (leader, peers) = cluster.map_or((None, Vec::new()), |cluster| (cluster.leader, cluster.replicas));
         let followers = peers.into_iter().map(|peer| (peer.name, peer.current && !peer.offline)).collect();
         found.push(Standing { stream, replicas: config.num_replicas, leader, followers });

@@ -10,7 +10,7 @@ use std::{
 };
 
 use aigis_node::Home;
-use aigis_proxy::{Code, Error, NodeName};
+use aigis_proxy::{Code, Error, NodeName, with_causes};
 use tokio::time::{Instant, sleep};
 
 use super::{Up, announce, ready, status};
@@ -41,7 +41,7 @@ pub(super) async fn run(
     bus: Option<&str>,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
-    home.create().map_err(|error| Error::precondition(crate::context::chain(&error)))?;
+    home.create().map_err(|error| Error::precondition(with_causes(&error)))?;
     let _own = Own::take(home)?;
     if up.background {
         // Fails only where this process leads a session already, which is what is wanted.

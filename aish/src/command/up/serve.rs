@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use aigis_node::{Node, Options, mesh, node};
-use aigis_proxy::{Code, Error, bus::ConnectError, kv::SetupError};
+use aigis_proxy::{Code, Error, bus::ConnectError, kv::SetupError, with_causes};
 
 use tokio::time::{Instant, sleep};
 
-use crate::{context::chain, exit::Failure, signals::Signals};
+use crate::{exit::Failure, signals::Signals};
 
 /// How long a new start may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -73,7 +73,7 @@ async fn again(options: &Options) -> Result<Node, Failure> {
 }
 
 fn failure(error: node::Error) -> Failure {
-    let message = chain(&error);
+    let message = with_causes(&error);
     let error = match error {
         node::Error::Running { .. } => Error::new(Code::AlreadyExists, message).hint("stop it: aish down"),
         node::Error::Start { what, source } => {
