@@ -131,8 +131,12 @@ impl Scene {
         since.elapsed()
     }
 
-    /// The rows that a host calls offline or gone.
+    /// The rows that a host calls offline, or gone though they are there.
     pub(crate) fn dead(&self, seen_by: &str) -> Vec<Value> {
-        self.on(seen_by).rows(&["--state", "offline", "--state", "gone"])
+        let mut dead = self.on(seen_by).rows(&["--state", "offline", "--state", "gone"]);
+        dead.retain(|row| {
+            row["state"] == "offline" || self.containers.iter().any(|it| row["name"] == it.name.as_str())
+        });
+        dead
     }
 }
