@@ -15,7 +15,7 @@ use aigis_tests::{Events, nonce, until};
 use rustix::process::Signal;
 
 use crate::{
-    row::{Row, Run},
+    row::{Row, Run, joined},
     scene::{BUSYBOX, HOSTS, Scene},
 };
 use watch::Watch;
@@ -195,9 +195,4 @@ fn suspended(scene: &mut Scene, run: &mut Run) {
     let news = scene.fleet.container("beta", "news-beta", &[], BUSYBOX, &["sleep", "100000"]);
     run.took("all live", watch.until_news(&news.name, awake, Duration::from_secs(20)));
     watch.called_nobody_dead();
-}
-
-/// What a thread found, or its panic.
-fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

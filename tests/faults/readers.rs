@@ -72,7 +72,7 @@ fn of_a_log(scene: &Scene, run: &mut Run) {
     until("the container is gone", PATIENCE, || scene.on("alpha").row("chatter").is_none().then_some(()));
     until("nothing is in flight", PATIENCE, || {
         let status = scene.on("alpha").aish(["call", "beta.status", "--json"]);
-        (status.code == 0 && status.json()["calls_in_flight"] == 1).then_some(())
+        (status.code == 0 && status.json()["calls_in_flight"] == 0).then_some(())
     });
 }
 

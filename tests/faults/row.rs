@@ -64,3 +64,8 @@ impl Run {
         shown.collect::<Vec<_>>().join("; ")
     }
 }
+
+/// What a thread gives, or its panic.
+pub(crate) fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

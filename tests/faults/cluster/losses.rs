@@ -8,9 +8,9 @@ use std::{
 use aigis_tests::until;
 use rustix::process::Signal;
 
-use super::{Callers, LIVE, Server, Writers, leader, nobody_dies_until, until_live, until_spread};
+use super::{Callers, LIVE, STALL, Server, Writers, leader, nobody_dies_until, until_live, until_spread};
 use crate::{
-    row::Run,
+    row::{Run, joined},
     scene::{HOSTS, Scene},
 };
 
@@ -74,14 +74,24 @@ pub(super) fn cut(scene: &mut Scene, run: &mut Run) {
     let lab = scene.fleet.lab();
     lab.cut(&host).unwrap_or_else(|error| panic!("{error}"));
     let begun = Instant::now();
-    // Behind the cut nothing is acknowledged, and nobody is called dead.
-    let write = scene.on(&host).aish(["nodes", "label", &host, "cut=yes", "--timeout", "5s"]);
-    assert!(write.code != 0, "{host} wrote behind the cut: {write:?}");
-    until("the majority lists again", Duration::from_secs(18), || {
-        let list = scene.on(others[0]).aish(["list", "--json"]);
-        (list.code == 0).then_some(())
+    let scene = &*scene;
+    let (listed, wrote) = std::thread::scope(|scope| {
+        let goes_on = |command: Vec<&'static str>| {
+            let on = scene.on(others[0]);
+            scope.spawn(move || {
+                until("the majority goes on", STALL, || (on.aish(&command).code == 0).then_some(()));
+                begun.elapsed()
+            })
+        };
+        let listing = goes_on(vec!["list", "--json"]);
+        let writing = goes_on(vec!["nodes", "label", others[0], "cut=no"]);
+        // Behind the cut nothing is acknowledged, and nobody is called dead.
+        let write = scene.on(&host).aish(["nodes", "label", &host, "cut=yes", "--timeout", "5s"]);
+        assert!(write.code != 0, "{host} wrote behind the cut: {write:?}");
+        (joined(listing), joined(writing))
     });
-    run.took("the majority goes on", begun.elapsed());
+    run.took("the majority lists again", listed);
+    run.took("the majority writes again", wrote);
     until("the cut is over", span * 2, || {
         assert!(scene.dead(&host).is_empty(), "{host} calls others dead from behind the cut");
         (begun.elapsed() >= span).then_some(())
