@@ -172,6 +172,6 @@ async fn skills(url: &str, credential: Credential, directory: &Path) -> Result<(
     let gate = Gate { issuer: watch::channel(keys.issuer()).1, revoked, offers: None };
     let socket = socket::listen(&BusServer::socket(directory), server, gate, Limits::default());
     let _socket = socket.map_err(part("listen on the socket"))?;
-    let _keeping = blob::serve(&bus).await.map_err(part("keep blobs"))?;
+    let _keeping = blob::serve(&bus, Arc::new(NoJournal)).await.map_err(part("keep blobs"))?;
     until_told("").await
 }

@@ -86,11 +86,12 @@ pub(crate) async fn serve(bus: &Bus, office: Office) -> Result<[task::Owned; 3],
     let office = Arc::new(office);
     let door = Arc::new(admission::Door::new(office.clone()));
     let rotation = rotation::keep(office.clone());
-    let users = rpc::serve(bus, &target, ISSUER, move |caller, context, request| {
+    let journal = office.journal.clone();
+    let users = rpc::serve(bus, &target, ISSUER, journal.clone(), move |caller, context, request| {
         let desk = Desk { office: office.clone(), caller };
         desk.serve().serve(context, request).boxed()
     });
-    let joining = rpc::serve(bus, ADMISSION, JOIN, move |caller, context, request| {
+    let joining = rpc::serve(bus, ADMISSION, JOIN, journal, move |caller, context, request| {
         let newcomer = admission::Newcomer { door: door.clone(), caller };
         async move { newcomer.serve().serve(context, request).await }.boxed()
     });

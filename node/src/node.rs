@@ -343,7 +343,7 @@ impl Node {
             tasks.push(server.listen_by_hand(&target).await.map_err(&listening)?);
         }
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
-        tasks.push(blob::serve(&bus).await.map_err(&listening)?);
+        tasks.push(blob::serve(&bus, journal.clone()).await.map_err(&listening)?);
         let restart = watch::Sender::new(false);
         if let (Some(mesh::Office { keys }), Some(store)) = (&mesh.office, store) {
             let (url, ca, cluster) = (mesh.file.bus.clone(), mesh.ca.clone(), mesh.cluster.clone());

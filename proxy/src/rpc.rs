@@ -20,11 +20,12 @@ use crate::{
     body,
     bus::{Bus, HeaderMap, Message},
     client::ERROR_HEADER,
+    dispatch::Journal,
     envelope::{DEFAULT_TIMEOUT, MAX_TIMEOUT},
     error::{Code, Error},
     json,
     name::{quoted, quoted_within},
-    subject::{Caller, may_reply},
+    subject::{Caller, NOT_OWN_INBOX, may_reply},
     task, trace,
 };
 
@@ -49,6 +50,8 @@ struct Envelope<R> {
 const BACK: Duration = Duration::from_secs(3);
 /// How long is waited for that between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How many requests a service has under way; whoever asks beyond that is not heard, and asks again.
+const AT_ONCE: usize = 4_096;
 /// This version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -160,18 +163,25 @@ pub type Answering<R> = BoxFuture<'static, Result<R, ServerError>>;
 
 /// Serves a typed service until the returned value is dropped. `service` answers one caller's request, usually by
 /// the generated server: `|caller, context, request| Issuer { caller }.serve().serve(context, request).boxed()`.
+/// Requests that want their answer elsewhere than with their caller are dropped, and noted in the `journal`.
 ///
 /// # Errors
 ///
 /// As [`Bus::subscribe`].
-pub async fn serve<Q, R, F>(bus: &Bus, target: &str, name: &'static str, service: F) -> Result<task::Owned, Error>
+pub async fn serve<Q, R, F>(
+    bus: &Bus,
+    target: &str,
+    name: &'static str,
+    journal: Arc<dyn Journal>,
+    service: F,
+) -> Result<task::Owned, Error>
 where
     Q: DeserializeOwned + Send + 'static,
     R: Serialize + Send + 'static,
     F: Fn(Caller, Context, Q) -> Answering<R> + Send + Sync + 'static,
 {
     let requests = bus.subscribe(&bus.subjects().rpc_served(target, name)).await?;
-    Ok(answering(bus, requests, name, service))
+    Ok(answering(bus, requests, name, journal, service))
 }
 
 /// Serves a typed service that all nodes share: each request goes to one of those that serve it.
@@ -179,17 +189,28 @@ where
 /// # Errors
 ///
 /// As [`Bus::subscribe`].
-pub async fn serve_shared<Q, R, F>(bus: &Bus, name: &'static str, service: F) -> Result<task::Owned, Error>
+pub(crate) async fn serve_shared<Q, R, F>(
+    bus: &Bus,
+    name: &'static str,
+    journal: Arc<dyn Journal>,
+    service: F,
+) -> Result<task::Owned, Error>
 where
     Q: DeserializeOwned + Send + 'static,
     R: Serialize + Send + 'static,
     F: Fn(Caller, Context, Q) -> Answering<R> + Send + Sync + 'static,
 {
     let requests = bus.subscribe_shared(&bus.subjects().rpc_served(SHARED, name), name).await?;
-    Ok(answering(bus, requests, name, service))
+    Ok(answering(bus, requests, name, journal, service))
 }
 
-fn answering<Q, R, F>(bus: &Bus, mut requests: Subscriber, name: &'static str, service: F) -> task::Owned
+fn answering<Q, R, F>(
+    bus: &Bus,
+    mut requests: Subscriber,
+    name: &'static str,
+    journal: Arc<dyn Journal>,
+    service: F,
+) -> task::Owned
 where
     Q: DeserializeOwned + Send + 'static,
     R: Serialize + Send + 'static,
@@ -200,7 +221,15 @@ where
         let tracker = TaskTracker::new();
         while let Some(message) = requests.next().await {
             let Some(caller) = bus.subjects().rpc_caller(&message.subject) else { continue };
-            let Some(reply) = message.reply.clone().filter(|reply| may_reply(&caller.name, reply)) else { continue };
+            if tracker.len() >= AT_ONCE {
+                tracing::debug!(service = name, "a request is dropped: too many are under way");
+                continue;
+            }
+            let Some(reply) = message.reply.clone().filter(|reply| may_reply(&caller.name, reply)) else {
+                let journal = journal.clone();
+                tracker.spawn(async move { journal.refused(&caller, name, NOT_OWN_INBOX).await });
+                continue;
+            };
             let (bus, service) = (bus.clone(), service.clone());
             let answering = async move {
                 let body = body::incoming(&bus, message.payload, Instant::now() + PASSING).await;

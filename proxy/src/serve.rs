@@ -22,7 +22,7 @@ use crate::{
     error::{Code, Error},
     headers,
     name::UserName,
-    subject::{Asked, Caller, Heard, may_reply, read_tail},
+    subject::{Asked, Caller, Heard, NOT_OWN_INBOX, may_reply, read_tail},
     sync::lock,
     task,
 };
@@ -274,8 +274,7 @@ impl Server {
         let (dispatcher, caller) = (self.0.dispatcher.clone(), caller.clone());
         self.0.tracker.spawn_on(
             async move {
-                let reason = "the reply subject is not below the caller's own inbox";
-                dispatcher.journal().refused(&caller, "call", reason).await;
+                dispatcher.journal().refused(&caller, "call", NOT_OWN_INBOX).await;
             },
             elsewhere,
         );

@@ -295,6 +295,9 @@ pub fn inbox(user: &UserName) -> String {
     format!("_INBOX.{user}")
 }
 
+/// Why a request is dropped that does not keep to [`may_reply`], as audit tells it.
+pub(crate) const NOT_OWN_INBOX: &str = "the reply subject is not below the caller's own inbox";
+
 /// The rule for replies: a request runs only if its reply subject lies under its caller's own inbox, is within
 /// bounds and has no wildcard; anything else could make a callee send its answer to a subject of the asker's choice.
 #[must_use]

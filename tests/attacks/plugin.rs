@@ -169,16 +169,17 @@ fn atk_12_atk_41_no_answer_is_borrowed() {
                     wire.publish(subject, way.map(String::as_str), "", b"{}");
                 });
                 let by_bus = way.is_some_and(|way| way.starts_with("$JS.ACK."));
-                dropped += usize::from(!subject.starts_with("$SRV") && !subject.contains(".rpc.") && !by_bus);
+                dropped += usize::from(!subject.starts_with("$SRV") && !by_bus);
             }
         }
         // What is dropped beyond ten a second is counted in the line of a later one.
-        let calls = until_told(&world, wire, &format!("{C}.call.{role}.{name}.{}", skills[0]), dropped);
-        let of_calls = calls.iter().filter(|line| line["skill"] == "call");
-        assert!(
-            of_calls.into_iter().all(|line| line["reason"].as_str().unwrap().contains("reply subject")),
-            "{calls:?}"
-        );
+        let more = [format!("{C}.call.{role}.{name}.{}", skills[0]), format!("{C}.rpc.{role}.{name}.alpha.users")];
+        let lines = until_told(&world, wire, &more, dropped);
+        for what in ["call", "users"] {
+            let mut told = lines.iter().filter(|line| line["skill"] == what).peekable();
+            assert!(told.peek().is_some(), "{what}: {lines:?}");
+            assert!(told.all(|line| line["reason"].as_str().unwrap().contains("reply subject")), "{lines:?}");
+        }
         // What would acknowledge for another is refused by the bus itself; nothing else comes.
         let said = wire.settle();
         let by_bus =
@@ -198,13 +199,15 @@ fn atk_12_atk_41_no_answer_is_borrowed() {
 }
 
 /// Waits until so many dropped requests are on record, by one more at a time.
-fn until_told(world: &World, wire: &mut Wire, subject: &str, least: usize) -> Vec<serde_json::Value> {
+fn until_told(world: &World, wire: &mut Wire, subjects: &[String], least: usize) -> Vec<serde_json::Value> {
     let name = wire.name().to_owned();
     until("each is on record", SOON, || {
-        wire.publish(subject, None, "", b"{}");
-        let lines = world.audit(&name);
-        let lines: Vec<_> =
-            lines.into_iter().filter(|line| line["skill"] == "call" || line["skill"].is_null()).collect();
+        for subject in subjects {
+            wire.publish(subject, None, "", b"{}");
+        }
+        let of =
+            |line: &serde_json::Value| line["skill"].is_null() || line["skill"] == "call" || line["skill"] == "users";
+        let lines: Vec<_> = world.audit(&name).into_iter().filter(of).collect();
         let told = |line: &serde_json::Value| 1 + usize::try_from(line["more"].as_u64().unwrap_or_default()).unwrap();
         (lines.iter().map(told).sum::<usize>() >= least).then_some(lines)
     })

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::{Blob, Digest, Index, Life, MAX_CHUNK, Part, Store};
 use crate::{
     bus::Bus,
+    dispatch::Journal,
     error::{Code, Error},
     role::Effect,
     rpc,
@@ -51,10 +52,10 @@ impl<'de> Deserialize<'de> for Content {
 /// # Errors
 ///
 /// As [`Bus::subscribe`].
-pub async fn serve(bus: &Bus) -> Result<task::Owned, Error> {
+pub async fn serve(bus: &Bus, journal: Arc<dyn Journal>) -> Result<task::Owned, Error> {
     let store = Store::new(bus);
     let room = Arc::new(Semaphore::new(AT_ONCE));
-    rpc::serve_shared(bus, BLOBS, move |caller, context, request| {
+    rpc::serve_shared(bus, BLOBS, journal, move |caller, context, request| {
         let keeper = Keeper { store: store.clone(), room: room.clone(), caller };
         async move { keeper.serve().serve(context, request).await }.boxed()
     })

@@ -1,6 +1,8 @@
 //! Bad input by the wire: each gets an answer that names the place, and nothing else happens.
 
-use aigis_proxy::{Code, Role, UserName, rpc, services};
+use std::sync::Arc;
+
+use aigis_proxy::{Code, Role, UserName, dispatch::NoJournal, rpc, services};
 use async_nats::{HeaderMap, HeaderValue, RequestErrorKind};
 use futures::FutureExt;
 use serde_json::{Value, json};
@@ -96,7 +98,7 @@ impl services::Issuer for Issuer {
 async fn issuer(mesh: &ByHand) -> aigis_proxy::task::Owned {
     let issuer =
         |_, context, request| async move { services::Issuer::serve(Issuer).serve(context, request).await }.boxed();
-    rpc::serve(&mesh.node, "alpha", services::ISSUER, issuer).await.unwrap()
+    rpc::serve(&mesh.node, "alpha", services::ISSUER, Arc::new(NoJournal), issuer).await.unwrap()
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 //! The blob store on a real bus: what is sent, what is believed, and who may put what there.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aigis_proxy::{
     Bus, Code, Role,
     blob::{self, Blob, Content, Digest, Index, Life, Part, Store},
+    dispatch::NoJournal,
     kv::{self, Bucket, Expect},
     rpc::{self, Asker, SHARED},
     services::{BLOBS, BlobsClient},
@@ -43,7 +44,7 @@ async fn mesh() -> Mesh {
     let server = BusServer::start().await;
     server.create_store().await;
     let node = server.bus("alpha", Role::Node).await;
-    let keeper = blob::serve(&node).await.unwrap();
+    let keeper = blob::serve(&node, Arc::new(NoJournal)).await.unwrap();
     Mesh { server, node, _keeper: keeper }
 }
 

@@ -90,7 +90,7 @@ async fn mesh() -> Mesh {
     let tasks = vec![
         serving.listen(&subjects.served_by(node.user())).await.unwrap(),
         serving.listen(&subjects.by_hand("echo")).await.unwrap(),
-        blob::serve(&node).await.unwrap(),
+        blob::serve(&node, Arc::new(NoJournal)).await.unwrap(),
     ];
     Mesh { server, node, _tasks: tasks }
 }

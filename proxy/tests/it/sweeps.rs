@@ -1,10 +1,11 @@
 //! The sweep of kept blobs on a real bus: what goes, what stays, and what an upload meets that races with it.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use aigis_proxy::{
     Bus, Code, Error, Role,
     blob::{self, Blob, Digest, Index, Life, Pace, Part, Store, Sweeper, Swept},
+    dispatch::NoJournal,
     kv::{self, Bucket, Expect, Operation},
 };
 
@@ -123,7 +124,7 @@ async fn atk_55_a_chunk_of_another_size_is_not_kept_alive() {
 #[tokio::test]
 async fn an_upload_that_a_sweep_overtakes_keeps_its_chunks() {
     let (server, node, store) = mesh().await;
-    let _keeper = blob::serve(&node).await.unwrap();
+    let _keeper = blob::serve(&node, Arc::new(NoJournal)).await.unwrap();
     let olga = Store::new(&server.bus("olga", Role::Operator).await);
     let content = noise(600_000);
     let blob = store.put(Life::Kept, &content[..]).await.unwrap().blob;
@@ -174,7 +175,7 @@ impl tokio::io::AsyncRead for Racing<'_> {
 #[tokio::test]
 async fn an_upload_whose_chunks_were_swept_is_told_to_send_them_again() {
     let (server, node, store) = mesh().await;
-    let _keeper = blob::serve(&node).await.unwrap();
+    let _keeper = blob::serve(&node, Arc::new(NoJournal)).await.unwrap();
     let olga = Store::new(&server.bus("olga", Role::Operator).await);
     let content = noise(6_000_000);
     for uploader in [&store, &olga] {
