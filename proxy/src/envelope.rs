@@ -101,7 +101,8 @@ impl Request {
     /// Writes the body as it travels.
     #[must_use]
     pub fn to_bytes(&self) -> bytes::Bytes {
-        let mut body = b"{".to_vec();
+        let mut body = json::buffer();
+        body.push(b'{');
         if !self.args.is_empty() {
             body.extend_from_slice(b"\"args\":");
             json::write_array(&self.args, &mut body);

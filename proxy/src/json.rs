@@ -12,7 +12,7 @@ use crate::error::Error;
 mod write;
 
 use write::plain;
-pub(crate) use write::{to_bytes, write, write_array, write_object};
+pub(crate) use write::{buffer, to_bytes, write, write_array, write_object};
 
 /// Deepest nesting of arrays and objects that is read.
 pub const MAX_DEPTH: usize = 128;

@@ -9,9 +9,14 @@ const BLOCK: usize = 32;
 /// that seals it would copy it.
 const AFTER: usize = 64;
 
+/// Where a body of unknown size is written: most are small, and grow no further.
+pub(crate) fn buffer() -> Vec<u8> {
+    Vec::with_capacity(128)
+}
+
 /// Writes a value as a body of its own.
 pub(crate) fn to_bytes(value: &Value) -> Bytes {
-    let mut out = Vec::new();
+    let mut out = buffer();
     write(value, &mut out);
     out.into()
 }
