@@ -204,8 +204,7 @@ fn store(bus: &Bus, body: Bytes) -> BoxFuture<'_, Result<Bytes, Error>> {
         let sealing = key.clone();
         let sealed = aside(move || sealing.seal(body.into())).await?;
         let sealed = sealed.ok_or_else(|| Error::internal("the body could not be sealed"))?;
-        let stored = Store::new(bus).put(Life::Passing, &sealed[..]).await?;
-        let Blob { digest, size } = stored.blob;
+        let Blob { digest, size } = Store::new(bus).put_passing(sealed).await?;
         let message = Message { blob: Reference { digest, size, key: Some(key) } };
         Ok(serde_json::to_vec(&message).unwrap_or_default().into())
     }
@@ -232,7 +231,7 @@ fn fetch(bus: &Bus, reference: Reference) -> BoxFuture<'_, Result<Bytes, Error>>
             };
             return Ok(Bytes::from_owner(Held { content, _room: room }));
         };
-        let sealed = store.read(Life::Passing, &blob).await?;
+        let sealed = store.read_sealed(&blob).await?;
         let content = aside(move || key.open(sealed)).await?.ok_or_else(|| {
             Error::new(Code::DataLoss, format!("the blob {blob} cannot be opened with the key in its reference"))
         })?;

@@ -539,6 +539,16 @@ impl Bus {
         self.0.outbox.send(Out::Reply(inbox, kind, token, body)).await.map_err(|_| closed())
     }
 
+    /// Sends a pack that is made already, in order, to an inbox whose owner reads packs.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` when the connection is closed for good.
+    pub(crate) async fn reply_pack(&self, inbox: &str, first: &Token, pack: Bytes) -> Result<(), Error> {
+        let subject = outbox::reply_subject(inbox, first);
+        self.0.outbox.send(Out::Publish(subject, pack)).await.map_err(|_| closed())
+    }
+
     /// Watches whether somebody still hears an inbox whose owner reads packs.
     pub(crate) fn reader(&self, inbox: &Arc<str>) -> Reader {
         Reader::watch(self.0.table.clone(), inbox.clone())

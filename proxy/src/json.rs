@@ -9,6 +9,11 @@ use serde_json::{Map, Number, Value, value::RawValue};
 
 use crate::error::Error;
 
+mod write;
+
+use write::plain;
+pub(crate) use write::{buffer, to_bytes, write, write_array, write_object};
+
 /// Deepest nesting of arrays and objects that is read.
 pub const MAX_DEPTH: usize = 128;
 
@@ -31,16 +36,16 @@ pub(crate) fn read_saturating(bytes: &[u8], saturating: &[&str]) -> Result<Value
     if bytes.starts_with(&[0xEF, 0xBB, 0xBF]) {
         return Err(Error::invalid("the body begins with a byte order mark at byte 0; send plain UTF-8"));
     }
-    if let Err(error) = std::str::from_utf8(bytes) {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
-        return Err(Error::invalid(format!("the body is not UTF-8 at byte {at}")));
-    }
+        Error::invalid(format!("the body is not UTF-8 at byte {at}"))
+    })?;
     scan(bytes).map_err(|index| {
         Error::invalid(format!(
             "the body nests deeper than {MAX_DEPTH} levels at byte {index}; the depth limit is {MAX_DEPTH}"
         ))
     })?;
-    strict(bytes, saturating).map_err(|flaw| {
+    strict(text, saturating).map_err(|flaw| {
         let offset = flaw.offset(bytes);
         Error::invalid(format!("the body is not usable JSON at byte {offset}{}", flaw.reason(bytes, offset)))
     })
@@ -56,7 +61,7 @@ pub(crate) fn check(text: &str) -> Result<(), (usize, usize, String)> {
         let (line, column) = crate::text_file::place(text, index);
         (line, column, format!("it nests deeper than {MAX_DEPTH} levels, the most that is read"))
     })?;
-    strict(text.as_bytes(), &[]).map(drop).map_err(|flaw| {
+    strict(text, &[]).map(drop).map_err(|flaw| {
         let (line, column, _) = located(&flaw.error);
         let reason = flaw.reason(text.as_bytes(), flaw.offset(text.as_bytes()));
         (line, column, reason.trim_start_matches([',', ':', ' ']).to_owned())
@@ -95,9 +100,9 @@ impl Flaw {
 
 const AS_TAG: &str = " is sent as {\"$int\": \"…\"} or {\"$float\": \"…\"}";
 
-fn strict(bytes: &[u8], saturating: &[&str]) -> Result<Value, Flaw> {
+fn strict(text: &str, saturating: &[&str]) -> Result<Value, Flaw> {
     let mut path = Vec::new();
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     deserializer.disable_recursion_limit();
     let value = Strict { path: &mut path, saturating }.deserialize(&mut deserializer);
     match value.and_then(|value| deserializer.end().map(|()| value)) {
@@ -129,11 +134,13 @@ fn scan(bytes: &[u8]) -> Result<(), usize> {
 /// The index of the closing quote of the string that opens at `start`, or of the last byte.
 fn skip_string(bytes: &[u8], start: usize) -> usize {
     let mut index = start + 1;
-    while let Some(&byte) = bytes.get(index) {
-        match byte {
-            b'"' => return index,
-            b'\\' => index += 2,
-            _ => index += 1,
+    while let Some(rest) = bytes.get(index..) {
+        index += plain(rest);
+        match bytes.get(index) {
+            Some(b'"') => return index,
+            Some(b'\\') => index += 2,
+            Some(_) => index += 1,
+            None => break,
         }
     }
     bytes.len()
@@ -276,7 +283,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
 fn saturated<E: de::Error>(raw: &RawValue) -> Result<Value, E> {
     let text = raw.get();
     if !text.starts_with(|first: char| first.is_ascii_digit() || first == '-') {
-        return strict(text.as_bytes(), &[]).map_err(|flaw| E::custom(reason(&flaw.error)));
+        return strict(text, &[]).map_err(|flaw| E::custom(reason(&flaw.error)));
     }
     Ok(match serde_json::from_str::<Value>(text) {
         Ok(Value::Number(number)) if number.as_f64().is_some_and(|float| float >= 18_446_744_073_709_551_615.0) => {

@@ -10,7 +10,6 @@ use std::{
 };
 
 use async_nats::Subscriber;
-use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use serde_json::Value;
 use tokio::{runtime::Handle, task::unconstrained, time::Instant};
@@ -20,7 +19,7 @@ use crate::{
     bus::{Bus, Message, from_store, pack},
     dispatch::{Dispatcher, Incoming, Journal},
     error::{Code, Error},
-    headers,
+    headers, json,
     name::UserName,
     subject::{Asked, Caller, Heard, NOT_OWN_INBOX, may_reply, read_tail},
     sync::lock,
@@ -354,8 +353,7 @@ impl Server {
     }
 
     async fn send_value(&self, reply: Reply, value: &Value) {
-        let body = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
-        let body = match reply.fit(&self.0.bus, body).await {
+        let body = match reply.fit(&self.0.bus, json::to_bytes(value)).await {
             Ok(body) => body,
             Err(error) => return self.send_error(reply, &error).await,
         };

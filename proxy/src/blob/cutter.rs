@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use fastcdc::v2020::FastCDC;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, Empty};
 
 use super::{Life, MAX_CHUNK};
 use crate::error::Error;
@@ -18,6 +18,13 @@ pub(super) struct Cutter<R> {
     life: Life,
     buffer: BytesMut,
     ended: bool,
+}
+
+impl Cutter<Empty> {
+    /// Cuts what is in memory already, and copies none of it.
+    pub(super) fn held(content: Vec<u8>, life: Life) -> Self {
+        Self { source: tokio::io::empty(), life, buffer: Bytes::from(content).into(), ended: true }
+    }
 }
 
 impl<R: AsyncRead + Unpin> Cutter<R> {
@@ -81,7 +88,13 @@ mod tests {
         assert!(last.len() <= MAX_CHUNK);
         assert!((70..=220).contains(&chunks.len()), "{}", chunks.len());
         assert_eq!(cut(&vec![0; 4 * MAX_CHUNK], Life::Kept).await.len(), 4);
-        assert_eq!(cut(&content, Life::Passing).await.len(), 33);
+        let passing = cut(&content, Life::Passing).await;
+        assert_eq!(passing.len(), 33);
+        let mut held = Cutter::held(content, Life::Passing);
+        for chunk in passing {
+            assert_eq!(held.next().await.unwrap(), Some(chunk));
+        }
+        assert_eq!(held.next().await.unwrap(), None);
         assert_eq!(cut(b"", Life::Kept).await.len(), 0);
     }
 

@@ -25,7 +25,7 @@ pub struct Reading {
     lists: VecDeque<Part>,
     parts: VecDeque<Part>,
     ahead: FuturesOrdered<BoxFuture<'static, Result<(Bytes, Duration), Error>>>,
-    /// What was read so far; gone once the end was checked.
+    /// What was read so far; gone once the end was checked, and where the reader does that.
     whole: Option<Hasher>,
     left: u64,
     window: Window,
@@ -75,6 +75,11 @@ impl Reading {
     /// Stores each chunk anew as it is read.
     pub(super) fn renewing(self, renews: bool) -> Self {
         Self { renews, ..self }
+    }
+
+    /// Leaves it to the reader to prove that the chunks make the whole.
+    pub(super) fn unhashed(self) -> Self {
+        Self { whole: None, ..self }
     }
 
     /// The next piece of the content; `None` once all of it came and proved to be what it is called. Until then nothing

@@ -65,9 +65,22 @@ impl Store {
     ///
     /// The content cannot be read; the store is away, full, or does not permit it.
     pub async fn put(&self, life: Life, content: impl AsyncRead + Unpin) -> Result<Stored, Error> {
+        self.put_cut(life, Cutter::new(content, life)).await
+    }
+
+    /// Stores what a call carries, as [`Store::put`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::put`].
+    pub(crate) async fn put_passing(&self, content: Vec<u8>) -> Result<Blob, Error> {
+        let stored = self.put_cut(Life::Passing, Cutter::held(content, Life::Passing)).await?;
+        Ok(stored.blob)
+    }
+
+    async fn put_cut<R: AsyncRead + Unpin>(&self, life: Life, mut cutter: Cutter<R>) -> Result<Stored, Error> {
         // Read before anything is asked: whatever a sweep does from here on shows by its mark.
         let mark = if life == Life::Kept { Some(Mark::read(&self.bus).await?) } else { None };
-        let mut cutter = Cutter::new(content, life);
         let (mut whole, mut size) = (Hasher::new(), 0);
         let mut gathering = Gathering::default();
         let mut sending = Sending {
@@ -120,13 +133,17 @@ impl Store {
     ///
     /// As [`Store::open`] and [`Reading::next`].
     pub async fn read(&self, life: Life, blob: &Blob) -> Result<Vec<u8>, Error> {
-        let mut reading = self.open(life, blob).await?;
-        // Index and reference may agree on a size that nothing will fill.
-        let mut content = Vec::with_capacity(usize::try_from(blob.size).unwrap_or(BATCH).min(BATCH));
-        while let Some(chunk) = reading.next().await? {
-            content.extend_from_slice(&chunk);
-        }
-        Ok(content)
+        gathered(self.open(life, blob).await?, blob).await
+    }
+
+    /// Reads a whole passing blob of which more is known than its digest: each chunk is checked, and the whole is left to
+    /// the tag of what is sealed in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::read`].
+    pub(crate) async fn read_sealed(&self, blob: &Blob) -> Result<Vec<u8>, Error> {
+        gathered(self.open(Life::Passing, blob).await?.unhashed(), blob).await
     }
 
     /// Copies a blob, a few chunks at a time. What was written is to be thrown away unless this succeeds.
@@ -154,7 +171,7 @@ impl Store {
         let key = life.chunk(&part.0);
         match life {
             Life::Kept => kv::put(&self.bus, Bucket::Blobs, &key, chunk, Expect::Anything, WITHIN).await?,
-            Life::Passing => self.put_passing(&key, chunk, Expect::Anything).await?,
+            Life::Passing => self.write_passing(&key, chunk, Expect::Anything).await?,
         };
         Ok(())
     }
@@ -179,7 +196,7 @@ impl Store {
         }
         let (key, value) = (life.index(&digest), index.to_bytes());
         if life == Life::Passing {
-            self.put_passing(&key, value, Expect::Revision(0)).await?;
+            self.write_passing(&key, value, Expect::Revision(0)).await?;
             return Ok(());
         }
         for _ in 0..ROUNDS {
@@ -208,7 +225,7 @@ impl Store {
         Ok(())
     }
 
-    async fn put_passing(&self, key: &str, value: Bytes, expect: Expect<'_>) -> Result<u64, kv::Error> {
+    async fn write_passing(&self, key: &str, value: Bytes, expect: Expect<'_>) -> Result<u64, kv::Error> {
         kv::put_passing(&self.bus, Bucket::Blobs, key, value, expect, PASSING, WITHIN).await
     }
 
@@ -258,6 +275,15 @@ impl Store {
             error => error,
         })?
     }
+}
+
+async fn gathered(mut reading: Reading, blob: &Blob) -> Result<Vec<u8>, Error> {
+    // Index and reference may agree on a size that nothing will fill.
+    let mut content = Vec::with_capacity(usize::try_from(blob.size).unwrap_or(BATCH).min(BATCH));
+    while let Some(chunk) = reading.next().await? {
+        content.extend_from_slice(&chunk);
+    }
+    Ok(content)
 }
 
 fn within(time: Duration) -> context::Context {

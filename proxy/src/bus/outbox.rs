@@ -28,7 +28,7 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// Something that is to leave.
 #[derive(Debug)]
 pub(super) enum Out {
-    /// A message of its own.
+    /// A message of its own, or a pack that is made already.
     Publish(String, Bytes),
     /// A skill call.
     Call(Target, Token, Bytes),
@@ -207,6 +207,6 @@ impl Outbox {
     }
 }
 
-fn reply_subject(inbox: &str, token: &Token) -> String {
+pub(super) fn reply_subject(inbox: &str, token: &Token) -> String {
     format!("{inbox}.{}", token.as_str())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -118,6 +118,38 @@ impl Reply {
     }
 }
 
+/// The packs of frames that are there at once, in order; one that is too large for any is left to travel alone.
+async fn send_frames(reply: &Reply, bus: &Bus, bodies: Vec<Bytes>) -> Result<(), Error> {
+    let (Reply::Inbox(inbox, token), true) = (reply, bodies.len() > 1) else {
+        for body in bodies {
+            reply.clone().send(bus, Head::Frame, body).await?;
+        }
+        return Ok(());
+    };
+    let room = pack::ROOM.min(bus.max_payload());
+    let mut bodies = bodies.into_iter().peekable();
+    while let Some(first) = bodies.next() {
+        let mut size = 1 + pack::size(0, first.len());
+        if size > room {
+            reply.clone().send(bus, Head::Frame, first).await?;
+            continue;
+        }
+        let mut together = vec![first];
+        while together.len() < pack::MOST
+            && let Some(next) = bodies.next_if(|next| size + pack::size(0, next.len()) <= room)
+        {
+            size += pack::size(0, next.len());
+            together.push(next);
+        }
+        let mut pack = BytesMut::with_capacity(size);
+        for body in together {
+            pack::put(&mut pack, pack::Kind::Frame, token, &[], &body);
+        }
+        bus.reply_pack(inbox, token, pack.freeze()).await?;
+    }
+    Ok(())
+}
+
 /// A reply and the bus that it may go over.
 pub(super) struct Way<'a> {
     pub(super) bus: &'a Bus,
@@ -160,6 +192,10 @@ impl Sink for Way<'_> {
 
     async fn send(&self, head: Head, body: Bytes) -> Result<(), Error> {
         self.reply.clone().send(self.bus, head, body).await
+    }
+
+    async fn send_frames(&self, bodies: Vec<Bytes>) -> Result<(), Error> {
+        send_frames(&self.reply, self.bus, bodies).await
     }
 }
 

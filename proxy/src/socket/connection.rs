@@ -100,6 +100,13 @@ impl Sink for Outlet {
     async fn send(&self, head: Head, body: Bytes) -> Result<(), Error> {
         self.clone().send(head, &body).await
     }
+
+    async fn send_frames(&self, bodies: Vec<Bytes>) -> Result<(), Error> {
+        for body in bodies {
+            self.clone().send(Head::Frame, &body).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Outlet {

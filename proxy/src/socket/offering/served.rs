@@ -21,6 +21,7 @@ use crate::{
     Effect, Name, Role, SkillPath, UserName,
     dispatch::{Begun, Deed, Directory, Dispatcher, Incoming, Journal},
     error::Error,
+    json,
     serve::{
         Head,
         streaming::{self, Running, Sink},
@@ -155,7 +156,7 @@ async fn answered(outlet: &Outlet, answer: Result<Answer, Error>, running: &Runn
             streaming::send(outlet, stream, running, std::future::pending()).await;
             return Ok(());
         }
-        Ok(Answer::Value(value)) => match outlet.fit(serde_json::to_vec(&value).unwrap_or_default().into()).await {
+        Ok(Answer::Value(value)) => match outlet.fit(json::to_bytes(&value)).await {
             Ok(body) => return Sink::send(outlet, Head::Value, body).await,
             Err(error) => error,
         },
