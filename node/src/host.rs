@@ -125,8 +125,10 @@ fn look_here<T: Default>(
     };
     let note = "its cgroup may not be read: only the engine's process list is known";
     let Some(place) = membership.place() else { return (unseen(note), T::default()) };
-    let seen = place.pids().map_or_else(|| unseen(note), |pids| look_at(pid, pids, shared_network));
-    (seen, more(pid, place))
+    let pids = place.pids();
+    // At once: the process was the container's own a moment ago.
+    let more = more(pid, place);
+    (pids.map_or_else(|| unseen(note), |pids| look_at(pid, pids, shared_network)), more)
 }
 
 fn look_at(pid: u32, mut pids: Vec<u32>, shared_network: bool) -> Seen {
