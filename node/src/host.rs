@@ -19,6 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use tokio::sync::Semaphore;
 
+use self::cgroup::{Membership, Place};
 use crate::{
     engine::{ContainerId, Engine, Inspection, Top},
     services::{Process, Socket},
@@ -43,14 +44,28 @@ pub struct Seen {
 ///
 /// A container that has no processes gives empty lists. It never fails: what cannot be read is `None` with a note.
 pub async fn look(engine: &Engine, container: &Inspection) -> Seen {
+    look_and(engine, container, |_, _| ()).await.0
+}
+
+/// Looks as [`look`] does, and reads more of a container that is of this host in the same turn.
+pub(crate) async fn look_and<T: Default + Send + 'static>(
+    engine: &Engine,
+    container: &Inspection,
+    more: impl FnOnce(u32, Place) -> T + Send + 'static,
+) -> (Seen, T) {
     if !container.state.has_processes() {
-        return Seen { processes: Some(Vec::new()), sockets: Some(Vec::new()), notes: Vec::new() };
+        return (Seen { processes: Some(Vec::new()), sockets: Some(Vec::new()), notes: Vec::new() }, T::default());
     }
     let (id, shared) = (container.id.clone(), shares_network(container));
-    let here = match container.pid {
-        Some(pid) => aside(move || look_here(pid, &id, shared)).await.unwrap_or_default(),
-        None => Seen { notes: vec!["the engine names no process of it".to_owned()], ..Seen::default() },
+    let (here, more) = match container.pid {
+        Some(pid) => aside(move || look_here(pid, &id, shared, more)).await.unwrap_or_default(),
+        None => (Seen { notes: vec!["the engine names no process of it".to_owned()], ..Seen::default() }, T::default()),
     };
+    (completed(engine, container, here).await, more)
+}
+
+/// What was seen, with the engine's own process list where this host shows none.
+async fn completed(engine: &Engine, container: &Inspection, here: Seen) -> Seen {
     if here.processes.is_some() {
         return here;
     }
@@ -84,7 +99,7 @@ fn shares_network(container: &Inspection) -> bool {
 /// Whether that process of this host belongs to the container.
 #[must_use]
 pub fn belongs(pid: u32, id: &ContainerId) -> bool {
-    read_text(Path::new(&format!("/proc/{pid}/cgroup")), 64 * 1024).is_ok_and(|text| text.contains(id.as_str()))
+    Membership::of(pid, id).is_some()
 }
 
 /// Kills one process of the container; answers whether that was done.
@@ -97,16 +112,27 @@ pub fn kill(pid: u32, id: &ContainerId) -> bool {
     belongs(pid, id) && pidfd_send_signal(&handle, Signal::KILL).is_ok()
 }
 
-fn look_here(pid: u32, id: &ContainerId, shared_network: bool) -> Seen {
-    if !belongs(pid, id) {
+fn look_here<T: Default>(
+    pid: u32,
+    id: &ContainerId,
+    shared_network: bool,
+    more: impl FnOnce(u32, Place) -> T,
+) -> (Seen, T) {
+    let unseen = |note: &str| Seen { notes: vec![note.to_owned()], ..Seen::default() };
+    let Some(membership) = Membership::of(pid, id) else {
         let note = "its processes are not of this host, or may not be read: only the engine's process list is known";
-        return Seen { notes: vec![note.to_owned()], ..Seen::default() };
-    }
-    let mut notes = Vec::new();
-    let Some(mut pids) = cgroup::Place::of(pid, id).and_then(|place| place.pids()) else {
-        notes.push("its cgroup may not be read: only the engine's process list is known".to_owned());
-        return Seen { processes: None, sockets: None, notes };
+        return (unseen(note), T::default());
     };
+    let note = "its cgroup may not be read: only the engine's process list is known";
+    let Some(place) = membership.place() else { return (unseen(note), T::default()) };
+    let pids = place.pids();
+    // At once: the process was the container's own a moment ago.
+    let more = more(pid, place);
+    (pids.map_or_else(|| unseen(note), |pids| look_at(pid, pids, shared_network)), more)
+}
+
+fn look_at(pid: u32, mut pids: Vec<u32>, shared_network: bool) -> Seen {
+    let mut notes = Vec::new();
     if pids.len() > MAX_PROCESSES {
         notes.push(format!("it has {} processes; {MAX_PROCESSES} were looked at", pids.len()));
         pids.truncate(MAX_PROCESSES);
@@ -152,17 +178,31 @@ fn from_top(top: &Top) -> Vec<Process> {
     .collect()
 }
 
-/// Reads a file up to a bound. It is read in large parts: for each part of a table of sockets the kernel walks through all
-/// connections of the host, which takes it milliseconds.
+/// Reads a file up to a bound.
 pub(crate) fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(usize::try_from(limit.min(64 * 1024)).unwrap_or_default());
+    read_in_parts(path, limit, 4 * 1024)
+}
+
+/// Reads a file up to a bound, in parts of at least that size as far as there is so much.
+fn read_in_parts(path: &Path, limit: u64, part: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(part);
     fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Reads a text file up to a bound; what is not UTF-8 is replaced.
 pub(crate) fn read_text(path: &Path, limit: u64) -> io::Result<String> {
-    Ok(String::from_utf8_lossy(&read_bytes(path, limit)?).into_owned())
+    Ok(text(read_bytes(path, limit)?))
+}
+
+/// As [`read_text`], in large parts: for each part of a table of sockets the kernel walks through all connections of the host,
+/// which takes it milliseconds.
+fn read_table(path: &Path, limit: u64) -> io::Result<String> {
+    Ok(text(read_in_parts(path, limit, 64 * 1024)?))
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 #[cfg(test)]

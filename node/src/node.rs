@@ -222,6 +222,10 @@ impl Node {
     ) -> Result<Self, Error> {
         let bus_status = server_of_bus.map(BusServer::status);
         let Options { home, node, labels, engine, audit_room, credential_life, logs, .. } = options;
+        // The engine is listened to while the bus is spoken to.
+        let engine = Engine::from_env_or(engine.as_deref());
+        let watch = Watch::spawn(engine.clone());
+        let sampler = Sampler::spawn(engine.clone(), watch.observation());
         let reporter = Reporter::open(&home.report(), node.clone())?;
         logs.open(&reporter);
         let duties = Arc::new(Duties::open(home.duties_file(), labels).map_err(mesh::Error::from)?);
@@ -241,17 +245,21 @@ impl Node {
             tracing::warn!(version, "the bus's server lacks fixes that the mesh relies on; see: aish doctor");
         }
         bus.guard_store(mesh.store.guard());
+        let lease = LeaseKeeper::prepare(bus_options("lease"), &node, mesh.store.guard()).map_err(Error::Lease)?;
         let registry = Registry::new(bus.clone(), node.clone());
         registry.note_birth().await.map_err(doing("note the bus's start"))?;
         mesh.store.keep().map_err(mesh::Error::from)?;
-        let known = registry.load(WITHIN).await.map_err(doing("read its records"))?;
         let issuer = mesh.file.issuer.clone();
         // Only the issuer decides on others, and so must know of all of them at any time.
-        let opened = match &mesh.office {
-            Some(_) => Cache::open(&bus, Some(issuer), WITHIN).await,
-            None => Cache::of_node(&bus, issuer, node.clone(), WITHIN).await,
+        let opening = async {
+            match &mesh.office {
+                Some(_) => Cache::open(&bus, Some(issuer), WITHIN).await,
+                None => Cache::of_node(&bus, issuer, node.clone(), WITHIN).await,
+            }
+            .map_err(doing("read the registry"))
         };
-        let cache = opened.map_err(doing("read the registry"))?;
+        let loading = async { registry.load(WITHIN).await.map_err(doing("read its records")) };
+        let (known, cache) = tokio::try_join!(loading, opening)?;
         let issued = Timestamp::from(time::OffsetDateTime::from(mesh.credential.issued()));
         if let Some(removal) = cache.snapshot().removal(&node).filter(|removal| issued <= removal.at) {
             return Err(Error::Removed { node, at: removal.at });
@@ -266,9 +274,6 @@ impl Node {
         if bus_status.is_some() {
             tasks.push(bus_server::refusals::note(home.bus_log(), journal.clone(), cache.clone()));
         }
-        let engine = Engine::from_env_or(engine.as_deref());
-        let watch = Watch::spawn(engine.clone());
-        let sampler = Sampler::spawn(engine.clone(), watch.observation());
         let mut host = Host::new(node.clone(), engine, watch, sampler, home.root());
         host.masks = logs.masks().clone();
         let host = Arc::new(host);
@@ -420,8 +425,7 @@ impl Node {
         tasks.push(task::Owned::spawn("registrar", registrar.run()));
         tasks.push(task::Owned::spawn("upkeep", upkeep.run()));
         tasks.push(task::Owned::spawn("sweep of blobs", aigis_registry::blobs::keep_swept(bus.clone())));
-        let lease =
-            LeaseKeeper::start_guarded(bus_options("lease"), &node, mesh.store.guard()).map_err(Error::Lease)?;
+        lease.begin();
         lease.ready(WITHIN).await.map_err(doing("keep its lease"))?;
         home::replace(&home.ready_file(), format!("{}\n", std::process::id()).as_bytes()).map_err(mesh::Error::from)?;
         reporter.node_event("joined", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));

@@ -189,7 +189,14 @@ impl Sampler {
     ///
     /// Dropping it loses nothing.
     pub async fn measure(&self, id: &ContainerId, pid: u32) -> Usage {
-        let Some((place, first, network)) = read_now(id, pid).await else {
+        let of = id.clone();
+        let first = host::aside(move || First::take(pid, Place::of(pid, &of)?)).await.flatten();
+        self.measure_from(id, pid, first).await
+    }
+
+    /// As [`Sampler::measure`], where the files were read already.
+    pub(crate) async fn measure_from(&self, id: &ContainerId, pid: u32, first: Option<First>) -> Usage {
+        let Some(First { place, sample: first, network }) = first else {
             let note =
                 "memory, CPU and processes are not known: its cgroup files are not on this host or may not be read";
             return nothing(OffsetDateTime::now_utc(), vec![note.to_owned()]);
@@ -277,19 +284,30 @@ fn usage(now: &Sample, before: Option<&Sample>, notes: Vec<String>) -> Usage {
 
 type Network = Option<Vec<Interface>>;
 
-async fn read_now(id: &ContainerId, pid: u32) -> Option<(Place, Sample, Network)> {
-    let id = id.clone();
-    let read = move || {
-        let place = Place::of(pid, &id)?;
+/// The first reading of a container on behalf of a call.
+#[derive(Debug)]
+pub(crate) struct First {
+    place: Place,
+    sample: Sample,
+    network: Network,
+}
+
+impl First {
+    /// Reads the files of a container by a process that is known to be its own.
+    pub(crate) fn take(pid: u32, place: Place) -> Option<Self> {
         let sample = Sample::take(&place)?;
-        Some((place, sample, files::interfaces(pid, &id)))
-    };
-    host::aside(read).await.flatten()
+        Some(Self { place, sample, network: files::interfaces(pid) })
+    }
 }
 
 async fn sample(place: Place, id: &ContainerId, pid: u32) -> Option<(Sample, Network)> {
     let id = id.clone();
-    host::aside(move || Some((Sample::take(&place)?, files::interfaces(pid, &id)))).await.flatten()
+    let read = move || {
+        let sample = Sample::take(&place)?;
+        // Its number may be another process's by now.
+        Some((sample, host::belongs(pid, &id).then(|| files::interfaces(pid)).flatten()))
+    };
+    host::aside(read).await.flatten()
 }
 
 fn lock(series: &Shared) -> MutexGuard<'_, HashMap<ContainerId, Series>> {

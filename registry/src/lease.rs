@@ -40,6 +40,7 @@ pub struct Status {
 pub struct LeaseKeeper {
     goodbye: mpsc::Sender<oneshot::Sender<()>>,
     status: watch::Receiver<Status>,
+    begun: watch::Sender<bool>,
 }
 
 impl LeaseKeeper {
@@ -49,20 +50,27 @@ impl LeaseKeeper {
     ///
     /// If the operating system gives no thread.
     pub fn start(options: bus::Options, node: &NodeName) -> io::Result<Self> {
-        Self::begin(options, node, None)
+        Self::spawn(options, node, None, true)
     }
 
-    /// As [`LeaseKeeper::start`], in no store but the mesh's.
+    /// Connects as [`LeaseKeeper::start`] does, for no store but the mesh's, and renews nothing before
+    /// [`LeaseKeeper::begin`].
     ///
     /// # Errors
     ///
     /// As [`LeaseKeeper::start`].
-    pub fn start_guarded(options: bus::Options, node: &NodeName, store: kv::StoreGuard) -> io::Result<Self> {
-        Self::begin(options, node, Some(store))
+    pub fn prepare(options: bus::Options, node: &NodeName, store: kv::StoreGuard) -> io::Result<Self> {
+        Self::spawn(options, node, Some(store), false)
     }
 
-    fn begin(options: bus::Options, node: &NodeName, store: Option<kv::StoreGuard>) -> io::Result<Self> {
+    /// From now on the lease is renewed.
+    pub fn begin(&self) {
+        self.begun.send_replace(true);
+    }
+
+    fn spawn(options: bus::Options, node: &NodeName, store: Option<kv::StoreGuard>, begun: bool) -> io::Result<Self> {
         let (goodbye, farewells) = mpsc::channel(1);
+        let (begun, beginning) = watch::channel(begun);
         let (sender, status) = watch::channel(Status::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let keeper = Keeper {
@@ -78,8 +86,10 @@ impl LeaseKeeper {
             revision: None,
             status: sender,
         };
-        thread::Builder::new().name("lease".to_owned()).spawn(move || runtime.block_on(keeper.run(farewells)))?;
-        Ok(Self { goodbye, status })
+        thread::Builder::new()
+            .name("lease".to_owned())
+            .spawn(move || runtime.block_on(keeper.run(farewells, beginning)))?;
+        Ok(Self { goodbye, status, begun })
     }
 
     /// How the lease stands, as it changes.
@@ -128,8 +138,17 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn run(mut self, mut farewells: mpsc::Receiver<oneshot::Sender<()>>) {
+    async fn run(mut self, mut farewells: mpsc::Receiver<oneshot::Sender<()>>, mut begun: watch::Receiver<bool>) {
         let mut bus = None;
+        if !*begun.borrow() {
+            // A bus that is away is tried again with the first renewal.
+            let _ = self.connect(&mut bus).await;
+        }
+        // Whoever drops the handle before it begins never was there.
+        if begun.wait_for(|begun| *begun).await.is_err() {
+            return;
+        }
+        self.lease.since_at = Timestamp::now();
         let farewell = loop {
             let begun = Instant::now();
             let work = self.renew_over(&mut bus);
@@ -162,15 +181,19 @@ impl Keeper {
         let _ = said.send(());
     }
 
-    async fn renew_over(&mut self, bus: &mut Option<Bus>) -> Result<(), String> {
-        let bus = match bus {
-            Some(bus) => bus,
+    async fn connect<'a>(&self, bus: &'a mut Option<Bus>) -> Result<&'a Bus, String> {
+        match bus {
+            Some(bus) => Ok(bus),
             None => {
                 let connected = Bus::connect(self.options.clone()).await.map_err(|error| error.to_string())?;
                 self.store.iter().for_each(|store| connected.guard_store(store.clone()));
-                bus.insert(connected)
+                Ok(bus.insert(connected))
             }
-        };
+        }
+    }
+
+    async fn renew_over(&mut self, bus: &mut Option<Bus>) -> Result<(), String> {
+        let bus = self.connect(bus).await?;
         self.renew(bus).await.map_err(|error| error.to_string())
     }
 

@@ -33,6 +33,8 @@ mod serve;
 
 /// How long a node may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the bus is asked beside that.
+const BESIDE: Duration = Duration::from_secs(1);
 /// How much of its log is shown when it does not come up.
 const SHOWN: u64 = 4 * 1024;
 
@@ -264,9 +266,11 @@ impl Up {
         // A kept node is not the process that was started, but that one's child.
         let expected = (!self.keep).then_some(pid);
         let ended = tokio::select! {
-            node = ready(home, expected) => {
+            (node, is_trusted) = async { tokio::join!(ready(home, expected), is_trusted(context)) } => {
                 announce(context, home, node, "is up")?;
-                doubt(context).await;
+                if !is_trusted {
+                    doubt(context).await;
+                }
                 return Ok(());
             }
             code = ended(&mut child) => Some(code),
@@ -345,6 +349,13 @@ async fn accept_store(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether the credential that commands use here is known to be good. A bus that others run is asked while the node starts;
+/// one that comes with the node cannot be.
+async fn is_trusted(context: &Context) -> bool {
+    let is_of_others = matches!(context.mesh_file(), Ok(Some(mesh)) if !mesh.supervised);
+    is_of_others && tokio::time::timeout(BESIDE, context.connect()).await.is_ok_and(|connected| connected.is_ok())
+}
+
 /// Says so if the credential that commands use here is refused: a node that is up does not mean that its admin is one.
 async fn doubt(context: &Context) {
     if let Err(Failure::Call(error)) = context.connect().await
@@ -358,7 +369,7 @@ async fn doubt(context: &Context) {
 /// Resolves once the node answers, with its process id; only the one that is expected, if one is.
 async fn ready(home: &Home, expected: Option<i32>) -> i32 {
     let file = home.ready_file();
-    let mut tick = interval(Duration::from_millis(10));
+    let mut tick = interval(Duration::from_millis(2));
     loop {
         tick.tick().await;
         let text = std::fs::read_to_string(&file).unwrap_or_default();

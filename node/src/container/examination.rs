@@ -12,7 +12,7 @@ use crate::{
     engine::Inspection,
     host,
     services::{Evidence, Services},
-    usage::{self, Usage},
+    usage::{self, First, Usage},
 };
 
 /// How far back OOM kills and restarts count for a verdict.
@@ -55,7 +55,11 @@ impl Examination {
 /// Looks at a container.
 pub(crate) async fn examine(look: &Look) -> Result<Examination, Fault> {
     let inspection = look.engine.inspect(look.id()).await?;
-    let (usage, seen) = tokio::join!(measure(look, &inspection), host::look(&look.engine, &inspection));
+    let (seen, first) = host::look_and(&look.engine, &inspection, First::take).await;
+    let usage = match inspection.pid.filter(|_| inspection.state.has_processes()) {
+        Some(pid) => look.ci.host().sampler.measure_from(look.id(), pid, first).await,
+        None => measure(look, &inspection).await,
+    };
     let (uptime_s, uptime_note) = uptime(&inspection, OffsetDateTime::now_utc());
     let mut notes = inspection.notes.clone();
     notes.extend(uptime_note);

@@ -17,6 +17,38 @@ const MAX_NESTED: usize = 1000;
 /// table of mounts grows with each container.
 static MOUNTS: LazyLock<RwLock<Arc<[Mount]>>> = LazyLock::new(|| RwLock::new(Arc::new([])));
 
+/// The controllers of version 1 whose files are read.
+const CONTROLLERS: [&str; 5] = ["memory", "cpu", "cpuacct", "pids", "blkio"];
+
+/// What the kernel says of a process of a container: the cgroups that it is in. The kernel takes a lock of the whole host to
+/// tell, so it is asked once a look.
+#[derive(Debug)]
+pub(crate) struct Membership<'a> {
+    text: String,
+    id: &'a ContainerId,
+}
+
+impl<'a> Membership<'a> {
+    /// Reads it; `None` if the process is not of that container, or of another host.
+    pub(crate) fn of(pid: u32, id: &'a ContainerId) -> Option<Self> {
+        let text = read_text(Path::new(&format!("/proc/{pid}/cgroup")), 64 * 1024).ok()?;
+        text.contains(id.as_str()).then_some(Self { text, id })
+    }
+
+    /// Finds the container's cgroup; `None` if its files cannot be seen from here.
+    pub(crate) fn place(&self) -> Option<Place> {
+        let find = |mounts: &[Mount]| Place::find(&self.text, mounts, self.id, &|path| path.is_dir());
+        let known = MOUNTS.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(found) = find(&known) {
+            return Some(found);
+        }
+        let mounts = read_text(Path::new("/proc/self/mountinfo"), 4 * 1024 * 1024).ok()?;
+        let mounts: Arc<[Mount]> = mounts.lines().filter_map(Mount::read).collect();
+        *MOUNTS.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&mounts);
+        find(&mounts)
+    }
+}
+
 /// The directories of one container's cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -30,16 +62,7 @@ impl Place {
     /// Finds the cgroup of a container by one of its processes; `None` if the process is not of that container, or its
     /// files cannot be seen from here.
     pub(crate) fn of(pid: u32, id: &ContainerId) -> Option<Self> {
-        let membership = read_text(Path::new(&format!("/proc/{pid}/cgroup")), 64 * 1024).ok()?;
-        let find = |mounts: &[Mount]| Self::find(&membership, mounts, id, &|path| path.is_dir());
-        let known = MOUNTS.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(found) = find(&known) {
-            return Some(found);
-        }
-        let mounts = read_text(Path::new("/proc/self/mountinfo"), 4 * 1024 * 1024).ok()?;
-        let mounts: Arc<[Mount]> = mounts.lines().filter_map(Mount::read).collect();
-        *MOUNTS.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&mounts);
-        find(&mounts)
+        Membership::of(pid, id)?.place()
     }
 
     fn find(membership: &str, mounts: &[Mount], id: &ContainerId, exists: &dyn Fn(&Path) -> bool) -> Option<Self> {
@@ -56,7 +79,7 @@ impl Place {
                 unified = mount.and_then(|mount| mount.directory(path, id, exists));
                 continue;
             }
-            for name in names.split(',') {
+            for name in names.split(',').filter(|name| CONTROLLERS.contains(name)) {
                 let has =
                     |mount: &&Mount| mount.controllers.as_ref().is_some_and(|all| all.iter().any(|one| one == name));
                 if let Some(directory) = mounts.iter().find(has).and_then(|mount| mount.directory(path, id, exists)) {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use self::diagnosis::Diagnosis;
-use super::read_text;
+use super::read_table;
 use crate::services::{Protocol, Socket};
 
 const MAX_TABLE: u64 = 8 * 1024 * 1024;
@@ -48,7 +48,7 @@ impl Table {
     /// for it.
     fn printed(self, pid: u32) -> Option<Vec<Listening>> {
         let (protocol, six) = (self.protocol, if self.v6 { "6" } else { "" });
-        let text = read_text(Path::new(&format!("/proc/{pid}/net/{protocol}{six}")), MAX_TABLE).ok()?;
+        let text = read_table(Path::new(&format!("/proc/{pid}/net/{protocol}{six}")), MAX_TABLE).ok()?;
         Some(text.lines().skip(1).filter_map(|line| read_line(line, protocol)).collect())
     }
 }
@@ -99,7 +99,9 @@ fn read_address(hex: &str) -> Option<String> {
 pub(super) fn owners(pids: &[u32], wanted: &HashSet<u64>) -> (HashMap<u64, Vec<u32>>, bool) {
     let mut owners: HashMap<u64, Vec<u32>> = HashMap::new();
     let mut all_read = true;
-    for pid in pids {
+    // A container in which nothing listens has open files all the same, and often many.
+    let asked = if wanted.is_empty() { &[] } else { pids };
+    for pid in asked {
         match fs::read_dir(format!("/proc/{pid}/fd")) {
             Ok(files) => {
                 for file in files.take(MAX_FILES).flatten() {

@@ -121,7 +121,8 @@ impl Task {
         let mut full = every(FULL_LIST);
         let mut probe = every(PROBE);
         let mut probing: Option<Work<Result<(), Error>>> = None;
-        let mut listing: Option<Refresh> = None;
+        // Nothing is gathered for the first list: a node is not up before it, and the engine begins with a day of events.
+        let mut listing = Some(self.refresh());
         let mut gathered = Instant::now();
         loop {
             let due = listing.is_none() && (self.all || !self.changed.is_empty());
