@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, timeout_at},
+    time::{Instant, interval, sleep_until, timeout_at},
 };
 
 use super::{Link, events::Heard, inbox::Table};
@@ -30,6 +30,8 @@ use crate::{
 
 /// How long a move may take: as long as making a connection.
 const MOVING: Duration = Duration::from_secs(5);
+/// How soon another mark is sent if none was heard by the next connection: the server may not have known it yet.
+const AGAIN: Duration = Duration::from_millis(50);
 /// How many replies may come over the next connection before the former one is at its end.
 const KEPT: usize = 65_536;
 
@@ -172,30 +174,35 @@ pub(super) async fn cross(mut old: Subscriber, moving: Move, table: &Arc<Table>)
     let former = lane.client();
     let until = Instant::now() + MOVING;
     let (mut seen, mut kept) = (Seen::default(), VecDeque::new());
-    // By way of the former connection: then its server, too, knows that the next one listens.
-    let mark = send_mark(&former, &inbox).await;
-    let (mut by_old, mut by_next) = (false, false);
-    while !(by_old && by_next) && kept.len() < KEPT {
-        let came = timeout_at(until, async {
-            tokio::select! {
-                biased;
-                message = old.next(), if !by_old => (message, true),
-                message = next.next() => (message, false),
+    let mut marks = Marks::default();
+    let mut again = interval(AGAIN);
+    while !marks.are_passed() && kept.len() < KEPT {
+        let came = tokio::select! {
+            biased;
+            () = sleep_until(until) => break,
+            // By way of the former connection: once one of them is heard by the next, its server, too, knows that it listens.
+            _ = again.tick() => {
+                marks.sent.push(send_mark(&former, &inbox).await);
+                continue;
             }
-        });
-        match came.await {
-            Ok((Some(message), true)) if is_mark(&message, &mark) => by_old = true,
-            Ok((Some(message), true)) => {
+            message = old.next() => (message, true),
+            message = next.next() => (message, false),
+        };
+        match came {
+            (Some(message), true) if marks.place(&message).is_some() => marks.by_old = marks.place(&message),
+            (Some(message), true) => {
                 seen.note(&message);
                 table.take(message);
             }
-            Ok((Some(message), false)) if is_mark(&message, &mark) => by_next = true,
-            Ok((Some(message), false)) => kept.push_back(message),
+            (Some(message), false) if marks.place(&message).is_some() => {
+                marks.by_next = marks.by_next.or(marks.place(&message));
+            }
+            (Some(message), false) => kept.push_back(message),
             // One of the two broke: all goes on as it was.
-            Ok((None, _)) | Err(_) => break,
+            (None, _) => break,
         }
     }
-    if !(by_old && by_next) {
+    if !marks.are_passed() {
         let _ = done.send(false);
         return old;
     }
@@ -206,16 +213,37 @@ pub(super) async fn cross(mut old: Subscriber, moving: Move, table: &Arc<Table>)
         table.take(message);
     }
     let _ = done.send(true);
-    let mark = send_mark(&former, &inbox).await;
+    let last = send_mark(&former, &inbox).await;
     while let Ok(Some(message)) = timeout_at(until, next.next()).await {
-        if is_mark(&message, &mark) {
+        if is_mark(&message, &last) {
             break;
         }
-        if !seen.was(&message) {
+        if marks.place(&message).is_none() && !seen.was(&message) {
             table.take(message);
         }
     }
     next
+}
+
+/// The marks that were sent by the former connection, in order, until the next one hears them.
+#[derive(Default)]
+struct Marks {
+    sent: Vec<Token>,
+    /// The last that came by the former connection.
+    by_old: Option<usize>,
+    /// The first that came by the next one.
+    by_next: Option<usize>,
+}
+
+impl Marks {
+    fn place(&self, message: &Message) -> Option<usize> {
+        self.sent.iter().position(|mark| is_mark(message, mark))
+    }
+
+    /// Whether all that came by the former connection alone has been read.
+    fn are_passed(&self) -> bool {
+        self.by_next.is_some() && self.by_old >= self.by_next
+    }
 }
 
 async fn send_mark(client: &Client, inbox: &str) -> Token {
@@ -244,6 +272,13 @@ mod tests {
             description: None,
             length: 0,
         }
+    }
+
+    #[test]
+    fn the_former_connection_is_read_up_to_the_first_mark_that_the_next_one_heard() {
+        let marks = |by_old, by_next| Marks { sent: Vec::new(), by_old, by_next }.are_passed();
+        assert!(!marks(None, None) && !marks(Some(4), None) && !marks(None, Some(0)) && !marks(Some(1), Some(2)));
+        assert!(marks(Some(2), Some(2)) && marks(Some(3), Some(2)));
     }
 
     #[test]
