@@ -1,7 +1,7 @@
 //! What containers use of this host: a sampler over their cgroup files.
 //!
-//! A task takes one cheap sample a second of each container that has processes, so that a rate is there at once when it
-//! is asked for; sizes are read at the moment of asking. What cannot be read is `None` with a note, and no rate is ever
+//! A task takes one cheap sample a second of each container that has processes, of what only grows, so that a rate is there
+//! at once when it is asked for; sizes are read at the moment of asking. What cannot be read is `None` with a note, and no rate is ever
 //! not a number, negative, or more than the host has.
 
 mod files;
@@ -27,10 +27,11 @@ use crate::{
     engine::{ContainerId, Engine, State, watch::Observation},
     host::{self, cgroup::Place},
 };
+use files::Reading;
 use rates::Sample;
 
-/// How many samples of a container are kept: five minutes.
-const KEPT: usize = 300;
+/// How many samples of a container are kept: those of a rate, and a few more where one was late.
+const KEPT: usize = 8;
 const TICK: Duration = Duration::from_secs(1);
 /// Least time between the two samples of a rate.
 const APART: Duration = Duration::from_millis(500);
@@ -98,21 +99,6 @@ pub struct Usage {
     pub notes: Vec<String>,
 }
 
-/// One of the samples that were taken of a container.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Point {
-    /// When.
-    pub at: OffsetDateTime,
-    /// Memory in use in bytes.
-    pub memory_bytes: Option<u64>,
-    /// CPU since the sample before; 100 is one full CPU.
-    pub cpu_percent: Option<f64>,
-    /// Periods held back since the sample before.
-    pub throttled_percent: Option<f64>,
-    /// Processes and threads.
-    pub pids: Option<u64>,
-}
-
 /// A handle on the sampler; the task ends with the last one.
 #[derive(Debug, Clone)]
 pub struct Sampler {
@@ -131,7 +117,7 @@ struct Series {
 impl Series {
     fn add(&mut self, sample: Sample) {
         // A counter that fell is another cgroup of the same name: what came before says nothing about it.
-        if self.samples.back().is_some_and(|last| last.reading.cpu_nanos > sample.reading.cpu_nanos) {
+        if self.samples.back().is_some_and(|last| last.counters.cpu_nanos > sample.counters.cpu_nanos) {
             self.samples.clear();
         }
         if self.samples.len() == KEPT {
@@ -152,36 +138,6 @@ impl Sampler {
         Self { series, _task: Arc::new(task) }
     }
 
-    /// The newest sample of a container with its rates, without any reading.
-    #[must_use]
-    pub fn latest(&self, id: &ContainerId) -> Option<Usage> {
-        let series = lock(&self.series);
-        let samples = &series.get(id)?.samples;
-        let last = *samples.back()?;
-        let before = rates::before(samples.iter(), last.moment, APART).copied();
-        Some(usage(&last, before.as_ref(), Vec::new()))
-    }
-
-    /// The samples of a container, oldest first: at most five minutes of one a second.
-    #[must_use]
-    pub fn points(&self, id: &ContainerId) -> Vec<Point> {
-        let series = lock(&self.series);
-        let Some(Series { samples, .. }) = series.get(id) else { return Vec::new() };
-        let online = files::online_cpus();
-        let before = std::iter::once(None).chain(samples.iter().map(Some));
-        samples
-            .iter()
-            .zip(before)
-            .map(|(sample, before)| Point {
-                at: sample.at,
-                memory_bytes: sample.reading.memory_used(),
-                cpu_percent: before.and_then(|before| rates::cpu_percent(before, sample, online)),
-                throttled_percent: before.and_then(|before| rates::throttled_percent(before, sample)),
-                pids: sample.reading.pids,
-            })
-            .collect()
-    }
-
     /// Reads a container's files now. Its rates are over the time since a sample that is at least 500 ms old; where
     /// there is none yet, this waits for that long. `pid` is its first process ([`crate::engine::Inspection::pid`]).
     ///
@@ -190,13 +146,13 @@ impl Sampler {
     /// Dropping it loses nothing.
     pub async fn measure(&self, id: &ContainerId, pid: u32) -> Usage {
         let of = id.clone();
-        let first = host::aside(move || First::take(pid, Place::of(pid, &of)?)).await.flatten();
-        self.measure_from(id, pid, first).await
+        let taken = host::aside(move || Measurement::take(pid, Place::of(pid, &of)?)).await.flatten();
+        self.measure_from(id, pid, taken).await
     }
 
     /// As [`Sampler::measure`], where the files were read already.
-    pub(crate) async fn measure_from(&self, id: &ContainerId, pid: u32, first: Option<First>) -> Usage {
-        let Some(First { place, sample: first, network }) = first else {
+    pub(crate) async fn measure_from(&self, id: &ContainerId, pid: u32, first: Option<Measurement>) -> Usage {
+        let Some(first) = first else {
             let note =
                 "memory, CPU and processes are not known: its cgroup files are not on this host or may not be read";
             return nothing(OffsetDateTime::now_utc(), vec![note.to_owned()]);
@@ -204,16 +160,17 @@ impl Sampler {
         let known = {
             let series = lock(&self.series);
             let samples = series.get(id).filter(|known| known.pid == pid).map(|known| &known.samples);
-            samples.and_then(|samples| rates::before(samples.iter(), first.moment, APART).copied())
+            samples.and_then(|samples| rates::before(samples.iter(), first.sample.moment, APART).copied())
         };
-        let known = known.filter(|before| before.reading.cpu_nanos <= first.reading.cpu_nanos);
-        let (before, now, network) = match known {
-            Some(before) => (before, first, network),
+        let known = known.filter(|before| before.counters.cpu_nanos <= first.sample.counters.cpu_nanos);
+        let (before, now) = match known {
+            Some(before) => (before, first),
             None => {
                 // A little more than the least time, so that the clock's grain cannot fall short of it.
                 tokio::time::sleep(APART + Duration::from_millis(5)).await;
-                match sample(place, id, pid).await {
-                    Some((second, network)) => (first, second, network),
+                let (before, of) = (first.sample, id.clone());
+                match host::aside(move || Measurement::again(pid, first.place, &of)).await.flatten() {
+                    Some(second) => (before, second),
                     None => {
                         let note = "the container ended while it was measured".to_owned();
                         return nothing(OffsetDateTime::now_utc(), vec![note]);
@@ -221,10 +178,7 @@ impl Sampler {
                 }
             }
         };
-        let mut measured = usage(&now, Some(&before), Vec::new());
-        measured.network = network;
-        measured.notes.extend(missing(&measured));
-        measured
+        usage(now, &before)
     }
 }
 
@@ -257,18 +211,19 @@ fn missing(usage: &Usage) -> Vec<String> {
     .collect()
 }
 
-fn usage(now: &Sample, before: Option<&Sample>, notes: Vec<String>) -> Usage {
-    let (reading, online_cpus) = (&now.reading, files::online_cpus());
-    Usage {
-        at: now.at,
+fn usage(now: Measurement, before: &Sample) -> Usage {
+    let Measurement { at, sample, reading, network, .. } = now;
+    let online_cpus = files::online_cpus();
+    let mut usage = Usage {
+        at,
         memory: Memory {
             used_bytes: reading.memory_used(),
             cache_bytes: reading.cache,
             limit_bytes: reading.memory_limit,
         },
         cpu: Cpu {
-            percent: before.and_then(|before| rates::cpu_percent(before, now, online_cpus)),
-            throttled_percent: before.and_then(|before| rates::throttled_percent(before, now)),
+            percent: rates::cpu_percent(before, &sample, online_cpus),
+            throttled_percent: rates::throttled_percent(before, &sample),
             online_cpus,
         },
         pids: Pids { current: reading.pids, limit: reading.pids_limit },
@@ -276,38 +231,38 @@ fn usage(now: &Sample, before: Option<&Sample>, notes: Vec<String>) -> Usage {
             .read_bytes
             .zip(reading.write_bytes)
             .map(|(read_bytes, write_bytes)| BlockIo { read_bytes, write_bytes }),
-        network: None,
-        interval_s: before.map(|before| now.moment.duration_since(before.moment).as_secs_f64()),
-        notes,
-    }
+        network,
+        interval_s: Some(sample.moment.duration_since(before.moment).as_secs_f64()),
+        notes: Vec::new(),
+    };
+    usage.notes = missing(&usage);
+    usage
 }
 
-type Network = Option<Vec<Interface>>;
-
-/// The first reading of a container on behalf of a call.
+/// A reading of all of a container's files on behalf of a call.
 #[derive(Debug)]
-pub(crate) struct First {
+pub(crate) struct Measurement {
     place: Place,
+    at: OffsetDateTime,
     sample: Sample,
-    network: Network,
+    reading: Reading,
+    network: Option<Vec<Interface>>,
 }
 
-impl First {
+impl Measurement {
     /// Reads the files of a container by a process that is known to be its own.
     pub(crate) fn take(pid: u32, place: Place) -> Option<Self> {
-        let sample = Sample::take(&place)?;
-        Some(Self { place, sample, network: files::interfaces(pid) })
+        let reading = files::read(&place)?;
+        let sample = Sample { moment: Instant::now(), counters: reading.counters };
+        let (at, network) = (OffsetDateTime::now_utc(), files::interfaces(pid));
+        Some(Self { place, at, sample, reading, network })
     }
-}
 
-async fn sample(place: Place, id: &ContainerId, pid: u32) -> Option<(Sample, Network)> {
-    let id = id.clone();
-    let read = move || {
-        let sample = Sample::take(&place)?;
-        // Its number may be another process's by now.
-        Some((sample, host::belongs(pid, &id).then(|| files::interfaces(pid)).flatten()))
-    };
-    host::aside(read).await.flatten()
+    /// Reads them once more, by a process whose number may be another's by now.
+    fn again(pid: u32, place: Place, id: &ContainerId) -> Option<Self> {
+        let read = Self::take(pid, place)?;
+        Some(if host::belongs(pid, id) { read } else { Self { network: None, ..read } })
+    }
 }
 
 fn lock(series: &Shared) -> MutexGuard<'_, HashMap<ContainerId, Series>> {

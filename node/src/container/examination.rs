@@ -12,7 +12,7 @@ use crate::{
     engine::Inspection,
     host,
     services::{Evidence, Services},
-    usage::{self, First, Usage},
+    usage::{self, Measurement, Usage},
 };
 
 /// How far back OOM kills and restarts count for a verdict.
@@ -55,9 +55,9 @@ impl Examination {
 /// Looks at a container.
 pub(crate) async fn examine(look: &Look) -> Result<Examination, Fault> {
     let inspection = look.engine.inspect(look.id()).await?;
-    let (seen, first) = host::look_and(&look.engine, &inspection, First::take).await;
+    let (seen, taken) = host::look_and(&look.engine, &inspection, Measurement::take).await;
     let usage = match inspection.pid.filter(|_| inspection.state.has_processes()) {
-        Some(pid) => look.ci.host().sampler.measure_from(look.id(), pid, first).await,
+        Some(pid) => look.ci.host().sampler.measure_from(look.id(), pid, taken).await,
         None => measure(look, &inspection).await,
     };
     let (uptime_s, uptime_note) = uptime(&inspection, OffsetDateTime::now_utc());

@@ -18,13 +18,19 @@ pub(super) struct Reading {
     /// All file cache.
     pub(super) cache: Option<u64>,
     pub(super) memory_limit: Option<u64>,
-    pub(super) cpu_nanos: Option<u64>,
-    pub(super) periods: Option<u64>,
-    pub(super) throttled: Option<u64>,
+    pub(super) counters: Counters,
     pub(super) pids: Option<u64>,
     pub(super) pids_limit: Option<u64>,
     pub(super) read_bytes: Option<u64>,
     pub(super) write_bytes: Option<u64>,
+}
+
+/// What only grows, of which rates are made: all that is read each second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub(super) cpu_nanos: Option<u64>,
+    pub(super) periods: Option<u64>,
+    pub(super) throttled: Option<u64>,
 }
 
 impl Reading {
@@ -34,15 +40,28 @@ impl Reading {
     }
 }
 
+fn text(place: &Place, controller: &str, name: &str) -> Option<String> {
+    host::read_text(&place.directory(controller)?.join(name), MAX_FILE).ok()
+}
+
+/// Reads what only grows; `None` if the cgroup is not (any more) to be found.
+pub(super) fn counters(place: &Place) -> Option<Counters> {
+    let cpu = text(place, "cpu", "cpu.stat").unwrap_or_default();
+    let cpu_nanos = match place {
+        Place::V1(_) => text(place, "cpuacct", "cpuacct.usage").and_then(|text| number(&text)),
+        Place::V2(_) => key(&cpu, "usage_usec").and_then(|micros| micros.checked_mul(1000)),
+    };
+    let counters = Counters { cpu_nanos, periods: key(&cpu, "nr_periods"), throttled: key(&cpu, "nr_throttled") };
+    (counters != Counters::default()).then_some(counters)
+}
+
 /// Reads all files of a container; `None` if its cgroup is not (any more) to be found.
 pub(super) fn read(place: &Place) -> Option<Reading> {
-    let file = |controller: &str, name: &str| -> Option<String> {
-        host::read_text(&place.directory(controller)?.join(name), MAX_FILE).ok()
-    };
+    let file = |controller: &str, name: &str| text(place, controller, name);
+    let counters = counters(place).unwrap_or_default();
     let reading = match place {
         Place::V1(_) => {
             let memory = file("memory", "memory.stat").unwrap_or_default();
-            let cpu = file("cpu", "cpu.stat").unwrap_or_default();
             let io = file("blkio", "blkio.throttle.io_service_bytes_recursive")
                 .or_else(|| file("blkio", "blkio.throttle.io_service_bytes"));
             Reading {
@@ -50,9 +69,7 @@ pub(super) fn read(place: &Place) -> Option<Reading> {
                 inactive_file: key(&memory, "total_inactive_file"),
                 cache: key(&memory, "total_cache"),
                 memory_limit: file("memory", "memory.limit_in_bytes").and_then(|text| limit(&text)),
-                cpu_nanos: file("cpuacct", "cpuacct.usage").and_then(|text| number(&text)),
-                periods: key(&cpu, "nr_periods"),
-                throttled: key(&cpu, "nr_throttled"),
+                counters,
                 pids: file("pids", "pids.current").and_then(|text| number(&text)),
                 pids_limit: file("pids", "pids.max").and_then(|text| limit(&text)),
                 read_bytes: io.as_deref().map(|text| io_v1(text, "Read")),
@@ -61,16 +78,13 @@ pub(super) fn read(place: &Place) -> Option<Reading> {
         }
         Place::V2(_) => {
             let memory = file("memory", "memory.stat").unwrap_or_default();
-            let cpu = file("cpu", "cpu.stat").unwrap_or_default();
             let io = file("io", "io.stat");
             Reading {
                 memory_usage: file("memory", "memory.current").and_then(|text| number(&text)),
                 inactive_file: key(&memory, "inactive_file"),
                 cache: key(&memory, "file"),
                 memory_limit: file("memory", "memory.max").and_then(|text| limit(&text)),
-                cpu_nanos: key(&cpu, "usage_usec").and_then(|micros| micros.checked_mul(1000)),
-                periods: key(&cpu, "nr_periods"),
-                throttled: key(&cpu, "nr_throttled"),
+                counters,
                 pids: file("pids", "pids.current").and_then(|text| number(&text)),
                 pids_limit: file("pids", "pids.max").and_then(|text| limit(&text)),
                 read_bytes: io.as_deref().map(|text| io_v2(text, "rbytes=")),
@@ -186,7 +200,8 @@ mod tests {
         let reading = read(&place).unwrap();
         assert_eq!(reading.memory_used(), Some(20_971_520 - 4_194_304));
         assert_eq!((reading.memory_limit, reading.pids_limit), (None, None));
-        assert_eq!((reading.cpu_nanos, reading.periods, reading.throttled), (Some(123_456_789), Some(10), Some(4)));
+        let counters = Counters { cpu_nanos: Some(123_456_789), periods: Some(10), throttled: Some(4) };
+        assert_eq!((reading.counters, super::counters(&place)), (counters, Some(counters)));
         assert_eq!((reading.read_bytes, reading.write_bytes, reading.pids), (Some(4100), Some(10), Some(3)));
     }
 
@@ -201,7 +216,7 @@ mod tests {
         put("io.stat", "8:0 rbytes=5 wbytes=6 rios=1\n8:16 rbytes=7 wbytes=1\n");
         let reading = read(&Place::V2(dir.path().to_owned())).unwrap();
         assert_eq!(reading.memory_used(), Some(0));
-        assert_eq!((reading.memory_limit, reading.cpu_nanos), (Some(67_108_864), Some(2_000_000)));
+        assert_eq!((reading.memory_limit, reading.counters.cpu_nanos), (Some(67_108_864), Some(2_000_000)));
         assert_eq!((reading.read_bytes, reading.write_bytes, reading.pids), (Some(12), Some(7), None));
     }
 

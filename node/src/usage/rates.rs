@@ -2,25 +2,23 @@
 
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::files::{self, Reading};
+use super::files::{self, Counters};
 use crate::host::cgroup::Place;
 
-/// A reading and its moment.
+/// What only grows, and when it was read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sample {
-    pub(super) at: OffsetDateTime,
     pub(super) moment: Instant,
-    pub(super) reading: Reading,
+    pub(super) counters: Counters,
 }
 
 impl Sample {
     /// Reads the files now.
     pub(super) fn take(place: &Place) -> Option<Self> {
-        let reading = files::read(place)?;
-        Some(Self { at: OffsetDateTime::now_utc(), moment: Instant::now(), reading })
+        let counters = files::counters(place)?;
+        Some(Self { moment: Instant::now(), counters })
     }
 }
 
@@ -36,7 +34,7 @@ pub(super) fn before<'a>(
 
 /// CPU use in percent of one CPU; never over 100 for each CPU of the host.
 pub(super) fn cpu_percent(before: &Sample, now: &Sample, online: Option<u32>) -> Option<f64> {
-    let used = now.reading.cpu_nanos?.checked_sub(before.reading.cpu_nanos?)?;
+    let used = now.counters.cpu_nanos?.checked_sub(before.counters.cpu_nanos?)?;
     let passed = now.moment.checked_duration_since(before.moment)?.as_nanos();
     if passed == 0 {
         return None;
@@ -47,8 +45,8 @@ pub(super) fn cpu_percent(before: &Sample, now: &Sample, online: Option<u32>) ->
 
 /// Which part of the periods ended with the container held back; `None` without a limit.
 pub(super) fn throttled_percent(before: &Sample, now: &Sample) -> Option<f64> {
-    let periods = now.reading.periods?.checked_sub(before.reading.periods?)?;
-    let throttled = now.reading.throttled?.checked_sub(before.reading.throttled?)?;
+    let periods = now.counters.periods?.checked_sub(before.counters.periods?)?;
+    let throttled = now.counters.throttled?.checked_sub(before.counters.throttled?)?;
     if periods == 0 {
         return None;
     }
@@ -62,13 +60,8 @@ mod tests {
     use super::*;
 
     fn sample(start: Instant, millis: u64, cpu_nanos: u64, periods: u64, throttled: u64) -> Sample {
-        let reading = Reading {
-            cpu_nanos: Some(cpu_nanos),
-            periods: Some(periods),
-            throttled: Some(throttled),
-            ..Reading::default()
-        };
-        Sample { at: OffsetDateTime::UNIX_EPOCH, moment: start + Duration::from_millis(millis), reading }
+        let counters = Counters { cpu_nanos: Some(cpu_nanos), periods: Some(periods), throttled: Some(throttled) };
+        Sample { moment: start + Duration::from_millis(millis), counters }
     }
 
     #[test]
