@@ -2,6 +2,7 @@
 
 mod callers;
 mod losses;
+mod power;
 mod servers;
 mod writers;
 
@@ -23,6 +24,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row { id: "FLT-20", what: "the leader of three bus servers freezes, and is back", play: frozen },
     Row { id: "FLT-21", what: "three bus servers are restarted one after another", play: rolling },
     Row { id: "FLT-22", what: "all three bus servers are killed", play: losses::all_killed },
+    Row { id: "FLT-23", what: "all three bus servers lose power", play: power::lost },
     Row { id: "FLT-24", what: "two of three bus servers are away", play: losses::quorum },
     Row { id: "FLT-25", what: "the leader is cut off with its clients", play: losses::cut },
     Row { id: "FLT-26", what: "a bus server is replaced by an empty one", play: losses::replaced },
