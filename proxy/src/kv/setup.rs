@@ -31,6 +31,10 @@ const WITHIN: Duration = Duration::from_secs(30);
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// How long a connection may take where there are other servers to try.
 const ATTEMPT_ONE: Duration = Duration::from_secs(2);
+/// How often a refused login is tried again.
+const REFUSALS: u32 = 3;
+/// After how long.
+const REFUSED: Duration = Duration::from_millis(250);
 /// "stream not found".
 pub(super) const NOT_FOUND: u64 = 10059;
 /// "insufficient storage resources available".
@@ -186,6 +190,23 @@ pub(crate) async fn connect(
     login: &Login,
     label: &str,
 ) -> Result<Client, SetupError> {
+    let mut again = 0..REFUSALS;
+    let client = loop {
+        match dial(url, ca, login, label).await {
+            // A server that is taking in new tokens of its accounts refuses for a moment whom it admits before and after.
+            Err(SetupError::Stranger { .. }) if again.next().is_some() => tokio::time::sleep(REFUSED).await,
+            dialled => break dialled?,
+        }
+    };
+    // Before anything is made there: an older one would take half of it.
+    let found = client.server_info().version;
+    match check_version(&found) {
+        Ok(()) => Ok(client),
+        Err(floor) => Err(SetupError::TooOld { url: url.to_owned(), found, floor }),
+    }
+}
+
+async fn dial(url: &str, ca: Option<&CaCertificate>, login: &Login, label: &str) -> Result<Client, SetupError> {
     let trust = Trust::new(url, ca)?;
     let signer = login.clone();
     let login =
@@ -193,20 +214,14 @@ pub(crate) async fn connect(
     let addresses = addresses(url).map_err(|source| SetupError::Connect { url: url.to_owned(), source })?;
     let each = if addresses.len() > 1 { ATTEMPT_ONE } else { ATTEMPT };
     let options = login.name(label).connection_timeout(each).request_timeout(Some(ATTEMPT));
-    let client = trust.secure(options).connect(addresses).await.map_err(|source| {
+    trust.secure(options).connect(addresses).await.map_err(|source| {
         let url = url.to_owned();
         match (trust.refusal(&source), source.kind()) {
             (Some(untrusted), _) => untrusted.into(),
             (None, ConnectErrorKind::AuthorizationViolation) => SetupError::Stranger { url },
             (None, _) => SetupError::Connect { url, source },
         }
-    })?;
-    // Before anything is made there: an older one would take half of it.
-    let found = client.server_info().version;
-    match check_version(&found) {
-        Ok(()) => Ok(client),
-        Err(floor) => Err(SetupError::TooOld { url: url.to_owned(), found, floor }),
-    }
+    })
 }
 
 /// Lets the blobs take that many bytes, unless they have a limit already: a lower one would cut away what is stored.
