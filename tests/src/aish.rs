@@ -231,15 +231,14 @@ impl Mesh {
         file["bus"].as_str().unwrap_or_else(|| panic!("no bus in {text}")).to_owned()
     }
 
-    /// Kills a process of the mesh, as a crash would, and gives its former process id.
+    /// Kills a process of the mesh, as a crash would, and gives its former process id once it has let go of its locks.
     ///
     /// # Panics
     ///
     /// Panics when there is none.
     pub fn kill(&self, file: &str) -> rustix::process::Pid {
         let pid = self.pid(file).unwrap_or_else(|| panic!("no process in {file}"));
-        let killed = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        assert_eq!(killed, Ok(()), "{file}");
+        assert!(aigis_lab::Process::open(pid).is_some_and(|process| process.kill()), "{file}");
         pid
     }
 

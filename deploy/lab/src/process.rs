@@ -18,7 +18,8 @@ pub struct Process {
 
 impl Process {
     /// Takes hold of a process; nothing if there is none of that number.
-    pub(crate) fn open(pid: Pid) -> Option<Self> {
+    #[must_use]
+    pub fn open(pid: Pid) -> Option<Self> {
         let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
         Some(Self { pid, handle })
     }
@@ -42,7 +43,7 @@ impl Process {
         poll(&mut handle, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
     }
 
-    /// Kills it and waits for its end; says whether that came.
+    /// Kills it and waits for its end, by when it holds no files and no locks; says whether that came.
     #[must_use]
     pub fn kill(&self) -> bool {
         self.signal(Signal::KILL);
