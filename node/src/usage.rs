@@ -1,8 +1,8 @@
 //! What containers use of this host: a sampler over their cgroup files.
 //!
-//! A task takes one cheap sample a second of each container that has processes, of what only grows, so that a rate is there
-//! at once when it is asked for; sizes are read at the moment of asking. What cannot be read is `None` with a note, and no rate is ever
-//! not a number, negative, or more than the host has.
+//! A task takes one cheap sample a second of each container that has processes, of what only grows, so that a rate is
+//! there at once when it is asked for; sizes are read at the moment of asking. What cannot be read is `None` with a
+//! note, and no rate is ever not a number, negative, or more than the host has.
 
 mod files;
 mod rates;

@@ -50,7 +50,7 @@ struct Envelope<R> {
 const BACK: Duration = Duration::from_secs(3);
 /// How long is waited for that between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many requests a service has under way; whoever asks beyond that is not heard, and asks again.
+/// How many requests a service has under way; whoever asks beyond that is told so.
 const AT_ONCE: usize = 4_096;
 /// This version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -221,15 +221,19 @@ where
         let tracker = TaskTracker::new();
         while let Some(message) = requests.next().await {
             let Some(caller) = bus.subjects().rpc_caller(&message.subject) else { continue };
-            if tracker.len() >= AT_ONCE {
-                tracing::debug!(service = name, "a request is dropped: too many are under way");
-                continue;
-            }
             let Some(reply) = message.reply.clone().filter(|reply| may_reply(&caller.name, reply)) else {
                 let journal = journal.clone();
-                tracker.spawn(async move { journal.refused(&caller, name, NOT_OWN_INBOX).await });
+                if tracker.len() < AT_ONCE {
+                    tracker.spawn(async move { journal.refused(&caller, name, NOT_OWN_INBOX).await });
+                }
                 continue;
             };
+            if tracker.len() >= AT_ONCE {
+                let error =
+                    Error::new(Code::ResourceExhausted, format!("service {name} has {AT_ONCE} requests under way"));
+                respond::<R>(&bus, reply.into_string(), Err(error.hint("ask again in a moment"))).await;
+                continue;
+            }
             let (bus, service) = (bus.clone(), service.clone());
             let answering = async move {
                 let body = body::incoming(&bus, message.payload, Instant::now() + PASSING).await;

@@ -35,6 +35,8 @@ pub(crate) fn plays(id: &str) -> bool {
     ROWS.iter().any(|row| row.id == id)
 }
 
+/// How many writers are at work when all servers go.
+const WRITERS: usize = 32;
 /// The rows grant 15 s until all is live; twice that on a machine that does much else.
 const LIVE: Duration = Duration::from_secs(30);
 /// The row grants writes 9 s; twice that, for the same reason.
@@ -114,6 +116,21 @@ fn until_live(scene: &Scene, since: Instant) {
             scene.is_right(scene.on(host)).then_some(())
         });
     }
+}
+
+/// Waits until servers that were all killed serve again and all is live, and asserts that nothing is lost.
+fn until_back(scene: &mut Scene, run: &mut Run, servers: &[Server], mut writers: Writers) {
+    let begun = Instant::now();
+    scene.bus_started();
+    for server in servers {
+        server.until_another(scene);
+    }
+    run.took("serve again", begun.elapsed());
+    until_live(scene, begun);
+    run.took("all is live", begun.elapsed());
+    // What failed meanwhile was told so.
+    let _waited = writers.end();
+    writers.lost_nothing(scene);
 }
 
 /// Waits until every server has all of the store.

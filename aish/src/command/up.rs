@@ -413,13 +413,13 @@ fn tail(path: &Path, begin: u64) -> String {
 }
 
 fn announce(context: &Context, home: &Home, pid: i32, how: &str) -> Result<(), Failure> {
-    let known = home.read_mesh().map_err(damaged)?;
-    let durability = known.as_ref().map_or("unknown", durability);
-    let is_foreign = known.as_ref().is_some_and(|mesh| !mesh.is_member() && !mesh.supervised);
-    let mesh = known.and_then(|mesh| Some((mesh.node?, mesh.mesh, mesh.bus)));
-    let (node, mesh, bus) = mesh.ok_or_else(|| {
+    let known = home.read_mesh().map_err(damaged)?.and_then(|known| Some((known.node.clone()?, known)));
+    let (node, known) = known.ok_or_else(|| {
         Error::unavailable(format!("the node (process {pid}) has not yet written where its bus is")).hint("try again")
     })?;
+    let is_foreign = !known.supervised && !known.is_member();
+    let durability = if known.supervised { "flushed" } else { "unknown" };
+    let MeshFile { mesh, bus, .. } = known;
     if context.output.is_json() {
         let log = home.log_file();
         return context
@@ -432,11 +432,6 @@ fn announce(context: &Context, home: &Home, pid: i32, how: &str) -> Result<(), F
         ));
     }
     context.output.text(&format!("node {node} of mesh {mesh} {how}, bus {bus}; next: aish list"))
-}
-
-/// Whether what the bus acknowledges is on its disk, as far as this host can tell.
-fn durability(mesh: &MeshFile) -> &'static str {
-    if mesh.supervised { "flushed" } else { "unknown" }
 }
 
 /// The node's name if none is given: the one it had before, else the host's.

@@ -188,18 +188,16 @@ pub(super) async fn cross(mut old: Subscriber, moving: Move, table: &Arc<Table>)
             message = old.next() => (message, true),
             message = next.next() => (message, false),
         };
-        match came {
-            (Some(message), true) if marks.place(&message).is_some() => marks.by_old = marks.place(&message),
-            (Some(message), true) => {
+        // One of the two broke: all goes on as it was.
+        let (Some(message), is_of_old) = came else { break };
+        match (marks.place(&message), is_of_old) {
+            (Some(mark), true) => marks.by_old = Some(mark),
+            (Some(mark), false) => marks.by_next = marks.by_next.or(Some(mark)),
+            (None, true) => {
                 seen.note(&message);
                 table.take(message);
             }
-            (Some(message), false) if marks.place(&message).is_some() => {
-                marks.by_next = marks.by_next.or(marks.place(&message));
-            }
-            (Some(message), false) => kept.push_back(message),
-            // One of the two broke: all goes on as it was.
-            (None, _) => break,
+            (None, false) => kept.push_back(message),
         }
     }
     if !marks.are_passed() {

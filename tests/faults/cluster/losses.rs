@@ -8,7 +8,9 @@ use std::{
 use aigis_tests::until;
 use rustix::process::Signal;
 
-use super::{Callers, LIVE, STALL, Server, Writers, leader, nobody_dies_until, until_live, until_spread};
+use super::{
+    Callers, LIVE, STALL, Server, WRITERS, Writers, leader, nobody_dies_until, until_back, until_live, until_spread,
+};
 use crate::{
     row::{Run, joined},
     scene::{HOSTS, Scene},
@@ -21,22 +23,12 @@ const REFUSED: Duration = Duration::from_secs(30);
 
 pub(super) fn all_killed(scene: &mut Scene, run: &mut Run) {
     for _ in 0..run.of(5, 1) {
-        let mut writers = Writers::start(scene, 32);
+        let writers = Writers::start(scene, WRITERS);
         let servers = HOSTS.map(|host| Server::on(scene, host));
         for server in &servers {
             server.signal(Signal::KILL);
         }
-        let begun = Instant::now();
-        scene.bus_started();
-        for server in &servers {
-            server.until_another(scene);
-        }
-        run.took("serve again", begun.elapsed());
-        until_live(scene, begun);
-        run.took("all is live", begun.elapsed());
-        // What failed meanwhile was told so.
-        let _waited = writers.end();
-        writers.lost_nothing(scene);
+        until_back(scene, run, &servers, writers);
         nobody_dies_until(scene, YOUNG, || false);
         until_spread(scene);
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aigis_tests::until;
 use rustix::process::Signal;
 
-use super::{Server, Writers, until_live, until_spread};
+use super::{Server, WRITERS, Writers, until_back, until_spread};
 use crate::{
     bus::server::Frozen,
     disk::Disk,
@@ -15,9 +15,7 @@ use crate::{
 
 /// The size of each disk, most of which stays a hole in its file.
 const SIZE: &str = "4G";
-/// How many writers are at work when the power goes.
-const WRITERS: usize = 32;
-/// How long they write before that.
+/// How long the writers write before the power goes.
 const WRITING: Duration = Duration::from_secs(2);
 
 pub(super) fn lost(scene: &mut Scene, run: &mut Run) {
@@ -28,7 +26,7 @@ pub(super) fn lost(scene: &mut Scene, run: &mut Run) {
         while_down(scene, host, || disks.push(Disk::under(&place, file, SIZE)));
     }
     for _ in 0..run.of(20, 2) {
-        let mut writers = Writers::start(scene, WRITERS);
+        let writers = Writers::start(scene, WRITERS);
         let since = Instant::now();
         until("they have written for a while", 10 * WRITING, || {
             (since.elapsed() >= WRITING && writers.wrote_since(since)).then_some(())
@@ -43,17 +41,7 @@ pub(super) fn lost(scene: &mut Scene, run: &mut Run) {
             disk.mount();
         }
         drop(supervisors);
-        let begun = Instant::now();
-        scene.bus_started();
-        for server in &servers {
-            server.until_another(scene);
-        }
-        run.took("serve again", begun.elapsed());
-        until_live(scene, begun);
-        run.took("all is live", begun.elapsed());
-        // What failed meanwhile was told so.
-        let _waited = writers.end();
-        writers.lost_nothing(scene);
+        until_back(scene, run, &servers, writers);
         until_spread(scene);
     }
     for (host, disk) in HOSTS.into_iter().zip(disks) {

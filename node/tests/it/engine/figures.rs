@@ -98,6 +98,9 @@ async fn ci_38_one_burned_cpu_is_about_100_percent_and_nothing_when_stopped() {
         }
         assert!(Instant::now() < end);
     }
+    let begin = Instant::now();
+    assert!(sampler.measure(&container.id, pid).await.cpu.percent.is_some());
+    assert!(begin.elapsed() < Duration::from_millis(400), "a known container is answered at once");
     engine.stop(&container.id, Duration::ZERO).await.unwrap();
     let stopped = sampler.measure(&container.id, pid).await;
     assert_eq!((stopped.cpu.percent, stopped.memory.used_bytes), (None, None));
