@@ -39,7 +39,9 @@ fn a_joined_host_is_like_the_first_but_for_the_signing_keys() {
         let mode = fs::metadata(beta.path().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
-    assert_eq!(beta.aish(["doctor"]).code, 0);
+    let doctor = beta.aish(["doctor"]).good();
+    let known = ["pass  durability: flushed", "pass  isolation"];
+    assert!(known.iter().all(|line| doctor.stdout.contains(line)), "the issuer's node runs the bus: {doctor:?}");
     // A host where no person joined has its node's credential, which reads.
     fs::remove_file(beta.path().join("creds/default.creds")).unwrap();
     let _denied = beta.aish([&format!("{name}@alpha"), "restart", "--yes"]).failed(77);

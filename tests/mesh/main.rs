@@ -33,6 +33,8 @@ mod faults;
 #[cfg(test)]
 mod faults_calls;
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod health;
 #[cfg(test)]
 mod identity;

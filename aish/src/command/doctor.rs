@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::{context::Context, exit::Failure, process::Process, session::Session};
 
 mod copies;
+pub(crate) mod isolation;
 mod socket;
 
 /// How long before its end a credential is warned of.
@@ -129,8 +130,9 @@ async fn examine(context: &Context) -> Vec<Check> {
     checks.push(clock(&bus).await);
     // The option and the environment may name another bus than that of this host's node.
     let own = mesh.as_ref().filter(|mesh| mesh.bus == url);
-    checks.push(durability(own));
-    checks.push(isolation(&bus, own));
+    let is_own = isolation::is_own(&bus, own).await;
+    checks.push(durability(is_own));
+    checks.push(isolation::check(&bus, is_own).await);
     checks.extend(copies::check(&bus).await);
     match context.session().await {
         Ok(session) => checks.extend(registry(&session, mesh.as_ref())),
@@ -225,29 +227,16 @@ fn link(url: &str, ca: Option<CaCertificate>) -> Check {
     }
 }
 
-fn durability(mesh: Option<&MeshFile>) -> Check {
-    match mesh {
-        Some(mesh) if mesh.supervised => {
-            Check::pass("durability", "flushed: records reach the disk before they are acknowledged")
-        }
-        _ => Check::warn(
+/// Whether the bus flushes first, which is known of one that a node of the mesh runs.
+fn durability(is_own: bool) -> Check {
+    match is_own {
+        true => Check::pass("durability", "flushed: records reach the disk before they are acknowledged"),
+        false => Check::warn(
             "durability",
-            "unknown: the bus is not run by this host, and whether it flushes before it acknowledges cannot be seen from here",
+            "unknown: no node of the mesh runs the bus, and whether it flushes before it acknowledges cannot be seen from here",
             "its configuration should say: jetstream { sync_interval: always }, or keep 3 replicas",
         ),
     }
-}
-
-/// What a bus of somebody else's may not enforce.
-fn isolation(bus: &Bus, mesh: Option<&MeshFile>) -> Check {
-    if mesh.is_some_and(|mesh| mesh.supervised) {
-        return Check::pass("isolation", "identity is enforced by the bus, and its store has an account of its own");
-    }
-    Check::warn(
-        "isolation",
-        format!("the bus's accounts are not this host's to know ({} is logged in as {})", bus.user(), bus.role()),
-        "if mesh and store share one account, any user of it can write any record",
-    )
 }
 
 fn registry(session: &Session, mesh: Option<&MeshFile>) -> Vec<Check> {

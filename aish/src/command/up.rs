@@ -18,7 +18,7 @@ use aigis_proxy::{Code, Error, NodeName, with_causes};
 use serde_json::json;
 use tokio::time::{Instant, interval};
 
-use super::list::label;
+use super::{doctor::isolation, list::label};
 use crate::{
     config::{self, Config},
     context::{Context, damaged},
@@ -128,7 +128,7 @@ impl Up {
             if self.new_store {
                 accept_store(context).await?;
             }
-            return announce(context, &home, process.pid(), "is up already");
+            return announce(context, &home, process.pid(), "is up already").await;
         }
         let name = match self.name.as_ref().or(config.name.as_ref()) {
             Some(name) => name.clone(),
@@ -168,7 +168,7 @@ impl Up {
         };
         let own = rustix::process::getpid().as_raw_nonzero().get();
         // Whoever started a node in the foreground may have closed its output; the node serves all the same.
-        let said = if detached { Ok(()) } else { announce(context, &home, own, "is up") };
+        let said = if detached { Ok(()) } else { announce(context, &home, own, "is up").await };
         if let Err(Failure::Output(error)) = said {
             tracing::warn!(%error, "nobody was told that the node is up");
         }
@@ -230,7 +230,7 @@ impl Up {
         metrics: Option<SocketAddr>,
     ) -> Result<(), Failure> {
         if let Some(process) = Process::running(home)? {
-            return announce(context, home, process.pid(), "is up already");
+            return announce(context, home, process.pid(), "is up already").await;
         }
         let up = Self {
             listen: None,
@@ -267,7 +267,7 @@ impl Up {
         let expected = (!self.keep).then_some(pid);
         let ended = tokio::select! {
             (node, is_trusted) = async { tokio::join!(ready(home, expected), is_trusted(context)) } => {
-                announce(context, home, node, "is up")?;
+                announce(context, home, node, "is up").await?;
                 if !is_trusted {
                     doubt(context).await;
                 }
@@ -412,7 +412,7 @@ fn tail(path: &Path, begin: u64) -> String {
     read().unwrap_or_default()
 }
 
-fn announce(context: &Context, home: &Home, pid: i32, how: &str) -> Result<(), Failure> {
+async fn announce(context: &Context, home: &Home, pid: i32, how: &str) -> Result<(), Failure> {
     let known = home.read_mesh().map_err(damaged)?.and_then(|known| Some((known.node.clone()?, known)));
     let (node, known) = known.ok_or_else(|| {
         Error::unavailable(format!("the node (process {pid}) has not yet written where its bus is")).hint("try again")
@@ -430,6 +430,12 @@ fn announce(context: &Context, home: &Home, pid: i32, how: &str) -> Result<(), F
         context.output.note(&format!(
             "durability: {durability}: whether this bus flushes what it acknowledges cannot be seen; see: aish doctor"
         ));
+        if let Ok(bus) = context.connect().await
+            && let Ok(gaps) = isolation::gaps(&bus).await
+            && !gaps.is_empty()
+        {
+            context.output.note(&format!("isolation: whoever reaches this bus can {}", gaps.join(", ")));
+        }
     }
     context.output.text(&format!("node {node} of mesh {mesh} {how}, bus {bus}; next: aish list"))
 }

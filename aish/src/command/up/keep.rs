@@ -62,7 +62,7 @@ pub(super) async fn run(
                     status = status(&mut node) => return status,
                 }
                 if !up.background
-                    && let Err(error) = announce(context, home, pid, "is up")
+                    && let Err(error) = announce(context, home, pid, "is up").await
                 {
                     tracing::warn!(code = error.code(), "nobody was told that the node is up");
                 }
