@@ -11,7 +11,7 @@ use std::{
 };
 
 use aigis_proxy::{Address, Code, Effect, Error, Name, NodeName, UserName, dispatch, skill::Ci, subject::HandTarget};
-use aigis_registry::Cache;
+use aigis_registry::{Cache, Registry};
 use futures::{FutureExt, future::BoxFuture};
 
 use crate::naming;
@@ -46,6 +46,7 @@ pub(crate) struct Names {
 pub(crate) struct Directory {
     node: NodeName,
     cache: Cache,
+    registry: Registry,
     entries: RwLock<BTreeMap<Name, Entry>>,
     names: Mutex<Names>,
     meant: Mutex<Meant>,
@@ -61,9 +62,9 @@ impl fmt::Debug for Directory {
 impl Directory {
     /// An empty directory. The cache tells what else in the mesh has a name.
     #[must_use]
-    pub(crate) fn new(node: NodeName, cache: Cache) -> Self {
+    pub(crate) fn new(node: NodeName, cache: Cache, registry: Registry) -> Self {
         let (entries, names, meant, turn) = Default::default();
-        Self { node, cache, entries, names, meant, turn }
+        Self { node, cache, registry, entries, names, meant, turn }
     }
 
     /// Adds a CI, or replaces the one of that name. `running` says whether it can serve as a replica of `service`.
@@ -153,18 +154,9 @@ impl dispatch::Directory for Directory {
 
     fn find(&self, target: &HandTarget) -> Result<Arc<dyn Ci>, Error> {
         let HandTarget { name, node } = target;
-        let here = Address { name: name.clone(), node: Some(self.node.clone()) };
         if node.as_ref().is_some_and(|node| *node != self.node) {
             return Err(Error::unavailable(format!("{name} of that node is not served by {}", self.node)).sent(false));
         }
-        match self.local(name) {
-            Some(ci) => Ok(ci),
-            None => Err(self
-                .cache
-                .snapshot()
-                .resolve(&here)
-                .err()
-                .unwrap_or_else(|| Error::unavailable(format!("{here} is not served any more")).sent(false))),
-        }
+        self.local(name).ok_or_else(|| self.registry.absence(name))
     }
 }

@@ -254,7 +254,7 @@ impl Node {
         let opening = async {
             match &mesh.office {
                 Some(_) => Cache::open(&bus, Some(issuer), WITHIN).await,
-                None => Cache::of_node(&bus, issuer, node.clone(), WITHIN).await,
+                None => Cache::issued(&bus, issuer, WITHIN).await,
             }
             .map_err(doing("read the registry"))
         };
@@ -277,7 +277,7 @@ impl Node {
         let mut host = Host::new(node.clone(), engine, watch, sampler, home.root());
         host.masks = logs.masks().clone();
         let host = Arc::new(host);
-        let directory = Arc::new(Directory::new(node.clone(), cache.clone()));
+        let directory = Arc::new(Directory::new(node.clone(), cache.clone(), registry.clone()));
         let dispatcher = Dispatcher::new(directory.clone(), journal.clone());
         host.set_dispatcher(dispatcher.clone());
         let server = Server::new(bus.clone(), dispatcher.clone());

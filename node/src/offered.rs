@@ -292,12 +292,8 @@ impl Room {
 
     fn held(&self, name: &Name) -> Error {
         let node = &self.parts.node;
-        let kind = self
-            .parts
-            .cache
-            .snapshot()
-            .ci(name, node)
-            .map_or_else(|| "CI of this node".to_owned(), |record| format!("{} of this node", record.kind));
+        let known = self.parts.registry.ci(name);
+        let kind = known.map_or_else(|| "CI of this node".to_owned(), |record| format!("{} of this node", record.kind));
         Error::new(Code::AlreadyExists, format!("the name {name} is held by {name}@{node}, a {kind}, which is live"))
             .hint("choose another name")
             .with("holder", format!("{name}@{node}"))

@@ -28,7 +28,7 @@ const LENGTH: usize = PREFIX.len() + 64;
 pub async fn named(bus: &Bus) -> Result<HashSet<Digest>, Error> {
     let mut named = HashSet::new();
     for bucket in [Bucket::Records, Bucket::Shared] {
-        for entry in kv::list(bus, bucket, ">", WITHIN).await? {
+        for entry in kv::list(bus, bucket, &[">"], WITHIN).await? {
             named.extend(digests(&entry.value));
         }
     }

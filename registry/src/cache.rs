@@ -62,15 +62,14 @@ impl Cache {
         Self::over(Source { bus: bus.clone(), issuer, scope: Scope::Whole })
     }
 
-    /// Makes a cache of what that node must know at all times: its own records, the issuer's of users and of removed
-    /// nodes. It sees no leases, so that every state in it is unknown; [`Cache::bearers`] and [`Cache::holders`] look
-    /// beyond it.
+    /// Makes a cache of what a node must know at all times: what the issuer says of users, removed nodes, secrets and who
+    /// vouches. It sees no CI and no lease; [`Cache::bearers`] and [`Cache::holders`] look beyond it.
     ///
     /// # Errors
     ///
     /// As [`Cache::open`].
-    pub async fn of_node(bus: &Bus, issuer: NodeName, node: NodeName, within: Duration) -> Result<Self, Error> {
-        let cache = Self::over(Source { bus: bus.clone(), issuer: Some(issuer), scope: Scope::Node(node) });
+    pub async fn issued(bus: &Bus, issuer: NodeName, within: Duration) -> Result<Self, Error> {
+        let cache = Self::over(Source { bus: bus.clone(), issuer: Some(issuer), scope: Scope::Issued });
         cache.ready(within).await?;
         Ok(cache)
     }

@@ -7,6 +7,7 @@ use aigis_proxy::{Address, Code, Error, Name, NodeName};
 use crate::{
     record::{CiRecord, State},
     snapshot::{Found, Snapshot},
+    timestamp::Timestamp,
 };
 
 /// How many near names are told.
@@ -165,9 +166,7 @@ impl Snapshot {
             })
             .and_then(|record| Some((record, record.gone_at?)));
         if let Some((record, gone)) = gone {
-            return Error::unavailable(format!("{}@{} was removed at {gone}", record.name, record.node))
-                .with("removed_at", gone.to_string())
-                .sent(false);
+            return removed(&format!("{}@{}", record.name, record.node), gone);
         }
         let nearest = self.nearest(&address.name);
         let error = Error::new(Code::NotFound, format!("no CI is called {address}"))
@@ -231,6 +230,11 @@ pub fn distance(wanted: &str, name: &str) -> Option<usize> {
     }
     let edits = row.last().copied().unwrap_or_default();
     if edits <= 2 { Some(edits) } else { begins.then_some(3) }
+}
+
+/// The error of a CI that is gone.
+pub(crate) fn removed(address: &str, gone: Timestamp) -> Error {
+    Error::unavailable(format!("{address} was removed at {gone}")).with("removed_at", gone.to_string()).sent(false)
 }
 
 #[cfg(test)]

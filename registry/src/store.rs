@@ -11,6 +11,7 @@ use aigis_proxy::{
     identity::SignedIssuer,
     kv::{self, Bucket, Entry, Expect, Operation},
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Mutex as Lock;
 
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
         BusRecord, CiRecord, Key, NodeRecord, RemovalRecord, Replaced, SecretRecord, State, TokenRecord, UserRecord,
         open, seal,
     },
+    resolve::removed,
     snapshot::Snapshot,
     timestamp::Timestamp,
 };
@@ -29,6 +31,8 @@ mod issued;
 const KEPT: time::Duration = time::Duration::hours(24);
 /// How often a write is repeated that another write of this node overtook.
 const ROUNDS: usize = 5;
+/// How many own records are compared at once.
+const AT_ONCE: usize = 8;
 
 /// What this node last wrote, or found, under a key of its own.
 #[derive(Debug, Default)]
@@ -142,7 +146,8 @@ impl Registry {
     /// As [`kv::list`].
     pub async fn load(&self, within: Duration) -> Result<Vec<CiRecord>, Error> {
         let mut records = Vec::new();
-        for entry in self.stored(within).await? {
+        let own = [format!("*.{}", self.node), format!("*.*.{}", self.node)];
+        for entry in kv::list(&self.bus, Bucket::Records, &own, within).await? {
             let Some(key) = Key::parse(&entry.key) else { continue };
             let content = Content::read(&key, &entry);
             if let Content::Ci(record) = &content {
@@ -151,15 +156,6 @@ impl Registry {
             *self.place(&entry.key).lock().await = Own { revision: entry.revision, content };
         }
         Ok(records)
-    }
-
-    async fn stored(&self, within: Duration) -> Result<Vec<Entry>, Error> {
-        let (of_node, all_else) = (format!("*.{}", self.node), format!("*.*.{}", self.node));
-        let (node, all_else) = tokio::try_join!(
-            kv::list(&self.bus, Bucket::Records, &of_node, within),
-            kv::list(&self.bus, Bucket::Records, &all_else, within),
-        )?;
-        Ok([node, all_else].concat())
     }
 
     fn place(&self, key: &str) -> Arc<Lock<Own>> {
@@ -223,6 +219,30 @@ impl Registry {
         self.put(&key, &mut own, Content::Ci(Box::new(gone))).await
     }
 
+    /// The record of a CI of this node as it was written last, unless it is just being written.
+    #[must_use]
+    pub fn ci(&self, name: &Name) -> Option<CiRecord> {
+        let table = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = table.get(&Key::Ci(name.clone(), self.node.clone()).to_string())?.try_lock().ok()?;
+        match &own.content {
+            Content::Ci(record) => Some((**record).clone()),
+            _ => None,
+        }
+    }
+
+    /// Why a CI of this node is not served: it was removed, or there is none of that name.
+    #[must_use]
+    pub fn absence(&self, name: &Name) -> Error {
+        let address = format!("{name}@{}", self.node);
+        match self.ci(name).and_then(|record| record.gone_at) {
+            Some(gone) => removed(&address, gone),
+            None => Error::new(Code::NotFound, format!("no CI is called {address}"))
+                .with("kind", "ci")
+                .hint("see what there is: aish list")
+                .sent(false),
+        }
+    }
+
     /// Claims a mesh-unique name: of all that claim it at once, one gets it. `seen` tells the state of a holder.
     ///
     /// # Errors
@@ -263,7 +283,7 @@ impl Registry {
             newest = 0;
             record.replaces.clear();
             let mut holders = Vec::new();
-            for entry in kv::list(&self.bus, Bucket::Records, &filter, kv::PATIENCE).await? {
+            for entry in kv::list(&self.bus, Bucket::Records, &[&filter], kv::PATIENCE).await? {
                 newest = newest.max(entry.revision);
                 let Some(parsed) = Key::parse(&entry.key) else { continue };
                 let Content::Ci(holder) = Content::read(&parsed, &entry) else { continue };
@@ -329,34 +349,31 @@ impl Registry {
     ///
     /// What the store says; the rest stays for the next time.
     pub async fn reconcile(&self, within: Duration) -> Result<Reconciled, Error> {
-        let mut done = Reconciled::default();
-        let mut places = Vec::new();
-        for (key, place) in self.places() {
-            let revision = place.lock().await.revision;
-            places.push((key, place, revision));
+        // Key by key: to find a node's keys the store has to look through those of all others.
+        let compared = self.places().into_iter().map(|(key, place)| {
+            let own = self.clone();
+            async move { own.compare(&key, &place, within).await }
+        });
+        let compared: Vec<Option<bool>> = stream::iter(compared).buffer_unordered(AT_ONCE).try_collect().await?;
+        let count = |sound: bool| compared.iter().filter(|found| **found == Some(sound)).count();
+        Ok(Reconciled { sound: count(true), restored: count(false) })
+    }
+
+    /// Whether an own record was on the bus as it should be, and was not put back; nothing where none should be.
+    async fn compare(&self, key: &str, place: &Lock<Own>, within: Duration) -> Result<Option<bool>, Error> {
+        let mut own = place.lock().await;
+        if matches!(own.content, Content::Nothing | Content::Damaged) {
+            return Ok(None);
         }
-        let mut stored: HashMap<String, Entry> =
-            self.stored(within).await?.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
-        for (key, place, before) in places {
-            let mut own = place.lock().await;
-            if matches!(own.content, Content::Nothing | Content::Damaged) {
-                continue;
-            }
-            let entry = stored.remove(&key);
-            let found = entry.as_ref().zip(Key::parse(&key)).map(|(entry, key)| Content::read(&key, entry));
-            let revision = entry.map_or(0, |entry| entry.revision);
-            // What was written while the list was read may or may not be in it: the next comparison tells.
-            if found.is_some_and(|found| found.says_the_same(&own.content)) || own.revision != before {
-                done.sound += 1;
-                continue;
-            }
-            tracing::warn!(key, "an own record on the bus was lost or changed; it is written again");
-            own.revision = revision;
-            let content = std::mem::take(&mut own.content);
-            self.write(&key, &mut own, content).await?;
-            done.restored += 1;
+        let entry = kv::get(&self.bus, Bucket::Records, key, within).await?;
+        let found = entry.as_ref().zip(Key::parse(key)).map(|(entry, key)| Content::read(&key, entry));
+        if found.is_some_and(|found| found.says_the_same(&own.content)) {
+            return Ok(Some(true));
         }
-        Ok(done)
+        tracing::warn!(key, "an own record on the bus was lost or changed; it is written again");
+        let content = own.content.clone();
+        self.write(key, &mut own, content).await?;
+        Ok(Some(false))
     }
 
     /// Notes the start of the bus server in use, unless a node did; to be called after each connect, and now and then:

@@ -16,6 +16,13 @@ use crate::{
 
 /// Longest id of a store.
 const MAX_ID: usize = 64;
+/// How many versions of a record are kept. The second one is read by nobody: with a single one the server walks through
+/// the whole bucket for a consumer of some of its keys, with more it goes from key to key (`selectStartingSeqNo` in
+/// nats-server 2.15).
+const RECORD_VERSIONS: u32 = 2;
+/// How many may read a stream at once, each by a consumer of its own: every process that follows the registry, and every
+/// reader of logs. Where a stream does not say so, a server of 2.15 refuses the thousand-and-first.
+const READERS: u32 = 100_000;
 /// How long audit lines are kept.
 const AUDIT_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// How long log lines are kept.
@@ -278,7 +285,7 @@ async fn make_records(client: &Client, url: &str, replicas: u8) -> Result<StoreI
 }
 
 async fn make_marked(client: &Client, url: &str, replicas: u8, mark: &Mark) -> Result<(), SetupError> {
-    let mut config = bucket(Bucket::Records, 1, replicas);
+    let mut config = bucket(Bucket::Records, RECORD_VERSIONS, replicas);
     if let Some(object) = config.as_object_mut() {
         object.insert("metadata".to_owned(), json!(mark.write()));
     }
@@ -308,6 +315,7 @@ fn bucket(bucket: Bucket, versions: u32, replicas: u8) -> Value {
         "max_msgs_per_subject": versions,
         "max_msg_size": MAX_STORED,
         "num_replicas": replicas,
+        "max_consumers": READERS,
         "allow_direct": true,
         "allow_rollup_hdrs": false,
         "deny_delete": true,
@@ -351,6 +359,7 @@ fn leases(replicas: u8) -> Value {
         "max_msgs_per_subject": 1,
         "max_msg_size": 8 * 1024,
         "num_replicas": replicas,
+        "max_consumers": READERS,
         "allow_direct": true,
         "allow_msg_ttl": true,
         // Marks need roll-ups, which is why no other bucket has them.
@@ -370,6 +379,7 @@ fn audit(mesh: &MeshName, replicas: u8) -> Value {
         "max_age": nanoseconds(AUDIT_KEPT),
         "max_msg_size": MAX_STORED + HEADERS,
         "num_replicas": replicas,
+        "max_consumers": READERS,
         "allow_direct": true,
         "allow_rollup_hdrs": false,
         "deny_delete": true,
@@ -389,6 +399,7 @@ fn logs(mesh: &MeshName, replicas: u8, bytes: u64) -> Value {
         "max_bytes": bytes,
         "max_msg_size": MAX_STORED + HEADERS,
         "num_replicas": replicas,
+        "max_consumers": READERS,
         "allow_direct": true,
         "allow_rollup_hdrs": false,
         "deny_delete": true,

@@ -14,8 +14,9 @@ use super::{
 };
 use crate::bus::{Bus, Link};
 
-/// How long one attempt to begin may take.
-const BEGIN: Duration = Duration::from_secs(3);
+/// How long the first attempt to begin may take, and how much more each one after it at most: a server that has too much to
+/// do works on an attempt that was given up too.
+const BEGIN: (Duration, u32) = (Duration::from_secs(3), 4);
 
 /// What a watch tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +121,8 @@ impl Watch {
                         std::future::pending::<()>().await;
                     }
                     let (bus, selection) = (self.bus.clone(), self.selection.clone());
-                    let begin = async move { Consumer::create(&bus, &selection, BEGIN).await };
+                    let within = BEGIN.0 * self.round.saturating_add(1).min(BEGIN.1);
+                    let begin = async move { Consumer::create(&bus, &selection, within).await };
                     self.state = State::Beginning(begin.boxed());
                 }
                 State::Beginning(begin) => match begin.await {
@@ -183,13 +185,18 @@ impl Watch {
     }
 }
 
-/// Reads all entries of a bucket that match `filter`, within `within`.
+/// Reads all entries of a bucket that match any of the filters, of which no two may match the same key, within `within`.
 ///
 /// # Errors
 ///
 /// What forbids it, or [`Error::Unavailable`] when the time is over.
-pub async fn list(bus: &Bus, bucket: Bucket, filter: &str, within: Duration) -> Result<Vec<Entry>, Error> {
-    let mut watch = Watch::new(bus, bucket, filter);
+pub async fn list(
+    bus: &Bus,
+    bucket: Bucket,
+    filters: &[impl AsRef<str>],
+    within: Duration,
+) -> Result<Vec<Entry>, Error> {
+    let mut watch = Watch::of_any(bus, bucket, filters);
     let mut entries = Vec::new();
     let mut last = None;
     let read = async {

@@ -188,7 +188,7 @@ async fn what_a_call_carries_is_sealed() {
     let text = "very secret ".repeat(60_000);
     assert_eq!(call(&olga, "echo", &text).await.unwrap(), json!(text));
     let vera = mesh.server.bus("vera", Role::Viewer).await;
-    let entries = kv::list(&vera, Bucket::Blobs, ">", WITHIN).await.unwrap();
+    let entries = kv::list(&vera, Bucket::Blobs, &[">"], WITHIN).await.unwrap();
     assert!(entries.iter().map(|entry| entry.value.len()).sum::<usize>() > 2 * text.len());
     let shows = |bytes: &[u8]| bytes.windows(11).any(|window| window == b"very secret");
     assert!(shows(text.as_bytes()) && !entries.iter().any(|entry| shows(&entry.value)));

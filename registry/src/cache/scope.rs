@@ -1,8 +1,6 @@
 //! Which part of the registry a cache follows.
 
-use std::iter;
-
-use aigis_proxy::{Name, NodeName};
+use aigis_proxy::Name;
 
 /// A part of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +8,7 @@ pub(super) enum Scope {
     /// All of it.
     Whole,
     /// What a node must know at all times.
-    Node(NodeName),
+    Issued,
     /// Who bears a name, or has it as an alias.
     Bearers(Name),
     /// The same, with what tells whether they are there.
@@ -22,10 +20,8 @@ impl Scope {
     pub(super) fn records(&self) -> Vec<String> {
         match self {
             Self::Whole => vec![">".to_owned()],
-            Self::Node(node) => {
-                let issued = ["user.*.*", "removed.*.*", "secret.*.*", "vouches.*"].map(str::to_owned);
-                iter::once(format!("ci.*.{node}")).chain(issued).collect()
-            }
+            // No filter that ends in a node's name: the store would look through all keys for it whenever a node is back.
+            Self::Issued => ["user.*.*", "removed.*.*", "secret.*.*", "vouches.*"].map(str::to_owned).to_vec(),
             Self::Bearers(name) => named(name),
             Self::Holders(name) => {
                 let of_all = ["node.*", "bus.*.*", "removed.*.*"].map(str::to_owned);
@@ -38,7 +34,7 @@ impl Scope {
     pub(super) fn leases(&self) -> Option<&'static str> {
         match self {
             Self::Whole | Self::Holders(_) => Some("live.*"),
-            Self::Node(_) | Self::Bearers(_) => None,
+            Self::Issued | Self::Bearers(_) => None,
         }
     }
 }

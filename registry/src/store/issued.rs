@@ -115,13 +115,18 @@ impl Registry {
         self.change(&key, change).await.map(drop)
     }
 
-    /// Removes a secret's record; says whether there was one.
+    /// Removes a secret's record; says whether there was one. What was sealed is gone from the store.
     ///
     /// # Errors
     ///
     /// What the store says.
     pub async fn remove_secret(&self, name: &SecretName) -> Result<bool, Error> {
-        self.delete(&Key::Secret(name.clone(), self.node.clone())).await
+        let key = Key::Secret(name.clone(), self.node.clone());
+        let was_there = self.delete(&key).await?;
+        // The store keeps the version before the newest one: after a second mark that is a mark too. It is also made
+        // for a secret that is gone already: whoever removed it may not have come this far.
+        self.mark_removed(&key).await?;
+        Ok(was_there)
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
@@ -131,10 +136,26 @@ impl Registry {
         if own.content == Content::Nothing {
             return Ok(false);
         }
+        self.remove(key, &mut own).await?;
+        Ok(true)
+    }
+
+    /// Puts a mark on one that is there already.
+    async fn mark_removed(&self, key: &Key) -> Result<(), Error> {
+        let place = self.place(&key.to_string());
+        let mut own = place.lock().await;
+        self.look_up(key, &mut own).await?;
+        match own.content == Content::Nothing && own.revision > 0 {
+            true => self.remove(key, &mut own).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn remove(&self, key: &Key, own: &mut Own) -> Result<(), Error> {
         let expect = Expect::Revision(own.revision);
         let revision = kv::delete(&self.bus, Bucket::Records, &key.to_string(), expect, kv::PATIENCE).await?;
         *own = Own { revision, content: Content::Nothing };
-        Ok(true)
+        Ok(())
     }
 
     async fn change(

@@ -69,7 +69,7 @@ async fn r_05_records_are_neither_purged_nor_rolled_up_nor_written_by_others() {
         assert!(matches!(denied, Err(Error::Denied { .. })), "{denied:?}");
         assert!(begun.elapsed() < Duration::from_millis(500));
     }
-    assert_eq!(kv::list(&vera, Bucket::Records, ">", SOON).await.unwrap().len(), 2);
+    assert_eq!(kv::list(&vera, Bucket::Records, &[">"], SOON).await.unwrap().len(), 2);
     let large = vec![0_u8; kv::MAX_VALUE];
     assert!(kv::put(&alpha, Bucket::Records, "ci.a.alpha", large.into(), Expect::Anything, SOON).await.is_ok());
 }
@@ -113,7 +113,7 @@ async fn refusals(bus: &aigis_proxy::Bus) -> Vec<Error> {
         kv::put_lease(bus, "live.alpha", "{}".into(), 0, life, SOON).await.map(drop),
         kv::append(bus, kv::Log::Audit, audit(), "id", "x".into(), SOON).await.map(drop),
         kv::get(bus, Bucket::Records, "ci.x.alpha", SOON).await.map(drop),
-        kv::list(bus, Bucket::Records, ">", SOON).await.map(drop),
+        kv::list(bus, Bucket::Records, &[">"], SOON).await.map(drop),
         kv::LogReader::open(bus, kv::Log::Audit, &[], kv::Since::Beginning, SOON).await.map(drop),
     ];
     outcomes.into_iter().filter_map(Result::err).collect()
@@ -135,7 +135,7 @@ async fn flt_16_a_store_that_is_not_the_meshs_is_neither_read_nor_written() {
     assert_eq!(told.code, aigis_proxy::Code::DataLoss);
     assert!([former.store.as_str(), found.id().as_str()].iter().all(|id| told.message.contains(id)), "{told}");
     let vera = server.user("vera", Role::Viewer).await;
-    assert_eq!(kv::list(&vera, Bucket::Records, ">", SOON).await.unwrap(), vec![], "nothing was written");
+    assert_eq!(kv::list(&vera, Bucket::Records, &[">"], SOON).await.unwrap(), vec![], "nothing was written");
 
     // Accepted meanwhile, as the bus itself tells; and whoever sets the store up anew leaves that as it is.
     let accepted = kv::KnownStore { store: found.id().clone(), generation: 4 };

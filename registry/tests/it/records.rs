@@ -128,7 +128,7 @@ async fn ci_13_a_removed_ci_is_remembered_as_gone() {
 
 /// The bus starts on record, each with whether it still stands.
 async fn births(bus: &Bus) -> Vec<(String, bool)> {
-    let entries = kv::list(bus, Bucket::Records, "bus.*.*", SOON).await.unwrap();
+    let entries = kv::list(bus, Bucket::Records, &["bus.*.*"], SOON).await.unwrap();
     entries.into_iter().map(|entry| (entry.key, entry.operation == Operation::Put)).collect()
 }
 

@@ -98,7 +98,7 @@ impl Writers {
         assert!(!kept.is_empty(), "nothing was acknowledged");
         let there: BTreeMap<String, u64> = until("the records are read", PATIENT, || {
             servers::on_bus(scene, "beta", async |bus| {
-                let entries = kv::list(&bus, Bucket::Records, "load.*.beta", PATIENT).await.ok()?;
+                let entries = kv::list(&bus, Bucket::Records, &["load.*.beta"], PATIENT).await.ok()?;
                 Some(entries.into_iter().map(|entry| (entry.key, entry.revision)).collect())
             })
         });
