@@ -228,11 +228,13 @@ fn link(url: &str, ca: Option<CaCertificate>) -> Check {
 }
 
 /// Whether the bus flushes first, which is known of one that a node of the mesh runs.
-fn durability(is_own: bool) -> Check {
+fn durability(is_own: Option<bool>) -> Check {
+    let name = "durability";
     match is_own {
-        true => Check::pass("durability", "flushed: records reach the disk before they are acknowledged"),
-        false => Check::warn(
-            "durability",
+        Some(true) => Check::pass(name, "flushed: records reach the disk before they are acknowledged"),
+        None => Check::warn(name, isolation::UNSAID, isolation::ASK_THERE),
+        Some(false) => Check::warn(
+            name,
             "unknown: no node of the mesh runs the bus, and whether it flushes before it acknowledges cannot be seen from here",
             "its configuration should say: jetstream { sync_interval: always }, or keep 3 replicas",
         ),

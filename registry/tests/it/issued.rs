@@ -1,11 +1,16 @@
 //! What only the issuer writes: it counts under the issuer's name alone, and each change is one of its own.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use aigis_proxy::{Code, Error, Role, UserName};
+use aigis_proxy::{
+    Code, Error, Role, UserName,
+    blob::{Blob, Digest},
+    kv::{self, Bucket},
+    secret::SecretName,
+};
 use aigis_registry::{
     Cache, Kind, Registry, Snapshot, State, Timestamp,
-    record::{NodeRecord, RemovalRecord, TokenRecord},
+    record::{NodeRecord, RemovalRecord, SecretRecord, TokenRecord},
 };
 
 use crate::{
@@ -124,4 +129,33 @@ async fn flt_02_what_a_removed_node_wrote_is_gone_until_it_joins_again() {
     let snapshot = cache.snapshot();
     let former = snapshot.ci(&"solo".parse().unwrap(), &node("beta")).unwrap();
     assert_eq!(snapshot.successor(former).map(|by| by.node.clone()), Some(node("alpha")));
+}
+
+#[tokio::test]
+async fn a_removed_secret_leaves_no_version_behind() {
+    let server = BusServer::start().await;
+    let (bus, alpha) = registry(&server, "alpha").await;
+    let name = SecretName::parse("db").unwrap();
+    let secret = |_: Option<&SecretRecord>| {
+        Ok(SecretRecord {
+            name: name.clone(),
+            version: 1,
+            set_by: user("adam"),
+            set_at: Timestamp::now(),
+            selectors: Vec::new(),
+            content: Blob { digest: Digest::of(b""), size: 0 },
+            copies: BTreeMap::new(),
+        })
+    };
+    alpha.change_secret(&name, secret).await.unwrap();
+    let written = kv::get(&bus, Bucket::Records, "secret.db.alpha", SOON).await.unwrap().unwrap().revision;
+    let status = async || {
+        let body = format!("{{\"seq\":{written}}}");
+        let found = bus.request("$JS.API.DIRECT.GET.KV_records".to_owned(), None, body.into(), SOON).await.unwrap();
+        found.status.map(|status| status.as_u16())
+    };
+    assert_eq!(status().await, None, "it is there");
+    assert!(alpha.remove_secret(&name).await.unwrap());
+    assert_eq!(status().await, Some(404));
+    assert!(!alpha.remove_secret(&name).await.unwrap());
 }
