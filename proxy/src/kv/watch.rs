@@ -14,9 +14,8 @@ use super::{
 };
 use crate::bus::{Bus, Link};
 
-/// How long the first attempt to begin may take, and how much more each one after it at most: a server that has too much to
-/// do works on an attempt that was given up too.
-const BEGIN: (Duration, u32) = (Duration::from_secs(3), 4);
+/// How long one attempt to begin may take.
+const BEGIN: Duration = Duration::from_secs(3);
 
 /// What a watch tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,8 +120,7 @@ impl Watch {
                         std::future::pending::<()>().await;
                     }
                     let (bus, selection) = (self.bus.clone(), self.selection.clone());
-                    let within = BEGIN.0 * self.round.saturating_add(1).min(BEGIN.1);
-                    let begin = async move { Consumer::create(&bus, &selection, within).await };
+                    let begin = async move { Consumer::create(&bus, &selection, BEGIN).await };
                     self.state = State::Beginning(begin.boxed());
                 }
                 State::Beginning(begin) => match begin.await {
