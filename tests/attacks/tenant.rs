@@ -1,18 +1,13 @@
 //! Two meshes on one bus, each with an operator and accounts of its own: ATK-61 and ATK-62.
 
-use std::{
-    fs,
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::fs;
 
-use aigis_tests::{Cases, Mesh, until};
+use aigis_tests::{Cases, ForeignBus, Mesh};
 use serde_json::{Value, json};
 
 use crate::{
     plugin::EARS,
-    wire::{NEVER, Papers, SOON, Said, Wire, token},
+    wire::{NEVER, Papers, Said, Wire, token},
     world::records,
 };
 
@@ -22,16 +17,12 @@ const C: &str = "aigis.v1.main";
 struct Shared {
     one: Mesh,
     two: Mesh,
-    place: tempfile::TempDir,
-    port: u16,
-    server: Option<Child>,
+    server: ForeignBus,
 }
 
 impl Shared {
     fn up() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (one, two) = (Mesh::absent(), Mesh::absent());
-        let mut shared = Self { one, two, place: tempfile::tempdir().unwrap(), port, server: None };
+        let mut shared = Self { one: Mesh::absent(), two: Mesh::absent(), server: ForeignBus::new() };
         for (mesh, name) in shared.meshes() {
             // There is no server yet; what it must be given is written all the same.
             let ran = mesh.aish(["up", "--detach", "--name", name, "--bus", &shared.bus()]);
@@ -50,16 +41,15 @@ impl Shared {
     }
 
     fn bus(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        self.server.url()
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.place.path().join("log")).unwrap_or_default()
+        fs::read_to_string(self.server.place().join("log")).unwrap_or_default()
     }
 
     /// Starts the server, with another token for an account of the second mesh if one is given.
     fn serve(&mut self, account: Option<&str>) {
-        self.end();
         let read = |mesh: &Mesh| fs::read_to_string(mesh.path().join("bus/operator.conf")).unwrap();
         let texts = [read(&self.one), read(&self.two)];
         let word = |text: &str, key: &str| {
@@ -77,33 +67,16 @@ impl Shared {
             preload.retain(|line| !line.contains(&format!("{of}:")));
             preload.push(format!("  {of}: \"{jwt}\""));
         }
-        let place = self.place.path();
-        let accounts = place.join(aigis_tests::nonce());
+        let place = self.server.place();
         let config = format!(
-            "listen: \"127.0.0.1:{}\"\noperator: [{operators}]\nsystem_account: {}\nlog_file: \"{}\"\n\
-             resolver {{ type: full, dir: \"{}\", allow_delete: false }}\nresolver_preload {{\n{}\n}}\n\
-             jetstream {{ store_dir: \"{}\", sync_interval: always }}\n",
-            self.port,
+            "operator: [{operators}]\nsystem_account: {}\nlog_file: \"{}\"\n\
+             resolver {{ type: full, dir: \"{}\", allow_delete: false }}\nresolver_preload {{\n{}\n}}\n",
             word(&texts[0], "system_account:"),
             place.join("log").display(),
-            accounts.display(),
+            place.join(aigis_tests::nonce()).display(),
             preload.join("\n"),
-            place.join("store").display(),
         );
-        let file = place.join("server.conf");
-        fs::write(&file, config).unwrap();
-        self.server = Some(start(&file));
-        let port = self.port;
-        until(&format!("the bus listens: {}", self.log()), SOON, || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).ok().map(drop)
-        });
-    }
-
-    fn end(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            let _ = server.kill();
-            let _ = server.wait();
-        }
+        self.server.serve(&config);
     }
 }
 
@@ -112,14 +85,7 @@ impl Drop for Shared {
         for (mesh, _) in self.meshes() {
             let _ = mesh.aish(["down"]);
         }
-        self.end();
     }
-}
-
-fn start(config: &Path) -> Child {
-    let mut command = Command::new("nats-server");
-    command.arg("--config").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().unwrap()
 }
 
 #[test]
