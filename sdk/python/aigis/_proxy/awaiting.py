@@ -1,0 +1,169 @@
+"""Calls to await."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Dict, Generator, Optional, Tuple
+
+from .._bridge import Exchange, Frame
+from . import answers
+from .calling import GRANT
+from .session import connected, is_connected
+from .target import Target, message
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+def call(target: Target, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> "AsyncCall":
+    """A call of ``target`` that begins when it is awaited, iterated over or entered."""
+    return AsyncCall(target, args, kwargs)
+
+
+class _Inbox:
+    """Lets a coroutine wait for frames that another thread puts in."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+        exchange.wake = self._wake
+
+    def _wake(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._event.set)
+        except RuntimeError:
+            pass  # The loop is closed: nobody waits.
+
+    async def take(self, deadline: Optional[float]) -> Optional[Frame]:
+        """The next frame; ``None`` if the deadline passes. A cancelled wait cancels the call."""
+        while True:
+            self._event.clear()
+            frame = self._exchange.poll()
+            if frame is not None:
+                return frame
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return None
+            try:
+                await asyncio.wait_for(self._event.wait(), left)
+            except asyncio.TimeoutError:
+                return None
+            except BaseException:
+                self._exchange.give_up()
+                raise
+
+
+class AsyncCall(Coroutine):  # type: ignore[type-arg]
+    """One call: ``await`` it, go through it with ``async for``, or enter what it gives with ``async with``."""
+
+    def __init__(self, target: Target, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> None:
+        self._target = target
+        self._args = args
+        self._kwargs = kwargs
+        self._running: Any = None
+        self._entered: Any = None
+        self._items: Any = None
+
+    async def _run(self) -> Any:
+        session = connected() if is_connected() else await asyncio.get_running_loop().run_in_executor(None, connected)
+        header, body, deadline = message(self._target, self._args, self._kwargs, session.table.export)
+        exchange = session.bridge.begin(header, body)
+        inbox = _Inbox(exchange)
+        frame = await inbox.take(deadline)
+        if frame is None or frame.kind != "reply":
+            raise answers.failure(session, frame, self._target, exchange)
+        if frame.header.get("stream"):
+            return AsyncStream(session, self._target, exchange, inbox, deadline)
+        return answers.value(session, frame, self._target, True)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._run().__await__()
+
+    # A coroutine, so that `asyncio.create_task` takes it; the real one begins with the first step.
+    def send(self, value: Any) -> Any:
+        """Runs the call up to where it waits next."""
+        if self._running is None:
+            self._running = self._run()
+        return self._running.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Throws an exception into the call."""
+        if self._running is None:
+            self._running = self._run()
+        return self._running.throw(*error)
+
+    def close(self) -> None:
+        """Ends the call."""
+        if self._running is not None:
+            self._running.close()
+
+    def __aiter__(self) -> "AsyncCall":
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._items is None:
+            self._items = (await self._run()).__aiter__()
+        return await self._items.__anext__()
+
+    async def __aenter__(self) -> Any:
+        self._entered = await self._run()
+        return await self._entered.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> Any:
+        return await self._entered.__aexit__(*error)
+
+
+class AsyncStream:
+    """What a generator over there yields, for ``async for``; leaving it closes the generator."""
+
+    def __init__(
+        self, session: "Session", target: Target, exchange: Exchange, inbox: _Inbox, deadline: Optional[float]
+    ) -> None:
+        self._session = session
+        self._target = target
+        self._exchange = exchange
+        self._inbox = inbox
+        self._deadline = deadline
+        self._taken = 0
+        self._over = False
+
+    def __aiter__(self) -> "AsyncStream":
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._over:
+            raise StopAsyncIteration
+        frame = await self._inbox.take(self._deadline)
+        if frame is not None and frame.kind == "item":
+            self._taken += 1
+            if self._taken % GRANT == 0:
+                self._exchange.grant(GRANT)
+            return answers.value(self._session, frame, self._target, True)
+        self._over = True
+        if frame is not None and frame.kind == "end":
+            raise StopAsyncIteration
+        raise answers.failure(self._session, frame, self._target, self._exchange)
+
+    async def aclose(self) -> None:
+        """Wants no more items."""
+        self._close()
+
+    def _close(self) -> None:
+        if not self._over:
+            self._over = True
+            self._exchange.give_up()
+
+    async def __aenter__(self) -> "AsyncStream":
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        self._close()
+
+    def __del__(self) -> None:
+        self._close()
+
+    def __repr__(self) -> str:
+        return f"<stream of {self._target.shown()}>"
