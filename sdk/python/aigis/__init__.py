@@ -29,7 +29,7 @@ def with_timeout(seconds: float) -> _root.Limited:
 
     Raises ``ValueError`` unless it is above 0 and at most a day.
     """
-    return _root.Limited(seconds, False)
+    return _root.Limited(seconds)
 
 
 def AIGISReload(name: str) -> Any:

@@ -11,6 +11,8 @@ import sys
 import types
 from typing import Any, NoReturn
 
+from ._proxy import awaiting as _awaiting
+from ._proxy import path as _path
 from ._proxy import root as _root
 
 
@@ -19,17 +21,17 @@ def with_timeout(seconds: float) -> _root.Limited:
 
     Raises ``ValueError`` unless it is above 0 and at most a day.
     """
-    return _root.Limited(seconds, True)
+    return _root.Limited(seconds, _awaiting.call)
 
 
 class _Namespace(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"module 'aigis.aio' has no attribute {name!r}: names with a leading _ are private")
-        return _root.aio_attribute(name)
+        return _path.child(_root.ROOT, _awaiting.call, name)
 
     def __getitem__(self, ci: str) -> Any:
-        return _root.aio_address(ci)
+        return _root.addressed(_root.ROOT, ci, _awaiting.call)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("__"):

@@ -6,11 +6,11 @@ from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
 from ._proxy.calling import Stream
 from ._proxy.context import Call, current_call
-from ._proxy.handle import AsyncHandle, Handle
+from ._proxy.handle import Handle
 from ._values import Member, Record
 from .errors import RemoteError
 
-__all__ = ["AsyncHandle", "Call", "Handle", "Member", "Record", "RemoteError", "Stream", "current_call", "skill"]
+__all__ = ["Call", "Handle", "Member", "Record", "RemoteError", "Stream", "current_call", "skill"]
 
 _Skill = TypeVar("_Skill", bound=Callable[..., Any])
 

@@ -167,11 +167,11 @@ class Switch:
         self.doors.append(door)
         return door
 
-    def start(self, mode: str, door: Door, **options: Any) -> Process:
-        """Starts ``python -m aigis._host MODE`` behind ``door``."""
+    def start(self, mode: str, door: Door, python: str = sys.executable, **options: Any) -> Process:
+        """Starts ``PYTHON -m aigis._host MODE`` behind ``door``."""
         environment = {**os.environ, "AIGIS_SOCKET": door.path, "PYTHONPATH": str(PACKAGE), "PYTHONUNBUFFERED": "1"}
         child = subprocess.Popen(
-            [sys.executable, "-m", "aigis._host", mode],
+            [python, "-m", "aigis._host", mode],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

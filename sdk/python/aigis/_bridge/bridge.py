@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -142,8 +143,12 @@ class Bridge:
         try:
             for frame in Reader(self._link.receive).messages():
                 self._take(frame)
+        except _Dismissed as error:
+            self._why = error.args[0]
         except Violation as error:
-            self._why = Unavailable(f"the host broke the bridge's rules: {error}")
+            self._why = Unavailable(f"the host broke the bridge's rules: {error}", data={"sent": False})
+            with contextlib.suppress(AigisError):
+                self.fail(self._why)
         except (OSError, ValueError):
             pass  # The connection broke; what that means is the same as its end.
         finally:
@@ -159,13 +164,12 @@ class Bridge:
         elif kind == "hello":
             self.welcome = _object(frame.body)
             if self.welcome.get("aigis") != 1:
-                self._why = FailedPrecondition("the host speaks another version of the bridge")
-                raise Violation("another version")
+                raise _Dismissed(FailedPrecondition("the host speaks another version of the bridge"))
             self._greeted.set()
         elif kind == "error":
             from .._values.faults import error_of
 
-            self._why = error_of(_object(frame.body))
+            raise _Dismissed(error_of(_object(frame.body)))
         elif kind == "stop":
             self._peer.stop(frame.header.get("grace_ms", 0) / 1000)
         elif number is None:
@@ -197,7 +201,8 @@ class Bridge:
     def _end(self, sent: bool) -> AigisError:
         """The error of a call that this connection's end has met."""
         if self._why is not None and not sent:
-            return self._why
+            # One for each call: an exception keeps the traceback of where it was raised.
+            return type(self._why)(self._why.message, hint=self._why.hint, data=self._why.data)
         words = "" if self.welcome else self._link.last_words()
         told = f": {words}" if words else ""
         return Unavailable(f"the connection to the host has ended{told}", data={"sent": sent})
@@ -205,6 +210,10 @@ class Bridge:
     def lost_error(self) -> AigisError:
         """The error of a call that was sent before the connection ended."""
         return self._end(sent=True)
+
+
+class _Dismissed(Exception):
+    """The host ends the connection, and says why."""
 
 
 _ANSWERS = frozenset(("reply", "error", "item", "end"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import inspect
 import threading
@@ -18,6 +17,8 @@ from .leaf import Leaf
 from .pool import loop
 
 if TYPE_CHECKING:
+    import asyncio
+
     from .serving import Server
 
 #: How many items a stream may send before the first credit.
@@ -34,7 +35,7 @@ class Invocation:
         self._scope = Scope(plugin, call)
         self._credit = CREDIT
         self._credited = threading.Condition()
-        self._async_credited: Optional[asyncio.Event] = None
+        self._async_credited: "Optional[asyncio.Event]" = None
         #: Its coroutine, if it is one.
         self.task: Optional["asyncio.Task[None]"] = None
         #: When the caller gave up, on the monotonic clock.
@@ -75,11 +76,11 @@ class Invocation:
     def _whole(self) -> None:
         result = self._call()
         if inspect.isawaitable(result):
-            result = asyncio.run_coroutine_threadsafe(self._awaited(result), loop()).result()
+            result = _on_the_loop(self._awaited(result))
         if isinstance(result, Iterator) and inspect.isgenerator(result):
             self._stream(result)
         elif inspect.isasyncgen(result):
-            asyncio.run_coroutine_threadsafe(self._astream(result), loop()).result()
+            _on_the_loop(self._astream(result))
         else:
             self._reply(result)
 
@@ -130,6 +131,8 @@ class Invocation:
 
     async def _astream(self, items: AsyncIterator[Any]) -> None:
         scope.set(self._scope)
+        import asyncio
+
         self._async_credited = asyncio.Event()
         try:
             self._send({"t": "reply", "stream": True})
@@ -228,6 +231,13 @@ class Invocation:
 
 
 _MAX_BODY = 256 * 1024 * 1024
+
+
+def _on_the_loop(coroutine: Any) -> Any:
+    """Waits here for what runs there."""
+    import asyncio
+
+    return asyncio.run_coroutine_threadsafe(coroutine, loop()).result()
 
 
 def _raiser(error: BaseException) -> Callable[[], None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Callable, Coroutine, Deque, Dict, Optiona
 from ..errors import ResourceExhausted, Unavailable
 
 if TYPE_CHECKING:
+    import asyncio
+
     from .invocation import Invocation
 
 #: How many calls wait for a thread before further ones are refused.
@@ -59,12 +60,14 @@ class Pool:
             self._admit(len(self._tasks) < MAX_TASKS, f"{MAX_TASKS} coroutines are under way")
             self._tasks.add(job)
 
+        running = loop()
+
         def begin() -> None:
-            task = asyncio.get_running_loop().create_task(run())
+            task = running.create_task(run())
             job.task = task
             task.add_done_callback(lambda _: self._done(self._tasks, job))
 
-        loop().call_soon_threadsafe(begin)
+        running.call_soon_threadsafe(begin)
 
     def _admit(self, room: bool, why: str) -> None:
         if self._closed:
@@ -121,13 +124,15 @@ class Pool:
             }
 
 
-_loop: Optional[asyncio.AbstractEventLoop] = None
+_loop: "Optional[asyncio.AbstractEventLoop]" = None
 _loop_lock = threading.Lock()
 
 
-def loop() -> asyncio.AbstractEventLoop:
+def loop() -> "asyncio.AbstractEventLoop":
     """The one loop that coroutines of skills run on, on a thread of its own."""
     global _loop
+    import asyncio  # Only where it is needed: it takes its time to load.
+
     with _loop_lock:
         if _loop is None:
             _loop = asyncio.new_event_loop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import importlib.util
 import inspect
@@ -129,4 +128,6 @@ def _enter(launch: Callable[..., Any], logger: PluginLogger) -> None:
         kwargs.pop(next(iter(parameters)))
     result = launch(*args, **kwargs)
     if inspect.iscoroutine(result):
+        import asyncio
+
         asyncio.run(result)

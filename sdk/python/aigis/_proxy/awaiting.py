@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Generator, Optional, Tuple
 
 from .._bridge import Exchange, Frame
 from . import answers
-from .calling import GRANT
+from .calling import GRANT, is_over
 from .session import connected, is_connected
 from .target import Target, message
 
@@ -136,7 +136,7 @@ class AsyncStream:
     async def __anext__(self) -> Any:
         if self._over:
             raise StopAsyncIteration
-        frame = await self._inbox.take(self._deadline)
+        frame = None if is_over(self._deadline) else await self._inbox.take(self._deadline)
         if frame is not None and frame.kind == "item":
             self._taken += 1
             if self._taken % GRANT == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Tuple
 
@@ -73,7 +74,8 @@ class Stream(Iterator[Any]):
     def __next__(self) -> Any:
         if self._over:
             raise StopIteration
-        frame = _take(self._exchange, self._deadline)
+        # A budget ends a stream even if there is always a next item.
+        frame = None if is_over(self._deadline) else _take(self._exchange, self._deadline)
         if frame is not None and frame.kind == "item":
             self._taken += 1
             if self._taken % GRANT == 0:
@@ -101,6 +103,11 @@ class Stream(Iterator[Any]):
 
     def __repr__(self) -> str:
         return f"<stream of {self._target.shown()}>"
+
+
+def is_over(deadline: Optional[float]) -> bool:
+    """Whether a deadline has passed."""
+    return deadline is not None and time.monotonic() >= deadline
 
 
 def _warn_in_a_loop() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, NoReturn, Tuple
 
 from ..errors import InvalidArgument
-from . import awaiting, calling, leases
+from . import calling, leases
 from .target import Target
 
 if TYPE_CHECKING:
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 class Handle:
     """An object of another process: ``h.method(…)``, ``h.attribute()``, ``h(…)``, ``for``, ``len``, ``h[k]``, ``in``, ``with``.
 
-    It lives there for as long as it is held here; :meth:`release` lets go of it at once. Used under :mod:`aigis.aio`, its
-    methods are awaited, and it has ``async for`` and ``async with``.
+    It lives there for as long as it is held here; :meth:`release` lets go of it at once. One that was had by :mod:`aigis.aio` is
+    awaited: its methods, ``async for``, ``async with``.
     """
 
     __slots__ = ("__weakref__", "_ci", "_finalizer", "_id", "_kind", "_session", "_type")
     _finalizer: Any
+    #: How its uses are called.
+    _way = staticmethod(calling.call)
 
     def __init__(self, session: "Session", ref: Dict[str, Any]) -> None:
         object.__setattr__(self, "_session", session)
@@ -42,12 +44,14 @@ class Handle:
         raise AttributeError("a handle is used, never set")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return calling.call(self._target("call"), args, kwargs)
+        return self._way(self._target("call"), args, kwargs)
 
     def __iter__(self) -> Any:
         return iter(self._use("iter"))
 
     def __aiter__(self) -> Any:
+        from . import awaiting  # It needs asyncio, which takes its time to load.
+
         return awaiting.call(self._target("iter"), (), {}).__aiter__()
 
     def __len__(self) -> int:
@@ -91,26 +95,6 @@ class Handle:
         return {"id": self._id, "ci": self._ci, "kind": self._kind, "type": self._type, "lease_s": leases.LEASE_S}
 
 
-class AsyncHandle(Handle):
-    """A :class:`Handle` whose uses are awaited."""
-
-    __slots__ = ()
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return awaiting.call(self._target("call"), args, kwargs)
-
-    async def __aenter__(self) -> Any:
-        return await awaiting.call(self._target("enter"), (), {})
-
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool:
-        return bool(await awaiting.call(self._target("exit"), (error,), {}))
-
-    async def release(self) -> None:  # type: ignore[override]
-        """Lets go of the object; the handle cannot be used any more."""
-        leases.forget(self)
-        await awaiting.call(self._target("release"), (), {})
-
-
 class Member:
     """A method or attribute of a handle; calling it calls or reads it over there."""
 
@@ -127,8 +111,7 @@ class Member:
         return Member(self._handle, f"{self._name}.{name}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        way = awaiting.call if isinstance(self._handle, AsyncHandle) else calling.call
-        return way(self._handle._target(f"call.{self._name}"), args, kwargs)
+        return self._handle._way(self._handle._target(f"call.{self._name}"), args, kwargs)
 
     def _refuse(self, *_: Tuple[Any, ...]) -> NoReturn:
         raise TypeError(f"{self._name} of a handle is no value here: call it")
@@ -147,7 +130,10 @@ def of(session: "Session", ref: Dict[str, Any], aio: bool, borrowed: bool) -> Ha
     """
     if not isinstance(ref.get("ci"), str):
         raise InvalidArgument("a $ref without a CI")
-    handle = leases.held(AsyncHandle if aio else Handle, session, ref)
+    kind = Handle
+    if aio:
+        from .async_handle import AsyncHandle as kind
+    handle = leases.held(kind, session, ref)
     if borrowed:
         leases.tell(session, handle._ci, handle._id, "renew")
     return handle

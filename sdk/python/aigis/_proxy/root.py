@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn, Optional, Protocol
 
-from . import awaiting, calling
-from .path import Path, child, target_of
+from . import calling
+from .path import Caller, Path, child, target_of
 from .target import Target
 
 #: Given by :meth:`Locals.get` for what is not here.
@@ -49,43 +49,34 @@ def further(path: str) -> Any:
 
 
 def address(ci: str) -> Path:
-    """What ``aigis["NAME@NODE"]`` is.
+    """What ``aigis["NAME@NODE"]`` is."""
+    return addressed(ROOT, ci, calling.call)
+
+
+def addressed(target: Target, ci: Any, call: Caller) -> Path:
+    """The path of an address.
 
     Raises ``TypeError`` for what is no text.
     """
-    return Path(ROOT._replace(ci=_address(ci)), calling.call)
-
-
-def aio_address(ci: str) -> Path:
-    """What ``aigis.aio["NAME@NODE"]`` is."""
-    return Path(ROOT._replace(ci=_address(ci)), awaiting.call)
-
-
-def aio_attribute(name: str) -> Any:
-    """What ``aigis.aio.NAME`` is."""
-    return child(ROOT, awaiting.call, name)
-
-
-def _address(ci: Any) -> str:
     if not isinstance(ci, str) or not ci:
         raise TypeError('an address is a text: aigis["NAME"] or aigis["NAME@NODE"]')
-    return ci
+    return Path(target._replace(ci=ci), call)
 
 
 class Limited:
     """The namespace with a budget: what ``aigis.with_timeout(seconds)`` gives."""
 
-    __slots__ = ("_aio", "_target")
+    __slots__ = ("_call", "_target")
 
-    def __init__(self, seconds: float, aio: bool) -> None:
+    def __init__(self, seconds: float, call: Caller = calling.call) -> None:
         self._target = ROOT.limited(seconds)
-        self._aio = aio
+        self._call = call
 
     def __getattr__(self, name: str) -> Any:
-        return child(self._target, awaiting.call if self._aio else calling.call, name)
+        return child(self._target, self._call, name)
 
     def __getitem__(self, ci: str) -> Path:
-        return Path(self._target._replace(ci=_address(ci)), awaiting.call if self._aio else calling.call)
+        return addressed(self._target, ci, self._call)
 
     def __repr__(self) -> str:
         return f"<aigis, within {self._target.limit} s>"

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any, Dict, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from .._bridge import Bridge
 from .._bridge.link import connect
-from .._host.serving import Server
-from .._host.table import Table
 from .._version import VERSION
 from ..errors import Unavailable
+
+if TYPE_CHECKING:
+    from .._host.serving import Server
+    from .._host.table import Table
 
 
 class Session:
     """A connection, the objects that are reached over it here, and the handles that were had over it."""
 
-    def __init__(self, bridge: Bridge, server: Server, table: Table) -> None:
+    def __init__(self, bridge: Bridge, server: "Server", table: "Table") -> None:
         self.bridge = bridge
         self.server = server
         self.table = table
@@ -52,7 +54,7 @@ def is_connected() -> bool:
     return _current is not None and not _current.bridge.closed
 
 
-def begin(mode: str, server: Server, table: Table) -> Session:
+def begin(mode: str, server: "Server", table: "Table") -> Session:
     """Connects as ``mode``, with what answers the host's invocations."""
     bridge = Bridge(connect(), mode, server)
     session = Session(bridge, server, table)
@@ -76,6 +78,10 @@ def forbid() -> None:
 
 def _connect() -> Session:
     global _current
+    # What answers uses of handles builds on this module.
+    from .._host.serving import Server
+    from .._host.table import Table
+
     with _lock:
         if _current is not None and not _current.bridge.closed:
             return _current
