@@ -15,6 +15,7 @@ from ..errors import AigisError, FailedPrecondition, Unavailable
 from .exchange import Exchange
 from .frames import Frame, Reader, Violation, pack
 from .link import Link
+from .turns import Turns
 
 #: How long either side waits for the other's hello.
 HELLO_S = 10.0
@@ -57,6 +58,9 @@ class Bridge:
         self._greeted = threading.Event()
         self._why: Optional[AigisError] = None
         self._closed = False
+        self._messages = Reader(link.receive).messages()
+        #: Who reads; a peer may have it run short calls.
+        self.turns = Turns(self._step)
         #: What the host said of itself and of this process.
         self.welcome: Dict[str, Any] = {}
 
@@ -67,7 +71,7 @@ class Bridge:
         """
         hello = {"aigis": 1, "mode": self._mode, "pid": os.getpid(), "python": platform.python_version(), "sdk": version}
         self.send({"t": "hello"}, json.dumps(hello).encode())
-        threading.Thread(target=self._read, name="aigis-bridge", daemon=True).start()
+        self.turns.start()
         if not self._greeted.wait(HELLO_S):
             self.close()
             raise Unavailable(f"the host did not say hello within {HELLO_S:.0f} s", data={"sent": False})
@@ -139,10 +143,13 @@ class Bridge:
         body = {"code": error.code, "message": error.message, "hint": error.hint, "data": error.data}
         self.send({"t": "error", "code": error.code}, json.dumps(body, default=str).encode())
 
-    def _read(self) -> None:
+    def _step(self) -> bool:
+        """Reads and handles one message; whether there may be more."""
         try:
-            for frame in Reader(self._link.receive).messages():
+            frame = next(self._messages, None)
+            if frame is not None:
                 self._take(frame)
+                return True
         except _Dismissed as error:
             self._why = error.args[0]
         except Violation as error:
@@ -151,8 +158,8 @@ class Bridge:
                 self.fail(self._why)
         except (OSError, ValueError):
             pass  # The connection broke; what that means is the same as its end.
-        finally:
-            self._end_of_line()
+        self._end_of_line()
+        return False
 
     def _take(self, frame: Frame) -> None:
         kind, number = frame.kind, frame.header.get("id")

@@ -18,7 +18,8 @@ PART = 4 * 1024 * 1024
 _MAX_INCOMPLETE = 256
 
 _LENGTHS = struct.Struct(">II")
-_HEADER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
+_SCAN = json.JSONDecoder().raw_decode
+_QUOTE = json.encoder.encode_basestring_ascii
 _READ = 256 * 1024
 
 
@@ -48,10 +49,19 @@ def pack(header: Dict[str, Any], body: bytes = b"") -> Iterator[bytes]:
 
 
 def _one(header: Dict[str, Any], body: bytes) -> bytes:
-    head = _HEADER.encode(header).encode("ascii")
+    # Headers are small and flat; this is several times as fast as an encoder for anything.
+    head = f"{{{','.join([_pair(key, value) for key, value in header.items()])}}}".encode("ascii")
     if len(head) > MAX_HEADER:
         raise ValueError("the header of a frame is too long")
     return b"".join((_LENGTHS.pack(len(head), len(body)), head, body))
+
+
+def _pair(key: str, value: Any) -> str:
+    if type(value) is int:
+        return f'"{key}":{value}'
+    if type(value) is str:
+        return f'"{key}":{_QUOTE(value)}'
+    return f'"{key}":{json.dumps(value)}'
 
 
 class Reader:
@@ -90,12 +100,13 @@ class Reader:
 
     def _frame(self, head: bytes, body: bytes) -> Any:
         try:
-            header = json.loads(head)
+            text = head.decode()
+            header, end = _SCAN(text)
             kind = header["t"]
+            if end != len(text) or kind not in KINDS:
+                raise Violation(f"a frame of the unknown kind {str(kind)[:40]!r}")
         except (ValueError, TypeError, KeyError, RecursionError):
             raise Violation("a header that is no object with a kind") from None
-        if kind not in KINDS:
-            raise Violation(f"a frame of the unknown kind {str(kind)[:40]!r}")
         number = header.get("id")
         if number is not None and (type(number) is not int or not 0 < number < 2**53):
             raise Violation("an id that is no number")

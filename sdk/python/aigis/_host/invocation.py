@@ -34,7 +34,8 @@ class Invocation:
         self._leaf = leaf
         self._scope = Scope(plugin, call)
         self._credit = CREDIT
-        self._credited = threading.Condition()
+        #: What a stream waits by; there is none before it is opened, and for most calls never.
+        self._credited: Optional[threading.Condition] = None
         self._async_credited: "Optional[asyncio.Event]" = None
         #: Its coroutine, if it is one.
         self.task: Optional["asyncio.Task[None]"] = None
@@ -56,9 +57,11 @@ class Invocation:
 
     def credit(self, count: int) -> None:
         """A stream may send so many further items."""
-        with self._credited:
-            self._credit += count
-            self._credited.notify()
+        credited = self._credited
+        if credited is not None:
+            with credited:
+                self._credit += count
+                credited.notify()
         if self._async_credited is not None:
             loop().call_soon_threadsafe(self._async_credited.set)
 
@@ -89,9 +92,12 @@ class Invocation:
         return await result
 
     def _stream(self, items: Iterator[Any]) -> None:
+        # It lives for as long as its reader wants, even if it is no generator function by its looks.
+        self._leaf.streams = True
+        self._credited = threading.Condition()
         try:
             self._send({"t": "reply", "stream": True})
-            while self._may_send():
+            while self._may_send(self._credited):
                 try:
                     item = next(items)
                 except StopIteration:
@@ -104,9 +110,9 @@ class Invocation:
             if close is not None:
                 close()
 
-    def _may_send(self) -> bool:
-        with self._credited:
-            self._credited.wait_for(lambda: self._credit > 0 or self.given_up_at is not None, 86_400)
+    def _may_send(self, credited: threading.Condition) -> bool:
+        with credited:
+            credited.wait_for(lambda: self._credit > 0 or self.given_up_at is not None, 86_400)
             self._credit -= 1
         return self.given_up_at is None
 
@@ -133,7 +139,7 @@ class Invocation:
         scope.set(self._scope)
         import asyncio
 
-        self._async_credited = asyncio.Event()
+        self._credited, self._async_credited = threading.Condition(), asyncio.Event()
         try:
             self._send({"t": "reply", "stream": True})
             while True:

@@ -12,6 +12,8 @@ from . import schema
 
 #: Where :func:`aigis.skill` leaves its word.
 MARK = "__aigis_skill__"
+#: How many calls of a skill that was slow once are taken to be slow as well.
+_SLOW_CALLS = 200
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -30,6 +32,8 @@ class Leaf:
             getattr(value, "__call__", None)
         )
         self.streams = inspect.isgeneratorfunction(value) or inspect.isasyncgenfunction(value)
+        #: How many further calls go to a thread of the pool, because one kept the reading thread too long.
+        self.slow = 0
         self._read_signature()
 
     def _read_signature(self) -> None:
@@ -89,6 +93,19 @@ class Leaf:
                 raise InvalidArgument(f"{self.path} is a value; it is read by a call without arguments")
             return self.value() if isinstance(self.value, Lazy) else self.value
         return self.value(*args, **self.bind(args, kwargs, logger))
+
+    def is_quick(self) -> bool:
+        """Whether the next call may run on the thread that reads. After a slow one it is tried again in a while."""
+        if self.streams:
+            return False
+        if self.slow:
+            self.slow -= 1
+            return False
+        return True
+
+    def was_slow(self) -> None:
+        """Notes that a call kept the thread that reads."""
+        self.slow = _SLOW_CALLS
 
     def shown_signature(self) -> str:
         """The signature without the logger."""

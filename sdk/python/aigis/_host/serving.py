@@ -69,6 +69,11 @@ class Server(Peer):
         self._running[job.number] = job
         if leaf.is_async or (leaf.streams and _is_async_generator(leaf)):
             pool.spawn(job, job.run_async)
+        elif leaf.is_quick() and pool.enter(job):
+            try:
+                self.session.bridge.turns.run(job.run, leaf.was_slow)
+            finally:
+                pool.leave(job)
         else:
             pool.submit(job)
 

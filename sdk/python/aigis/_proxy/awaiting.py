@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
+from collections import deque
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Dict, Generator, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Deque, Dict, Generator, Optional, Tuple
 
 from .._bridge import Exchange, Frame
 from . import answers
@@ -28,32 +30,73 @@ class _Inbox:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
-        exchange.wake = self._wake
+        self._waiter: "Optional[asyncio.Future[None]]" = None
+        post = _Post.of(self._loop)
+        exchange.wake = lambda: post.put(self)
 
-    def _wake(self) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._event.set)
-        except RuntimeError:
-            pass  # The loop is closed: nobody waits.
+    def ring(self) -> None:
+        """Lets :meth:`take` look again."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def take(self, deadline: Optional[float]) -> Optional[Frame]:
         """The next frame; ``None`` if the deadline passes. A cancelled wait cancels the call."""
         while True:
-            self._event.clear()
             frame = self._exchange.poll()
             if frame is not None:
                 return frame
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return None
+            self._waiter = self._loop.create_future()
+            timer = None if left is None else self._loop.call_later(left, self.ring)
             try:
-                await asyncio.wait_for(self._event.wait(), left)
-            except asyncio.TimeoutError:
-                return None
+                await self._waiter
             except BaseException:
                 self._exchange.give_up()
                 raise
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+
+class _Post:
+    """Wakes a loop once for all that has come since it was last awake: waking it costs a system call."""
+
+    _all: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Post]" = weakref.WeakKeyDictionary()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # The loop keeps this, so this must not keep the loop.
+        self._loop = weakref.ref(loop)
+        self._inboxes: Deque[_Inbox] = deque()
+        self._called = False
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> "_Post":
+        """The one of that loop."""
+        post = cls._all.get(loop)
+        if post is None:
+            post = cls._all[loop] = cls(loop)
+        return post
+
+    def put(self, inbox: _Inbox) -> None:
+        """Has the loop ring an inbox; on any thread."""
+        self._inboxes.append(inbox)
+        if self._called:
+            return
+        self._called = True
+        loop = self._loop()
+        try:
+            if loop is not None:
+                loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:
+            pass  # The loop is closed: nobody waits.
+
+    def _deliver(self) -> None:
+        # Before it looks: what comes from here on calls again.
+        self._called = False
+        while self._inboxes:
+            self._inboxes.popleft().ring()
 
 
 class AsyncCall(Coroutine):  # type: ignore[type-arg]

@@ -33,14 +33,20 @@ def from_json(text: str, bring: Import) -> Any:
     Raises :class:`Unreadable` with the place.
     """
     try:
+        if '"$' not in text and "u0024" not in text:
+            return _decoded(text, _PLAIN)
         return _load(text, _Reader(bring).hook)
     except Unreadable as error:
         raise Unreadable(error.reason, error.place or _locate(text, bring)) from None
 
 
 def _load(text: str, hook: Callable[[_Pairs], Any]) -> Any:
+    return _decoded(text, json.JSONDecoder(object_pairs_hook=hook, parse_constant=_no_constant))
+
+
+def _decoded(text: str, decoder: json.JSONDecoder) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=hook, parse_constant=_no_constant)
+        return decoder.decode(text)
     except RecursionError:
         raise Unreadable("the body nests too deep") from None
     except ValueError as error:
@@ -49,6 +55,18 @@ def _load(text: str, hook: Callable[[_Pairs], Any]) -> Any:
 
 def _no_constant(word: str) -> Any:
     raise Unreadable(f"{word} is no JSON; it travels as $float")
+
+
+def _object(pairs: _Pairs) -> Dict[str, Any]:
+    """An object where no tag can be."""
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        raise Unreadable("a key that stands there twice")
+    return out
+
+
+#: Made once: for texts without tags, which most are.
+_PLAIN = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
 
 
 class _Reader:

@@ -62,6 +62,9 @@ def to_json(value: Any, export: Export, depth: int = 0) -> str:
 
 def dump(tree: Any) -> str:
     """The JSON of a tree that an :class:`Encoder` made."""
+    kind = type(tree)
+    if kind is int:
+        return repr(tree)
     # Cycles and depth were seen to by the encoder.
     return _JSON.encode(tree)
 

@@ -150,6 +150,11 @@ def stubborn(t):
     finished.append("stubborn")
 
 
+def hold(file):
+    while not os.path.exists(file):
+        time.sleep(0.01)
+
+
 def echo(v):
     return v
 
