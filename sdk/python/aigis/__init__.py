@@ -5,8 +5,9 @@
 >>> aigis["web@beta"].restart()         # doctest: +SKIP
 >>> aigis.with_timeout(5).dice.roll(6)  # doctest: +SKIP
 
-``aigis.a.b.c(…)`` calls the skill ``b.c`` of the CI ``a``, or what a plugin offers under that name. Every other name of this
-module is a CI, but for these: ``aio``, ``errors``, ``sdk``, ``skill``, ``value``, ``with_timeout``, ``AIGISReload``.
+``aigis.a.b.c(…)`` calls the skill ``b.c`` of the CI ``a``, or what a plugin offers under that name. Every other name
+of this module is a CI, but for these: ``aio``, ``errors``, ``sdk``, ``skill``, ``value``, ``with_timeout``,
+``AIGISReload``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import types
 from typing import Any, NoReturn, Optional, Sequence
 
-from . import _proxy, errors
+from . import errors
 from ._proxy import root as _root
 from ._version import VERSION as __version__
 from .sdk import skill

@@ -1,12 +1,13 @@
 """What a call can fail with: one class for each code of the mesh.
 
-Each class is an :class:`AigisError` and also the builtin that says the same, so ``except TimeoutError`` catches a deadline as
-``except aigis.errors.DeadlineExceeded`` does. A skill may raise them; they reach the caller with their code.
+Each class is an :class:`AigisError` and also the builtin that says the same, so ``except TimeoutError`` catches a
+deadline as ``except aigis.errors.DeadlineExceeded`` does. A skill may raise them; they reach the caller with their
+code.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Type
+from typing import Any, Dict, Mapping, Optional, Sequence, Type
 
 __all__ = [
     "AigisError",
@@ -129,8 +130,8 @@ class Internal(AigisError):
 class RemoteError(AigisError):
     """What a skill raised, over there.
 
-    Its class has the name of the remote one and is also the nearest builtin that the remote one is: ``except ValueError``
-    catches a remote ``ValueError``, and ``except aigis.cool.Mine`` one that ``cool`` exposes.
+    Its class has the name of the remote one and is also the nearest builtin that the remote one is: ``except
+    ValueError`` catches a remote ``ValueError``, and ``except aigis.cool.Mine`` one that ``cool`` exposes.
     """
 
     code = "internal"
@@ -138,11 +139,11 @@ class RemoteError(AigisError):
     type: str = "Exception"
     module: str = ""
     #: The remote classes that it is, nearest first.
-    bases: List[str] = []
+    bases: Sequence[str] = ()
     #: The remote traceback, with paths relative to the plugin.
     traceback: str = ""
     #: The paths at which the remote class, or one of its bases, can be had.
-    exposed_as: List[str] = []
+    exposed_as: Sequence[str] = ()
 
 
 #: The class of each code.

@@ -1,4 +1,4 @@
-"""What programs need besides the names of others: the running call, handles, stand-ins, and the word of a skill on itself."""
+"""What programs need besides the names of others: the running call, handles, stand-ins, a skill's word on itself."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ class _Mark(NamedTuple):
     timeout_s: Optional[float]
 
 
-def skill(
-    function: Optional[_Skill] = None, *, effect: Optional[str] = None, timeout_s: Optional[float] = None
-) -> Any:
+def skill(function: Optional[_Skill] = None, *, effect: Optional[str] = None, timeout_s: Optional[float] = None) -> Any:
     """Says of a skill what it does to the world, and how long it may take.
 
     >>> @skill(effect="read", timeout_s=600)
     ... def count(): ...
 
-    ``effect`` is ``read``, ``write`` or ``admin``; without it a function is taken to write. SKILLS still lists what is offered.
+    ``effect`` is ``read``, ``write`` or ``admin``; without it a function is taken to write. SKILLS still lists what is
+    offered.
     """
     if effect not in (None, "read", "write", "admin"):
         raise ValueError(f"an effect is read, write or admin, not {effect!r}")

@@ -36,7 +36,10 @@ def test_messages_come_whole_however_they_are_cut(monkeypatch: pytest.MonkeyPatc
 
 def test_parts_of_different_messages_may_be_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "PART", 3)
-    one, two = list(pack({"t": "call", "id": 1, "path": "a"}, b"abcdefg")), list(pack({"t": "item", "id": 1}, b"uvwxyz"))
+    one, two = (
+        list(pack({"t": "call", "id": 1, "path": "a"}, b"abcdefg")),
+        list(pack({"t": "item", "id": 1}, b"uvwxyz")),
+    )
     found = read(one[0] + two[0] + one[1] + two[1] + one[2])
     assert [(frame.kind, frame.body) for frame in found] == [("item", b"uvwxyz"), ("call", b"abcdefg")]
     assert found[1].header["path"] == "a"
@@ -69,7 +72,10 @@ def test_any_bytes_are_read_or_refused() -> None:
             pass
 
 
-@pytest.mark.parametrize("bad", [raw({"t": "dance"}), raw({"t": "invoke"}), raw({"t": "credit", "id": 1, "n": 0}), raw({"t": "log"}), b"\xff" * 8])
+@pytest.mark.parametrize(
+    "bad",
+    [raw({"t": "dance"}), raw({"t": "invoke"}), raw({"t": "credit", "id": 1, "n": 0}), raw({"t": "log"}), b"\xff" * 8],
+)
 def test_a_host_that_breaks_the_rules_ends_a_core_process(switch: Switch, bad: bytes) -> None:
     core = switch.core()
     core.link.control("status")
@@ -90,7 +96,9 @@ def test_an_answer_that_cannot_be_read_is_internal(client: Any, switch: Switch) 
     for body in ("{", '{"$foo":1}'):
         switch.standard["x", "y"] = None  # type: ignore[assignment]
         del switch.standard["x", "y"]
-        switch.route = lambda source, frame, body=body: source.send({"t": "reply", "id": frame.header["id"]}, body.encode())  # type: ignore[method-assign]
+        switch.route = lambda source, frame, body=body: source.send(
+            {"t": "reply", "id": frame.header["id"]}, body.encode()
+        )  # type: ignore[method-assign]
         with pytest.raises(client.errors.Internal, match="cannot be read"):
             client.x.y()
     switch.route = lambda source, frame: source.send({"t": "error", "id": frame.header["id"], "code": "x"}, b"[]")  # type: ignore[method-assign]
@@ -102,7 +110,17 @@ def test_an_answer_that_cannot_be_read_is_internal(client: Any, switch: Switch) 
 
 
 @pytest.mark.parametrize(
-    "body", [b"[1", b"[]", b'{"args":1}', b'{"kwargs":[]}', b'{"x":1}', b'{"args":[],"args":[]}', b'{"args":[{"$foo":1}]}', b"\xff"]
+    "body",
+    [
+        b"[1",
+        b"[]",
+        b'{"args":1}',
+        b'{"kwargs":[]}',
+        b'{"x":1}',
+        b'{"args":[],"args":[]}',
+        b'{"args":[{"$foo":1}]}',
+        b"\xff",
+    ],
 )
 def test_plg_49_bodies_that_are_none(fx: Process, body: bytes) -> None:
     answers: List[Any] = []
@@ -126,18 +144,34 @@ def test_a_host_that_refuses(tmp_path: Any, answer: Any) -> None:
     listener.bind(path)
     listener.listen()
     program = "import aigis\ntry: aigis.x()\nexcept aigis.errors.AigisError as e: print(e.code, e)"
-    child = subprocess.Popen([sys.executable, "-c", program], env={"PYTHONPATH": str(PACKAGE), "AIGIS_SOCKET": path}, stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(PACKAGE), "AIGIS_SOCKET": path},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     peer, _ = listener.accept()
     body = {"code": "permission_denied", "message": "not you"} if answer["t"] == "error" else {"aigis": 2}
     peer.sendall(raw(answer, json.dumps(body).encode()))
     out, _ = child.communicate(timeout=20)
-    assert out.strip() in ("permission_denied not you", "failed_precondition the host speaks another version of the bridge")
+    assert out.strip() in (
+        "permission_denied not you",
+        "failed_precondition the host speaks another version of the bridge",
+    )
     peer.close()
     listener.close()
 
 
 @pytest.mark.parametrize("word", ["core", "run", "", "dance"])
 def test_the_host_by_hand_prints_its_usage(word: str) -> None:
-    environment = {key: value for key, value in os.environ.items() if key != "AIGIS_SOCKET"} | {"PYTHONPATH": str(PACKAGE)}
-    done = subprocess.run([sys.executable, "-m", "aigis._host", *([word] if word else [])], env=environment, capture_output=True, text=True, timeout=20)
+    environment = {key: value for key, value in os.environ.items() if key != "AIGIS_SOCKET"} | {
+        "PYTHONPATH": str(PACKAGE)
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "aigis._host", *([word] if word else [])],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
     assert done.returncode == 2 and "usage: aigis-host" in done.stderr

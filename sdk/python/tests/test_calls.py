@@ -83,7 +83,13 @@ def test_plg_26_a_body_is_never_run_twice(fx: Process, client: Any, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("args", "kwargs", "named"),
-    [((), {}, "count"), (("a",), {}, "count"), ((1, 2), {}, "name"), ((1,), {"colour": 2}, "colour"), ((1, "a", "b"), {}, "too many")],
+    [
+        ((), {}, "count"),
+        (("a",), {}, "count"),
+        ((1, 2), {}, "name"),
+        ((1,), {"colour": 2}, "colour"),
+        ((1, "a", "b"), {}, "too many"),
+    ],
 )
 def test_arguments_that_do_not_fit_are_named(fx: Process, client: Any, args: Any, kwargs: Any, named: str) -> None:
     with pytest.raises(client.errors.InvalidArgument, match=named) as caught:
@@ -96,7 +102,12 @@ def test_plg_40_errors_are_caught_by_class(fx: Process, client: Any) -> None:
     with pytest.raises(ValueError) as caught:
         client.cool.boom()
     error: Any = caught.value
-    assert str(error) == "boom!" and error.args == ("boom!",) and "amod.py" in error.traceback and error.type == "ValueError"
+    assert (
+        str(error) == "boom!"
+        and error.args == ("boom!",)
+        and "amod.py" in error.traceback
+        and error.type == "ValueError"
+    )
     assert "amod.py" in "".join(traceback.format_exception(type(error), error, error.__traceback__))
     assert isinstance(error, client.errors.RemoteError) and error.code == "internal"
 
@@ -140,7 +151,7 @@ def test_paths_work_while_an_exception_is_handled(fx: Process, client: Any) -> N
         with pytest.raises(TypeError, match="call it"):
             bool(path.CONST)
         with pytest.raises(AttributeError):
-            path._x  # noqa: B018
+            path._x
     assert path.nolog(3) == 6
 
 
@@ -203,7 +214,9 @@ def test_plg_47_awaited_calls(fx: Process, client: Any) -> None:
     assert asyncio.run(program()) == ([1] * 8, 42, 0)
 
 
-def test_a_call_that_waits_in_a_loop_works_and_warns_once(fx: Process, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_waits_in_a_loop_works_and_warns_once(
+    fx: Process, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from aigis._proxy import calling
 
     monkeypatch.setattr(calling, "_warned", False)

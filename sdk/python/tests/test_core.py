@@ -50,7 +50,12 @@ def test_corea_of_the_corpus(switch: Switch, client: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("coreb", "o has no nothere"), ("corec", "binds no zz"), ("cored", "does not bind SKILLS"), ("coree", "No such file")],
+    [
+        ("coreb", "o has no nothere"),
+        ("corec", "binds no zz"),
+        ("cored", "does not bind SKILLS"),
+        ("coree", "No such file"),
+    ],
 )
 def test_plg_19_20_plugins_of_the_corpus_that_are_wrong(switch: Switch, client: Any, name: str, words: str) -> None:
     core = switch.core()
@@ -65,7 +70,11 @@ def test_plg_19_20_plugins_of_the_corpus_that_are_wrong(switch: Switch, client: 
 
 def test_plg_22_only_what_is_registered_is_reached(fx: Process, client: Any) -> None:
     frames: List[Any] = []
-    for path, code in (("cool.os.getpid", "not_found"), ("cool.nolog.__globals__", "permission_denied"), ("cool.__dict__", "permission_denied")):
+    for path, code in (
+        ("cool.os.getpid", "not_found"),
+        ("cool.nolog.__globals__", "permission_denied"),
+        ("cool.__dict__", "permission_denied"),
+    ):
         number = next(fx.link.numbers)
         fx.link.pending[number] = frames.append
         fx.link.send({"t": "invoke", "id": number, "gen": 1, "path": path})
@@ -85,7 +94,12 @@ def test_two_plugins_call_each_other_without_leaving_the_process(fx: Process, sw
 
 
 def test_plg_52_reload_without_a_gap(switch: Switch, client: Any, tmp_path: Path) -> None:
-    root = plugin(tmp_path / "a", "import aa as a\nSKILLS = ['a.f', 'a.slow']\n", aa="from bb import V\nimport time\ndef f(): return V\ndef slow(t):\n    time.sleep(t)\n    return V\n", bb="V = 1\n")
+    root = plugin(
+        tmp_path / "a",
+        "import aa as a\nSKILLS = ['a.f', 'a.slow']\n",
+        aa="from bb import V\nimport time\ndef f(): return V\ndef slow(t):\n    time.sleep(t)\n    return V\n",
+        bb="V = 1\n",
+    )
     core = switch.core()
     switch.load(core, told(PLUGINS / "other"))
     old, _ = switch.load(core, told(root))
@@ -118,7 +132,12 @@ def test_plg_52_reload_without_a_gap(switch: Switch, client: Any, tmp_path: Path
 
 
 def test_plg_53_a_reload_that_fails_leaves_the_old_one(switch: Switch, client: Any, tmp_path: Path) -> None:
-    root = plugin(tmp_path / "a", "import aa as a\nSKILLS = ['a.f', 'a.late']\n", aa="def f(): return 1\ndef late():\n    import cc\n    return cc.V\n", cc="V = 3\n")
+    root = plugin(
+        tmp_path / "a",
+        "import aa as a\nSKILLS = ['a.f', 'a.late']\n",
+        aa="def f(): return 1\ndef late():\n    import cc\n    return cc.V\n",
+        cc="V = 3\n",
+    )
     core = switch.core()
     switch.load(core, told(root))
     (root / "aa.py").write_text("def f(: return 2\n")
@@ -156,7 +175,10 @@ def test_cleanup_runs_once_at_unload_and_at_the_end(switch: Switch) -> None:
 def test_plg_58_the_end_of_a_core_host(switch: Switch, tmp_path: Path, way: str) -> None:
     mark = tmp_path / "ended"
     for name in ("a", "b"):
-        plugin(tmp_path / name, f"import threading, time\ndef cleanup():\n    open({str(mark)!r}, 'a').write('{name}')\nthreading.Thread(target=time.sleep, args=(60,)).start()\nSKILLS = []\n")
+        plugin(
+            tmp_path / name,
+            f"import threading, time\ndef cleanup():\n    open({str(mark)!r}, 'a').write('{name}')\nthreading.Thread(target=time.sleep, args=(60,)).start()\nSKILLS = []\n",
+        )
     core = switch.core()
     for name in ("a", "b"):
         switch.load(core, told(tmp_path / name))
@@ -178,8 +200,12 @@ def test_cleanup_that_hangs_is_left_behind(switch: Switch, tmp_path: Path) -> No
 
 
 def test_plg_34_plugins_that_clash(switch: Switch, client: Any, tmp_path: Path) -> None:
-    one = plugin(tmp_path / "one", "from src import thing as one\nSKILLS = ['one.f']\n", src__thing="def f(): return 1\n")
-    two = plugin(tmp_path / "two", "from src import thing as two\nSKILLS = ['two.f']\n", src__thing="def f(): return 2\n")
+    one = plugin(
+        tmp_path / "one", "from src import thing as one\nSKILLS = ['one.f']\n", src__thing="def f(): return 1\n"
+    )
+    two = plugin(
+        tmp_path / "two", "from src import thing as two\nSKILLS = ['two.f']\n", src__thing="def f(): return 2\n"
+    )
     core = switch.core()
     switch.load(core, told(one))
     body = refused(core, two)
@@ -205,7 +231,9 @@ def test_what_ends_aigis_core_ends_nothing_else(switch: Switch, tmp_path: Path) 
     core = switch.core()
     root = plugin(tmp_path / "a", "x = 1\n\nraise SystemExit(4)\n")
     body = refused(core, root)
-    assert "line 3" in body["message"] and body["data"]["exception"]["type"] == "SystemExit" and body["data"]["line"] == 3
+    assert (
+        "line 3" in body["message"] and body["data"]["exception"]["type"] == "SystemExit" and body["data"]["line"] == 3
+    )
     assert any("SystemExit" in line for line in until(lambda: switch.lines()))
     root = plugin(tmp_path / "b", "import nothing_of_that_name\n")
     assert "No module named 'nothing_of_that_name'" in refused(core, root)["message"]
@@ -215,7 +243,10 @@ def test_what_plugins_print_goes_to_their_own_log(switch: Switch, client: Any, t
     core = switch.core()
     gens = {}
     for name in ("a", "b"):
-        root = plugin(tmp_path / name, f"import sys\nclass {name}:\n    @staticmethod\n    def say(n):\n        for i in range(n):\n            print('{name}', i)\n            print('{name} err', i, file=sys.stderr)\nSKILLS = ['{name}.say']\n")
+        root = plugin(
+            tmp_path / name,
+            f"import sys\nclass {name}:\n    @staticmethod\n    def say(n):\n        for i in range(n):\n            print('{name}', i)\n            print('{name} err', i, file=sys.stderr)\nSKILLS = ['{name}.say']\n",
+        )
         gens[name], _ = switch.load(core, told(root))
     threads = [threading.Thread(target=getattr(client, name).say, args=(50,)) for name in ("a", "b")]
     for thread in threads:
@@ -247,7 +278,10 @@ def test_a_signal_handler_set_while_loading(switch: Switch, tmp_path: Path) -> N
 
 
 def test_open_instances_and_effects(switch: Switch, client: Any, tmp_path: Path) -> None:
-    root = plugin(tmp_path / "a", "class G:\n    limit = 3\n    def __getattr__(self, name):\n        if name.startswith('make'):\n            return lambda: name\n        raise AttributeError(name)\ngenerate = G()\ndef f(): pass\nV = 1\nSKILLS = ['generate', 'f', 'V']\n")
+    root = plugin(
+        tmp_path / "a",
+        "class G:\n    limit = 3\n    def __getattr__(self, name):\n        if name.startswith('make'):\n            return lambda: name\n        raise AttributeError(name)\ngenerate = G()\ndef f(): pass\nV = 1\nSKILLS = ['generate', 'f', 'V']\n",
+    )
     core = switch.core()
     _, ready = switch.load(core, told(root, effects={"f": "admin", "generate": "read", "nothing": "read"}))
     assert {skill["path"]: (skill["kind"], skill["effect"]) for skill in ready["skills"]} == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import signal
 import subprocess
 import sys
@@ -124,12 +125,12 @@ def test_threads_that_never_come_back_are_told(switch: Switch, client: Any) -> N
 
 def test_hostile_budgets(fx: Process) -> None:
     for left in (-1, "soon", 2**64, None, 1.5, True):
-        frames: Any = []
+        frames: "queue.Queue[Any]" = queue.Queue()
         number = next(fx.link.numbers)
-        fx.link.pending[number] = frames.append
+        fx.link.pending[number] = frames.put
         fx.link.send(
             {"t": "invoke", "id": number, "gen": 1, "path": "cool.nolog", "timeout_ms": left},
             b'{"args":[2],"meta":{"timeout_ms":-5,"hops":"x","traceparent":7}}',
         )
-        frame = until(lambda: frames)[0]
+        frame = frames.get(timeout=10)
         assert frame.kind in ("reply", "error") and (frame.kind == "error" or frame.body == b"4")

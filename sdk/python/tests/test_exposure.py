@@ -66,7 +66,10 @@ def test_plg_28_a_module_offers_what_is_at_home_in_it(module: Any) -> None:
 
 
 def test_a_name_that_is_listed_is_offered_whatever_its_home(module: Any) -> None:
-    assert kinds({"SKILLS": ["mine.os.getpid", "mine.join"], "mine": module}) == {"mine.os.getpid": "function", "mine.join": "function"}
+    assert kinds({"SKILLS": ["mine.os.getpid", "mine.join"], "mine": module}) == {
+        "mine.os.getpid": "function",
+        "mine.join": "function",
+    }
 
 
 def test_all_says_what_is_public(module: Any) -> None:
@@ -78,6 +81,12 @@ def test_properties_are_read_when_they_are_asked_for(module: Any) -> None:
     leaf = expose({"SKILLS": ["mine"], "mine": module})["mine.thing.prop"]
     with pytest.raises(RuntimeError):
         leaf.call([], {}, None)
+
+
+def test_plain_data_is_read_anew(module: Any) -> None:
+    leaf = expose({"SKILLS": ["mine"], "mine": module})["mine.TAG"]
+    module.TAG = "[0-9]"
+    assert leaf.call([], {}, None) == "[0-9]"
 
 
 def test_enums_callables_and_cycles() -> None:
@@ -93,8 +102,26 @@ def test_enums_callables_and_cycles() -> None:
             self.me = self
             self.name = "n"
 
-    found = kinds({"SKILLS": ["Colour", "call", "node", "data", "none", "fn"], "Colour": Colour, "call": Callable(), "node": Node(), "data": [1], "none": None, "fn": lambda: 1})
-    assert found == {"Colour": "class", "Colour.RED": "value", "call": "function", "node.name": "value", "data": "value", "none": "value", "fn": "function"}
+    found = kinds(
+        {
+            "SKILLS": ["Colour", "call", "node", "data", "none", "fn"],
+            "Colour": Colour,
+            "call": Callable(),
+            "node": Node(),
+            "data": [1],
+            "none": None,
+            "fn": lambda: 1,
+        }
+    )
+    assert found == {
+        "Colour": "class",
+        "Colour.RED": "value",
+        "call": "function",
+        "node.name": "value",
+        "data": "value",
+        "none": "value",
+        "fn": "function",
+    }
 
 
 @pytest.mark.parametrize(
@@ -156,7 +183,9 @@ def test_the_logger_goes_where_it_is_left_open() -> None:
 
 
 def test_signatures_schemas_and_docs() -> None:
-    def f(a: int, b: "str" = "x", *rest: int, c: Optional[Dict[str, float]] = None, logger: Any = None, **more: bool) -> list:  # type: ignore[type-arg]
+    def f(
+        a: int, b: "str" = "x", *rest: int, c: Optional[Dict[str, float]] = None, logger: Any = None, **more: bool
+    ) -> list:  # type: ignore[type-arg]
         """Does it."""
         return []
 

@@ -7,7 +7,6 @@ import gc
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,13 +29,16 @@ def test_plg_42_uses(fx: Process, client: Any) -> None:
     with pytest.raises(KeyError):
         k["other"]
     with pytest.raises(AttributeError):
-        k._x  # noqa: B018
+        k._x
     with pytest.raises(client.errors.NotFound):
         k.nothing()
     with pytest.raises(TypeError, match="call it"):
         bool(k.v)
     with pytest.raises(client.errors.InvalidArgument):
         k.hi(1)
+    with pytest.raises(RuntimeError, match="a property that fails"):
+        k.broken()
+    assert k.ahi(1) == "ahi 6" and k.v.real() == 5
     k.release()
     with pytest.raises(client.errors.FailedPrecondition, match="handle expired"):
         k.hi()
@@ -89,13 +91,7 @@ def test_a_context_is_entered_and_left_over_there(fx: Process, client: Any) -> N
 
 def test_plg_43_what_nobody_holds_any_more_expires(fx: Process, switch: Switch, client: Any) -> None:
     # Its lease is 60 s; the owner is told of a shorter one, so that the test is over sooner.
-    program = (
-        "import aigis, os\n"
-        "a = aigis.cool.K(1)\n"
-        "b = aigis.cool.cm()\n"
-        "b.__enter__()\n"
-        "os.kill(os.getpid(), 9)\n"
-    )
+    program = "import aigis, os\na = aigis.cool.K(1)\nb = aigis.cool.cm()\nb.__enter__()\nos.kill(os.getpid(), 9)\n"
     door = switch.door("plugin-gone", ci="gone")
     environment = {"AIGIS_SOCKET": door.path, "PYTHONPATH": str(PACKAGE)}
     assert subprocess.run([sys.executable, "-c", program], env=environment, timeout=20).returncode == -9

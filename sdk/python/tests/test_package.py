@@ -42,7 +42,11 @@ def test_plg_21_check_lists_the_leaves() -> None:
 @pytest.mark.parametrize("name", ["coreb", "corec", "cored", "coree"])
 def test_check_says_what_is_wrong(name: str) -> None:
     code, found = check(corpus(name))
-    assert code == 65 and found["error"]["code"] == "invalid_argument" and found["error"]["data"]["file"] == "AIGIS/AIGIS.core"
+    assert (
+        code == 65
+        and found["error"]["code"] == "invalid_argument"
+        and found["error"]["data"]["file"] == "AIGIS/AIGIS.core"
+    )
 
 
 def test_check_of_no_plugin() -> None:
@@ -78,7 +82,9 @@ def test_plg_51_every_python_that_is_present(python: str, switch: Switch, client
     core = switch.start("core", switch.door("core-alpha"), python=python)
     switch.load(core, told(PLUGINS / "fx"))
     assert client.cool.nolog(2) == 4 and list(client.cool.gen(3)) == [0, 1, 2] and client.cool.K(5).hi() == "hi 5"
-    assert list(client.cool.agen(3)) == [0, 1, 2] and client.cool.aslow(0) == 0 and client.cool.echo({1: 2.5}) == {1: 2.5}
+    assert (
+        list(client.cool.agen(3)) == [0, 1, 2] and client.cool.aslow(0) == 0 and client.cool.echo({1: 2.5}) == {1: 2.5}
+    )
     with pytest.raises(ValueError, match="boom"):
         client.cool.boom()
     program = (
@@ -100,5 +106,7 @@ def test_nothing_is_required() -> None:
 
 def test_import_is_light() -> None:
     code = "import sys, aigis; print([name for name in ('asyncio', 'multiprocessing', 'http', 'ssl') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGE)}, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(PACKAGE)}, capture_output=True, text=True, timeout=30
+    )
     assert done.stdout.strip() == "[]", done.stderr

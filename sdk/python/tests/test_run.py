@@ -72,7 +72,15 @@ def test_plg_36_internal_has_proxies_and_internal_local_copies(switch: Switch, t
 
 
 def test_launch_gets_the_logger(switch: Switch, tmp_path: Path) -> None:
-    for index, head in enumerate(["def launch(log)", "def launch(x)", "def launch(*, logger=None)", "def launch(a=1, log=None)", "async def launch(logger)"]):
+    for index, head in enumerate(
+        [
+            "def launch(log)",
+            "def launch(x)",
+            "def launch(*, logger=None)",
+            "def launch(a=1, log=None)",
+            "async def launch(logger)",
+        ]
+    ):
         word = head.split("(")[1].split(")")[0].replace("*, ", "").split(", ")[-1].split("=")[0]
         told_ = program(tmp_path / f"p{index}", f"{head}:\n    {word}.info('here {index}')\n")
         output(switch.run(told_))
@@ -90,7 +98,10 @@ def test_launch_as_path_and_as_dotted_module(switch: Switch, tmp_path: Path) -> 
     assert output(switch.run({**path, "launch": "deep.it"})) == ["deep.it 1"]
 
 
-@pytest.mark.parametrize(("launch", "words"), [("main", "no function launch"), ("other", "not to be found"), ("/nowhere/x.py", "no Python file")])
+@pytest.mark.parametrize(
+    ("launch", "words"),
+    [("main", "no function launch"), ("other", "not to be found"), ("/nowhere/x.py", "no Python file")],
+)
 def test_what_cannot_be_launched(switch: Switch, tmp_path: Path, launch: str, words: str) -> None:
     process = switch.run(program(tmp_path / "a", "x = 1\n") | {"launch": launch})
     assert process.child.wait(10) == 78

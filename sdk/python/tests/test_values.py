@@ -124,7 +124,9 @@ def any_value(random: random.Random, depth: int = 0) -> Any:
     hashable = [value for value in several if is_hashable(value)]
     if kind == "set":
         return set(hashable)
-    keys: List[Any] = hashable if kind == "map" else [random.choice(["$", ""]) + str(index) for index in range(len(several))]
+    keys: List[Any] = (
+        hashable if kind == "map" else [random.choice(["$", ""]) + str(index) for index in range(len(several))]
+    )
     return dict(zip(keys, several))
 
 
@@ -213,8 +215,37 @@ def test_plg_39_what_cannot_be_read_is_named_by_its_place(text: str, place: str)
 
 def test_any_text_is_read_or_refused() -> None:
     source = random.Random(1)
-    tags = ["bytes", "datetime", "time", "date", "duration", "decimal", "uuid", "int", "float", "complex", "set", "map", "path", "enum", "record", "error", "x"]
-    inner = ['"1"', "1", "[1]", '["a",1]', '{"type":"a.b","name":"x","value":1}', "null", '"2020-01-01T00:00:00+25:00"', '{"message":1}', "[[1,2]]", "1e400"]
+    tags = [
+        "bytes",
+        "datetime",
+        "time",
+        "date",
+        "duration",
+        "decimal",
+        "uuid",
+        "int",
+        "float",
+        "complex",
+        "set",
+        "map",
+        "path",
+        "enum",
+        "record",
+        "error",
+        "x",
+    ]
+    inner = [
+        '"1"',
+        "1",
+        "[1]",
+        '["a",1]',
+        '{"type":"a.b","name":"x","value":1}',
+        "null",
+        '"2020-01-01T00:00:00+25:00"',
+        '{"message":1}',
+        "[[1,2]]",
+        "1e400",
+    ]
     for _ in range(2_000):
         text = f'{{"${source.choice(tags)}":{source.choice(inner)}}}'
         try:
@@ -226,7 +257,10 @@ def test_any_text_is_read_or_refused() -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ('{"$datetime":"2026-11-21T07:25:40.450Z"}', datetime.datetime(2026, 11, 21, 7, 25, 40, 450_000, datetime.timezone.utc)),
+        (
+            '{"$datetime":"2026-11-21T07:25:40.450Z"}',
+            datetime.datetime(2026, 11, 21, 7, 25, 40, 450_000, datetime.timezone.utc),
+        ),
         ('{"$duration":1.5}', datetime.timedelta(seconds=1.5)),
         ('{"$float":"NaN"}', None),
         ('{"$float":"Infinity"}', math.inf),

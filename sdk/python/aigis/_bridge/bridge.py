@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from typing import Any, Deque, Dict, Optional
 
-from ..errors import AigisError, FailedPrecondition, Unavailable
+from ..errors import AigisError, FailedPrecondition, Internal, Unavailable
 from .exchange import Exchange
 from .frames import Frame, Reader, Violation, pack
 from .link import Link
@@ -69,7 +69,13 @@ class Bridge:
 
         Raises the error by which the host refused, or :class:`~aigis.errors.Unavailable`.
         """
-        hello = {"aigis": 1, "mode": self._mode, "pid": os.getpid(), "python": platform.python_version(), "sdk": version}
+        hello = {
+            "aigis": 1,
+            "mode": self._mode,
+            "pid": os.getpid(),
+            "python": platform.python_version(),
+            "sdk": version,
+        }
         self.send({"t": "hello"}, json.dumps(hello).encode())
         self.turns.start()
         if not self._greeted.wait(HELLO_S):
@@ -156,8 +162,10 @@ class Bridge:
             self._why = Unavailable(f"the host broke the bridge's rules: {error}", data={"sent": False})
             with contextlib.suppress(AigisError):
                 self.fail(self._why)
-        except (OSError, ValueError):
+        except OSError:
             pass  # The connection broke; what that means is the same as its end.
+        except Exception as error:
+            self._why = Internal(f"the connection to the host is given up: {type(error).__name__}: {error}")
         self._end_of_line()
         return False
 

@@ -51,7 +51,8 @@ class SocketLink(Link):
             peer.settimeout(None)
         except OSError as error:
             peer.close()
-            raise Unavailable(f"the host of this process cannot be reached at {path}: {error}", data={"sent": False})
+            message = f"the host of this process cannot be reached at {path}: {error}"
+            raise Unavailable(message, data={"sent": False}) from None
         return cls(peer)
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """Who reads the stream: one thread at a time, which may run what it has read itself.
 
-Handing each call to another thread costs more than most calls do. So the thread that reads runs a call itself; if that takes
-longer than :data:`RELIEF_S`, another thread takes over the reading, and the first one ends when its call has. So one slow call
-holds up no other for longer than that.
+Handing each call to another thread costs more than most calls do. So the thread that reads runs a call itself; if that
+takes longer than :data:`RELIEF_S`, another thread takes over the reading, and the first one ends when its call has. So
+one slow call holds up no other for longer than that.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import time
 from typing import Callable, Optional
 
 #: How long a call may keep its thread from reading.
-RELIEF_S = 0.002
+RELIEF_S = 0.005
 #: After so many looks with nothing to see, nobody looks until there is something again.
-_LOOKS = 500
+_LOOKS = 200
 
 
 class Turns:

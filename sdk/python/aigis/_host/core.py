@@ -40,6 +40,8 @@ class Core(Server):
         self._plugins: Dict[int, Plugin] = {}
         self._loads: "queue.SimpleQueue[Frame]" = queue.SimpleQueue()
         self._loading: Optional[int] = None
+        #: The loads that are to come or under way, and those of them that were given up.
+        self._begun: Set[int] = set()
         self._cancelled: Set[int] = set()
         self._stopping = False
         self._stop_lock = threading.Lock()
@@ -58,6 +60,7 @@ class Core(Server):
         if do == "status":
             self.reply(number, self.status())
         elif do == "load":
+            self._begun.add(number)
             self._loads.put(frame)
         elif do == "serve":
             self.space.serve(self._plugin(gen))
@@ -91,7 +94,7 @@ class Core(Server):
 
     def cancel(self, number: int) -> None:
         super().cancel(number)
-        if number not in self._running:
+        if number in self._begun:
             self._cancelled.add(number)
             if self._loading == number:
                 # Wakes the main thread even out of a sleep; the handler sees what is meant.
@@ -126,11 +129,12 @@ class Core(Server):
         except KeyboardInterrupt:
             self.refuse(number, Cancelled("the loading was given up"))
             return
-        except AigisError as error:
+        except Exception as error:
             self.refuse(number, error)
             return
         finally:
             self._loading = None
+            self._begun.discard(number)
             self._cancelled.discard(number)
         self._plugins[gen] = plugin
         self._send({"t": "ready", "id": number}, dump(plugin.ready()).encode())

@@ -6,7 +6,9 @@ import datetime
 import decimal
 import difflib
 import enum
+import functools
 import inspect
+import operator
 import os
 import pathlib
 import re
@@ -17,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
-from .leaf import Lazy, Leaf
+from .leaf import Leaf
 
 #: How deep below a listed name, and how much in all, is registered.
 MAX_DEPTH = 4
@@ -37,6 +39,12 @@ _ROUTINES = (
     types.MethodDescriptorType,
     types.ClassMethodDescriptorType,
 )
+
+
+#: Gives what stands at a path now: plain data may be bound anew at any time.
+Read = Callable[[], Any]
+#: Stands for a property, which is not evaluated while loading.
+_UNREAD: Any = object()
 
 
 class Wrong(Exception):
@@ -59,7 +67,7 @@ class Exposure:
         Raises :class:`Wrong` for the first thing that is.
         """
         for listed in self._listed(names):
-            self._add(listed, _follow(names, listed), MAX_DEPTH, ())
+            self._add(listed, *_follow(names, listed), MAX_DEPTH, ())
         for path in self._effects:
             if path not in self.leaves:
                 self.warnings.append(f"EFFECTS names {path}, which is no skill{_nearest(path, self.leaves)}")
@@ -83,32 +91,34 @@ class Exposure:
                 seen.add(name)
                 yield name
 
-    def _add(self, path: str, value: Any, depth: int, inside: Tuple[int, ...]) -> None:
-        """Registers a value, by what it is, and what of it is public."""
+    def _add(self, path: str, value: Any, read: Read, depth: int, inside: Tuple[int, ...]) -> None:
+        """Registers a value, by what it is, and what of it is public; ``read`` gives what stands there later."""
         if isinstance(value, type):
             if issubclass(value, BaseException):
                 self._leaf(path, "exception", value)
             else:
                 self._leaf(path, "class", value)
-                self._members(path, self._of_class(value), depth, (*inside, id(value)))
+                self._members(path, value, self._of_class(value), depth, (*inside, id(value)))
         elif isinstance(value, types.ModuleType):
-            self._members(path, self._of_module(value), depth, (*inside, id(value)))
-        elif isinstance(value, Lazy) or is_data(value):
-            self._leaf(path, "value", value)
+            self._members(path, value, self._of_module(value), depth, (*inside, id(value)))
+        elif value is _UNREAD or is_data(value):
+            self._leaf(path, "value", read)
         elif isinstance(value, _ROUTINES) or callable(value):
             self._leaf(path, "function", value)
         elif hasattr(type(value), "__getattr__"):
             self._leaf(path, "open", value)
         else:
-            self._members(path, self._of_instance(value), depth, (*inside, id(value)))
+            self._members(path, value, self._of_instance(value), depth, (*inside, id(value)))
 
-    def _members(self, path: str, found: Iterable[Tuple[str, Any]], depth: int, inside: Tuple[int, ...]) -> None:
+    def _members(
+        self, path: str, owner: Any, found: Iterable[Tuple[str, Any]], depth: int, inside: Tuple[int, ...]
+    ) -> None:
         for name, value in found:
             if id(value) in inside or not _SEGMENT.fullmatch(name):
                 continue
             if depth == 0:
                 raise Wrong(f"{path}.{name} lies more than {MAX_DEPTH} levels below what SKILLS lists: list names")
-            self._add(f"{path}.{name}", value, depth - 1, inside)
+            self._add(f"{path}.{name}", value, functools.partial(getattr, owner, name), depth - 1, inside)
 
     def _leaf(self, path: str, kind: str, value: Any) -> None:
         if len(path) > _MAX_PATH:
@@ -170,7 +180,7 @@ class Exposure:
             if isinstance(raw, (types.FunctionType, staticmethod, classmethod, *_ROUTINES)):
                 yield name, getattr(value, name)
             elif name not in own and (isinstance(raw, property) or hasattr(type(raw), "__get__")):
-                yield name, Lazy(value, name)
+                yield name, _UNREAD
             else:
                 yield name, raw
 
@@ -205,27 +215,26 @@ def _names(kind: type) -> List[str]:
     return list(found)
 
 
-def _follow(names: Mapping, path: str) -> Any:  # type: ignore[type-arg]
-    """What a dotted name stands for."""
-    segments = path.split(".")
-    value: Any = None
-    for index, segment in enumerate(segments):
+def _follow(names: Mapping, path: str) -> Tuple[Any, Read]:  # type: ignore[type-arg]
+    """What a dotted name stands for, and what reads it."""
+    first, *further = segments = path.split(".")
+    for segment in segments:
         if not _SEGMENT.fullmatch(segment):
             raise Wrong(f"SKILLS lists {path!r:.80}, whose part {segment!r:.40} is no name")
         if segment.startswith("_"):
             raise Wrong(f"SKILLS lists {path}, whose part {segment} is private")
-        if index == 0:
-            if segment not in names:
-                raise Wrong(f"SKILLS lists {path}, but AIGIS.core binds no {segment}{_nearest(segment, names)}")
-            value = names[segment]
-            continue
+    if first not in names:
+        raise Wrong(f"SKILLS lists {path}, but AIGIS.core binds no {first}{_nearest(first, names)}")
+    value: Any = names[first]
+    read: Read = functools.partial(operator.getitem, names, first)
+    for index, segment in enumerate(further, 1):
+        read = functools.partial(getattr, value, segment)
         try:
-            value = getattr(value, segment)
+            value = read()
         except AttributeError:
-            so_far = ".".join(segments[:index])
-            hint = _nearest(segment, dir(value))
+            so_far, hint = ".".join(segments[:index]), _nearest(segment, dir(value))
             raise Wrong(f"SKILLS lists {path}, but {so_far} has no {segment}{hint}") from None
-    return value
+    return value, read
 
 
 def _nearest(word: str, known: Iterable[Any]) -> str:

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Dict, Iterator, List, Optional, Tuple
 
 from .._bridge import Frame
+from .._bridge.frames import MAX_BODY
 from .._proxy.context import Call, Scope, scope
 from .._values import Unreadable, Unsendable, from_json, to_json
 from .._values.faults import body_of
@@ -32,6 +33,7 @@ class Invocation:
         self._server = server
         self._frame = frame
         self._leaf = leaf
+        self._request = call
         self._scope = Scope(plugin, call)
         self._credit = CREDIT
         #: What a stream waits by; there is none before it is opened, and for most calls never.
@@ -48,8 +50,7 @@ class Invocation:
     def cancel(self) -> None:
         """The answer is wanted no more."""
         self.given_up_at = time.monotonic()
-        assert self._scope.call is not None
-        self._scope.call.cancel()
+        self._request.cancel()
         task = self.task
         if task is not None:
             loop().call_soon_threadsafe(task.cancel)
@@ -163,8 +164,7 @@ class Invocation:
     # Anywhere:
 
     def _call(self) -> Any:
-        call = self._scope.call
-        assert call is not None
+        call = self._request
         args, kwargs = self._arguments(call)
         if call.cancelled():
             raise DeadlineExceeded("the deadline passed before it could begin", data={"sent": False})
@@ -195,7 +195,7 @@ class Invocation:
         return args, kwargs
 
     def _answer(self, act: Callable[[], None]) -> None:
-        """Does what answers, and says what went wrong with it. Not even ``sys.exit`` in a skill ends more than its call."""
+        """Does what answers, and says what went wrong with it: ``sys.exit`` in a skill ends no more than its call."""
         try:
             act()
         except BaseException as error:
@@ -210,17 +210,15 @@ class Invocation:
 
     def _item(self, item: Any) -> None:
         self._send({"t": "item"}, self._encoded(item, "item", 2))
-        call = self._scope.call
-        if call is not None:
-            call.unbind()
+        self._request.unbind()
 
     def _encoded(self, value: Any, place: str, depth: int) -> bytes:
         try:
             body = to_json(value, self._server.session.table.export, depth).encode()
         except Unsendable as error:
             raise Internal(f"what {self._leaf.path} gives: {error.message(place)}") from None
-        if len(body) > _MAX_BODY:
-            raise Internal(f"what {self._leaf.path} gives is {len(body)} bytes; at most {_MAX_BODY} travel")
+        if len(body) > MAX_BODY:
+            raise Internal(f"what {self._leaf.path} gives is {len(body)} bytes; at most {MAX_BODY} travel")
         return body
 
     def _fail(self, error: BaseException) -> None:
@@ -234,9 +232,6 @@ class Invocation:
             self._server.session.bridge.send({"t": header.pop("t"), "id": self.number, **header}, body)
         except AigisError:
             pass  # Nobody is left to be answered.
-
-
-_MAX_BODY = 256 * 1024 * 1024
 
 
 def _on_the_loop(coroutine: Any) -> Any:

@@ -13,24 +13,27 @@ from . import schema
 #: Where :func:`aigis.skill` leaves its word.
 MARK = "__aigis_skill__"
 #: How many calls of a skill that was slow once are taken to be slow as well.
-_SLOW_CALLS = 200
+_SLOW_CALLS = 100
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Leaf:
     """What stands at a path: what it does, what it takes, and how it is run."""
 
-    def __init__(self, path: str, kind: str, value: Any, effect: str = "write", timeout_s: Optional[float] = None) -> None:
+    def __init__(
+        self, path: str, kind: str, value: Any, effect: str = "write", timeout_s: Optional[float] = None
+    ) -> None:
         self.path = path
         #: ``function``, ``class``, ``exception``, ``value`` or ``open``.
         self.kind = kind
+        #: The object; of a value, what reads it.
         self.value = value
+        self._local: Any = None
         mark = getattr(value, MARK, None) if kind in ("function", "class") else None
         self.effect: str = "read" if kind == "value" else getattr(mark, "effect", None) or effect
         self.timeout_s: Optional[float] = getattr(mark, "timeout_s", None) or timeout_s
-        self.is_async = inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(
-            getattr(value, "__call__", None)
-        )
+        called = getattr(type(value), "__call__", None)  # noqa: B004
+        self.is_async = inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(called)
         self.streams = inspect.isgeneratorfunction(value) or inspect.isasyncgenfunction(value)
         #: How many further calls go to a thread of the pool, because one kept the reading thread too long.
         self.slow = 0
@@ -48,7 +51,11 @@ class Leaf:
             self.signature = inspect.signature(self.value)
         except (ValueError, TypeError):
             return  # Many builtins have none.
-        function = inspect.getattr_static(self.value, "__init__", None) if isinstance(self.value, type) else inspect.unwrap(self.value)
+        function = (
+            inspect.getattr_static(self.value, "__init__", None)
+            if isinstance(self.value, type)
+            else inspect.unwrap(self.value)
+        )
         self._hints = schema.hints_of(getattr(function, "__func__", function))
         found = self.signature.parameters
         self.logger = next((name for name in ("logger", "log") if _takes_logger(found.get(name))), None)
@@ -66,8 +73,8 @@ class Leaf:
     def bind(self, args: List[Any], kwargs: Dict[str, Any], logger: Any) -> Dict[str, Any]:
         """The named arguments to call with, the logger among them where it is wanted.
 
-        Raises :class:`~aigis.errors.InvalidArgument` that names the parameter, so that the body never runs with what does
-        not fit.
+        Raises :class:`~aigis.errors.InvalidArgument` that names the parameter, so that the body never runs with what
+        does not fit.
         """
         if self._plain is not None and not kwargs and self._plain[0] <= len(args) <= self._plain[1]:
             return kwargs
@@ -91,7 +98,7 @@ class Leaf:
         if self.kind == "value":
             if args or kwargs:
                 raise InvalidArgument(f"{self.path} is a value; it is read by a call without arguments")
-            return self.value() if isinstance(self.value, Lazy) else self.value
+            return self.value()
         return self.value(*args, **self.bind(args, kwargs, logger))
 
     def is_quick(self) -> bool:
@@ -136,23 +143,27 @@ class Leaf:
 
     def local(self, plugin: Any) -> Any:
         """What other plugins of the same process get for it: a function that brings the logger, or the thing itself."""
+        if self.kind == "value":
+            return self.value()
         if self.kind != "function":
-            return self.value() if isinstance(self.value, Lazy) else self.value
-        return _wrapped(self, plugin)
+            return self.value
+        if self._local is None:
+            self._local = _wrapped(self, plugin)
+        return self._local
+
+
+class Late(Leaf):
+    """A leaf that is found when it is called, because finding it runs code of the plugin's."""
+
+    def __init__(self, path: str, find: Callable[[], Leaf]) -> None:
+        super().__init__(path, "function", find)
+
+    def call(self, args: List[Any], kwargs: Dict[str, Any], logger: Any) -> Any:
+        """Finds it and runs it."""
+        return self.value().call(args, kwargs, logger)
 
 
 _NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
-
-
-class Lazy:
-    """A property of an instance: read when it is asked for, not while loading."""
-
-    def __init__(self, owner: Any, name: str) -> None:
-        self._read = functools.partial(getattr, owner, name)
-
-    def __call__(self) -> Any:
-        """Reads it."""
-        return self._read()
 
 
 def _takes_logger(parameter: Optional[inspect.Parameter]) -> bool:

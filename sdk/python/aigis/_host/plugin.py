@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -11,10 +12,10 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from .._proxy.context import Scope, scope
 from .._values.faults import expose
-from ..errors import AigisError, FailedPrecondition, InvalidArgument
+from ..errors import AigisError, FailedPrecondition, InvalidArgument, NotFound
 from . import modules
 from .exposure import Exposure, Wrong
-from .leaf import Leaf
+from .leaf import Late, Leaf
 from .logger import PluginLogger, Send
 from .pool import Pool
 
@@ -62,7 +63,6 @@ class Plugin:
         self.pool = Pool(self.name, description.concurrency)
         self.leaves: Dict[str, Leaf] = {}
         self.warnings: List[str] = []
-        self._local: Dict[str, Any] = {}
         self._cleanup: Any = None
 
     def load(self) -> "Plugin":
@@ -111,7 +111,6 @@ class Plugin:
             raise InvalidArgument(f"AIGIS/AIGIS.core: {error}", data={"file": "AIGIS/AIGIS.core"}) from None
         self.warnings = exposure.warnings
         for path, leaf in self.leaves.items():
-            self._local[path] = leaf.local(self)
             if leaf.kind == "exception":
                 expose(leaf.value, path)
         found = names.get("cleanup")
@@ -130,19 +129,25 @@ class Plugin:
         leaf = self.leaves.get(above)
         if leaf is None or leaf.kind != "open" or name.startswith("_"):
             return None
-        found = getattr(leaf.value, name, None)
-        if found is None:
-            return None
-        inner = Leaf(path, "function" if callable(found) else "value", found, timeout_s=self.description.timeout_s)
-        inner.effect = leaf.effect
-        return inner
+        late = Late(path, functools.partial(self._below, leaf.value, path, name))
+        late.effect = leaf.effect
+        return late
+
+    def _below(self, value: Any, path: str, name: str) -> Leaf:
+        try:
+            found = getattr(value, name)
+        except AttributeError as error:
+            raise NotFound(f"there is no {path}: {error}") from None
+        if callable(found):
+            return Leaf(path, "function", found)
+        return Leaf(path, "value", functools.partial(getattr, value, name))
 
     def local(self, path: str) -> Any:
         """What other plugins of this process get at ``path``.
 
         Raises ``KeyError`` if nothing stands there.
         """
-        return self._local[path]
+        return self.leaves[path].local(self)
 
     def close(self, grace_s: float) -> None:
         """Waits for the calls that run, then runs ``cleanup``, once."""

@@ -24,7 +24,7 @@ _IDLE_S = 30.0
 
 
 class Pool:
-    """Runs the calls of one plugin: up to ``limit`` at once, on threads of its own or their callers', the rest in a queue."""
+    """Runs the calls of one plugin: up to ``limit`` at once, on its own threads or their callers'; the rest wait."""
 
     def __init__(self, name: str, limit: int) -> None:
         self._name = name

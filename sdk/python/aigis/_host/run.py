@@ -91,7 +91,9 @@ def _find(description: Description) -> Callable[..., Any]:
         except (ImportError, ValueError):
             found = None
         if found is None:
-            raise FailedPrecondition(f"LAUNCH names the module {name}, which is not to be found in {description.entrypoint}")
+            raise FailedPrecondition(
+                f"LAUNCH names the module {name}, which is not to be found in {description.entrypoint}"
+            )
         module = importlib.import_module(name)
         shown = f"{name} ({module.__file__})"
     launch = getattr(module, "launch", None)

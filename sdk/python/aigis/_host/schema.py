@@ -39,7 +39,7 @@ def of(hint: Any, depth: int = 0) -> Dict[str, Any]:
         return {"enum": list(args)} if all(isinstance(arg, (str, int, type(None))) for arg in args) else {}
     if base in _UNIONS:
         return {"anyOf": [of(arg, depth + 1) for arg in args]}
-    if base in _ARRAYS and base is list or base in _ARRAY_LIKE and isinstance(base, type):
+    if (base in _ARRAYS and base is list) or (base in _ARRAY_LIKE and isinstance(base, type)):
         items = of(args[0], depth + 1) if args else {}
         return {"type": "array", **({"items": items} if items else {})}
     if base is dict or base in (collections.abc.Mapping, collections.abc.MutableMapping):
@@ -105,7 +105,9 @@ def _kinds(hint: Any) -> Optional[List[type]]:
         return [float, int]
     if base is bytes:
         return [bytes]
-    return [base] if base in _WORDS or base in (list, dict) else None
+    if base is list:
+        return [list, tuple]
+    return [base] if base in _WORDS or base is dict else None
 
 
 def describe(kinds: Any) -> str:

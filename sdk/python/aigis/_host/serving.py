@@ -42,7 +42,8 @@ class Server(Peer):
                 self._use(frame)
             else:
                 self.skill(frame)
-        except AigisError as error:
+        except Exception as error:
+            # Whatever it is, it is this call's: the thread that reads goes on.
             self.finish(number)
             self.refuse(number, error)
 
@@ -90,6 +91,12 @@ class Server(Peer):
         job = self._running.get(number)
         if job is not None:
             job.credit(count)
+
+    def stop(self, grace_s: float) -> None:
+        # A program ends by a signal, in its own way; what ends here is the connection alone.
+        timer = threading.Timer(grace_s, self.session.bridge.close)
+        timer.daemon = True
+        timer.start()
 
     def reply(self, number: int, value: Any) -> None:
         """Answers with plain data."""

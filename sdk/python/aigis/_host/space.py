@@ -51,7 +51,7 @@ class Space:
 
 
 class Copies(Space):
-    """The core plugins of an ``internal-local`` process: copies of its own, each loaded when a name of it is touched."""
+    """The core plugins of an ``internal-local`` process: copies of its own, loaded when a name of theirs is touched."""
 
     def __init__(self, descriptions: List[Description], send: Send) -> None:
         super().__init__()

@@ -95,8 +95,8 @@ class Table:
     def use(self, number: str, caller: str, may: str) -> Entry:
         """The entry of that id, for a use of it by ``caller``, which holds it from now on.
 
-        Raises :class:`~aigis.errors.FailedPrecondition` if it is gone, :class:`~aigis.errors.PermissionDenied` if its effect
-        is beyond ``may``.
+        Raises :class:`~aigis.errors.FailedPrecondition` if it is gone, :class:`~aigis.errors.PermissionDenied` if its
+        effect is beyond ``may``.
         """
         entry = self._entries.get(number)
         if entry is None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from types import FunctionType, ModuleType
 from typing import Any, Callable, Dict, Tuple
 
 from ..errors import InvalidArgument, NotFound, PermissionDenied
 from .exposure import Exposure, is_data, reach
-from .leaf import Leaf
+from .leaf import Late, Leaf
 from .table import Entry
 
 
 def leaf_of(entry: Entry, op: str, names: Tuple[str, ...]) -> Leaf:
     """The use ``op`` of an object, as something that can be run.
 
-    Raises :class:`~aigis.errors.InvalidArgument` for an unknown use, :class:`~aigis.errors.PermissionDenied` for a private
-    name, :class:`~aigis.errors.NotFound` for one that is not there.
+    Raises :class:`~aigis.errors.InvalidArgument` for an unknown use, :class:`~aigis.errors.PermissionDenied` for a
+    private name, :class:`~aigis.errors.NotFound` for one that is not there.
     """
     path = ".".join((type(entry.object).__name__, *names))
     if op == "call":
@@ -26,11 +29,26 @@ def leaf_of(entry: Entry, op: str, names: Tuple[str, ...]) -> Leaf:
 
 
 def _member(entry: Entry, path: str, names: Tuple[str, ...]) -> Leaf:
-    owner = entry.owner
-    value = entry.object
+    if any(name.startswith("_") for name in names):
+        raise PermissionDenied(f"{path}: names with a leading _ are private")
+    if not names or (len(names) == 1 and _is_method(entry.object, names[0])):
+        return _found(entry, path, names)
+    return Late(path, lambda: _found(entry, path, names))
+
+
+def _is_method(value: Any, name: str) -> bool:
+    """Whether a name is a plain method, which is found without running anything."""
+    kind = type(value)
+    if isinstance(value, (type, ModuleType)) or name in getattr(value, "__dict__", {}):
+        return False
+    return isinstance(inspect.getattr_static(kind, name, None), FunctionType)
+
+
+def _found(entry: Entry, path: str, names: Tuple[str, ...]) -> Leaf:
+    owner, value = entry.owner, entry.object
+    read: Callable[[], Any] = lambda: entry.object  # noqa: E731
     for name in names:
-        if name.startswith("_"):
-            raise PermissionDenied(f"{path}: names with a leading _ are private")
+        read = functools.partial(getattr, value, name)
         try:
             value = reach(value, name, lambda: Exposure(getattr(owner, "root", "/nowhere"), {}, None))
         except KeyError:
@@ -40,7 +58,7 @@ def _member(entry: Entry, path: str, names: Tuple[str, ...]) -> Leaf:
     if callable(value):
         return Leaf(path, "class" if isinstance(value, type) else "function", value)
     if names or is_data(value):
-        return Leaf(path, "value", value)
+        return Leaf(path, "value", read)
     raise InvalidArgument(f"a {path} cannot be called; use its methods")
 
 

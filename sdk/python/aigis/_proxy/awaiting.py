@@ -63,8 +63,6 @@ class _Inbox:
 class _Post:
     """Wakes a loop once for all that has come since it was last awake: waking it costs a system call."""
 
-    _all: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Post]" = weakref.WeakKeyDictionary()
-
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         # The loop keeps this, so this must not keep the loop.
         self._loop = weakref.ref(loop)
@@ -74,9 +72,9 @@ class _Post:
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> "_Post":
         """The one of that loop."""
-        post = cls._all.get(loop)
+        post = _posts.get(loop)
         if post is None:
-            post = cls._all[loop] = cls(loop)
+            post = _posts[loop] = cls(loop)
         return post
 
     def put(self, inbox: _Inbox) -> None:
@@ -97,6 +95,9 @@ class _Post:
         self._called = False
         while self._inboxes:
             self._inboxes.popleft().ring()
+
+
+_posts: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Post]" = weakref.WeakKeyDictionary()
 
 
 class AsyncCall(Coroutine):  # type: ignore[type-arg]

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 class Handle:
-    """An object of another process: ``h.method(…)``, ``h.attribute()``, ``h(…)``, ``for``, ``len``, ``h[k]``, ``in``, ``with``.
+    """An object of another process: ``h.method(…)``, ``h.attribute()``, ``h(…)``, ``for``, ``len``, ``h[k]``, ``in``,
+    ``with``.
 
-    It lives there for as long as it is held here; :meth:`release` lets go of it at once. One that was had by :mod:`aigis.aio` is
-    awaited: its methods, ``async for``, ``async with``.
+    It lives there for as long as it is held here; :meth:`release` lets go of it at once. One that was had by
+    :mod:`aigis.aio` is awaited: its methods, ``async for``, ``async with``.
     """
 
     __slots__ = ("__weakref__", "_ci", "_finalizer", "_id", "_kind", "_session", "_type")
@@ -125,8 +126,8 @@ class Member:
 def of(session: "Session", ref: Dict[str, Any], aio: bool, borrowed: bool) -> Handle:
     """The handle of a ``$ref`` that has arrived: the one that there is already, or a new one.
 
-    A ``borrowed`` one came as an argument: its lender may let go of it once the call is over, so its owner has to know of
-    us before.
+    A ``borrowed`` one came as an argument: its lender may let go of it once the call is over, so its owner has to know
+    of us before.
     """
     if not isinstance(ref.get("ci"), str):
         raise InvalidArgument("a $ref without a CI")

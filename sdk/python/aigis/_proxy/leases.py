@@ -1,4 +1,4 @@
-"""Keeps what is held alive, and lets go of what is not: one thread renews the leases of handles, and looks after our own."""
+"""Keeps what is held alive, and lets go of what is not: one thread renews leases, and looks after our own objects."""
 
 from __future__ import annotations
 

@@ -82,9 +82,10 @@ def target_of(value: Any) -> Optional[Target]:
 class _Caught(type):
     """A path that may stand after ``except``, which takes nothing but exception classes.
 
-    ``except aigis.cool.Mine:`` reads the path while the exception is being handled, and only then is it known whether the path
-    names the class of that very exception. So every path that is read at such a time is a class: that of the exception,
-    if the exception says that it can be had there, else one that matches nothing. It can be called like any path.
+    ``except aigis.cool.Mine:`` reads the path while the exception is being handled, and only then is it known whether
+    the path names the class of that very exception. So every path that is read at such a time is a class: that of the
+    exception, if the exception says that it can be had there, else one that matches nothing. It can be called like any
+    path.
     """
 
     def __getattribute__(cls, name: str) -> Any:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
+from .._bridge.frames import MAX_BODY
 from .._values import Encoder, Export, Unsendable, dump
-from ..errors import DeadlineExceeded, InvalidArgument
+from ..errors import DeadlineExceeded, InvalidArgument, ResourceExhausted
 from .context import scope
 
 #: The longest budget of a call, in seconds.
 MAX_BUDGET_S = 86_400.0
+#: The longest path.
+MAX_PATH = 512
 
 
 class Target(NamedTuple):
@@ -58,6 +61,8 @@ def message(target: Target, args: Tuple[Any, ...], kwargs: Dict[str, Any], expor
     Raises :class:`~aigis.errors.InvalidArgument` that names the place of what cannot travel, and
     :class:`~aigis.errors.DeadlineExceeded` if nothing is left of the budget.
     """
+    if not target.path or len(target.path) > MAX_PATH or len(target.ci or "") > MAX_PATH:
+        raise InvalidArgument(f"{target.shown()[:80]} names no skill: a path has 1 to {MAX_PATH} characters")
     header: Dict[str, Any] = {"path": target.path}
     if target.ci is not None:
         header["ci"] = target.ci
@@ -94,7 +99,10 @@ def _body(args: Tuple[Any, ...], kwargs: Dict[str, Any], meta: str, export: Expo
         named = {name: _at(tree, arg, f"kwargs.{name}") for name, arg in kwargs.items()}
         parts.append(f'"kwargs":{dump(named)}')
     parts.append(f'"meta":{{{meta}}}')
-    return f"{{{','.join(parts)}}}".encode()
+    body = f"{{{','.join(parts)}}}".encode()
+    if len(body) > MAX_BODY:
+        raise ResourceExhausted(f"the arguments are {len(body)} bytes; at most {MAX_BODY} travel", data={"sent": False})
+    return body
 
 
 def _at(tree: Callable[[Any, int], Any], value: Any, place: str) -> Any:

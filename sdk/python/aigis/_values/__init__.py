@@ -1,4 +1,4 @@
-"""Values: what travels as data, how it is written, and what it comes back as. The table is in ``docs/specs/envelope.md``."""
+"""Values: what travels as data, how it is written, and what it comes back as, as ``docs/specs/envelope.md`` says."""
 
 from __future__ import annotations
 

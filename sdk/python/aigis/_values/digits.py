@@ -1,5 +1,8 @@
-"""Whole numbers of many digits. The interpreter refuses texts of over 4,300 (they cost it quadratic time); ours go to 10,000,
-in pieces, without touching the setting, which belongs to the program."""
+"""Whole numbers of many digits.
+
+The interpreter refuses texts of over 4,300 (they cost it quadratic time); ours go to 10,000, in pieces, without
+touching the setting, which belongs to the program.
+"""
 
 from __future__ import annotations
 

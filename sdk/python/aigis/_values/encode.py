@@ -12,7 +12,7 @@ import json
 import math
 import pathlib
 import uuid
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 from . import digits, stand_ins, times
 

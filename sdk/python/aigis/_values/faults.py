@@ -1,4 +1,4 @@
-"""Errors as they travel, both ways: what a skill raised becomes a body, and a body becomes an exception that can be caught."""
+"""Errors as they travel: what a skill raised becomes a body, and a body becomes an exception that can be caught."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def body_of(error: BaseException, causes: int = _MAX_CAUSES) -> Dict[str, Any]:
     told: Dict[str, Any]
     if isinstance(error, RemoteError):
         body = {"code": error.code, "message": _headline(error.type, error.message)}
-        told = {"type": error.type, "module": error.module, "bases": error.bases, "args": list(error.args)}
-        told.update(traceback=error.traceback, exposed_as=error.exposed_as)
+        told = {"type": error.type, "module": error.module, "bases": list(error.bases), "args": list(error.args)}
+        told.update(traceback=error.traceback, exposed_as=list(error.exposed_as))
         body["data"] = {**_sendable(error.data), "exception": told}
     elif isinstance(error, AigisError):
         body = {"code": error.code, "message": error.message[:_MAX_TEXT], "data": _sendable(error.data)}

@@ -1,4 +1,5 @@
 """A plugin with one skill of each kind."""
+
 import asyncio
 import contextlib
 import dataclasses
@@ -44,6 +45,13 @@ class K:
     @staticmethod
     def make(v):
         return K(v)
+
+    @property
+    def broken(self):
+        raise RuntimeError("a property that fails")
+
+    async def ahi(self, x):
+        return f"ahi {self.v + x}"
 
     def hi(self):
         return f"hi {self.v}"
