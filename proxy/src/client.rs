@@ -11,7 +11,7 @@ use tracing::Instrument;
 use crate::{
     body,
     bus::Bus,
-    envelope::{DEFAULT_TIMEOUT, MAX_TIMEOUT, Request},
+    envelope::{DEFAULT_TIMEOUT, MAX_TIMEOUT, Outgoing, Passing, Request},
     error::{Code, Error},
     json,
     name::{Name, SkillPath, UserName},
@@ -21,10 +21,12 @@ use crate::{
 };
 
 mod again;
+mod content;
 mod frames;
 mod way;
 
 use again::Again;
+pub use content::Content;
 pub use frames::Frames;
 use way::{Head, Replies, Reply, Way};
 
@@ -53,21 +55,22 @@ pub struct Target {
     pub timeout: Option<Duration>,
 }
 
-/// What came back.
+/// What came back: values, or their bytes where they only pass through.
 #[derive(Debug)]
-pub enum Response {
+pub enum Response<C = Value> {
     /// One result.
-    Value(Value),
+    Value(C),
     /// Frames.
-    Stream(Frames),
+    Stream(Frames<C>),
 }
 
 /// A frame of a stream, as it travels.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Frame {
+#[serde(bound(deserialize = "D: Deserialize<'de>"))]
+pub(crate) struct Frame<D = Value> {
     pub(crate) seq: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) data: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<D>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) beat: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -94,9 +97,11 @@ impl Frame {
         };
         body.into()
     }
+}
 
+impl<'a, D: Deserialize<'a>> Frame<D> {
     /// Reads the frame that is due.
-    fn read(body: &[u8], due: u64) -> Result<Self, String> {
+    fn read(body: &'a [u8], due: u64) -> Result<Self, String> {
         let frame: Self = serde_json::from_slice(body).map_err(|_| format!("frame {due} is unreadable"))?;
         if frame.seq == due { Ok(frame) } else { Err(format!("frame {} came where frame {due} was due", frame.seq)) }
     }
@@ -164,13 +169,39 @@ impl Client {
     ///
     /// Dropping the future, or the stream, cancels the call at the callee.
     pub async fn open(&self, target: &Target, request: Request) -> Result<Response, Error> {
-        match self.local.as_ref().filter(|local| local.leads_to(&target.server)) {
-            Some(local) => self.locally(local, target, request).instrument(span(target)).await,
-            None => open(&self.bus, target, request).await,
-        }
+        self.begin(target, request).await
     }
 
-    async fn locally(&self, local: &Local, target: &Target, mut request: Request) -> Result<Response, Error> {
+    /// As [`Client::open`], for a caller of whom the arguments came as bytes and who wants bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Client::open`].
+    pub async fn pass(&self, target: &Target, request: Passing) -> Result<Response<Bytes>, Error> {
+        self.begin(target, request).await
+    }
+
+    async fn begin<C: Content>(&self, target: &Target, request: impl Outgoing) -> Result<Response<C>, Error> {
+        let local = self.local.as_ref().filter(|local| local.leads_to(&target.server));
+        let begun = async {
+            match local {
+                Some(local) => self.locally(local, target, request).await,
+                None => exchange(&self.bus, target, request).await,
+            }
+        };
+        begun.instrument(span(target)).await
+    }
+
+    async fn locally<C: Content>(
+        &self,
+        local: &Local,
+        target: &Target,
+        mut request: impl Outgoing,
+    ) -> Result<Response<C>, Error> {
         let begun = Begun::now(&mut request, target);
         let body = request.to_bytes();
         let sending = local.begin(&target.ci, &target.path, &body, ROOM);
@@ -183,7 +214,7 @@ impl Client {
                 Ok(response) => return Ok(response),
             }
         }
-        request.meta.timeout = begun.explicit.then(|| begun.deadline.saturating_duration_since(Instant::now()));
+        request.meta_mut().timeout = begun.left();
         exchange(&self.bus, target, request).await
     }
 }
@@ -230,7 +261,7 @@ fn span(target: &Target) -> tracing::Span {
     tracing::info_span!("call", otel.kind = "client", ci = target.ci.as_str(), skill = target.path.as_str())
 }
 
-async fn exchange(bus: &Bus, target: &Target, mut request: Request) -> Result<Response, Error> {
+async fn exchange<C: Content>(bus: &Bus, target: &Target, mut request: impl Outgoing) -> Result<Response<C>, Error> {
     let begun = Begun::now(&mut request, target);
     let mut again = Again::new(bus, &mut request, begun.deadline);
     loop {
@@ -244,12 +275,17 @@ async fn exchange(bus: &Bus, target: &Target, mut request: Request) -> Result<Re
             return Err(again.sent_before(error));
         }
         again.note(&error);
-        request.meta.timeout = begun.explicit.then(|| begun.deadline.saturating_duration_since(Instant::now()));
+        request.meta_mut().timeout = begun.left();
     }
 }
 
 /// Sends a call once.
-async fn once(bus: &Bus, target: &Target, request: &Request, begun: Begun) -> Result<Response, Failed> {
+async fn once<C: Content>(
+    bus: &Bus,
+    target: &Target,
+    request: &impl Outgoing,
+    begun: Begun,
+) -> Result<Response<C>, Failed> {
     let token = Token::random();
     let body = body::outgoing(bus, request.to_bytes(), begun.deadline).await.map_err(Failed::of)?;
     let way = Way::Bus(bus.clone(), token.clone());
@@ -308,18 +344,29 @@ impl Failed {
 }
 
 impl Begun {
-    fn now(request: &mut Request, target: &Target) -> Self {
-        if request.meta.traceparent.is_none() {
-            request.meta.traceparent = trace::current();
+    fn now(request: &mut impl Outgoing, target: &Target) -> Self {
+        let meta = request.meta_mut();
+        if meta.traceparent.is_none() {
+            meta.traceparent = trace::current();
         }
-        let explicit = request.meta.timeout;
+        let explicit = meta.timeout;
         // A callee applies what its skill declares by itself: only the patience is ours.
         let budget = explicit.or(target.timeout).unwrap_or(DEFAULT_TIMEOUT).min(MAX_TIMEOUT);
         Self { explicit: explicit.is_some(), deadline: Instant::now() + budget }
     }
 
+    /// What is left of the time that the caller named.
+    fn left(&self) -> Option<Duration> {
+        self.explicit.then(|| self.deadline.saturating_duration_since(Instant::now()))
+    }
+
     /// Awaits the first reply, whichever way the request went.
-    async fn finish(self, mut running: Running, mut replies: Replies, target: &Target) -> Result<Response, Failed> {
+    async fn finish<C: Content>(
+        self,
+        mut running: Running,
+        mut replies: Replies,
+        target: &Target,
+    ) -> Result<Response<C>, Failed> {
         // The callee tells of its own deadline; the grace is for that answer to arrive.
         let grace = Duration::from_millis(250);
         let mut reply = match tokio::time::timeout_at(self.deadline + grace, replies.next()).await {
@@ -353,9 +400,9 @@ impl Begun {
 }
 
 /// Reads a single reply: a result, or the callee's error.
-fn decode(reply: Reply, target: &Target) -> Result<Value, Error> {
+fn decode<C: Content>(reply: Reply, target: &Target) -> Result<C, Error> {
     let Head::Error(code) = reply.head else {
-        return json::read(&reply.body).map_err(|error| hostile(target, &error.message));
+        return C::whole(reply.body).map_err(|error| hostile(target, &error.message));
     };
     match (code.map(|code| code.parse::<Code>()).transpose(), serde_json::from_slice::<Error>(&reply.body)) {
         (Ok(code), Ok(error)) => Err(Error { code: code.unwrap_or(error.code), ..error }.heard()),
@@ -412,7 +459,7 @@ mod tests {
             body in "\\{\"seq\":[0-9]{1,20}(,\"(data|end|beat|error)\":[a-z0-9{}\"]{0,10}){0,3}\\}?|.{0,40}",
             due in 1..4_u64,
         ) {
-            match Frame::read(body.as_bytes(), due) {
+            match Frame::<Value>::read(body.as_bytes(), due) {
                 Ok(frame) => proptest::prop_assert_eq!(frame.seq, due),
                 Err(reason) => proptest::prop_assert!(reason.contains(&due.to_string())),
             }
@@ -422,7 +469,7 @@ mod tests {
         fn bad_22_a_frame_reads_back(seq in 1..u64::MAX, data in ".{0,20}", end: bool) {
             let data = (!end).then_some(Value::String(data));
             let body = Frame { seq, data: data.clone(), end, ..Frame::default() }.to_bytes(0);
-            let frame = Frame::read(&body, seq).unwrap();
+            let frame: Frame = Frame::read(&body, seq).unwrap();
             proptest::prop_assert_eq!((frame.data, frame.end, frame.beat), (data, end, false));
         }
     }

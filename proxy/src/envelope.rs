@@ -4,10 +4,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{error::Error, json, tags, trace};
+
+mod passing;
+
+pub use passing::Passing;
 
 /// The deadline of a call that names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -100,7 +105,7 @@ impl Request {
 
     /// Writes the body as it travels.
     #[must_use]
-    pub fn to_bytes(&self) -> bytes::Bytes {
+    pub fn to_bytes(&self) -> Bytes {
         let mut body = json::buffer();
         body.push(b'{');
         if !self.args.is_empty() {
@@ -118,6 +123,24 @@ impl Request {
         let _ = serde_json::to_writer(&mut body, &self.meta);
         body.push(b'}');
         body.into()
+    }
+}
+
+/// What can be sent as the body of a request.
+pub(crate) trait Outgoing {
+    /// What stands around the arguments.
+    fn meta_mut(&mut self) -> &mut Meta;
+    /// Writes the body as it travels.
+    fn to_bytes(&self) -> Bytes;
+}
+
+impl Outgoing for Request {
+    fn meta_mut(&mut self) -> &mut Meta {
+        &mut self.meta
+    }
+
+    fn to_bytes(&self) -> Bytes {
+        Self::to_bytes(self)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     Address, Error, MeshName, NodeName, Request, SkillPath, UserName,
+    bridge::{self, Cutter, Hello},
     envelope::{DEFAULT_TIMEOUT, MAX_TIMEOUT},
     identity::{JoinToken, jwt},
     json, rpc,
@@ -91,6 +92,29 @@ pub fn jwt(bytes: &[u8]) {
     }
 }
 
+/// What a process writes to its host over the bridge: frames, messages in parts, the calls in them.
+pub fn bridge(bytes: &[u8]) {
+    let mut cutter = Cutter::default();
+    cutter.input().extend_from_slice(bytes);
+    loop {
+        match cutter.next() {
+            Ok(Some(message)) => {
+                assert!(message.body.as_ref().is_some_and(|body| body.len() <= bytes.len()));
+                if let Err(violation) = Hello::read(&message) {
+                    is_safe(&violation.to_string());
+                }
+                match bridge::Asked::read(message) {
+                    Ok(Ok(asked)) => assert!(asked.request.meta.hops <= 16),
+                    Ok(Err(error)) => refused(&error),
+                    Err(violation) => is_safe(&violation.to_string()),
+                }
+            }
+            Ok(None) => break,
+            Err(violation) => return is_safe(&violation.to_string()),
+        }
+    }
+}
+
 #[cfg(test)]
 #[path = "../../fuzz/mutations.rs"]
 mod mutations;
@@ -106,6 +130,24 @@ mod tests {
 
     fn some(seeds: &[&str]) -> Vec<Vec<u8>> {
         seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect()
+    }
+
+    fn frames() -> Vec<Vec<u8>> {
+        let of = |header: &str, body: &str| {
+            let length = |text: &str| u32::try_from(text.len()).unwrap().to_be_bytes();
+            [&length(header)[..], &length(body), header.as_bytes(), body.as_bytes()].concat()
+        };
+        let call = of(
+            r#"{"t":"call","id":9,"path":"cool.nolog","timeout_ms":30000,"gen":2}"#,
+            r#"{"args":[1],"meta":{"hops":1}}"#,
+        );
+        let parts = [
+            of(r#"{"t":"call","id":1,"ci":"web@beta","path":"status","more":true}"#, r#"{"args":[],"#),
+            of(r#"{"t":"credit","id":3,"n":8}"#, ""),
+            of(r#"{"t":"call","id":1}"#, r#""meta":{"timeout_ms":5}}"#),
+        ];
+        let hello = of(r#"{"t":"hello"}"#, r#"{"aigis":1,"mode":"client","pid":4711,"python":"3.11.7","sdk":"0.1.0"}"#);
+        vec![hello, call, parts.concat()]
     }
 
     fn tokens() -> Vec<Vec<u8>> {
@@ -141,6 +183,11 @@ mod tests {
             r#"{"$blob":{"digest":"sha256:00","size":3,"key":"x"}}"#,
         ]))) {
             envelope(&bytes);
+        }
+
+        #[test]
+        fn bad_24_any_bytes_of_a_process(bytes in mutations::inputs(frames())) {
+            bridge(&bytes);
         }
 
         #[test]

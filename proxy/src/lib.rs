@@ -31,6 +31,7 @@
 
 pub mod blob;
 pub mod body;
+pub mod bridge;
 pub mod bus;
 pub mod client;
 pub mod dispatch;

@@ -51,6 +51,7 @@ pub const RESERVED: &[&str] = &[
     "plugins",
     "push",
     "run",
+    "sdk-bridge",
     "secrets",
     "self",
     "tokens",

@@ -38,12 +38,12 @@ fn tagged(tag: &str, inner: &Value, path: &str) -> Result<(), Error> {
         "$datetime" => text.is_some_and(is_datetime),
         "$date" => text.is_some_and(|text| Date::parse(text, &Iso8601::DATE).is_ok()),
         "$time" => text.is_some_and(|text| Time::parse(text, &Iso8601::TIME).is_ok()),
-        "$duration" => inner.is_number(),
+        "$duration" => inner.is_number() || text.is_some_and(is_decimal),
         "$decimal" => text.is_some_and(is_decimal),
         "$uuid" => text.is_some_and(|text| text.len() == 36 && text.parse::<uuid::Uuid>().is_ok()),
         "$int" => text.is_some_and(|text| is_digits(text.strip_prefix('-').unwrap_or(text))),
-        "$float" => matches!(text, Some("NaN" | "Infinity" | "-Infinity")) || text.is_some_and(is_decimal),
-        "$complex" => inner.as_array().is_some_and(|parts| parts.len() == 2 && parts.iter().all(Value::is_number)),
+        "$float" => text.is_some_and(is_float),
+        "$complex" => inner.as_array().is_some_and(|parts| parts.len() == 2 && parts.iter().all(is_part)),
         "$set" | "$frozenset" | "$tuple" => match inner {
             Value::Array(_) => return check(inner, &format!("{path}.{tag}")),
             _ => false,
@@ -73,6 +73,18 @@ fn tagged(tag: &str, inner: &Value, path: &str) -> Result<(), Error> {
 
 fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_float(text: &str) -> bool {
+    matches!(text, "nan" | "inf" | "-inf" | "NaN" | "Infinity" | "-Infinity") || is_decimal(text)
+}
+
+/// Whether it is one of the two numbers of a `$complex`.
+fn is_part(value: &Value) -> bool {
+    let tagged = |object: &serde_json::Map<String, Value>| {
+        object.len() == 1 && object.get("$float").and_then(Value::as_str).is_some_and(is_float)
+    };
+    value.is_number() || value.as_object().is_some_and(tagged)
 }
 
 fn is_decimal(text: &str) -> bool {
@@ -107,6 +119,9 @@ mod tests {
             json!({"$record": {"b": {"$foo": 1}}}),
             json!({"$datetime": "2026-02-30T00:00:00Z"}),
             json!({"$int": "1.5"}),
+            json!({"$float": "many"}),
+            json!({"$duration": "1 s"}),
+            json!({"$complex": [1, {"$int": "1"}]}),
             json!({"$foo\u{1b}": 1}),
         ] {
             let error = check(&json!([{"a": bad}]), "$.args[0]").unwrap_err();
@@ -139,6 +154,11 @@ mod tests {
             json!({"$decimal": "-1.50"}),
             json!({"$int": "123456789012345678901234567890"}),
             json!({"$float": "NaN"}),
+            json!({"$float": "-inf"}),
+            json!({"$float": "1e+300"}),
+            json!({"$duration": 1.5}),
+            json!({"$duration": "-1.5"}),
+            json!({"$complex": [0.5, {"$float": "nan"}]}),
             json!({"$tuple": [1, {"$bytes": ""}]}),
             json!({"$map": [[1, 2]]}),
             json!({"$record": {"name": {"$bytes": ""}}}),

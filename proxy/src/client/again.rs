@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{bus::Bus, envelope::Request, error::Error, subject::Token};
+use crate::{bus::Bus, envelope::Outgoing, error::Error, subject::Token};
 
 /// How long the own connection may take to come back by another server.
 const OWN: Duration = Duration::from_secs(5);
@@ -31,10 +31,10 @@ pub(super) struct Again {
 
 impl Again {
     /// Gives the call an id, by which a repeat is known as one, where there may be repeats.
-    pub(super) fn new(bus: &Bus, request: &mut Request, deadline: Instant) -> Self {
+    pub(super) fn new(bus: &Bus, request: &mut impl Outgoing, deadline: Instant) -> Self {
         let several = bus.has_several();
         if several {
-            request.meta.call.get_or_insert_with(|| Token::random().as_str().to_owned());
+            request.meta_mut().call.get_or_insert_with(|| Token::random().as_str().to_owned());
         }
         Self { several, deadline, failed: None, sent: false }
     }

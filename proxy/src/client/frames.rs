@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::{Instant, Interval, interval};
 
 use super::{
-    FIRST_CREDIT, Frame, Running, WIDE,
+    Content, FIRST_CREDIT, Frame, Running, WIDE,
     way::{Replies, Reply},
 };
 use crate::{
@@ -31,12 +31,14 @@ const CREDIT_BEAT: Duration = Duration::from_secs(10);
 
 /// The frames of a stream, in order, each once. Reading gives the callee credit for more; dropping cancels it.
 #[derive(Debug)]
-pub struct Frames {
+pub struct Frames<C = Value> {
     running: Running,
     replies: Replies,
     /// What has come and was not asked for yet.
-    held: VecDeque<Result<Value, Error>>,
+    held: VecDeque<Result<C, Error>>,
     next: u64,
+    /// Whether credit is given by [`Frames::grant`] alone.
+    paced: bool,
     unpaid: u32,
     window: u32,
     bytes: usize,
@@ -49,7 +51,7 @@ pub struct Frames {
     opening: Option<body::Opening>,
 }
 
-impl Frames {
+impl<C: Content> Frames<C> {
     pub(super) fn new(running: Running, replies: Replies, deadline: Option<Instant>) -> Self {
         let beat = interval(CREDIT_BEAT);
         let silent_since = Instant::now();
@@ -59,6 +61,7 @@ impl Frames {
             held: VecDeque::new(),
             opening: None,
             next: 1,
+            paced: false,
             unpaid: 0,
             window: FIRST_CREDIT,
             bytes: 0,
@@ -75,6 +78,20 @@ impl Frames {
         &self.running.server
     }
 
+    /// Has reading give no credit: somebody behind the reader does, by [`Frames::grant`].
+    #[must_use]
+    pub fn paced(self) -> Self {
+        Self { paced: true, ..self }
+    }
+
+    /// Lets the callee send so many further frames.
+    pub fn grant(&mut self, frames: u32) {
+        if !self.running.ended {
+            self.unpaid = frames;
+            self.pay();
+        }
+    }
+
     /// The next frame's data; `None` after the end.
     ///
     /// # Errors
@@ -84,12 +101,12 @@ impl Frames {
     /// # Cancel safety
     ///
     /// No frame is lost when the future is dropped.
-    pub async fn next(&mut self) -> Option<Result<Value, Error>> {
+    pub async fn next(&mut self) -> Option<Result<C, Error>> {
         let frame = match self.held.pop_front() {
             Some(frame) => frame,
             None => self.receive().await?,
         };
-        if frame.is_ok() && !self.running.ended {
+        if frame.is_ok() && !self.running.ended && !self.paced {
             self.unpaid += 1;
             if self.unpaid >= self.window / 2 {
                 self.settle();
@@ -113,7 +130,7 @@ impl Frames {
     }
 
     /// Takes the next frame off the wire.
-    async fn receive(&mut self) -> Option<Result<Value, Error>> {
+    async fn receive(&mut self) -> Option<Result<C, Error>> {
         if self.running.ended || self.held.len() >= HELD {
             return None;
         }
@@ -174,14 +191,15 @@ impl Frames {
     }
 
     /// What a frame brings to the reader; `None` for one that brings nothing.
-    fn read(&mut self, body: Result<Bytes, Error>) -> Option<Option<Result<Value, Error>>> {
-        let frame = match body.map(|body| Frame::read(&body, self.next)) {
-            Ok(Ok(frame)) => frame,
+    fn read(&mut self, body: Result<Bytes, Error>) -> Option<Option<Result<C, Error>>> {
+        let read = body.as_ref().map(|body| Frame::<C::Part<'_>>::read(body, self.next).map(|frame| (frame, body)));
+        let (frame, body) = match read {
+            Ok(Ok(read)) => read,
             Ok(Err(reason)) => return Some(Some(Err(self.broken(&reason)))),
             Err(error) if error.code == Code::InvalidArgument => return Some(Some(Err(self.broken(&error.message)))),
             Err(error) => {
                 self.finish_cancelled();
-                return Some(Some(Err(error)));
+                return Some(Some(Err(error.clone())));
             }
         };
         self.next += 1;
@@ -201,7 +219,7 @@ impl Frames {
         if frame.beat {
             return None;
         }
-        Some(Some(Ok(frame.data.unwrap_or(Value::Null))))
+        Some(Some(Ok(C::part(frame.data, body))))
     }
 
     /// Gives credit for what was read, and for more or less to be under way, as large as the last frames were.
