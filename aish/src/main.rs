@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod ask;
+mod bridge;
 mod cli;
 mod command;
 mod config;

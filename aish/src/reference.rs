@@ -35,7 +35,8 @@ fn page() -> String {
     let mut message = cli::message_parser("CI").bin_name("aish CI");
     message.build();
     command(&mut out, &message, "aish CI [MESSAGE]...");
-    for sub in parser.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+    // What is only left out of the help is for programs, and whoever writes them looks here.
+    for sub in parser.get_subcommands() {
         let subs: Vec<&Command> = sub.get_subcommands().filter(|sub| !sub.is_hide_set()).collect();
         if subs.is_empty() {
             command(&mut out, sub, &format!("aish {}", sub.get_name()));

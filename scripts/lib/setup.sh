@@ -75,6 +75,21 @@ setup_unlock() { exec 9>&-; }
 
 setup_tools() { apt_install gcc libc6-dev pkg-config curl ca-certificates python3 iproute2 iptables; }
 
+# Leaves in $DATA/python an environment with what tests the Python package, and beside the machine's own Python what builds
+# and installs it.
+setup_python() {
+    setup_lock
+    apt_install python3-venv python3-pip python3-setuptools python3-wheel
+    if ! timeout 30 "$DATA/python/bin/python" -c 'import pytest, pytest_timeout' 2>/dev/null; then
+        say "making an environment for the tests in Python"
+        rm -rf "$DATA/python"
+        timeout 120 python3 -m venv "$DATA/python" &&
+            timeout 300 "$DATA/python/bin/python" -m pip install -q --disable-pip-version-check pytest pytest-timeout >&2 ||
+            die "the environment for the tests in Python could not be made in $DATA/python" "see pip's words above"
+    fi
+    setup_unlock
+}
+
 rust_is_new_enough() {
     local version
     version=$(rustc --version 2>/dev/null | cut -d ' ' -f 2) && [ -n "$version" ] && at_least "$version" "$1" && have cargo

@@ -57,6 +57,8 @@ mod naming;
 #[cfg(test)]
 mod optimize;
 #[cfg(test)]
+mod python;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod revocation;
