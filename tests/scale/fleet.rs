@@ -26,7 +26,7 @@ use crate::{engine, say};
 /// How many runtimes share the nodes: one for each processor that there is at least.
 const RUNTIMES: usize = 2;
 /// How many nodes of a runtime join, or start, at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 4;
 /// How often a node is started before it counts as one that does not start.
 const ATTEMPTS: usize = 20;
 /// How many join again until the issuer admits them.
