@@ -42,9 +42,6 @@ const LIVE: Duration = Duration::from_secs(30);
 /// The row grants writes 9 s; twice that, for the same reason.
 const STALL: Duration = Duration::from_secs(18);
 
-/// A revocation may take 5 s with three servers; twice that, for the same reason.
-const REVOKED: Duration = Duration::from_secs(10);
-
 fn killed(scene: &mut Scene, run: &mut Run) {
     let rounds = run.of(25, 2);
     let (writers, callers) = (Writers::start(scene, 8), Callers::start(scene));
@@ -81,28 +78,6 @@ fn frozen(scene: &mut Scene, run: &mut Run) {
     run.took("longest stall of a writer", writers.end_unlost(scene, 2 * STALL));
     // A frozen server says nothing: who was connected to it learns by its own pings.
     callers.end();
-    for host in HOSTS {
-        revoked_while_frozen(scene, run, host);
-    }
-}
-
-/// Ends a user while that host's server stands still: whoever asks is told so soon, and which server does not know yet.
-fn revoked_while_frozen(scene: &Scene, run: &mut Run, host: &str) {
-    let alpha = scene.on("alpha");
-    let victim = format!("victim-{}", aigis_tests::nonce());
-    let file = alpha.user(&victim, "viewer");
-    let still = Server::on(scene, host).freeze();
-    let revoked = alpha.aish(["users", "revoke", &victim]);
-    run.took(
-        if host == "alpha" { "revoked, the issuer's server frozen" } else { "revoked, another frozen" },
-        revoked.took,
-    );
-    assert!(revoked.code == 1 && revoked.took <= REVOKED, "{revoked:?}");
-    assert!(revoked.stdout.contains("was revoked") && revoked.stderr.contains(host), "{revoked:?}");
-    drop(still);
-    until("nobody lets the user in", LIVE, || (alpha.aish(["--creds", &file, "list"]).code == 77).then_some(()));
-    until_live(scene, Instant::now());
-    until_spread(scene);
 }
 
 fn rolling(scene: &mut Scene, run: &mut Run) {
