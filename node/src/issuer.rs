@@ -66,7 +66,7 @@ pub(crate) struct Office {
     /// How long a credential holds.
     pub(crate) credential_life: Duration,
     /// Held while the account's token is changed: of two admins that revoke each other, one stays.
-    pub(crate) revoking: Mutex<()>,
+    pub(crate) revoking: Arc<Mutex<()>>,
 }
 
 /// A request, and whose it is.

@@ -237,8 +237,8 @@ impl Node {
         };
         let doing = |what| move |source: CallError| Error::Start { what, source };
         let bus = match &mesh.office {
-            Some(_) => Bus::connect(bus_options("calls")).await?,
-            None => reach(|| bus_options("calls")).await?,
+            Some(_) => connect(bus_options("calls"), mesh.file.supervised).await?,
+            None => reach(|| bus_options("calls"), mesh.file.supervised).await?,
         };
         let version = bus.server_version();
         if !version.parse().is_ok_and(bus::Version::is_supported) {
@@ -369,7 +369,7 @@ impl Node {
                 cache: cache.clone(),
                 blobs: Store::new(&bus),
                 credential_life,
-                revoking: tokio::sync::Mutex::default(),
+                revoking: Arc::default(),
             };
             office.note(&mesh.credential).await.map_err(doing("write its user's record"))?;
             let (file, usual) = (home.default_credential(), mesh::first_admin());
@@ -517,12 +517,18 @@ fn growing(cluster: &Arc<Cluster>, restart: watch::Sender<bool>) -> task::Owned 
     })
 }
 
+/// Connects: to this host's own server, if the bus has one here and it answers. So a server elsewhere that stands still
+/// does not take this node with it.
+async fn connect(options: bus::Options, own_server: bool) -> Result<Bus, ConnectError> {
+    if own_server { Bus::connect_in_order(options).await } else { Bus::connect(options).await }
+}
+
 /// Connects to a bus that is not this host's to start, and may be about to.
-async fn reach(options: impl Fn() -> bus::Options) -> Result<Bus, ConnectError> {
+async fn reach(options: impl Fn() -> bus::Options, own_server: bool) -> Result<Bus, ConnectError> {
     let deadline = Instant::now() + WITHIN;
     let mut said = false;
     loop {
-        match Bus::connect(options()).await {
+        match connect(options(), own_server).await {
             Err(error @ ConnectError::Unreachable { .. }) if Instant::now() < deadline => {
                 if !std::mem::replace(&mut said, true) {
                     tracing::info!(%error, "trying again");

@@ -78,6 +78,9 @@ pub(crate) struct Status {
     pub(crate) errors: u64,
     /// Requests whose reply subject was not their caller's own.
     pub(crate) dropped: u64,
+    /// Replies that came when nobody waited for them any more.
+    #[serde(default)]
+    pub(crate) late_replies: u64,
     /// Where `/metrics` is served, if it was asked for.
     metrics: Option<String>,
     notes: Vec<String>,
@@ -267,6 +270,7 @@ impl OwnCi {
             local_requests: counters.local.load(Ordering::Relaxed),
             errors: counters.errors.load(Ordering::Relaxed),
             dropped: counters.dropped.load(Ordering::Relaxed),
+            late_replies: self.bus.late_replies() + counters.late.load(Ordering::Relaxed),
             metrics: self.metrics.map(|address| format!("http://{address}/metrics")),
             notes: Vec::new(),
         }

@@ -31,6 +31,14 @@ pub struct Revoked {
     /// The nodes whose bus servers did not answer; they are told as soon as they are back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub away: Vec<NodeName>,
+    /// Whether the record says so by which every node refuses the user. If not, it is being written: the servers of the
+    /// bus choose who leads the registry.
+    #[serde(default = "yes")]
+    pub noted: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// One of the servers of a clustered bus.

@@ -168,6 +168,29 @@ pub enum Flaw {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(i64);
 
+impl From<OffsetDateTime> for Instant {
+    fn from(instant: OffsetDateTime) -> Self {
+        Self(instant.unix_timestamp())
+    }
+}
+
+/// When a credential ends, and what time it is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term {
+    /// When it ends.
+    pub ends: Instant,
+    /// This machine's time.
+    pub now: Instant,
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ends, now } = self;
+        let how = if ends > now { "holds until" } else { "ended at" };
+        write!(f, "it {how} {ends}, and this machine's clock says {now}")
+    }
+}
+
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match OffsetDateTime::from_unix_timestamp(self.0).ok().and_then(|instant| instant.format(&Rfc3339).ok()) {
@@ -305,6 +328,13 @@ impl Credential {
     #[must_use]
     pub fn expires(&self) -> Option<SystemTime> {
         lock(&self.token).expires.map(instant)
+    }
+
+    /// When it ends, beside what time it is here; `None` if it never does.
+    #[must_use]
+    pub fn term(&self) -> Option<Term> {
+        let ends = lock(&self.token).expires.map(Instant)?;
+        Some(Term { ends, now: Instant(jwt::seconds(SystemTime::now())) })
     }
 
     /// What logs in at the bus.
