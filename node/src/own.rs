@@ -100,6 +100,9 @@ pub(crate) struct EngineView {
 pub(crate) struct BusView {
     pub(crate) connected: bool,
     server_version: String,
+    /// The server in use, of a bus that may have several.
+    #[serde(default)]
+    server: String,
     /// Whether this node supervises it.
     supervised: bool,
     /// How often the supervisor has started it again.
@@ -261,6 +264,7 @@ impl OwnCi {
             bus: BusView {
                 connected: self.bus.link().borrow().up,
                 server_version: self.bus.server_version(),
+                server: self.bus.server_name(),
                 supervised: self.bus_server.is_some(),
                 restarts: self.bus_server.as_ref().map(|status| status.borrow().restarts),
             },

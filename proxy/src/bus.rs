@@ -449,6 +449,12 @@ impl Bus {
         self.0.client.server_info().version
     }
 
+    /// The name of the server in use.
+    #[must_use]
+    pub fn server_name(&self) -> String {
+        self.0.client.server_info().server_name
+    }
+
     /// Whether another server would take over if the one in use went away.
     #[must_use]
     pub fn has_several(&self) -> bool {

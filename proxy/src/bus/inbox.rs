@@ -366,3 +366,36 @@ impl Hasher for TokenHasher {
         self.0 ^ (self.0 >> 32)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flt_41_a_reply_that_nobody_waits_for_is_counted() {
+        let (table, token) = (Arc::<Table>::default(), Token::random());
+        let come = |reply: Option<&str>| {
+            let subject = format!("_INBOX.olga.{}.{}", Token::random().as_str(), token.as_str());
+            let message = Message {
+                subject: subject.into(),
+                reply: reply.map(Into::into),
+                payload: Bytes::from_static(b"1"),
+                headers: None,
+                status: None,
+                description: None,
+                length: 1,
+            };
+            table.take(message);
+        };
+        let (sender, receiver) = oneshot::channel();
+        let entry = table.enter(token.clone(), To::Subject("a".to_owned()), Waiting::Message(sender));
+        come(None);
+        assert!(receiver.blocking_recv().unwrap().is_ok());
+        assert_eq!(table.late(), 0);
+        come(None);
+        assert_eq!(table.late(), 1, "a second reply");
+        drop(entry);
+        come(Some("_INBOX.alpha.x.y"));
+        assert_eq!(table.late(), 1, "a question is no reply");
+    }
+}
