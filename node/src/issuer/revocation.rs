@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use aigis_proxy::{Error, NodeName, Role, UserName, services::Revoked};
+use aigis_proxy::{Error, Role, UserName, services::Revoked};
 use aigis_registry::{Timestamp, record::UserRecord};
 
 use super::{Office, broken_keys, first::other_admin};
+use crate::cluster::messenger::Away;
 
 /// How long the issuer's own copy of the records may take to show a revocation.
 const SEEN: Duration = Duration::from_secs(5);
@@ -20,10 +21,15 @@ impl Office {
     pub(super) async fn revoke(&self, name: &UserName) -> Result<Revoked, Error> {
         let _alone = self.revoking.lock().await;
         let user = self.user(name).await?;
-        let revoked =
-            |at: Timestamp, changed, away| Revoked { name: name.clone(), changed, revoked_at: at.to_string(), away };
+        let revoked = |at: Timestamp, changed, Away { servers: away, sites: sites_away }| Revoked {
+            name: name.clone(),
+            changed,
+            revoked_at: at.to_string(),
+            away,
+            sites_away,
+        };
         if let Some(at) = user.revoked_at {
-            return Ok(revoked(at, false, Vec::new()));
+            return Ok(revoked(at, false, Away { servers: Vec::new(), sites: Vec::new() }));
         }
         if name.as_str() == self.node.as_str() {
             let message = format!("{name} is the node that issues the mesh's credentials, and cannot revoke itself");
@@ -54,8 +60,8 @@ impl Office {
     }
 
     /// Ends a key at the bus: written down first, so that a server that starts meanwhile knows, then told to those that
-    /// run. Gives the nodes whose servers did not answer.
-    async fn end(&self, public_key: &str) -> Result<Vec<NodeName>, Error> {
+    /// run. Gives those that did not answer.
+    async fn end(&self, public_key: &str) -> Result<Away, Error> {
         let token = self.keys.revoke(public_key).map_err(broken_keys)?;
         let away = self.messenger.tell(&token).await?;
         tracing::info!(public_key, ?away, "a key was revoked");
