@@ -360,10 +360,14 @@ impl Node {
             let (url, ca, cluster) = (mesh.file.bus.clone(), mesh.ca.clone(), mesh.cluster.clone());
             let messenger = Arc::new(Messenger::new(keys.clone(), url, ca, cluster.clone()));
             tasks.push(messenger.start());
-            if has_other_sites {
-                // A bus of others runs already.
+            // A bus of others goes on with what it was told last, which a start that failed may have changed since.
+            if has_other_sites || !mesh.file.supervised {
                 let [_, account, _] = keys.accounts();
-                messenger.tell(&account).await.map_err(doing("tell the bus of its sites"))?;
+                match messenger.tell(&account).await {
+                    Err(error) if has_other_sites => return Err(doing("tell the bus of its sites")(error)),
+                    Err(error) => tracing::debug!(%error, "the bus was not told of the accounts"),
+                    Ok(_) => {}
+                }
             }
             let authority = MeshCa::open(&home.issuer(), home.mesh()).map_err(mesh::Error::from)?;
             tasks.extend(cluster.as_ref().map(|cluster| growing(cluster, restart.clone())));
