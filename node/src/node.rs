@@ -363,7 +363,7 @@ impl Node {
             // A bus of others goes on with what it was told last, which a start that failed may have changed since.
             if has_other_sites || !mesh.file.supervised {
                 let [_, account, _] = keys.accounts();
-                match messenger.tell(&account).await {
+                match Box::pin(messenger.tell(&account)).await {
                     Err(error) if has_other_sites => return Err(doing("tell the bus of its sites")(error)),
                     Err(error) => tracing::debug!(%error, "the bus was not told of the accounts"),
                     Ok(_) => {}

@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
     time::{Duration, Instant},
 };
 
@@ -245,7 +246,7 @@ fn flt_27_a_site_that_is_cut_off_says_so_and_calls_nobody_dead() {
             alpha.row("beta").filter(|row| row["state"] == "offline")
         });
         // Hosts of the site still hear each other.
-        let answer = olga.request("aigis.v1.main.call.operator.olga.beta.status", "{}");
+        let answer = olga.request("aigis.v1.main.call.operator.olga.beta@beta.status", "{}");
         assert_eq!(code(&answer), "", "{answer:?}");
 
         site.link.heal();
@@ -305,4 +306,36 @@ fn a_revoked_user_is_refused_at_a_site_too_and_a_site_can_be_ended() {
         site.mesh.aish(["up", "--detach", "--name", "alpha", "--bus", &site.hub.url(), "--end-bus-site", "paris"])
     };
     assert!(unknown.code == 1 && unknown.stderr.contains("no site \"paris\""), "{unknown:?}");
+}
+
+#[test]
+fn a_supervised_bus_listens_for_sites_only_where_it_has_some() {
+    let (mesh, mut server) = (Mesh::absent(), ForeignBus::new());
+    let clients = free_port();
+    let (listen, leaves) = (format!("127.0.0.1:{clients}"), clients + 3_200);
+    let up = |more: &[&str]| mesh.aish([&["up", "--detach", "--name", "alpha"], more].concat());
+    let listens = || TcpStream::connect(("127.0.0.1", leaves)).is_ok();
+    assert_eq!(up(&["--listen", &listen]).code, 0, "{}", mesh.log());
+    assert!(!listens(), "nobody asked for it");
+    let _down = mesh.aish(["down"]).good();
+    let refused = up(&["--listen", "127.0.0.1:63000", "--bus-site", "paris"]);
+    assert!(refused.code == 1 && refused.stderr.contains("below 62336"), "{refused:?}");
+    assert_eq!(up(&["--listen", &listen, "--bus-site", "paris"]).code, 0, "{}", mesh.log());
+    assert!(listens());
+
+    for file in ["site.conf", "site.creds"] {
+        fs::copy(mesh.path().join("bus/sites/paris").join(file), server.place().join(file)).unwrap();
+    }
+    let mode = fs::metadata(mesh.path().join("bus/sites/paris/site.creds")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    server.serve("include \"site.conf\"");
+    let beta = mesh.joined_by("beta", &["--bus", &server.url()]);
+    for mesh in [&mesh, &beta] {
+        all_live(mesh, &["alpha", "beta"], SOON);
+    }
+    let elsewhere = beta.aish(["up", "--bus-site", "lyon"]);
+    assert_eq!(elsewhere.code, 0, "it is up already: {elsewhere:?}");
+    let _down = beta.aish(["down"]).good();
+    let refused = beta.aish(["up", "--bus-site", "lyon"]).failed(1);
+    assert!(refused.stderr.contains("on the host of alpha"), "{refused:?}");
 }

@@ -80,7 +80,7 @@ impl Messenger {
         self.sites().extend(self.keys.sites());
         self.news.notify_one();
         let servers = servers::update(&self.url, self.ca.as_ref(), &login, token, all.len());
-        let (told, sites) = tokio::join!(servers, self.tell_sites());
+        let (told, sites) = tokio::join!(Box::pin(servers), Box::pin(self.tell_sites()));
         let told = told?;
         if let Err(error) = sites {
             tracing::warn!(%error, "the sites were not told; they are told again");

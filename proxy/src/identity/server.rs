@@ -55,7 +55,7 @@ pub enum Error {
         address: SocketAddr,
     },
     /// There is no port for the servers of sites.
-    #[error("a bus with sites needs a port of its own below {}, not {}: name it with --listen IP:PORT", u16::MAX - site::BEHIND, .address.port())]
+    #[error("a bus with sites needs a port of its own below {}, not {}: name it with --listen IP:PORT", u16::MAX - site::BEHIND + 1, .address.port())]
     LeafPort {
         /// Where it was to listen.
         address: SocketAddr,
