@@ -8,7 +8,7 @@ use crate::{
     blob::{Content, Digest, Index, Life, Part},
     error::Error,
     identity::{Charter, SignedIssuer},
-    name::{NodeName, UserName},
+    name::{NodeName, SiteName, UserName},
     role::{Grant, Role},
     secret::{Sealed, SecretName, Selector},
 };
@@ -35,6 +35,9 @@ pub struct Revoked {
     /// bus choose who leads the registry.
     #[serde(default = "yes")]
     pub noted: bool,
+    /// The sites whose servers did not answer: likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites_away: Vec<SiteName>,
 }
 
 fn yes() -> bool {

@@ -65,6 +65,8 @@ mod secrets;
 #[cfg(test)]
 mod services;
 #[cfg(test)]
+mod site;
+#[cfg(test)]
 mod socket;
 #[cfg(test)]
 mod status;

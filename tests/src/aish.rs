@@ -218,10 +218,21 @@ impl Mesh {
     /// Panics when it does not come up.
     #[must_use]
     pub fn joined(&self, name: &str) -> Self {
+        self.joined_by(name, &[])
+    }
+
+    /// As [`Mesh::joined`], with more options of `aish join`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Mesh::joined`].
+    #[must_use]
+    pub fn joined_by(&self, name: &str, options: &[&str]) -> Self {
         let node = Self::new(&["--name", name], self.environment.clone());
-        let joined = node.aish(["join", &self.token("node"), "--name", name]);
+        let joined = node.aish([&["join", &self.token("node"), "--name", name], options].concat());
         assert_eq!(joined.code, 0, "{joined:?}\n{}", node.log());
-        let _admin = node.aish(["join", &self.token("admin"), "--name", &format!("admin-{name}")]).good();
+        let admin = format!("admin-{name}");
+        let _admin = node.aish([&["join", &self.token("admin"), "--name", &admin], options].concat()).good();
         node
     }
 

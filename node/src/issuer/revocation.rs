@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use aigis_proxy::{Error, NodeName, Role, UserName, services::Revoked, task};
+use aigis_proxy::{Error, Role, UserName, services::Revoked, task};
 use aigis_registry::{Cache, Registry, Timestamp, record::UserRecord};
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::{Office, broken_keys, first::other_admin};
+use crate::cluster::messenger::Away;
 
 /// How long the record may take until its asker is told that it is still being written: where the server that leads the
 /// registry is the one that is away, another is chosen first, which takes longer than a revocation may.
@@ -24,12 +25,12 @@ impl Office {
     pub(super) async fn revoke(&self, name: &UserName) -> Result<Revoked, Error> {
         let alone = self.revoking.clone().lock_owned().await;
         let user = self.user(name).await?;
-        let revoked = |at: Timestamp, changed, away, noted| {
+        let revoked = |at: Timestamp, changed, Away { servers: away, sites: sites_away }, noted| {
             let (name, revoked_at) = (name.clone(), at.to_string());
-            Revoked { name, changed, revoked_at, away, noted }
+            Revoked { name, changed, revoked_at, away, noted, sites_away }
         };
         if let Some(at) = user.revoked_at {
-            return Ok(revoked(at, false, Vec::new(), true));
+            return Ok(revoked(at, false, Away { servers: Vec::new(), sites: Vec::new() }, true));
         }
         if name.as_str() == self.node.as_str() {
             let message = format!("{name} is the node that issues the mesh's credentials, and cannot revoke itself");
@@ -65,8 +66,8 @@ impl Office {
     }
 
     /// Ends a key at the bus: written down first, so that a server that starts meanwhile knows, then told to those that
-    /// run. Gives the nodes whose servers did not answer.
-    async fn end(&self, public_key: &str) -> Result<Vec<NodeName>, Error> {
+    /// run. Gives those that did not answer.
+    async fn end(&self, public_key: &str) -> Result<Away, Error> {
         let token = self.keys.revoke(public_key).map_err(broken_keys)?;
         let away = self.messenger.tell(&token).await?;
         tracing::info!(public_key, ?away, "a key was revoked");

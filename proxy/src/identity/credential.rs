@@ -290,14 +290,7 @@ impl Credential {
     }
 
     fn to_text(&self) -> Zeroizing<String> {
-        Zeroizing::new(format!(
-            "-----BEGIN {TOKEN}-----\n{}\n------END {TOKEN}------\n\n\
-             The seed below proves that its holder is {}: keep it to yourself.\n\n\
-             -----BEGIN {SEED}-----\n{}\n------END {SEED}------\n",
-            self.jwt(),
-            self.name,
-            self.key.seed(),
-        ))
+        to_text(&self.jwt(), &self.key, self.name.as_str())
     }
 
     /// The user's name.
@@ -431,6 +424,21 @@ impl fmt::Debug for Credential {
             .field("public", &self.key.public())
             .finish_non_exhaustive()
     }
+}
+
+/// The text of a credential file.
+pub(super) fn to_text(jwt: &str, key: &Key, holder: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!(
+        "-----BEGIN {TOKEN}-----\n{jwt}\n------END {TOKEN}------\n\n\
+         The seed below proves that its holder is {holder}: keep it to yourself.\n\n\
+         -----BEGIN {SEED}-----\n{}\n------END {SEED}------\n",
+        key.seed(),
+    ))
+}
+
+/// The key in the text of a credential file, if it holds one.
+pub(super) fn seed(text: &str) -> Option<Key> {
+    Credential::split(text).ok().map(|(_, key)| key)
 }
 
 /// Checks a token that is to go with this key.

@@ -23,7 +23,8 @@ impl Revoke {
             let how = if revoked.changed { "was revoked" } else { "was revoked before" };
             context.output.text(&format!("{} {how} ({})", revoked.name, revoked.revoked_at))?;
         }
-        let away: Vec<_> = revoked.away.iter().map(ToString::to_string).collect();
+        let sites = revoked.sites_away.iter().map(|site| format!("the site {site}"));
+        let away: Vec<_> = revoked.away.iter().map(ToString::to_string).chain(sites).collect();
         let mut left = Vec::new();
         if !away.is_empty() {
             left.push(format!("the bus server of {} did not answer", away.join(" and that of ")));
