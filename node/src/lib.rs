@@ -48,6 +48,7 @@ pub mod services;
 pub mod shelf;
 mod socket;
 pub mod text;
+pub mod toml_file;
 pub mod trust;
 mod upkeep;
 pub mod usage;
