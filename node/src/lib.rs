@@ -37,6 +37,7 @@ pub mod naming;
 pub mod node;
 mod offered;
 mod own;
+pub mod plugins;
 pub mod process;
 mod reconcile;
 pub mod redact;
