@@ -13,7 +13,7 @@ use crate::{
     command::{
         audit::Audit, call::Call, completions::Completions, describe::Describe, doctor::Doctor, down::Down,
         events::Events, exec::Exec, join::Join, list::List, logs::Logs, man::Man, message::Message, nodes::Nodes,
-        secrets::Secrets, tokens::Tokens, up::Up, users::Users, wrap::Wrap,
+        plugins::Plugins, secrets::Secrets, tokens::Tokens, up::Up, users::Users, wrap::Wrap,
     },
     duration,
     exit::{Failure, Usage},
@@ -114,6 +114,7 @@ pub(crate) enum Command {
     Users(Users),
     Tokens(Tokens),
     Secrets(Secrets),
+    Plugins(Plugins),
     Completions(Completions),
     Man(Man),
     #[command(skip)]
@@ -140,6 +141,7 @@ impl Command {
             Self::Users(_) => "users",
             Self::Tokens(_) => "tokens",
             Self::Secrets(_) => "secrets",
+            Self::Plugins(_) => "plugins",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
             Self::Message(_) => "message",

@@ -57,6 +57,8 @@ mod naming;
 #[cfg(test)]
 mod optimize;
 #[cfg(test)]
+mod plugin_check;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod revocation;
