@@ -9,12 +9,14 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from typing import Any, List
 
 import pytest
 
 from aigis._bridge import frames
 from aigis._bridge.frames import Reader, Violation, pack
+from aigis._bridge.turns import Turns
 from switch import PACKAGE, Process, Switch, until
 
 
@@ -81,6 +83,32 @@ def test_a_host_that_breaks_the_rules_ends_a_core_process(switch: Switch, bad: b
     core.link.control("status")
     core.link.peer.sendall(bad)
     assert core.child.wait(10) == 0
+
+
+def test_a_thread_that_reads_is_relieved_of_a_long_call() -> None:
+    done: List[str] = []
+    relieved = threading.Event()
+    steps = iter(["long", "short", "short", "end"])
+    lock = threading.Lock()
+
+    def step() -> bool:
+        assert lock.acquire(blocking=False), "two threads read at once"
+        word = next(steps)
+        lock.release()
+        if word == "long":
+            # It ends only once another thread has read on.
+            turns.run(lambda: done.append("long") if finished.wait(10) else None, relieved.set)
+        elif word == "short":
+            turns.run(lambda: done.append("short"), lambda: None)
+        else:
+            finished.set()
+        return word != "end"
+
+    finished = threading.Event()
+    turns = Turns(step)
+    turns.start()
+    until(lambda: done == ["short", "short", "long"])
+    assert relieved.is_set()
 
 
 def test_answers_that_nobody_asked_for_are_ignored(fx: Process, client: Any, switch: Switch) -> None:

@@ -190,6 +190,14 @@ def test_plg_58_the_end_of_a_core_host(switch: Switch, tmp_path: Path, way: str)
     assert mark.read_text() == "ba"
 
 
+def test_plg_58_cleanups_that_hang_do_not_keep_the_process(switch: Switch, tmp_path: Path) -> None:
+    core = switch.core()
+    for name in ("a", "b", "c"):
+        switch.load(core, told(plugin(tmp_path / name, "import time\ndef cleanup(): time.sleep(60)\nSKILLS = []\n")))
+    core.link.peer.shutdown(2)
+    assert core.child.wait(10) == 0
+
+
 def test_cleanup_that_hangs_is_left_behind(switch: Switch, tmp_path: Path) -> None:
     root = plugin(tmp_path / "a", "import time\ndef cleanup(): time.sleep(60)\nSKILLS = []\n")
     core = switch.core()

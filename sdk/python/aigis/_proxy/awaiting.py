@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Coroutine
@@ -110,8 +111,10 @@ class AsyncCall(Coroutine):  # type: ignore[type-arg]
         self._running: Any = None
         self._entered: Any = None
         self._items: Any = None
+        self._begun = False
 
     async def _run(self) -> Any:
+        self._begun = True
         session = connected() if is_connected() else await asyncio.get_running_loop().run_in_executor(None, connected)
         header, body, deadline = message(self._target, self._args, self._kwargs, session.table.export)
         exchange = session.bridge.begin(header, body)
@@ -141,8 +144,13 @@ class AsyncCall(Coroutine):  # type: ignore[type-arg]
 
     def close(self) -> None:
         """Ends the call."""
+        self._begun = True
         if self._running is not None:
             self._running.close()
+
+    def __del__(self) -> None:
+        if not self._begun:
+            warnings.warn(f"a call of {self._target.shown()} was never awaited", RuntimeWarning, stacklevel=2)
 
     def __aiter__(self) -> "AsyncCall":
         return self
