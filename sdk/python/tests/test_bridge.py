@@ -78,11 +78,9 @@ def test_any_bytes_are_read_or_refused() -> None:
     "bad",
     [raw({"t": "dance"}), raw({"t": "invoke"}), raw({"t": "credit", "id": 1, "n": 0}), raw({"t": "log"}), b"\xff" * 8],
 )
-def test_a_host_that_breaks_the_rules_ends_a_core_process(switch: Switch, bad: bytes) -> None:
-    core = switch.core()
-    core.link.control("status")
-    core.link.peer.sendall(bad)
-    assert core.child.wait(10) == 0
+def test_a_host_that_breaks_the_rules_ends_a_core_process(fx: Process, bad: bytes) -> None:
+    fx.link.peer.sendall(bad)
+    assert fx.child.wait(10) == 0
 
 
 def test_a_thread_that_reads_is_relieved_of_a_long_call() -> None:

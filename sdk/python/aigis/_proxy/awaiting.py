@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Deque, Dict, Generator, Optional, Tuple
 
-from .._bridge import Exchange, Frame
+from .._bridge import Bridge, Exchange, Frame
 from . import answers
 from .calling import GRANT, is_over
 from .session import connected, is_connected
@@ -32,7 +32,7 @@ class _Inbox:
         self._exchange = exchange
         self._loop = asyncio.get_running_loop()
         self._waiter: "Optional[asyncio.Future[None]]" = None
-        post = _Post.of(self._loop)
+        self.post = post = _Post.of(self._loop)
         exchange.wake = lambda: post.put(self)
 
     def ring(self) -> None:
@@ -69,6 +69,7 @@ class _Post:
         self._loop = weakref.ref(loop)
         self._inboxes: Deque[_Inbox] = deque()
         self._called = False
+        self._flushing = False
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> "_Post":
@@ -77,6 +78,19 @@ class _Post:
         if post is None:
             post = _posts[loop] = cls(loop)
         return post
+
+    def flush_soon(self, bridge: Bridge) -> None:
+        """Writes what coroutines have sent, once for all that run in this turn of the loop."""
+        loop = self._loop()
+        if loop is None or self._flushing:
+            return
+        self._flushing = True
+
+        def flush() -> None:
+            self._flushing = False
+            bridge.flush()
+
+        loop.call_soon(flush)
 
     def put(self, inbox: _Inbox) -> None:
         """Has the loop ring an inbox; on any thread."""
@@ -117,8 +131,9 @@ class AsyncCall(Coroutine):  # type: ignore[type-arg]
         self._begun = True
         session = connected() if is_connected() else await asyncio.get_running_loop().run_in_executor(None, connected)
         header, body, deadline = message(self._target, self._args, self._kwargs, session.table.export)
-        exchange = session.bridge.begin(header, body)
+        exchange = session.bridge.begin(header, body, flush=False)
         inbox = _Inbox(exchange)
+        inbox.post.flush_soon(session.bridge)
         frame = await inbox.take(deadline)
         if frame is None or frame.kind != "reply":
             raise answers.failure(session, frame, self._target, exchange)
