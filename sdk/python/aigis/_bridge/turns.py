@@ -1,0 +1,91 @@
+"""Who reads the stream: one thread at a time, which may run what it has read itself.
+
+Handing each call to another thread costs more than most calls do. So the thread that reads runs a call itself; if that
+takes longer than :data:`RELIEF_S`, another thread takes over the reading, and the first one ends when its call has. So
+one slow call holds up no other for longer than that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Callable, Optional
+
+#: How long a call may keep its thread from reading.
+RELIEF_S = 0.005
+#: After so many looks with nothing to see, nobody looks until there is something again.
+_LOOKS = 200
+
+
+class Turns:
+    """The threads that read one stream, in turn."""
+
+    def __init__(self, step: Callable[[], bool]) -> None:
+        """``step`` reads and handles one message; it gives false at the end of the stream."""
+        self._step = step
+        self._lock = threading.Lock()
+        #: Whose turn it is: a token of the thread's own.
+        self._turn: object = None
+        #: Since when that thread runs a call, if it does, and what is done if that takes long.
+        self._since: Optional[float] = None
+        self._relieved: Optional[Callable[[], None]] = None
+        self._asleep = False
+        self._wake = threading.Event()
+        self._watched = False
+
+    def start(self) -> None:
+        """Begins to read, on a thread of its own."""
+        threading.Thread(target=self._read, name="aigis-bridge", daemon=True).start()
+
+    def run(self, work: Callable[[], None], relieved: Callable[[], None]) -> None:
+        """Runs ``work`` on the thread that reads, from within a step; ``relieved`` is called if it takes long."""
+        mine = self._turn
+        if not self._watched:
+            self._watched = True
+            threading.Thread(target=self._watch, name="aigis-watch", daemon=True).start()
+        self._relieved = relieved
+        self._since = time.monotonic()
+        if self._asleep:
+            self._wake.set()
+        try:
+            work()
+        finally:
+            with self._lock:
+                if self._turn is mine:
+                    self._since = None
+
+    def _read(self) -> None:
+        mine = self._turn = object()
+        while self._step():
+            if self._turn is not mine:
+                return
+
+    def _watch(self) -> None:
+        looks = 0
+        while True:
+            since = self._since
+            late = 0.0 if since is None else time.monotonic() - since
+            if late >= RELIEF_S:
+                self._relieve(since)
+            looks = looks + 1 if since is None else 0
+            if looks < _LOOKS:
+                time.sleep(RELIEF_S - min(late, RELIEF_S / 2))
+                continue
+            self._wake.clear()
+            self._asleep = True
+            # Whoever begins a call after this sees that it is to wake us; whoever did before is seen here.
+            if self._since is None:
+                self._wake.wait()
+            self._asleep = False
+            looks = 0
+
+    def _relieve(self, since: Optional[float]) -> None:
+        with self._lock:
+            if self._since is not since:
+                return
+            self._since = None
+            self._turn = None
+            relieved = self._relieved
+        if relieved is not None:
+            relieved()
+        self.start()

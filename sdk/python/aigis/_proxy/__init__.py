@@ -1,0 +1,1 @@
+"""The other CIs as Python sees them: paths that are called, handles, streams."""
