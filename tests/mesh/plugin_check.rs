@@ -126,10 +126,10 @@ fn plg_19_files_that_are_missing_are_named() {
         assert!(ran.stderr.contains(file), "{ran:?}");
     }
     let mesh = Mesh::absent();
-    mesh.aish(["plugins", "check"]).refused(2);
-    mesh.aish(["plugins", "check", "x", "--config", "y"]).refused(2);
-    mesh.aish(["plugins", "check", "/no/such/plugin", "--static"]).failed(65);
-    mesh.aish(["plugins", "check", "--config", "/no/such/file"]).failed(65);
+    let _ = mesh.aish(["plugins", "check"]).refused(2);
+    let _ = mesh.aish(["plugins", "check", "x", "--config", "y"]).refused(2);
+    let _ = mesh.aish(["plugins", "check", "/no/such/plugin", "--static"]).failed(65);
+    let _ = mesh.aish(["plugins", "check", "--config", "/no/such/file"]).failed(65);
 }
 
 /// The small plugins that exercise both dialects lie beside the repository, or where `AIGIS_CORPUS` says.

@@ -156,7 +156,7 @@ async fn feed(mut stdin: ChildStdin, input: Vec<u8>) {
 /// Takes more of an answer; none is left once it has ended, or is longer than any is.
 async fn more(asked: &mut Option<ChildStdout>, answer: &mut Vec<u8>) {
     let Some(reader) = asked else { return };
-    let mut chunk = [0; 8 * 1024];
+    let mut chunk = vec![0; 8 * 1024];
     let count = reader.read(&mut chunk).await.unwrap_or_default();
     answer.extend(chunk.iter().take(count));
     if count == 0 || answer.len() > ANSWER {
@@ -187,7 +187,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 
     async fn next(&mut self) -> (Vec<String>, bool) {
-        let mut chunk = [0; 8 * 1024];
+        let mut chunk = vec![0; 8 * 1024];
         let count = self.reader.read(&mut chunk).await.unwrap_or_default();
         self.rest.extend(chunk.iter().take(count));
         let mut lines = Vec::new();
