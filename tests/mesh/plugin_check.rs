@@ -73,7 +73,8 @@ fn plg_14_what_a_plugin_says_of_itself_is_shown() {
     assert_eq!(shown["requirement_file"].as_str().map(PathBuf::from), Some(copy.join("requirements.txt")));
     assert_eq!(shown["missing_programs"], serde_json::json!(["no-such-program"]));
     let path = plugin.path().to_string_lossy().into_owned();
-    let ran = Mesh::absent().aish(["plugins", "check", &path, "--static"]).good();
+    let ran = Mesh::absent().aish(["plugins", "check", &path, "--static"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stdout.contains("type         core\n") && ran.stdout.contains("no-such-program (missing)"), "{ran:?}");
     assert!(ran.stderr.contains("note: this host lacks programs"), "{ran:?}");
 }
@@ -125,11 +126,15 @@ fn plg_19_files_that_are_missing_are_named() {
         let ran = check(plugin.path()).failed(65);
         assert!(ran.stderr.contains(file), "{ran:?}");
     }
-    let mesh = Mesh::absent();
-    let _ = mesh.aish(["plugins", "check"]).refused(2);
-    let _ = mesh.aish(["plugins", "check", "x", "--config", "y"]).refused(2);
-    let _ = mesh.aish(["plugins", "check", "/no/such/plugin", "--static"]).failed(65);
-    let _ = mesh.aish(["plugins", "check", "--config", "/no/such/file"]).failed(65);
+    for (args, code, word) in [
+        (&["check"][..], 2, "PATH"),
+        (&["check", "x", "--config", "y"], 2, "cannot be used with"),
+        (&["check", "/no/such/plugin", "--static"], 65, "/no/such/plugin"),
+        (&["check", "--config", "/no/such/file"], 65, "/no/such/file"),
+    ] {
+        let ran = Mesh::absent().aish([&["plugins"], args].concat());
+        assert!(ran.code == code && ran.stderr.contains(word), "{args:?}: {ran:?}");
+    }
 }
 
 /// The small plugins that exercise both dialects lie beside the repository, or where `AIGIS_CORPUS` says.

@@ -18,6 +18,8 @@ const LAST_LINES: usize = 20;
 const LONGEST: usize = 16 * 1024;
 /// Longest answer, in bytes; what is longer is cut off.
 const ANSWER: usize = 16 * 1024 * 1024;
+/// How much output is taken at once; on the heap, since a future that holds it would be as large.
+const CHUNK: usize = 8 * 1024;
 /// How long output may still come after the program has ended: a grandchild may hold its pipe.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -156,7 +158,7 @@ async fn feed(mut stdin: ChildStdin, input: Vec<u8>) {
 /// Takes more of an answer; none is left once it has ended, or is longer than any is.
 async fn more(asked: &mut Option<ChildStdout>, answer: &mut Vec<u8>) {
     let Some(reader) = asked else { return };
-    let mut chunk = vec![0; 8 * 1024];
+    let mut chunk = vec![0; CHUNK];
     let count = reader.read(&mut chunk).await.unwrap_or_default();
     answer.extend(chunk.iter().take(count));
     if count == 0 || answer.len() > ANSWER {
@@ -187,7 +189,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 
     async fn next(&mut self) -> (Vec<String>, bool) {
-        let mut chunk = vec![0; 8 * 1024];
+        let mut chunk = vec![0; CHUNK];
         let count = self.reader.read(&mut chunk).await.unwrap_or_default();
         self.rest.extend(chunk.iter().take(count));
         let mut lines = Vec::new();

@@ -385,8 +385,8 @@ async fn plg_13_what_cannot_be_copied_is_named_and_leaves_no_copy() {
     let scene = Scene::new();
     scene.write("good", "x");
     let source = scene.source();
-    type Break<'a> = &'a dyn Fn(&Path);
-    let tries: [(&str, Break<'_>); 4] = [
+    type Make<'a> = &'a dyn Fn(&Path);
+    let tries: [(&str, Make<'_>); 4] = [
         ("dangling", &|path| symlink("nowhere", path).unwrap()),
         ("circle", &|path| symlink("circle", path).unwrap()),
         ("up", &|path| symlink(".", path).unwrap()),
