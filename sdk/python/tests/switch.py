@@ -45,14 +45,18 @@ class Connection:
         self.pending: Dict[int, Callable[[Frame], None]] = {}
         self.inward: Dict[int, Tuple["Connection", int]] = {}
         self.seen: List[Frame] = []
-        self.lock = threading.Lock()
+        # Who reads never waits for a write.
+        self.out: "queue.SimpleQueue[bytes]" = queue.SimpleQueue()
         threading.Thread(target=self.read, daemon=True).start()
+        threading.Thread(target=self.write, daemon=True).start()
 
     def send(self, header: Dict[str, Any], body: bytes = b"") -> None:
+        self.out.put(b"".join(pack(header, body)))
+
+    def write(self) -> None:
         try:
-            with self.lock:
-                for piece in pack(header, body):
-                    self.peer.sendall(piece)
+            while True:
+                self.peer.sendall(self.out.get())
         except OSError:
             pass
 
