@@ -77,7 +77,7 @@ def test_everything_at_once(fx: Process, client: Any, switch: Switch) -> None:
         thread.join(30)
     assert not any(thread.is_alive() for thread in threads) and not wrong and len(counts) == 16
     until(lambda: fx.link.control("status")["plugins"]["fx"]["running"] == 0)
-    until(lambda: fx.link.control("status")["handles"] == {})
+    until(lambda: fx.link.control("status")["handles"] == {}, 20)
 
 
 def test_a_host_that_takes_nothing_keeps_no_process_from_reading(fx: Process) -> None:
