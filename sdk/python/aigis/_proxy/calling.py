@@ -117,8 +117,9 @@ def is_over(deadline: Optional[float]) -> bool:
 
 def _warn_in_a_loop() -> None:
     global _warned
-    asyncio = sys.modules.get("asyncio")
-    if not _warned and asyncio is not None and asyncio._get_running_loop() is not None:
+    # Where asyncio is not loaded, or another thread is just loading it, no loop runs here.
+    running = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    if not _warned and running is not None and running() is not None:
         _warned = True
         warnings.warn(
             "a call that waits inside a running event loop holds up the loop; aigis.aio is the same to await",
