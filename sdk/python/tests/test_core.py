@@ -256,7 +256,7 @@ def test_what_plugins_print_goes_to_their_own_log(switch: Switch, client: Any, t
             f"import sys\nclass {name}:\n    @staticmethod\n    def say(n):\n        for i in range(n):\n            print('{name}', i)\n            print('{name} err', i, file=sys.stderr)\nSKILLS = ['{name}.say']\n",
         )
         gens[name], _ = switch.load(core, told(root))
-    threads = [threading.Thread(target=getattr(client, name).say, args=(50,)) for name in ("a", "b")]
+    threads = [threading.Thread(target=lambda name=name: getattr(client, name).say(50)) for name in ("a", "b")]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -123,8 +123,8 @@ class Bridge:
         Raises :class:`~aigis.errors.Unavailable` if the connection is gone.
         """
         self._put(header, body)
-        # The thread that reads answers many messages that came together by one write.
-        if self._reading != threading.get_ident() or not self._reader.has_more():
+        # The thread that reads writes before it waits: once for all messages that came together.
+        if self._reading != threading.get_ident():
             self._flush(False)
 
     def flush(self) -> None:
@@ -139,7 +139,10 @@ class Bridge:
             # Only a hint, and so without a lock: it keeps a flood from filling memory.
             self._waiting += len(piece)
             if self._waiting > _ROOM:
-                self._flush(True)
+                if self._reading == threading.get_ident():
+                    self.turns.run(lambda: self._flush(True), _nothing)
+                else:
+                    self._flush(True)
 
     def _flush(self, wait: bool) -> None:
         while self._out and self._writing.acquire(wait):
@@ -167,11 +170,12 @@ class Bridge:
 
     def _step(self) -> bool:
         """Reads and handles one message; whether there may be more."""
-        # What this thread has answered goes out before it waits; what another one has, before anything else.
-        mine = threading.get_ident()
-        if self._out and (self._reading != mine or not self._reader.has_more()):
-            self._flush(False)
-        self._reading = mine
+        # What this thread has answered goes out before it waits; what another one has, before anything else. Not even
+        # for a host that takes nothing may a thread stop to read: two that wait for each other would wait for ever.
+        before, self._reading = self._reading, threading.get_ident()
+        if self._out and (self._reading != before or not self._reader.has_more()):
+            if not self.turns.run(self.flush, _nothing):
+                return True
         try:
             frame = next(self._messages, None)
             if frame is not None:
@@ -239,13 +243,17 @@ class Bridge:
         if self._why is not None and not sent:
             # One for each call: an exception keeps the traceback of where it was raised.
             return type(self._why)(self._why.message, hint=self._why.hint, data=self._why.data)
-        words = "" if self.welcome else self._link.last_words()
+        words = str(self._why) if self._why else "" if self.welcome else self._link.last_words()
         told = f": {words}" if words else ""
         return Unavailable(f"the connection to the host has ended{told}", data={"sent": sent})
 
     def lost_error(self) -> AigisError:
         """The error of a call that was sent before the connection ended."""
         return self._end(sent=True)
+
+
+def _nothing() -> None:
+    """What is done about a write that takes long: another thread reads on."""
 
 
 class _Dismissed(Exception):

@@ -8,7 +8,7 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Deque, Dict, Generator, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Deque, Dict, Generator, List, Optional, Tuple
 
 from .._bridge import Bridge, Exchange, Frame
 from . import answers
@@ -130,7 +130,14 @@ class AsyncCall(Coroutine):  # type: ignore[type-arg]
     async def _run(self) -> Any:
         self._begun = True
         session = connected() if is_connected() else await asyncio.get_running_loop().run_in_executor(None, connected)
-        header, body, deadline = message(self._target, self._args, self._kwargs, session.table.export)
+        lent: List[str] = []
+        header, body, deadline = message(self._target, self._args, self._kwargs, session.table.lend(lent))
+        try:
+            return await self._answer(session, header, body, deadline)
+        finally:
+            session.table.settle(lent)
+
+    async def _answer(self, session: "Session", header: Dict[str, Any], body: bytes, deadline: Optional[float]) -> Any:
         exchange = session.bridge.begin(header, body, flush=False)
         inbox = _Inbox(exchange)
         inbox.post.flush_soon(session.bridge)
