@@ -73,7 +73,7 @@ setup_lock() {
 
 setup_unlock() { exec 9>&-; }
 
-setup_tools() { apt_install gcc libc6-dev pkg-config curl ca-certificates python3 iproute2 iptables; }
+setup_tools() { apt_install gcc libc6-dev pkg-config curl ca-certificates git python3 python3-venv iproute2 iptables; }
 
 rust_is_new_enough() {
     local version
