@@ -311,7 +311,7 @@ impl Issuer for Desk {
 }
 
 /// Why the keys cannot be used.
-fn broken_keys(error: aigis_proxy::identity::mesh::Error) -> Error {
+pub(crate) fn broken_keys(error: aigis_proxy::identity::mesh::Error) -> Error {
     Error::internal(error.to_string())
 }
 

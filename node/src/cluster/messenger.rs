@@ -14,7 +14,7 @@ use aigis_proxy::{
 use tokio::sync::Notify;
 
 use super::Cluster;
-use crate::mesh::server_name;
+use crate::{issuer::broken_keys, mesh::server_name};
 
 /// How long the login holds by which the servers are told.
 const LOGIN_LIFE: Duration = Duration::from_secs(60);
@@ -22,6 +22,8 @@ const LOGIN_LIFE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(1);
 /// The same for sites, which may be away for days.
 const SITES_AGAIN: Duration = Duration::from_secs(5);
+/// After how long sites are told again what they know: a server that was set up anew has what its file said.
+const REPEATED: Duration = Duration::from_secs(120);
 
 /// Who did not answer.
 #[derive(Debug)]
@@ -31,9 +33,6 @@ pub(crate) struct Away {
     /// The sites.
     pub(crate) sites: Vec<SiteName>,
 }
-
-/// After how long sites are told again what they know: a server that was set up anew has what its file said.
-const REPEATED: Duration = Duration::from_secs(120);
 
 /// The issuer's way to the bus's servers, and to those of sites.
 #[derive(Debug)]
@@ -62,7 +61,7 @@ impl Messenger {
         let sites = Mutex::new(keys.sites().into_iter().collect());
         let (untold, signed) = (Mutex::default(), Mutex::default());
         let messenger = Self { keys, url, ca, cluster, untold, sites, signed, news: Notify::new() };
-        *messenger.untold.lock().unwrap_or_else(PoisonError::into_inner) = messenger.servers();
+        *messenger.untold() = messenger.servers();
         messenger
     }
 
@@ -72,11 +71,10 @@ impl Messenger {
     ///
     /// `unavailable` if none answers, or one of them refuses.
     pub(crate) async fn tell(&self, token: &AccountToken) -> Result<Away, Error> {
-        let failed = |error: aigis_proxy::identity::mesh::Error| Error::internal(error.to_string());
-        let login = self.keys.system_credential(LOGIN_LIFE).map_err(failed)?;
+        let login = self.keys.system_credential(LOGIN_LIFE).map_err(broken_keys)?;
         let all = self.servers();
         // Noted first: what is told half-way is told again.
-        self.untold.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&all);
+        self.untold().clone_from(&all);
         self.sites().extend(self.keys.sites());
         self.news.notify_one();
         let servers = servers::update(&self.url, self.ca.as_ref(), &login, token, all.len());
@@ -87,7 +85,7 @@ impl Messenger {
         }
         let away = all.into_iter().filter(|node| !told.contains(&server_name(self.keys.mesh(), node)));
         let away: BTreeSet<NodeName> = away.collect();
-        self.untold.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&away);
+        self.untold().clone_from(&away);
         let sites = self.sites().clone();
         tracing::info!(servers = ?told, ?away, ?sites, "the servers were told of the accounts");
         Ok(Away { servers: away.into_iter().collect(), sites: sites.into_iter().collect() })
@@ -96,7 +94,6 @@ impl Messenger {
     /// Tells the sites that have not the newest token; those that answer are no longer owed anything, unless something is
     /// new by then.
     async fn tell_sites(&self) -> Result<(), Error> {
-        let failed = |error: aigis_proxy::identity::mesh::Error| Error::internal(error.to_string());
         let waiting = self.sites().clone();
         if waiting.is_empty() {
             return Ok(());
@@ -111,8 +108,8 @@ impl Messenger {
             signed.insert(site.clone(), (before.clone(), token.clone()));
             Ok((site, token))
         });
-        let tokens: Vec<_> = tokens.collect::<Result<_, _>>().map_err(failed)?;
-        let login = self.keys.sites_credential(LOGIN_LIFE).map_err(failed)?;
+        let tokens: Vec<_> = tokens.collect::<Result<_, _>>().map_err(broken_keys)?;
+        let login = self.keys.sites_credential(LOGIN_LIFE).map_err(broken_keys)?;
         let told = servers::update_sites(&self.url, self.ca.as_ref(), &login, self.keys.mesh(), &tokens).await?;
         let [_, newest, _] = self.keys.accounts();
         if newest == before {
@@ -125,8 +122,12 @@ impl Messenger {
         self.sites.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn untold(&self) -> MutexGuard<'_, BTreeSet<NodeName>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn owes_servers(&self) -> bool {
-        !self.untold.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.untold().is_empty()
     }
 
     /// Tells those that were away, as soon as they are back, until the returned value is dropped.
@@ -156,12 +157,11 @@ impl Messenger {
 
     /// Tells all; those that answer are no longer owed anything, unless something is new by then.
     async fn again(&self, token: &AccountToken) -> Result<(), Error> {
-        let failed = |error: aigis_proxy::identity::mesh::Error| Error::internal(error.to_string());
-        let login = self.keys.system_credential(LOGIN_LIFE).map_err(failed)?;
+        let login = self.keys.system_credential(LOGIN_LIFE).map_err(broken_keys)?;
         let told = servers::update(&self.url, self.ca.as_ref(), &login, token, 1).await?;
         let [_, newest, _] = self.keys.accounts();
         if newest == *token {
-            let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut untold = self.untold();
             untold.retain(|node| !told.contains(&server_name(self.keys.mesh(), node)));
         }
         Ok(())

@@ -25,6 +25,7 @@ use std::{
 
 use aigis_proxy::{
     Effect, SkillPath,
+    secret::SecretName,
     text_file::{self, Error},
 };
 use serde::{Serialize, Serializer};
@@ -61,7 +62,7 @@ pub struct Manifest {
     /// What they are.
     pub requirement_file: Option<PathBuf>,
     /// The directory in which it looks for each secret.
-    pub secrets: BTreeMap<SecretKey, PathBuf>,
+    pub secrets: BTreeMap<SecretName, PathBuf>,
     /// How often it is started again.
     pub restart: Restart,
     /// After which ends.
@@ -138,25 +139,6 @@ pub enum RestartOn {
     Exit,
     /// After those that are failures.
     Failure,
-}
-
-/// The key of a secret, within the plugin's own: parts with `/` between them.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct SecretKey(String);
-
-impl SecretKey {
-    /// The key as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The name of its file: the last part.
-    #[must_use]
-    pub fn file_name(&self) -> &str {
-        self.0.rsplit('/').next().unwrap_or_default()
-    }
 }
 
 fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

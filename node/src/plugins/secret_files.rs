@@ -1,6 +1,6 @@
 //! The secrets of a plugin, as the files in which it looks for them.
 //!
-//! They come from the mesh, or lie beside the config file as `secrets/NAME/KEY`. A file that the plugin has changed since is
+//! They are handed in, or lie beside the config file as `secrets/NAME/KEY`. A file that the plugin has changed since is
 //! left alone until the secret itself changes. Which value was put where is known by its version, and whether a file was
 //! changed by what the file system says of it: no digest of a value is kept.
 
@@ -21,8 +21,8 @@ use aigis_proxy::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Folder, manifest::SecretKey};
-use crate::{home, secrets::Vault};
+use super::Folder;
+use crate::home;
 
 /// The directory beside a config file in which secrets lie by the names of plugins.
 const BESIDE: &str = "secrets";
@@ -46,7 +46,7 @@ impl std::fmt::Debug for Secret {
 }
 
 /// Secrets by their keys.
-pub type Stored = BTreeMap<SecretKey, Secret>;
+pub type Stored = BTreeMap<SecretName, Secret>;
 
 /// Why secrets are not where a plugin looks for them.
 #[derive(Debug, thiserror::Error)]
@@ -57,13 +57,13 @@ pub enum Error {
         /// The plugin.
         name: Name,
         /// All keys that have no value.
-        keys: Vec<SecretKey>,
+        keys: Vec<SecretName>,
     },
     /// A link leads out of the runtime copy.
     #[error("the secret {} would be put out of the plugin's copy, to {}", .key.as_str(), shown(.path))]
     Outside {
         /// The secret.
-        key: SecretKey,
+        key: SecretName,
         /// Where.
         path: PathBuf,
     },
@@ -78,8 +78,8 @@ pub enum Error {
     },
 }
 
-fn missing(name: &Name, keys: &[SecretKey]) -> String {
-    let keys: Vec<&str> = keys.iter().map(SecretKey::as_str).collect();
+fn missing(name: &Name, keys: &[SecretName]) -> String {
+    let keys: Vec<&str> = keys.iter().map(SecretName::as_str).collect();
     let word = if keys.len() == 1 { "secret is" } else { "secrets are" };
     format!("the {word} missing for {name}: {}", keys.join(", "))
 }
@@ -121,22 +121,6 @@ impl Look {
     }
 }
 
-/// The secrets of a plugin that the mesh has, as far as they are open on this node.
-#[expect(dead_code, reason = "the hosts of plugins ask for it, which come next")]
-pub(crate) fn of_mesh<'a>(vault: &Vault, plugin: &Name, keys: impl IntoIterator<Item = &'a SecretKey>) -> Stored {
-    let named = |key: &SecretKey| SecretName::parse(&format!("plugin/{plugin}/{}", key.as_str())).ok();
-    let names: BTreeMap<SecretName, SecretKey> =
-        keys.into_iter().filter_map(|key| Some((named(key)?, key.clone()))).collect();
-    let open = vault.values(names.keys());
-    let stored = |(name, key): (SecretName, SecretKey)| {
-        let value = open.get(&name)?;
-        let secret =
-            Secret { value: Zeroizing::clone(&value.bytes), version: format!("mesh {}", value.version), mode: MODE };
-        Some((key, secret))
-    };
-    names.into_iter().filter_map(stored).collect()
-}
-
 /// The secrets of a plugin that lie beside the config file, or one level above it.
 ///
 /// # Errors
@@ -145,7 +129,7 @@ pub(crate) fn of_mesh<'a>(vault: &Vault, plugin: &Name, keys: impl IntoIterator<
 pub fn beside<'a>(
     config: &Path,
     plugin: &Name,
-    keys: impl IntoIterator<Item = &'a SecretKey>,
+    keys: impl IntoIterator<Item = &'a SecretName>,
 ) -> Result<Stored, Error> {
     let config = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
     let mut stored = Stored::new();
@@ -190,8 +174,8 @@ fn read(path: &Path) -> Result<Option<Secret>, Error> {
 /// # Errors
 ///
 /// Some have no value, and all of these are named; or the operating system refuses. Then no file was changed.
-pub fn deliver(folder: &Folder, wanted: &BTreeMap<SecretKey, PathBuf>, stored: &Stored) -> Result<(), Error> {
-    let missing: Vec<SecretKey> = wanted.keys().filter(|key| !stored.contains_key(*key)).cloned().collect();
+pub fn deliver(folder: &Folder, wanted: &BTreeMap<SecretName, PathBuf>, stored: &Stored) -> Result<(), Error> {
+    let missing: Vec<SecretName> = wanted.keys().filter(|key| !stored.contains_key(*key)).cloned().collect();
     if !missing.is_empty() {
         return Err(Error::Missing { name: folder.name().clone(), keys: missing });
     }
@@ -244,7 +228,7 @@ pub fn withdraw(folder: &Folder) -> Result<(), Error> {
 }
 
 /// Checks that no link leads a secret out of the runtime copy.
-fn stays(folder: &Folder, key: &SecretKey, directory: &Path) -> Result<(), Error> {
+fn stays(folder: &Folder, key: &SecretName, directory: &Path) -> Result<(), Error> {
     let copy = folder.copy();
     let top = copy.canonicalize().map_err(|source| Error::Io { path: copy.clone(), source })?;
     // What is not there yet is judged by what holds it.

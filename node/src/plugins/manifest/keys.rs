@@ -6,7 +6,7 @@ use aigis_proxy::{Effect, SkillPath, quoted, secret::SecretName};
 use aigis_registry::resolve::distance;
 
 use super::{
-    CORE_FILE, Launch, Manifest, Restart, RestartOn, SecretKey, Words,
+    CORE_FILE, Launch, Manifest, Restart, RestartOn, Words,
     paths::Place,
     reader::Reader,
     value::{Fault, Node, Value},
@@ -175,19 +175,18 @@ fn programs(key: &str, node: &Node) -> Result<Vec<String>, Fault> {
     Reader::texts(key, node)?.into_iter().map(one).collect()
 }
 
-fn secrets(reader: &Reader<'_>, key: &str, node: &Node) -> Result<BTreeMap<SecretKey, std::path::PathBuf>, Fault> {
+fn secrets(reader: &Reader<'_>, key: &str, node: &Node) -> Result<BTreeMap<SecretName, std::path::PathBuf>, Fault> {
     let mut secrets = BTreeMap::new();
     for (at, name, target) in Reader::dict(key, node)? {
         // What follows the plugin's own part in the name of a secret is of the same form.
-        SecretName::parse(name).map_err(|error| Reader::refuse(key, at, error))?;
+        let fresh = SecretName::parse(name).map_err(|error| Reader::refuse(key, at, error))?;
         let place = place(reader, key, target, reader.paths.root(), false)?;
         if place.now.exists() && !place.now.is_dir() {
             let shown = aigis_proxy::text_file::shown(&place.path);
             return Err(Reader::refuse(key, target, format!("{shown} is no directory; a secret is put into one")));
         }
-        let fresh = SecretKey(name.to_owned());
         let file = place.path.join(fresh.file_name());
-        let clash = secrets.iter().find(|(other, path): &(&SecretKey, &std::path::PathBuf)| {
+        let clash = secrets.iter().find(|(other, path): &(&SecretName, &std::path::PathBuf)| {
             **other != fresh && path.join(other.file_name()) == file
         });
         if let Some((other, _)) = clash {

@@ -14,7 +14,7 @@ impl Scene {
         Self { directory, folder }
     }
 
-    fn wanted(&self, secrets: &str) -> BTreeMap<SecretKey, PathBuf> {
+    fn wanted(&self, secrets: &str) -> BTreeMap<SecretName, PathBuf> {
         let copy = self.folder.copy();
         let text =
             format!("PLUGIN_TYPE = 'external'\nENTRYPOINT = '{{root}}'\nLAUNCH = ['x']\nSECRETS = {{{secrets}}}");
