@@ -13,7 +13,7 @@ use crate::{
     command::{
         audit::Audit, call::Call, completions::Completions, describe::Describe, doctor::Doctor, down::Down,
         events::Events, exec::Exec, join::Join, list::List, logs::Logs, man::Man, message::Message, nodes::Nodes,
-        sdk_bridge::SdkBridge, secrets::Secrets, tokens::Tokens, up::Up, users::Users, wrap::Wrap,
+        plugins::Plugins, sdk_bridge::SdkBridge, secrets::Secrets, tokens::Tokens, up::Up, users::Users, wrap::Wrap,
     },
     duration,
     exit::{Failure, Usage},
@@ -114,6 +114,7 @@ pub(crate) enum Command {
     Users(Users),
     Tokens(Tokens),
     Secrets(Secrets),
+    Plugins(Plugins),
     #[command(hide = true)]
     SdkBridge(SdkBridge),
     Completions(Completions),
@@ -142,6 +143,7 @@ impl Command {
             Self::Users(_) => "users",
             Self::Tokens(_) => "tokens",
             Self::Secrets(_) => "secrets",
+            Self::Plugins(_) => "plugins",
             Self::SdkBridge(_) => "sdk-bridge",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",

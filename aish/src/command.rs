@@ -17,6 +17,7 @@ pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod message;
 pub(crate) mod nodes;
+pub(crate) mod plugins;
 pub(crate) mod sdk_bridge;
 pub(crate) mod secrets;
 pub(crate) mod tokens;
@@ -48,6 +49,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Tokens(tokens) => tokens.run(context).await,
         Command::SdkBridge(bridge) => bridge.run(context).await,
         Command::Secrets(secrets) => secrets.run(context).await,
+        Command::Plugins(plugins) => plugins.run(context).await,
         Command::Completions(completions) => completions.run(context),
         Command::Man(man) => man.run(context),
         Command::Message(message) => message.run(context).await,

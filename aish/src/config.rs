@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use aigis_node::mesh::{CREDENTIAL_LIFE, DEFAULT_PORT};
+use aigis_node::{
+    mesh::{CREDENTIAL_LIFE, DEFAULT_PORT},
+    toml_file::{self, Table},
+};
 use aigis_proxy::{NodeName, text_file::Error};
 
 use crate::{
@@ -15,10 +18,6 @@ use crate::{
     exit::{Failure, Usage},
     quantity, url,
 };
-
-mod reader;
-
-use reader::Table;
 
 /// Its name in the mesh's directory.
 pub(crate) const FILE: &str = "node.toml";
@@ -67,7 +66,7 @@ impl Config {
 }
 
 fn read(path: &Path) -> Result<Config, Error> {
-    reader::read(
+    toml_file::read(
         path,
         &["name", "credential_life", "labels", "bus", "engine", "metrics", "audit", "shutdown"],
         |root| {
@@ -105,7 +104,8 @@ fn read(path: &Path) -> Result<Config, Error> {
 
 fn read_labels(labels: &Table<'_>) -> Result<BTreeMap<String, String>, Error> {
     let mut read = BTreeMap::new();
-    for key in labels.keys() {
+    for entry in labels.entries() {
+        let key = entry.key();
         let value =
             labels.text(key, |value| if key.is_empty() { Err("a label needs a key") } else { Ok(value.to_owned()) })?;
         read.extend(value.map(|value| (key.to_owned(), value)));

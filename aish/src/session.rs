@@ -97,7 +97,7 @@ impl Session {
             Resolved::One(one) => std::slice::from_ref(one),
             Resolved::Service(service) => service.replicas.as_slice(),
         };
-        let notes = replicas.iter().flat_map(|replica| &replica.record.skills).filter(|note| note.path == *path);
+        let notes = replicas.iter().flat_map(|replica| replica.record.skills.iter()).filter(|note| note.path == *path);
         notes.filter_map(|note| note.timeout_s).max().map(Duration::from_secs)
     }
 

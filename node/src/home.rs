@@ -8,7 +8,7 @@ use std::{
 };
 
 use aigis_proxy::{
-    MeshName, NodeName, UserName,
+    MeshName, NodeName, SiteName, UserName,
     identity::{CaCertificate, Issuer, certificate},
     kv::KnownStore,
     text_file,
@@ -162,6 +162,12 @@ impl Home {
     #[must_use]
     pub fn bus(&self) -> PathBuf {
         self.root().join("bus")
+    }
+
+    /// What the server of a site is given.
+    #[must_use]
+    pub fn site(&self, site: &SiteName) -> PathBuf {
+        self.bus().join("sites").join(site.as_str())
     }
 
     /// What the supervised server writes.

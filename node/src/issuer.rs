@@ -66,7 +66,7 @@ pub(crate) struct Office {
     /// How long a credential holds.
     pub(crate) credential_life: Duration,
     /// Held while the account's token is changed: of two admins that revoke each other, one stays.
-    pub(crate) revoking: Mutex<()>,
+    pub(crate) revoking: Arc<Mutex<()>>,
 }
 
 /// A request, and whose it is.
@@ -311,7 +311,7 @@ impl Issuer for Desk {
 }
 
 /// Why the keys cannot be used.
-fn broken_keys(error: aigis_proxy::identity::mesh::Error) -> Error {
+pub(crate) fn broken_keys(error: aigis_proxy::identity::mesh::Error) -> Error {
     Error::internal(error.to_string())
 }
 

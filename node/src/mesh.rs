@@ -1,6 +1,7 @@
 //! Brings a mesh up on this host: its keys, its bus, its store, and the credentials of the node and of its first admin.
 
 use std::{
+    fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
@@ -8,10 +9,10 @@ use std::{
 };
 
 use aigis_proxy::{
-    MeshName, NodeName, Role, UserName,
+    MeshName, NodeName, Role, SiteName, UserName,
     identity::{
         CaCertificate, Credential, FileError, Issuer, MeshCa, MeshKeys, ServerFiles, ServerOptions, ca, certificate,
-        credential, foreign, mesh, server,
+        credential, foreign, mesh, server, site,
     },
     kv,
 };
@@ -111,6 +112,10 @@ pub struct Wanted {
     /// Whether the supervised bus is one of three servers, and on the issuer the nodes of the others; if absent as
     /// before.
     pub bus_cluster: Option<Vec<NodeName>>,
+    /// Sites that the mesh is to have besides those that it has.
+    pub sites: Vec<SiteName>,
+    /// Sites that it is to have no more.
+    pub ended_sites: Vec<SiteName>,
     /// An existing bus to use instead.
     pub bus: Option<String>,
     /// The CA that vouches for that bus, if it speaks TLS; if absent the one that this host knows.
@@ -165,6 +170,7 @@ pub async fn up(home: &Home, wanted: &Wanted) -> Result<Mesh, Error> {
     } else {
         MeshKeys::create(&home.issuer(), home.mesh())?
     };
+    settle_sites(home, wanted, &keys)?;
     let keys = Arc::new(keys);
     let others = match (&wanted.bus, &known) {
         (Some(url), _) => Some(url.clone()),
@@ -242,6 +248,10 @@ async fn equip(
     replicas: u8,
 ) -> Result<Mesh, Error> {
     let ca = trusted(home, wanted, &url)?;
+    for name in keys.sites() {
+        let file = site::write(&home.site(&name), &keys, &name, &url, supervised, ca.as_ref())?;
+        tracing::info!(site = %name, file = %file.display(), "what the server of a site is given was written");
+    }
     let issuer = keys.issuer();
     let node = wanted.node.user();
     let life = wanted.credential_life;
@@ -270,6 +280,20 @@ async fn equip(
     home.write_issuer(&issuer)?;
     let (office, credential) = (Office { keys }, Arc::new(credential));
     Ok(Mesh { file, ca, credential, issuer, office: Some(office), store, server: None, cluster: None })
+}
+
+/// Makes the sites that are wanted, and ends those that are not.
+fn settle_sites(home: &Home, wanted: &Wanted, keys: &MeshKeys) -> Result<(), Error> {
+    for name in &wanted.ended_sites {
+        keys.end_site(name)?;
+        // Its credential is of no use any more; what stays of the files harms nobody.
+        let _ = fs::remove_dir_all(home.site(name));
+    }
+    let known = keys.sites();
+    for name in known.iter().chain(&wanted.sites) {
+        keys.add_site(name, &site::credential(&home.site(name)))?;
+    }
+    Ok(())
 }
 
 /// Who vouches for the bus: as asked, which is kept, else as before.

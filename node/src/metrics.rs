@@ -123,6 +123,11 @@ impl Collector for Figures {
             "Requests whose reply subject was not their caller's own",
             &ConstCounter::new(status.dropped),
         )?;
+        write(
+            "replies_late",
+            "Replies that came when nobody waited for them any more",
+            &ConstCounter::new(status.late_replies),
+        )?;
         write("request_seconds", "Time spent on requests", &ConstCounter::new(self.own.busy().as_secs_f64()))?;
         write("calls_in_flight", "Calls and streams under way", &gauge(status.calls_in_flight as u64))?;
         write("cis", "CIs that this node serves, itself among them", &gauge(status.cis as u64))?;

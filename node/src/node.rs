@@ -10,7 +10,7 @@ use std::{
 };
 
 use aigis_proxy::{
-    Bus, Error as CallError, NodeName,
+    Bus, Error as CallError, NodeName, SiteName,
     blob::{self, Store},
     bus::{self, ConnectError},
     dispatch::Dispatcher,
@@ -78,6 +78,10 @@ pub struct Options {
     pub listen: Option<SocketAddr>,
     /// Whether the supervised bus is one of three servers, and on the issuer the nodes of the others.
     pub bus_cluster: Option<Vec<NodeName>>,
+    /// Sites that the mesh is to have besides those that it has.
+    pub bus_sites: Vec<SiteName>,
+    /// Sites that it is to have no more.
+    pub ended_sites: Vec<SiteName>,
     /// An existing bus to use instead.
     pub bus: Option<String>,
     /// The CA that vouches for that bus, if it speaks TLS; if absent the one that this host knows.
@@ -187,7 +191,8 @@ impl Node {
         let (node, bus, ca) = (options.node.clone(), options.bus.clone(), options.ca.clone());
         let (credential_life, new_store) = (options.credential_life, options.new_store);
         let (listen, bus_cluster) = (options.listen, options.bus_cluster.clone());
-        let wanted = Wanted { node, listen, bus_cluster, bus, ca, credential_life, new_store };
+        let (sites, ended_sites) = (options.bus_sites.clone(), options.ended_sites.clone());
+        let wanted = Wanted { node, listen, bus_cluster, sites, ended_sites, bus, ca, credential_life, new_store };
         options.home.create().map_err(mesh::Error::from)?;
         let lock = Arc::new(lock(&options.home)?);
         let metrics = match options.metrics {
@@ -221,6 +226,7 @@ impl Node {
         server_of_bus: Option<&BusServer>,
     ) -> Result<Self, Error> {
         let bus_status = server_of_bus.map(BusServer::status);
+        let has_other_sites = !options.bus_sites.is_empty() || !options.ended_sites.is_empty();
         let Options { home, node, labels, engine, audit_room, credential_life, logs, .. } = options;
         // The engine is listened to while the bus is spoken to.
         let engine = Engine::from_env_or(engine.as_deref());
@@ -237,8 +243,8 @@ impl Node {
         };
         let doing = |what| move |source: CallError| Error::Start { what, source };
         let bus = match &mesh.office {
-            Some(_) => Bus::connect(bus_options("calls")).await?,
-            None => reach(|| bus_options("calls")).await?,
+            Some(_) => connect(bus_options("calls"), mesh.file.supervised).await?,
+            None => reach(|| bus_options("calls"), mesh.file.supervised).await?,
         };
         let version = bus.server_version();
         if !version.parse().is_ok_and(bus::Version::is_supported) {
@@ -354,6 +360,15 @@ impl Node {
             let (url, ca, cluster) = (mesh.file.bus.clone(), mesh.ca.clone(), mesh.cluster.clone());
             let messenger = Arc::new(Messenger::new(keys.clone(), url, ca, cluster.clone()));
             tasks.push(messenger.start());
+            // A bus of others goes on with what it was told last, which a start that failed may have changed since.
+            if has_other_sites || !mesh.file.supervised {
+                let [_, account, _] = keys.accounts();
+                match Box::pin(messenger.tell(&account)).await {
+                    Err(error) if has_other_sites => return Err(doing("tell the bus of its sites")(error)),
+                    Err(error) => tracing::debug!(%error, "the bus was not told of the accounts"),
+                    Ok(_) => {}
+                }
+            }
             let authority = MeshCa::open(&home.issuer(), home.mesh()).map_err(mesh::Error::from)?;
             tasks.extend(cluster.as_ref().map(|cluster| growing(cluster, restart.clone())));
             let office = Office {
@@ -369,7 +384,7 @@ impl Node {
                 cache: cache.clone(),
                 blobs: Store::new(&bus),
                 credential_life,
-                revoking: tokio::sync::Mutex::default(),
+                revoking: Arc::default(),
             };
             office.note(&mesh.credential).await.map_err(doing("write its user's record"))?;
             let (file, usual) = (home.default_credential(), mesh::first_admin());
@@ -517,12 +532,18 @@ fn growing(cluster: &Arc<Cluster>, restart: watch::Sender<bool>) -> task::Owned 
     })
 }
 
+/// Connects: to this host's own server, if the bus has one here and it answers. So a server elsewhere that stands still
+/// does not take this node with it.
+async fn connect(options: bus::Options, own_server: bool) -> Result<Bus, ConnectError> {
+    if own_server { Bus::connect_in_order(options).await } else { Bus::connect(options).await }
+}
+
 /// Connects to a bus that is not this host's to start, and may be about to.
-async fn reach(options: impl Fn() -> bus::Options) -> Result<Bus, ConnectError> {
+async fn reach(options: impl Fn() -> bus::Options, own_server: bool) -> Result<Bus, ConnectError> {
     let deadline = Instant::now() + WITHIN;
     let mut said = false;
     loop {
-        match Bus::connect(options()).await {
+        match connect(options(), own_server).await {
             Err(error @ ConnectError::Unreachable { .. }) if Instant::now() < deadline => {
                 if !std::mem::replace(&mut said, true) {
                     tracing::info!(%error, "trying again");

@@ -319,7 +319,7 @@ impl Room {
         skills.sort();
         let description = offer.description.clone();
         let record = CiRecord::new(offer.name.clone(), self.parts.node.clone(), kind);
-        CiRecord { labels, warnings, skills, description, ..record }
+        CiRecord { labels, warnings, skills: skills.into(), description, ..record }
     }
 
     async fn hear_by_hand(&self, name: &Name) -> Vec<task::Owned> {

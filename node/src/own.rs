@@ -78,6 +78,9 @@ pub(crate) struct Status {
     pub(crate) errors: u64,
     /// Requests whose reply subject was not their caller's own.
     pub(crate) dropped: u64,
+    /// Replies that came when nobody waited for them any more.
+    #[serde(default)]
+    pub(crate) late_replies: u64,
     /// Where `/metrics` is served, if it was asked for.
     metrics: Option<String>,
     notes: Vec<String>,
@@ -97,6 +100,9 @@ pub(crate) struct EngineView {
 pub(crate) struct BusView {
     pub(crate) connected: bool,
     server_version: String,
+    /// The server in use, of a bus that may have several.
+    #[serde(default)]
+    server: String,
     /// Whether this node supervises it.
     supervised: bool,
     /// How often the supervisor has started it again.
@@ -258,6 +264,7 @@ impl OwnCi {
             bus: BusView {
                 connected: self.bus.link().borrow().up,
                 server_version: self.bus.server_version(),
+                server: self.bus.server_name(),
                 supervised: self.bus_server.is_some(),
                 restarts: self.bus_server.as_ref().map(|status| status.borrow().restarts),
             },
@@ -267,6 +274,7 @@ impl OwnCi {
             local_requests: counters.local.load(Ordering::Relaxed),
             errors: counters.errors.load(Ordering::Relaxed),
             dropped: counters.dropped.load(Ordering::Relaxed),
+            late_replies: self.bus.late_replies() + counters.late.load(Ordering::Relaxed),
             metrics: self.metrics.map(|address| format!("http://{address}/metrics")),
             notes: Vec::new(),
         }

@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     client::Target,
     error::{Code, Error},
-    identity::{CaCertificate, Credential},
+    identity::{CaCertificate, Credential, credential::Term},
     kv,
     name::{MeshName, UserName},
     role::Role,
@@ -26,7 +26,7 @@ use crate::{
     sync::lock,
     task,
 };
-use dial::{CONNECT, Dial};
+use dial::{CONNECT, Dial, Order};
 use events::Heard;
 use home::{Home, Stay};
 use inbox::{Table, To, Waiting};
@@ -101,12 +101,14 @@ pub enum ConnectError {
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
     /// The server refused the credential.
-    #[error("the bus at {url} refuses the credential of \"{user}\"")]
+    #[error("the bus at {url} refuses the credential of \"{user}\"{}", .term.map(|term| format!(": {term}")).unwrap_or_default())]
     Refused {
         /// The address tried.
         url: String,
         /// The user named in the credential.
         user: UserName,
+        /// When the credential ends, if it does. The bus judges it by its own clock, which it tells to nobody whom it refuses.
+        term: Option<Term>,
     },
     /// The server is too old.
     #[error("the bus at {url} is nats-server {found}; {floor} or newer is required")]
@@ -128,8 +130,9 @@ impl From<ConnectError> for Error {
                 .hint("start it here with: aish up; or name another with --bus URL")
                 .sent(false),
             ConnectError::Refused { .. } => Self::new(Code::PermissionDenied, error.to_string()).hint(
-                "it may have expired, been revoked, or been signed by keys that were rotated since; ask an admin for a \
-                     new one (aish users create), or for a join token where this is a node's",
+                "it may have expired by the clock of the bus, which may be ahead, been revoked, or been signed by keys that \
+                     were rotated since; compare the clocks, and ask an admin for a new one (aish users create), or for a \
+                     join token where this is a node's",
             ),
             ConnectError::TooOld { .. } => Self::precondition(error.to_string()).hint("update the server of that bus"),
         }
@@ -178,19 +181,33 @@ impl Bus {
     ///
     /// Nothing there, a server that is not the mesh's, a refused credential, a server that is too old.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+        Self::connect_to(options, Order::Any).await
+    }
+
+    /// Connects as [`Bus::connect`] does, of several servers to the first that answers in the order of their addresses, then
+    /// and whenever the connection is made again: for a host that has a server of its own, whose name stands first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::connect`].
+    pub async fn connect_in_order(options: Options) -> Result<Self, ConnectError> {
+        Self::connect_to(options, Order::Given).await
+    }
+
+    async fn connect_to(options: Options, order: Order) -> Result<Self, ConnectError> {
         let url = options.url.clone();
         let lost = |reason: std::io::Error| ConnectError::Unreachable {
             url: url.clone(),
             source: async_nats::ConnectError::with_source(async_nats::ConnectErrorKind::Io, reason),
         };
         let (home, stay) = Home::make().map_err(lost)?;
-        let connecting = Self::connect_at(options, home.clone(), stay);
+        let connecting = Self::connect_at(options, order, home.clone(), stay);
         task::spawn_on(home.handle(), "bus-connect", connecting)
             .await
             .map_err(|error| lost(std::io::Error::other(error)))?
     }
 
-    async fn connect_at(options: Options, home: Home, stay: Stay) -> Result<Self, ConnectError> {
+    async fn connect_at(options: Options, order: Order, home: Home, stay: Stay) -> Result<Self, ConnectError> {
         let Options { url, ca, credential, label } = options;
         let trust = Trust::new(&url, ca.as_ref())?;
         let user = credential.name().clone();
@@ -207,7 +224,7 @@ impl Bus {
         let (over_sender, over) = watch::channel(None);
         let client_slot: Arc<OnceLock<async_nats::Client>> = Arc::default();
         let lane_slot: Arc<OnceLock<Weak<Lane>>> = Arc::default();
-        let dial = Arc::new(Dial::new(url.clone(), label, credential, trust)?);
+        let dial = Arc::new(Dial::new(url.clone(), order, label, credential, trust)?);
         let heard = Arc::new(Heard {
             table: table.clone(),
             subjects: subjects.clone(),
@@ -286,11 +303,14 @@ impl Bus {
             _tasks: tasks,
         };
         let bus = Self(Arc::new(inner));
-        bus.echo().await.map_err(|_| ConnectError::Unreachable {
-            url,
-            source: async_nats::ConnectError::new(async_nats::ConnectErrorKind::TimedOut),
-        })?;
-        Ok(bus)
+        match bus.echo().await {
+            Ok(()) => Ok(bus),
+            Err(_) if bus.0.over.borrow().is_some() => Err(bus.0.dial.refused()),
+            Err(_) => Err(ConnectError::Unreachable {
+                url,
+                source: async_nats::ConnectError::new(async_nats::ConnectErrorKind::TimedOut),
+            }),
+        }
     }
 
     /// Logs in with the credential as it is now, beside the connection that stands: requests, and what waits for replies
@@ -429,6 +449,12 @@ impl Bus {
         self.0.client.server_info().version
     }
 
+    /// The name of the server in use.
+    #[must_use]
+    pub fn server_name(&self) -> String {
+        self.0.client.server_info().server_name
+    }
+
     /// Whether another server would take over if the one in use went away.
     #[must_use]
     pub fn has_several(&self) -> bool {
@@ -504,6 +530,13 @@ impl Bus {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.table.lock().len()
+    }
+
+    /// How many replies and frames came when nobody waited for them any more: their caller had given up, or had them
+    /// already. They were dropped.
+    #[must_use]
+    pub fn late_replies(&self) -> u64 {
+        self.0.table.late()
     }
 
     /// Whether a request can be sent now.

@@ -18,6 +18,7 @@ pub mod permissions;
 pub(crate) mod private_file;
 pub mod server;
 mod signed;
+pub mod site;
 mod vouched;
 
 pub use ca::MeshCa;

@@ -64,6 +64,7 @@ pub use bus::Bus;
 pub use envelope::{Meta, Request};
 pub use error::{Code, Error, with_causes};
 pub use name::{
-    Address, Error as NameError, MeshName, Name, NodeName, RESERVED, SkillPath, UserName, quoted, quoted_within,
+    Address, Error as NameError, MeshName, Name, NodeName, RESERVED, SiteName, SkillPath, UserName, quoted,
+    quoted_within,
 };
 pub use role::{Effect, Grant, NoGrant, Role, UnknownRole};

@@ -271,6 +271,10 @@ name_type! {
     UserName, "user name"
 }
 name_type! {
+    /// The name of a site: a place with a bus server of its own that is joined to the mesh's bus.
+    SiteName, "site name"
+}
+name_type! {
     /// The name of a mesh.
     MeshName, "mesh name"
 }

@@ -52,7 +52,9 @@ pub struct Counters {
     pub errors: AtomicU64,
     /// Messages that were dropped: requests whose reply subject was not their caller's own, and answers of the store.
     pub dropped: AtomicU64,
-    /// Nanoseconds spent on them.
+    /// Replies of CIs that are offered over the node's socket, which came when nobody waited for them any more.
+    pub late: AtomicU64,
+    /// Nanoseconds spent on requests.
     pub busy_ns: AtomicU64,
     /// Calls and streams that are running now.
     pub in_flight: AtomicUsize,

@@ -8,7 +8,7 @@ use crate::{
     blob::{Content, Digest, Index, Life, Part},
     error::Error,
     identity::{Charter, SignedIssuer},
-    name::{NodeName, UserName},
+    name::{NodeName, SiteName, UserName},
     role::{Grant, Role},
     secret::{Sealed, SecretName, Selector},
 };
@@ -31,6 +31,17 @@ pub struct Revoked {
     /// The nodes whose bus servers did not answer; they are told as soon as they are back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub away: Vec<NodeName>,
+    /// Whether the record says so by which every node refuses the user. If not, it is being written: the servers of the
+    /// bus choose who leads the registry.
+    #[serde(default = "yes")]
+    pub noted: bool,
+    /// The sites whose servers did not answer: likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites_away: Vec<SiteName>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// One of the servers of a clustered bus.

@@ -38,7 +38,7 @@ mod writer;
 pub use error::{Error, Form, Reached};
 pub use pack::{Packed, pack};
 pub use rule::{LinkFault, MetadataFault, PathFault, Rule};
-pub use staging::sweep;
+pub use staging::{Staging, sweep};
 pub use unpack::{Attribute, Existing, Note, Report, unpack};
 
 /// Longest path, in bytes.

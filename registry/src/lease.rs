@@ -21,6 +21,8 @@ use crate::{
     timestamp::Timestamp,
 };
 
+/// How long before its time a renewal begins: so it is done by then, also where the key is not as it was left.
+const EARLY: Duration = Duration::from_millis(500);
 /// How soon a failed renewal is repeated.
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long one attempt may take: the next one must find time before the lease ends.
@@ -159,7 +161,7 @@ impl Keeper {
             let wait = match renewed {
                 Ok(()) => {
                     self.status.send_replace(Status { renewed: Some(begun), failure: None });
-                    RENEWAL.saturating_sub(begun.elapsed())
+                    RENEWAL.saturating_sub(EARLY + begun.elapsed())
                 }
                 Err(failure) => {
                     tracing::debug!(failure, "the lease was not renewed");
@@ -197,7 +199,15 @@ impl Keeper {
         self.renew(bus).await.map_err(|error| error.to_string())
     }
 
+    /// Renews it; where somebody emptied the bucket, or the write before was done after all, again at once.
     async fn renew(&mut self, bus: &Bus) -> Result<(), kv::Error> {
+        match self.write(bus).await {
+            Err(kv::Error::WrongRevision { .. }) => self.write(bus).await,
+            written => written,
+        }
+    }
+
+    async fn write(&mut self, bus: &Bus) -> Result<(), kv::Error> {
         let revision = match self.revision {
             Some(revision) => revision,
             None => kv::get(bus, Bucket::Leases, &self.key, ATTEMPT).await?.map_or(0, |entry| entry.revision),

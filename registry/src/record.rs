@@ -6,6 +6,7 @@ mod issued;
 mod key;
 mod seal;
 mod secret;
+mod skills;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -17,6 +18,7 @@ pub(crate) use key::Key;
 pub use seal::{Damage, digest};
 pub(crate) use seal::{open, seal};
 pub use secret::{SecretCopy, SecretRecord};
+pub use skills::SkillNotes;
 
 use crate::timestamp::Timestamp;
 
@@ -212,7 +214,7 @@ pub struct CiRecord {
     pub warnings: Vec<String>,
     /// What can be called, sorted by path.
     #[serde(default)]
-    pub skills: Vec<SkillNote>,
+    pub skills: SkillNotes,
     /// The container, if it is one.
     #[serde(default)]
     pub container: Option<Container>,
@@ -241,7 +243,7 @@ impl CiRecord {
             description: String::new(),
             service: None,
             warnings: Vec::new(),
-            skills: Vec::new(),
+            skills: SkillNotes::default(),
             container: None,
             replaces: Vec::new(),
             registered_at: now,

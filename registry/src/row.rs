@@ -145,7 +145,7 @@ impl Snapshot {
         let state = service.state();
         let sights = service.replicas.iter().map(|found| self.sight_of(&found.record));
         let since = sights.filter(|sight| sight.state == state).filter_map(|sight| sight.since).min();
-        let skills = |index: usize| service.replicas.get(index).map(|found| found.record.skills.as_slice());
+        let skills = |index: usize| service.replicas.get(index).map(|found| &*found.record.skills);
         let shared = skills(0).unwrap_or_default().iter().filter(|skill| {
             let same = |own: &SkillNote| own.path == skill.path && own.effect == skill.effect;
             skill.effect == Effect::Read && service.replicas.iter().all(|found| found.record.skills.iter().any(same))

@@ -8,8 +8,8 @@ use std::{
     sync::Arc,
 };
 
-/// Enough that a part of 100,000 entries has a few hundred, few enough that a copy of the map is small.
-const SHARDS: usize = 256;
+/// Enough that a part of 100,000 entries has a hundred, few enough that a copy of the map is small.
+const SHARDS: usize = 1024;
 
 /// A map in parts that copies share.
 #[derive(Debug, Clone)]
@@ -20,13 +20,14 @@ pub(crate) struct Shards<K, V> {
 
 impl<K, V> Default for Shards<K, V> {
     fn default() -> Self {
-        Self { parts: (0..SHARDS).map(|_| Arc::default()).collect(), hasher: RandomState::new() }
+        // All share one empty part: most processes know little.
+        Self { parts: vec![Arc::default(); SHARDS].into(), hasher: RandomState::new() }
     }
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
     fn index<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
-        // The remainder is below 256, whatever the width of the platform's words.
+        // The remainder is below 1,024, whatever the width of the platform's words.
         usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default()
     }
 

@@ -17,7 +17,8 @@ pub(crate) fn ci(name: &str, node: &str, kind: Kind) -> CiRecord {
             stream: false,
             timeout_s: None,
         })
-        .to_vec();
+        .into_iter()
+        .collect();
     record
 }
 

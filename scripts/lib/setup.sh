@@ -73,7 +73,7 @@ setup_lock() {
 
 setup_unlock() { exec 9>&-; }
 
-setup_tools() { apt_install gcc libc6-dev pkg-config curl ca-certificates python3 iproute2 iptables; }
+setup_tools() { apt_install gcc libc6-dev pkg-config curl ca-certificates git python3 python3-venv iproute2 iptables; }
 
 # Leaves in $DATA/python an environment with what tests the Python package, and beside the machine's own Python what builds
 # and installs it.

@@ -5,6 +5,7 @@
 
 mod bus;
 mod calls;
+mod clocks;
 mod cluster;
 mod disk;
 mod engine;
@@ -37,6 +38,7 @@ fn rows() -> Vec<Row> {
         engine::ROWS,
         readers::ROWS,
         calls::ROWS,
+        clocks::ROWS,
     ]
     .concat();
     rows.sort_by_key(|row| row.id);

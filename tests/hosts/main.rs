@@ -8,6 +8,8 @@ mod cluster;
 #[cfg(test)]
 mod crew;
 #[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod engines;
 #[cfg(test)]
 mod fleet;

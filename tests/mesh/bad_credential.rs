@@ -63,7 +63,8 @@ impl Host {
 
     fn claims(&self, name: &str) -> Claims {
         let tags = vec!["role:viewer".to_owned(), "mesh:main".to_owned()];
-        let user = User { issuer_account: self.account(), own: None, tags, version: 2 };
+        let user =
+            User { issuer_account: self.account(), own: None, allowed_connection_types: Vec::new(), tags, version: 2 };
         Claims::new(name, self.user.public(), Body::User(user))
     }
 

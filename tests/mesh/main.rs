@@ -57,6 +57,8 @@ mod naming;
 #[cfg(test)]
 mod optimize;
 #[cfg(test)]
+mod plugin_check;
+#[cfg(test)]
 mod python;
 #[cfg(test)]
 mod readers;
@@ -66,6 +68,8 @@ mod revocation;
 mod secrets;
 #[cfg(test)]
 mod services;
+#[cfg(test)]
+mod site;
 #[cfg(test)]
 mod socket;
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::{engine, say};
 /// How many runtimes share the nodes: one for each processor that there is at least.
 const RUNTIMES: usize = 2;
 /// How many nodes of a runtime join, or start, at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 4;
 /// How often a node is started before it counts as one that does not start.
 const ATTEMPTS: usize = 20;
 /// How many join again until the issuer admits them.
@@ -44,7 +44,8 @@ pub(crate) fn name(node: usize) -> String {
 struct Plan {
     directory: PathBuf,
     token: Arc<JoinToken>,
-    relay: SocketAddr,
+    /// The link that some have; none where the bus has several servers, of which a node would take another.
+    relay: Option<SocketAddr>,
 }
 
 /// When a node's link came back, by the server that it found: a new one after each start.
@@ -54,7 +55,8 @@ type Links = Arc<Mutex<Vec<(usize, String, f64)>>>;
 pub(crate) fn run(directory: &Path, nodes: usize) {
     let mut lines = std::io::stdin().lock().lines().map_while(Result::ok);
     let token = lines.next().unwrap_or_default();
-    let relay = lines.next().unwrap_or_default().parse().unwrap_or_else(|error| panic!("{error}"));
+    let relay = lines.next().filter(|relay| !relay.is_empty());
+    let relay = relay.map(|relay| relay.parse().unwrap_or_else(|error| panic!("{error}")));
     let token = JoinToken::parse(&token).unwrap_or_else(|error| panic!("{error}"));
     let plan = Plan { directory: directory.to_owned(), token: Arc::new(token), relay };
     let links = Links::default();
@@ -172,7 +174,8 @@ async fn admitted(plan: &Plan, node: usize) -> Result<Membership, Box<dyn std::e
     let Admitted { jwt, node: admitting, issuer } = answer.map_err(|error| error.to_string())?;
     let issuer = issuer.verify(&token.account).ok_or("the issuer is a stranger")?;
     let credential = Credential::new(&jwt, key, Some(&issuer))?;
-    let bus = if node.is_multiple_of(CUT) { format!("nats://{}", plan.relay) } else { token.bus.clone() };
+    let relay = plan.relay.filter(|_| node.is_multiple_of(CUT));
+    let bus = relay.map_or_else(|| token.bus.clone(), |relay| format!("nats://{relay}"));
     Ok(Membership { credential, issuer, node: admitting, bus, ca: None })
 }
 
@@ -188,6 +191,8 @@ async fn start(plan: &Plan, node: usize, links: Links) -> ((Node, task::Owned), 
             credential_life: CREDENTIAL_LIFE,
             new_store: false,
             bus_cluster: None,
+            bus_sites: Vec::new(),
+            ended_sites: Vec::new(),
             labels: [("zone".to_owned(), format!("z{}", node % 3))].into(),
             metrics: None,
             engine: Some(engine::socket(&plan.directory, node).display().to_string()),

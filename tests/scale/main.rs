@@ -2,12 +2,13 @@
 //! see `docs/scale.md`.
 //!
 //! `scale` measures 10 and 50 nodes with 20 containers each; `scale --long` 10, 100 and 1,000 with 100 each; `scale NODES…` these
-//! sizes, with `--containers N` each. Each figure is a line; the last says how many were as they should be. The exit code is 0
+//! sizes, with `--containers N` each; `--servers 3` does so over a bus of three servers, whose leaders are killed. Each figure is a line; the last says how many were as they should be. The exit code is 0
 //! if all were, 1 if not.
 
 mod engine;
 mod figures;
 mod fleet;
+mod leaders;
 mod measure;
 mod relay;
 mod stage;
@@ -18,15 +19,15 @@ use figures::Figures;
 use measure::{Effort, measure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-const LONG: Effort = Effort { steady: Duration::from_secs(60), rounds: 40 };
-const BRIEF: Effort = Effort { steady: Duration::from_secs(10), rounds: 10 };
+const LONG: Effort = Effort { steady: Duration::from_secs(60), rounds: 40, kills: 25 };
+const BRIEF: Effort = Effort { steady: Duration::from_secs(10), rounds: 10, kills: 3 };
 /// Open files that a thousand nodes in one process may need.
 const FILES: u64 = 65_536;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (effort, sizes, containers) = match words.as_slice() {
+    let wanted = match words.as_slice() {
         ["engines", directory, nodes, containers] => {
             engine::serve(Path::new(directory), count(nodes), count(containers));
             return ExitCode::SUCCESS;
@@ -35,25 +36,49 @@ fn main() -> ExitCode {
             fleet::run(Path::new(directory), count(nodes));
             return ExitCode::SUCCESS;
         }
-        [] => (BRIEF, vec![10, 50], 20),
-        ["--long"] => (LONG, vec![10, 100, 1_000], 100),
-        ["--containers", containers, sizes @ ..] if !sizes.is_empty() => {
-            (BRIEF, sizes.iter().map(|size| count(size)).collect(), count(containers))
-        }
-        ["--long", "--containers", containers, sizes @ ..] if !sizes.is_empty() => {
-            (LONG, sizes.iter().map(|size| count(size)).collect(), count(containers))
-        }
-        _ => {
-            let _ = writeln!(std::io::stderr(), "usage: scale [--long] [--containers NUMBER NODES…]");
-            return ExitCode::from(2);
-        }
+        words => wanted(words),
+    };
+    let Some(Wanted { effort, sizes, containers, clustered }) = wanted else {
+        let usage = "usage: scale [--long] [--servers 1|3] [--containers NUMBER NODES…]";
+        let _ = writeln!(std::io::stderr(), "{usage}");
+        return ExitCode::from(2);
     };
     open_files();
     let mut figures = Figures::default();
     for size in sizes {
-        measure(size, containers, effort, &mut figures);
+        measure(size, containers, clustered, effort, &mut figures);
     }
     if figures.close() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What is to be measured.
+struct Wanted {
+    effort: Effort,
+    sizes: Vec<usize>,
+    containers: usize,
+    clustered: bool,
+}
+
+/// Reads the words of the command line; `None` where they are none of its.
+fn wanted(words: &[&str]) -> Option<Wanted> {
+    let (effort, words) = match words {
+        ["--long", words @ ..] => (LONG, words),
+        words => (BRIEF, words),
+    };
+    let (clustered, words) = match words {
+        ["--servers", "1", words @ ..] => (false, words),
+        ["--servers", "3", words @ ..] => (true, words),
+        words => (false, words),
+    };
+    let (sizes, containers) = match words {
+        [] if effort.steady == LONG.steady => (vec![10, 100, 1_000], 100),
+        [] => (vec![10, 50], 20),
+        ["--containers", containers, sizes @ ..] if !sizes.is_empty() => {
+            (sizes.iter().map(|size| count(size)).collect(), count(containers))
+        }
+        _ => return None,
+    };
+    Some(Wanted { effort, sizes, containers, clustered })
 }
 
 fn count(word: &str) -> usize {

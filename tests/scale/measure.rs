@@ -16,7 +16,7 @@ use rustix::process::Pid;
 use crate::{
     engine,
     figures::{Figures, percentile},
-    fleet,
+    fleet, leaders,
     stage::{SERVER, Stage, address, cut},
 };
 
@@ -27,32 +27,38 @@ pub(crate) struct Effort {
     pub(crate) steady: Duration,
     /// How many changes are followed, and how many lists read.
     pub(crate) rounds: usize,
+    /// How often the leader of each bucket is killed, where the bus has three servers.
+    pub(crate) kills: usize,
 }
 
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(1_800);
 /// How long a change, a return or a death may take until it counts as one that is never seen.
-const SOON: Duration = Duration::from_secs(120);
+pub(crate) const SOON: Duration = Duration::from_secs(120);
 const MIB: f64 = 1024.0 * 1024.0;
 /// How many names are resolved for one figure.
 const NAMES: u32 = 200_000;
 
-/// Measures a mesh of that size.
-pub(crate) fn measure(size: usize, containers: usize, effort: Effort, figures: &mut Figures) {
+/// Measures a mesh of that size, over a bus of one server or of three.
+pub(crate) fn measure(size: usize, containers: usize, clustered: bool, effort: Effort, figures: &mut Figures) {
     figures.of(size, containers);
-    let mut stage = Stage::set(size, containers);
+    let mut stage = Stage::set(size, containers, clustered);
     registration(&mut stage, size, containers, figures);
     stage.look();
     steady(&stage, size, effort, figures);
     change(&stage, size, containers, effort, figures);
     lists(&stage, size, containers, effort, figures);
     names(&stage, size, containers, figures);
-    restart(&mut stage, size, figures);
-    link(&stage, size, figures);
+    if clustered {
+        leaders::killed(&stage, size, effort.kills, figures);
+    } else {
+        restart(&mut stage, size, figures);
+        link(&stage, size, figures);
+    }
     figures.at_most(0.0, "nodes called offline that were not, over all of this", stage.false_offline(), "times");
 }
 
-fn number(count: usize) -> f64 {
+pub(crate) fn number(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
@@ -62,7 +68,7 @@ fn took(answer: &serde_json::Value) -> f64 {
 
 /// From hosts that know nothing of each other to a mesh that knows every CI of theirs.
 fn registration(stage: &mut Stage, size: usize, containers: usize, figures: &mut Figures) {
-    let (empty, server_before) = (mebibytes(stage.nodes.pid()), mebibytes(stage.bus_server()));
+    let (empty, server_before) = (mebibytes(stage.nodes.pid()), of_the_bus(stage));
     let joined = stage.nodes.ask("join");
     figures.shown("all have joined by a token", took(&joined), "s");
     figures.shown("joins tried again", joined["failures"].as_f64().unwrap_or_default(), "times");
@@ -71,7 +77,7 @@ fn registration(stage: &mut Stage, size: usize, containers: usize, figures: &mut
     let observer = stage.observers[0].clone();
     until("all CIs are registered, and live", LIMIT, || {
         let snapshot = observer.snapshot();
-        (all(&snapshot, size, State::Live) && registered(&snapshot) == records).then_some(())
+        (all(&snapshot, stage, size) && registered(&snapshot) == records).then_some(())
     });
     let all_live = begun.elapsed().as_secs_f64();
     let started: serde_json::Value = serde_json::from_str(&stage.nodes.heard()).unwrap_or_default();
@@ -82,15 +88,20 @@ fn registration(stage: &mut Stage, size: usize, containers: usize, figures: &mut
     figures.at_most(30.0, "memory of a node", (mebibytes(nodes) - empty) / number(size), "MiB");
     figures.shown("threads of a node", number(listed(nodes, "task")) / number(size), "");
     figures.shown("open files of a node", number(listed(nodes, "fd")) / number(size), "");
-    let server = mebibytes(stage.bus_server());
+    let server = of_the_bus(stage);
     figures.shown("memory of the bus", server, "MiB");
     figures.shown("memory of the bus for a CI", (server - server_before) * 1024.0 / number(records.max(1)), "KiB");
 }
 
-/// Whether all nodes are known, and as that.
-fn all(snapshot: &Snapshot, size: usize, state: State) -> bool {
-    let known = snapshot.nodes().filter(|node| snapshot.sight(node.name.as_str()).state == state);
-    known.count() == size + 1
+/// Whether all nodes are known, and live: those that were made, and those that have the bus.
+pub(crate) fn all(snapshot: &Snapshot, stage: &Stage, size: usize) -> bool {
+    let known = snapshot.nodes().filter(|node| snapshot.sight(node.name.as_str()).state == State::Live);
+    known.count() == size + stage.hosts().count()
+}
+
+/// The memory of all servers of the bus.
+fn of_the_bus(stage: &Stage) -> f64 {
+    stage.bus_servers().into_iter().map(mebibytes).sum()
 }
 
 /// How many containers are known.
@@ -112,13 +123,16 @@ fn listed(pid: Pid, what: &str) -> usize {
 fn steady(stage: &Stage, size: usize, effort: Effort, figures: &mut Figures) {
     // What the registration left to be done is no steady state.
     stage.pass(effort.steady / 2);
-    let of = [("the bus", stage.bus_server()), ("all nodes", stage.nodes.pid())];
-    let before = of.map(|(_, pid)| cpu_seconds(pid));
-    let begun = Instant::now();
+    let of = [stage.bus_servers(), vec![stage.nodes.pid()]];
+    let spent = || of.each_ref().map(|pids| pids.iter().copied().map(cpu_seconds).sum::<f64>());
+    let (before, begun) = (spent(), Instant::now());
     stage.pass(effort.steady);
-    let percent = |pid: Pid, before: f64| (cpu_seconds(pid) - before) / begun.elapsed().as_secs_f64() * 100.0;
-    figures.at_most(50.0, "idle: the bus", percent(of[0].1, before[0]), "% of a core");
-    figures.at_most(1.0, "idle: a node", percent(of[1].1, before[1]) / number(size), "% of a core");
+    let (after, passed) = (spent(), begun.elapsed().as_secs_f64());
+    let percent = |which: usize| (after[which] - before[which]) / passed * 100.0;
+    // The goal is a server's.
+    let servers = number(stage.hosts().count());
+    figures.at_most(50.0, "idle: a server of the bus", percent(0) / servers, "% of a core");
+    figures.at_most(1.0, "idle: a node", percent(1) / number(size), "% of a core");
 }
 
 /// A container starts: when does everybody who looks know it?
@@ -171,7 +185,7 @@ where
 /// A process that was not there before reads all.
 fn lists(stage: &Stage, size: usize, containers: usize, effort: Effort, figures: &mut Figures) {
     let rounds = effort.rounds.min(5);
-    let expected = size * containers + size + 1;
+    let expected = size * containers + size + stage.hosts().count();
     let mut listed: Vec<f64> = (0..rounds)
         .map(|_| {
             let list = stage.mesh.aish(["list"]).good();
@@ -243,7 +257,7 @@ fn restart(stage: &mut Stage, size: usize, figures: &mut Figures) {
     back.iter_mut().for_each(|at| *at = (*at - ready).max(0.0));
     let observers = stage.observers.clone();
     until("all nodes are live again", SOON, || {
-        observers.iter().all(|cache| all(&cache.snapshot(), size, State::Live)).then_some(())
+        observers.iter().all(|cache| all(&cache.snapshot(), stage, size)).then_some(())
     });
     let live = begun.elapsed().as_secs_f64();
     figures.shown("bus killed, until a node is connected: p50", percentile(&mut back, 50), "s");
@@ -259,18 +273,19 @@ fn now() -> f64 {
 
 /// One node of ten loses its link, and gets it back.
 fn link(stage: &Stage, size: usize, figures: &mut Figures) {
+    let relay = stage.relay.as_ref().unwrap_or_else(|| panic!("no link"));
     let cut = cut(size);
     // A bus that has just started calls nobody offline.
     stage.pass(aigis_registry::observer::GRACE + aigis_registry::observer::RENEWAL);
     stage.exempt(cut.clone());
     let begun = Instant::now();
-    stage.relay.set(false);
+    relay.set(false);
     let observers = stage.observers.clone();
     let are = |state: State| observers.iter().all(|cache| is(&cache.snapshot(), &cut, state));
     until("the nodes that are cut off are offline", SOON, || are(State::Offline).then_some(()));
     let offline = begun.elapsed().as_secs_f64();
     let begun = Instant::now();
-    stage.relay.set(true);
+    relay.set(true);
     until("the nodes that were cut off are live", SOON, || are(State::Live).then_some(()));
     let live = begun.elapsed().as_secs_f64();
     stage.exempt(HashSet::new());

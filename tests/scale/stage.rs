@@ -94,32 +94,41 @@ pub(crate) struct Stage {
     looking: Vec<task::Owned>,
     sentinel: Arc<Sentinel>,
     pub(crate) observers: Vec<Cache>,
-    pub(crate) relay: Relay,
+    /// The link that can be cut; none where the bus has three servers.
+    pub(crate) relay: Option<Relay>,
+    /// The host that issues credentials, and those that have the other servers of the bus.
     pub(crate) mesh: Mesh,
+    pub(crate) others: Vec<Mesh>,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) runtime: Runtime,
     credential: Arc<Credential>,
 }
 
 impl Stage {
-    /// Brings up the mesh and what is around it; the nodes have not joined yet.
-    pub(crate) fn set(size: usize, containers: usize) -> Self {
+    /// Brings up the mesh and what is around it, over a bus of one server or of three; the nodes have not joined yet.
+    pub(crate) fn set(size: usize, containers: usize, clustered: bool) -> Self {
         let directory = tempfile::Builder::new().prefix("scale").tempdir().unwrap_or_else(|error| panic!("{error}"));
         let path = directory.path().display().to_string();
         let mut engines = Program::start(&["engines", &path, &size.to_string(), &containers.to_string()]);
         engines.heard();
         // The last one, without containers, is that of the node that has the bus.
         let own = engine::socket(directory.path(), size);
-        let mesh = Mesh::up_over(Some(&format!("unix://{}", own.display())));
+        let own = format!("unix://{}", own.display());
+        let (mesh, others) = if clustered {
+            let [alpha, beta, gamma] = Mesh::clustered(&own);
+            (alpha, vec![beta, gamma])
+        } else {
+            (Mesh::up_over(Some(&own)), Vec::new())
+        };
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
-        let relay = runtime.block_on(Relay::start(address(&mesh)));
+        let relay = (!clustered).then(|| runtime.block_on(Relay::start(address(&mesh))));
         let mut nodes = Program::start(&["nodes", &path, &size.to_string()]);
         let token = mesh.aish(["tokens", "create", "--role", "node", "--uses", &size.to_string()]);
         // Its output is a secret.
         assert_eq!(token.code, 0, "{}", token.stderr);
         nodes.tell(token.stdout.trim());
-        nodes.tell(&relay.address().to_string());
+        nodes.tell(&relay.as_ref().map(|relay| relay.address().to_string()).unwrap_or_default());
         let file = mesh.user("observer", "viewer");
         let credential = Credential::read(Path::new(&file), None).unwrap_or_else(|error| panic!("{error}"));
         let credential = Arc::new(credential);
@@ -133,6 +142,7 @@ impl Stage {
             observers,
             relay,
             mesh,
+            others,
             directory,
             runtime,
             credential,
@@ -143,18 +153,32 @@ impl Stage {
 
     /// The registry in one more view.
     pub(crate) fn observer(&self) -> Cache {
-        let options = bus::Options {
-            url: self.mesh.bus(),
-            ca: None,
-            credential: self.credential.clone(),
-            label: "observer".into(),
-        };
-        let opening = async {
-            let bus = Bus::connect(options).await.unwrap_or_else(|error| panic!("{error}"));
-            let alpha = "alpha".parse().ok();
-            Cache::open(&bus, alpha, PATIENCE).await.unwrap_or_else(|error| panic!("{error}"))
-        };
-        self.runtime.block_on(opening)
+        let bus = self.connect(self.credential.clone());
+        let alpha = "alpha".parse().ok();
+        let opening = Cache::open(&bus, alpha, PATIENCE);
+        self.runtime.block_on(opening).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A connection of who may look.
+    pub(crate) fn looker(&self) -> Bus {
+        self.connect(self.credential.clone())
+    }
+
+    /// A connection of the node that issues credentials, beside its own.
+    pub(crate) fn writer(&self) -> Bus {
+        let file = self.mesh.path().join("creds/alpha.creds");
+        let credential = Credential::read(&file, None).unwrap_or_else(|error| panic!("{error}"));
+        self.connect(Arc::new(credential))
+    }
+
+    fn connect(&self, credential: Arc<Credential>) -> Bus {
+        let options = bus::Options { url: self.mesh.bus(), ca: None, credential, label: "scale".into() };
+        self.runtime.block_on(Bus::connect(options)).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The hosts that have a server of the bus.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &Mesh> {
+        std::iter::once(&self.mesh).chain(&self.others)
     }
 
     /// From now on it is counted who is called offline.
@@ -194,9 +218,9 @@ impl Stage {
         self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
-    /// The process of the bus server.
-    pub(crate) fn bus_server(&self) -> Pid {
-        self.mesh.pid(SERVER).unwrap_or_else(|| panic!("no bus server"))
+    /// The processes of the bus's servers.
+    pub(crate) fn bus_servers(&self) -> Vec<Pid> {
+        self.hosts().map(|host| host.pid(SERVER).unwrap_or_else(|| panic!("no bus server"))).collect()
     }
 }
 

@@ -11,10 +11,8 @@ use std::{
 use aigis_lab::{Lab, Namespace};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::{Container, Mesh, until};
+use crate::{Container, Mesh, aish::GROWN, until};
 
-/// How long three lone servers may take to be one bus.
-const GROWN: Duration = Duration::from_secs(120);
 /// The bus's port in a lab.
 const PORT: u16 = 4222;
 /// For so long after a start of the bus nobody is called offline, and a second more.
@@ -106,13 +104,7 @@ impl Fleet {
     /// Whether every host knows three servers, and each of these has all of the store.
     #[must_use]
     pub fn is_grown(&self) -> bool {
-        self.nodes.values().all(|node| node.bus().split(',').count() == 3)
-            && self.nodes.values().all(|node| {
-                let doctor = node.aish(["doctor", "--json"]);
-                let told: serde_json::Value = serde_json::from_str(&doctor.stdout).unwrap_or_default();
-                let checks = told["checks"].as_array().cloned().unwrap_or_default();
-                checks.iter().any(|check| check["name"] == "copies" && check["outcome"] == "pass")
-            })
+        self.nodes.values().all(Mesh::is_grown)
     }
 
     /// Waits until the bus is old enough for anyone to be called offline, if nothing restarted it.

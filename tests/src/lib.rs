@@ -9,6 +9,7 @@ mod events;
 mod foreign;
 mod lab;
 mod process;
+mod relay;
 mod running;
 mod wait;
 
@@ -20,6 +21,7 @@ pub use events::Events;
 pub use foreign::ForeignBus;
 pub use lab::{Alone, Fleet, Held, inside};
 pub use process::{cpu_seconds, resident_bytes};
+pub use relay::Relay;
 pub use running::Running;
 pub use wait::until;
 

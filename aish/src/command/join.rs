@@ -7,7 +7,7 @@ use aigis_node::{
 use aigis_proxy::{
     Bus, Code, Error, Role, UserName,
     bus::{self, ConnectError},
-    identity::{Credential, JoinToken},
+    identity::{CaCertificate, Credential, JoinToken},
     rpc::Asker,
     services::{ADMISSION, AdmissionClient, Admitted, JOIN},
     with_causes,
@@ -35,7 +35,7 @@ const ASK: &str = "ask an admin for a new one: aish tokens create";
 /// starts in the background. Doing it again changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  aish join TOKEN\n  ssh alpha aish tokens create --role node | aish join - --name beta"
+    after_help = "Examples:\n  aish join TOKEN\n  ssh alpha aish tokens create --role node | aish join - --name beta\n  aish join TOKEN --bus nats://server.of.the.site:4222"
 )]
 pub(crate) struct Join {
     /// The token that an admin made with `aish tokens create`; - reads it from standard input
@@ -159,8 +159,9 @@ fn is_member(home: &Home, known: &MeshFile, role: Role) -> bool {
 async fn exchange(context: &Context, token: &JoinToken, name: &UserName) -> Result<Membership, Failure> {
     let used = |error: String| Error::invalid(error).hint(ASK).sent(false);
     let credential = Arc::new(token.credential().map_err(|flaw| used(flaw.to_string()))?);
-    let url = token.bus.clone();
-    let options = bus::Options { url, ca: token.ca.clone(), credential, label: format!("aish join {name}") };
+    let (url, ca) = way(context, token)?;
+    let label = format!("aish join {name}");
+    let options = bus::Options { url: url.clone(), ca: ca.clone(), credential, label };
     let bus = Bus::connect(options).await.map_err(|error| unreached(error, token))?;
     let key = Credential::generate().map_err(|error| Error::internal(error.to_string()))?;
     let client = AdmissionClient::from(Asker::new(&bus, ADMISSION, JOIN));
@@ -176,7 +177,17 @@ async fn exchange(context: &Context, token: &JoinToken, name: &UserName) -> Resu
     if credential.name() != name || credential.role() != token.role {
         return Err(stranger().into());
     }
-    Ok(Membership { credential, issuer, node, bus: token.bus.clone(), ca: token.ca.clone() })
+    Ok(Membership { credential, issuer, node, bus: url, ca })
+}
+
+/// Where the bus is reached from this host, and who vouches for it: as the token says, unless this host is told otherwise, as
+/// at a site with a server of its own.
+fn way(context: &Context, token: &JoinToken) -> Result<(String, Option<CaCertificate>), Failure> {
+    let url = context.given_bus()?;
+    let ca = context.given_ca()?;
+    let by_token = url.as_ref().is_none_or(|url| url.split(',').any(|url| url.starts_with("tls://")));
+    let ca = ca.or_else(|| token.ca.clone().filter(|_| by_token));
+    Ok((url.unwrap_or_else(|| token.bus.clone()), ca))
 }
 
 fn unreached(error: ConnectError, token: &JoinToken) -> Error {

@@ -14,7 +14,7 @@ use aigis_node::{
     mesh::{CREDENTIAL_LIFE, DEFAULT_PORT},
     node,
 };
-use aigis_proxy::{Code, Error, NodeName, with_causes};
+use aigis_proxy::{Code, Error, NodeName, SiteName, with_causes};
 use serde_json::json;
 use tokio::time::{Instant, interval};
 
@@ -54,6 +54,13 @@ pub(crate) struct Up {
     /// these alone, each with --listen
     #[arg(long, value_name = "NODE,NODE", num_args = 0..=1, require_equals = true, value_parser = nodes)]
     bus_cluster: Option<Option<Nodes>>,
+    /// Give a site with a nats-server of its own a place at this mesh's bus: what that server is given is written to
+    /// bus/sites/SITE in the mesh's directory
+    #[arg(long, value_name = "SITE", value_delimiter = ',', value_parser = SiteName::choose)]
+    bus_site: Vec<SiteName>,
+    /// Take a site's place at the bus away
+    #[arg(long, value_name = "SITE", value_delimiter = ',', value_parser = SiteName::choose)]
+    end_bus_site: Vec<SiteName>,
     /// The node's name [default: the host's]
     #[arg(long, value_name = "NODE", value_parser = NodeName::choose)]
     name: Option<NodeName>,
@@ -152,8 +159,8 @@ impl Up {
         let grace = config.grace.unwrap_or(node::GRACE);
         let detached = self.detached;
         let options = Options { ca, logs, ..self.options(home.clone(), name, bus, config) };
-        // A store is accepted once, by whoever asked for it.
-        let again = Options { new_store: false, ..options.clone() };
+        // A store is accepted once, by whoever asked for it, and a site ended once.
+        let again = Options { new_store: false, ended_sites: Vec::new(), ..options.clone() };
         let mut starting = Box::pin(serve::start(options));
         let node = tokio::select! {
             node = &mut starting => node?,
@@ -205,6 +212,8 @@ impl Up {
             node,
             listen,
             bus_cluster,
+            bus_sites: self.bus_site,
+            ended_sites: self.end_bus_site,
             bus,
             ca: None,
             credential_life,
@@ -214,6 +223,16 @@ impl Up {
             engine,
             audit_room,
             logs,
+        }
+    }
+
+    /// Says where what a new site's server is given stands.
+    fn tell_sites(&self, context: &Context, home: &Home) {
+        for site in &self.bus_site {
+            let directory = home.site(site);
+            context
+                .output
+                .note(&format!("the server of the site {site} is given the files in {}", directory.display()));
         }
     }
 
@@ -235,6 +254,8 @@ impl Up {
         let up = Self {
             listen: None,
             bus_cluster: None,
+            bus_site: Vec::new(),
+            end_bus_site: Vec::new(),
             name: None,
             label,
             metrics,
@@ -268,6 +289,7 @@ impl Up {
         let ended = tokio::select! {
             (node, is_trusted) = async { tokio::join!(ready(home, expected), is_trusted(context)) } => {
                 announce(context, home, node, "is up").await?;
+                self.tell_sites(context, home);
                 if !is_trusted {
                     doubt(context).await;
                 }
@@ -288,7 +310,7 @@ impl Up {
         Err(Error::new(Code::DeadlineExceeded, message).hint(format!("its log says why: {}", path.display())).into())
     }
 
-    /// The same command again, in the foreground of a session of its own. A store is accepted once, by the first one.
+    /// The same command again, in the foreground of a session of its own. A store is accepted once, by the first one, and a site ended.
     fn command(
         &self,
         context: &Context,
@@ -321,6 +343,12 @@ impl Up {
                 command.arg("--bus-cluster");
             }
             None => {}
+        }
+        for site in &self.bus_site {
+            command.args(["--bus-site", site.as_str()]);
+        }
+        for site in self.end_bus_site.iter().filter(|_| is_first) {
+            command.args(["--end-bus-site", site.as_str()]);
         }
         if let Some(bus) = bus {
             command.args(["--bus", bus]);

@@ -88,6 +88,12 @@ pub(super) async fn up(home: &Home, wanted: &Wanted, known: &MeshFile) -> Result
             known.issuer
         )));
     }
+    if !wanted.sites.is_empty() || !wanted.ended_sites.is_empty() {
+        return Err(refused(format!(
+            "sites are made and ended on the host of {}, which holds the signing keys",
+            known.issuer
+        )));
+    }
     let cluster = cluster(home, wanted, node)?;
     if let (Some(listen), None) = (wanted.listen, &cluster) {
         return Err(refused(format!(
@@ -185,6 +191,8 @@ mod tests {
             node: NodeName::parse(node).unwrap(),
             listen: None,
             bus_cluster: None,
+            sites: Vec::new(),
+            ended_sites: Vec::new(),
             bus: None,
             ca: None,
             credential_life: CREDENTIAL_LIFE,
@@ -204,6 +212,8 @@ mod tests {
             node: NodeName::parse("beta").unwrap(),
             listen: None,
             bus_cluster: None,
+            sites: Vec::new(),
+            ended_sites: Vec::new(),
             bus: None,
             ca: None,
             credential_life: CREDENTIAL_LIFE,

@@ -1,14 +1,17 @@
 //! The mesh's store, as this host knows it: which one it is, and that no other passes for it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use aigis_proxy::{
     identity::{CaCertificate, Issuer, MeshKeys},
-    kv::{self, KnownStore, Mark, StoreGuard},
+    kv::{self, KnownStore, Mark, SetupError, StoreGuard},
 };
 
 use super::{Error, SETUP_LIFE};
 use crate::home::{self, Home};
+
+/// How long a login holds by which a server is asked what time it is. Its key lives in this process alone.
+const AGES: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The guard of this host's connections, and the file that keeps what it knows; cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,6 +59,24 @@ impl Pin {
 ///
 /// The bus is away, or refuses; [`kv::Error::OtherStore`], and then nothing was written but a new id where there was none.
 pub async fn ensure(
+    keys: &MeshKeys,
+    url: &str,
+    ca: Option<&CaCertificate>,
+    pin: &Pin,
+    replicas: Option<u8>,
+    accept: bool,
+) -> Result<(), Error> {
+    match make(keys, url, ca, pin, replicas, accept).await {
+        // Who refuses what was signed just now either knows other keys, or takes it for ended.
+        Err(Error::Store(SetupError::Stranger { url })) => {
+            let apart = kv::clocks_apart(&url, ca, &keys.store_credential(AGES)?, SETUP_LIFE).await;
+            Err(apart.unwrap_or(SetupError::Stranger { url }).into())
+        }
+        made => made,
+    }
+}
+
+async fn make(
     keys: &MeshKeys,
     url: &str,
     ca: Option<&CaCertificate>,

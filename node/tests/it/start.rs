@@ -23,6 +23,8 @@ fn options(home: &Home, listen: SocketAddr) -> Options {
         credential_life: mesh::CREDENTIAL_LIFE,
         new_store: false,
         bus_cluster: None,
+        bus_sites: Vec::new(),
+        ended_sites: Vec::new(),
         labels: Default::default(),
         metrics: None,
         engine: Some("unix:///nowhere/docker.sock".to_owned()),

@@ -23,9 +23,19 @@ pub(super) const CONNECT: Duration = Duration::from_secs(4);
 /// How long it may take where there are other servers to try.
 const CONNECT_ONE: Duration = Duration::from_secs(2);
 
+/// In which order the servers of a bus are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// In none, so that many who connect are spread over them.
+    Any,
+    /// As their addresses are given.
+    Given,
+}
+
 /// Where the bus is, and as whom to log in there.
 pub(super) struct Dial {
     url: String,
+    order: Order,
     servers: Vec<ServerAddr>,
     label: String,
     credential: Arc<Credential>,
@@ -40,12 +50,13 @@ impl Dial {
     /// One of them is none.
     pub(super) fn new(
         url: String,
+        order: Order,
         label: String,
         credential: Arc<Credential>,
         trust: Trust,
     ) -> Result<Self, ConnectError> {
         match addresses(&url) {
-            Ok(servers) => Ok(Self { url, servers, label, credential, trust }),
+            Ok(servers) => Ok(Self { url, order, servers, label, credential, trust }),
             Err(source) => Err(ConnectError::Unreachable { url, source }),
         }
     }
@@ -96,6 +107,7 @@ impl Dial {
                 heard(event, over);
                 ready(())
             });
+        let options = if self.order == Order::Given { options.retain_servers_order() } else { options };
         options.connect(self.servers.as_slice()).await.map_err(|source| self.refusal(source))
     }
 
@@ -126,11 +138,17 @@ impl Dial {
             return untrusted.into();
         }
         match source.kind() {
-            ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                ConnectError::Refused { url: self.url.clone(), user: self.credential.name().clone() }
-            }
+            ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => self.refused(),
+            // What the server says of a token that ends at that very moment.
+            _ if source.to_string().to_ascii_lowercase().contains("authentication expired") => self.refused(),
             _ => ConnectError::Unreachable { url: self.url.clone(), source },
         }
+    }
+
+    /// That the server refuses the credential.
+    pub(super) fn refused(&self) -> ConnectError {
+        let (user, term) = (self.credential.name().clone(), self.credential.term());
+        ConnectError::Refused { url: self.url.clone(), user, term }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -121,6 +121,8 @@ pub(super) struct Table {
     pending: Mutex<Map>,
     pub(super) peers: Peers,
     pub(super) vigil: Vigil,
+    /// Replies and frames that came when nobody waited for them any more.
+    late: AtomicU64,
 }
 
 /// The servers that have shown that they read packs.
@@ -150,6 +152,15 @@ impl Peers {
 impl Table {
     pub(super) fn lock(&self) -> MutexGuard<'_, Map> {
         lock(&self.pending)
+    }
+
+    /// How many replies and frames came when nobody waited for them any more.
+    pub(super) fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    fn was_late(&self) {
+        self.late.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Adds one that waits, until the returned value is dropped.
@@ -231,7 +242,13 @@ impl Table {
             return self.nobody(&token);
         }
         let mut pending = self.lock();
-        let Some(entry) = pending.get(&token) else { return };
+        let Some(entry) = pending.get(&token) else {
+            // What wants an answer itself is no reply: a server asks whether this inbox is still heard.
+            if message.reply.is_none() {
+                self.was_late();
+            }
+            return;
+        };
         if let Waiting::Message(_) = entry.waiting {
             if let Some(Pending { waiting: Waiting::Message(sender), .. }) = pending.remove(&token) {
                 let _ = sender.send(Ok(message));
@@ -239,7 +256,7 @@ impl Table {
             return;
         }
         let (kind, code) = kind(&message);
-        deliver(&mut pending, &token, kind, code, message.payload);
+        let _known = deliver(&mut pending, &token, kind, code, message.payload);
     }
 
     fn pack(&self, frames: pack::Frames) {
@@ -251,7 +268,9 @@ impl Table {
                 known = true;
                 self.peers.add(&target.server);
             }
-            deliver(&mut pending, &frame.token, frame.kind, None, frame.body);
+            if !deliver(&mut pending, &frame.token, frame.kind, None, frame.body) {
+                self.was_late();
+            }
         }
     }
 }
@@ -268,8 +287,9 @@ fn kind(message: &Message) -> (Kind, Option<String>) {
     }
 }
 
-fn deliver(pending: &mut Map, token: &Token, kind: Kind, code: Option<String>, body: Bytes) {
-    let Some(entry) = pending.get_mut(token) else { return };
+/// Gives a reply or a frame to whoever waits for it; says whether anybody does.
+fn deliver(pending: &mut Map, token: &Token, kind: Kind, code: Option<String>, body: Bytes) -> bool {
+    let Some(entry) = pending.get_mut(token) else { return false };
     match (&entry.waiting, kind) {
         (Waiting::Frames(sender), _) => {
             // The room is the credit that was given, so only a callee that overdraws it can fill the channel.
@@ -293,6 +313,7 @@ fn deliver(pending: &mut Map, token: &Token, kind: Kind, code: Option<String>, b
         // A plain request goes where no pack comes from.
         (Waiting::Message(_), _) => {}
     }
+    true
 }
 
 /// Delivers what comes to the inbox, over one connection after the other.
@@ -343,5 +364,38 @@ impl Hasher for TokenHasher {
 
     fn finish(&self) -> u64 {
         self.0 ^ (self.0 >> 32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flt_41_a_reply_that_nobody_waits_for_is_counted() {
+        let (table, token) = (Arc::<Table>::default(), Token::random());
+        let come = |reply: Option<&str>| {
+            let subject = format!("_INBOX.olga.{}.{}", Token::random().as_str(), token.as_str());
+            let message = Message {
+                subject: subject.into(),
+                reply: reply.map(Into::into),
+                payload: Bytes::from_static(b"1"),
+                headers: None,
+                status: None,
+                description: None,
+                length: 1,
+            };
+            table.take(message);
+        };
+        let (sender, receiver) = oneshot::channel();
+        let entry = table.enter(token.clone(), To::Subject("a".to_owned()), Waiting::Message(sender));
+        come(None);
+        assert!(receiver.blocking_recv().unwrap().is_ok());
+        assert_eq!(table.late(), 0);
+        come(None);
+        assert_eq!(table.late(), 1, "a second reply");
+        drop(entry);
+        come(Some("_INBOX.alpha.x.y"));
+        assert_eq!(table.late(), 1, "a question is no reply");
     }
 }

@@ -12,7 +12,10 @@ use super::{
     key::Key,
     permissions,
 };
-use crate::{MeshName, Role};
+use crate::{MeshName, Role, SiteName};
+
+/// Where a server takes the token of an account, in its system account.
+const UPDATE: &str = "$SYS.REQ.CLAIMS.UPDATE";
 
 /// The account that observes and steers the servers.
 pub(crate) fn system() -> Account {
@@ -24,7 +27,8 @@ pub(crate) fn store(mesh: &MeshName) -> Account {
     account(Vec::new(), exports(mesh), Limits::open().with_jetstream())
 }
 
-/// The account of all users: its imports from the store, and the scope of each role's signing key.
+/// The account of all users: its imports from the store, and the scope of each role's signing key. Leaf nodes may connect to
+/// it where it `has_sites`.
 ///
 /// # Errors
 ///
@@ -34,6 +38,7 @@ pub(crate) fn mesh<'a>(
     public: &str,
     store: &Key,
     roles: impl Iterator<Item = (Role, &'a str)>,
+    has_sites: bool,
 ) -> Result<Account, jwt::Error> {
     let imports = exports(mesh).into_iter().map(|export| import(export, public, store)).collect::<Result<_, _>>()?;
     let signing_keys = roles
@@ -44,7 +49,52 @@ pub(crate) fn mesh<'a>(
             template: permissions::template(mesh, role),
         })
         .collect();
-    Ok(Account { signing_keys, ..account(imports, Vec::new(), Limits::open()) })
+    let limits = if has_sites { Limits::open().with_leaf_nodes() } else { Limits::open() };
+    Ok(Account { signing_keys, ..account(imports, Vec::new(), limits) })
+}
+
+/// What the accounts claim at the server of a site. Users and revocations are those of the bus, but nothing of the store is
+/// imported: what is said to it crosses to the bus, and is imported there.
+pub(crate) struct OfSite<'a> {
+    pub(crate) mesh: &'a MeshName,
+    pub(crate) site: &'a SiteName,
+    pub(crate) system: &'a Key,
+    pub(crate) store: &'a Key,
+}
+
+impl OfSite<'_> {
+    /// The system account, which lets the mesh's account hand in what the operator signed.
+    pub(crate) fn system(&self) -> Account {
+        account(Vec::new(), vec![self.update()], Limits::open())
+    }
+
+    /// The store: without JetStream, which the mesh has at the bus alone.
+    pub(crate) fn store(&self) -> Account {
+        account(Vec::new(), self.info(), Limits::open())
+    }
+
+    /// The account of all users, made of what it claims at the bus.
+    ///
+    /// # Errors
+    ///
+    /// Says why an activation token could not be signed.
+    pub(crate) fn mesh(&self, at_the_bus: Account, public: &str) -> Result<Account, jwt::Error> {
+        let info = self.info().into_iter().map(|export| import(export, public, self.store));
+        let mut imports: Vec<Import> = info.collect::<Result<_, _>>()?;
+        let local_subject = permissions::site_subject(self.mesh, self.site);
+        imports.push(Import { local_subject, ..import(self.update(), public, self.system)? });
+        Ok(Account { imports, ..at_the_bus })
+    }
+
+    fn update(&self) -> Export {
+        let (name, subject) = ("accounts".to_owned(), UPDATE.to_owned());
+        Export { name, subject, flow: Flow::Service, token_req: true }
+    }
+
+    /// The import that keeps a server with a JetStream of its own from answering in the store's place.
+    fn info(&self) -> Vec<Export> {
+        exports(self.mesh).into_iter().take(1).collect()
+    }
 }
 
 /// Whether two accounts differ in nothing but their activation tokens, which differ each time they are made.
@@ -87,7 +137,7 @@ fn import(export: Export, importer: &str, exporter: &Key) -> Result<Import, jwt:
     let Export { name, subject, flow, .. } = export;
     let activation = Activation { subject: subject.clone(), kind: flow, version: VERSION };
     let token = Claims::new(&name, importer, Body::Activation(activation)).encode(exporter)?;
-    Ok(Import { name, subject, account: exporter.public().to_owned(), token, flow })
+    Ok(Import { name, subject, local_subject: String::new(), account: exporter.public().to_owned(), token, flow })
 }
 
 fn account(imports: Vec<Import>, exports: Vec<Export>, limits: Limits) -> Account {

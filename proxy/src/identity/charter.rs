@@ -31,6 +31,15 @@ pub struct Charter {
 pub struct NotTheMeshs;
 
 impl Charter {
+    /// The account to which servers of sites may connect, if the mesh has sites.
+    pub(super) fn bridged(&self) -> Option<String> {
+        let leaf = |token: &AccountToken| match jwt::decode(&token.jwt).map(|claims| claims.nats) {
+            Ok(Body::Account(account)) => account.limits.leaf,
+            _ => 0,
+        };
+        self.accounts.iter().find(|token| leaf(token) != 0).map(|token| token.account.clone())
+    }
+
     /// Takes a charter that came from elsewhere, if it is of the mesh whose issuer is known here: one operator signed
     /// all of it, and the mesh's account is among it.
     ///

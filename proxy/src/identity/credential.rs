@@ -168,6 +168,29 @@ pub enum Flaw {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(i64);
 
+impl From<OffsetDateTime> for Instant {
+    fn from(instant: OffsetDateTime) -> Self {
+        Self(instant.unix_timestamp())
+    }
+}
+
+/// When a credential ends, and what time it is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term {
+    /// When it ends.
+    pub ends: Instant,
+    /// This machine's time.
+    pub now: Instant,
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ends, now } = self;
+        let how = if ends > now { "holds until" } else { "ended at" };
+        write!(f, "it {how} {ends}, and this machine's clock says {now}")
+    }
+}
+
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match OffsetDateTime::from_unix_timestamp(self.0).ok().and_then(|instant| instant.format(&Rfc3339).ok()) {
@@ -267,14 +290,7 @@ impl Credential {
     }
 
     fn to_text(&self) -> Zeroizing<String> {
-        Zeroizing::new(format!(
-            "-----BEGIN {TOKEN}-----\n{}\n------END {TOKEN}------\n\n\
-             The seed below proves that its holder is {}: keep it to yourself.\n\n\
-             -----BEGIN {SEED}-----\n{}\n------END {SEED}------\n",
-            self.jwt(),
-            self.name,
-            self.key.seed(),
-        ))
+        to_text(&self.jwt(), &self.key, self.name.as_str())
     }
 
     /// The user's name.
@@ -305,6 +321,13 @@ impl Credential {
     #[must_use]
     pub fn expires(&self) -> Option<SystemTime> {
         lock(&self.token).expires.map(instant)
+    }
+
+    /// When it ends, beside what time it is here; `None` if it never does.
+    #[must_use]
+    pub fn term(&self) -> Option<Term> {
+        let ends = lock(&self.token).expires.map(Instant)?;
+        Some(Term { ends, now: Instant(jwt::seconds(SystemTime::now())) })
     }
 
     /// What logs in at the bus.
@@ -401,6 +424,21 @@ impl fmt::Debug for Credential {
             .field("public", &self.key.public())
             .finish_non_exhaustive()
     }
+}
+
+/// The text of a credential file.
+pub(super) fn to_text(jwt: &str, key: &Key, holder: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!(
+        "-----BEGIN {TOKEN}-----\n{jwt}\n------END {TOKEN}------\n\n\
+         The seed below proves that its holder is {holder}: keep it to yourself.\n\n\
+         -----BEGIN {SEED}-----\n{}\n------END {SEED}------\n",
+        key.seed(),
+    ))
+}
+
+/// The key in the text of a credential file, if it holds one.
+pub(super) fn seed(text: &str) -> Option<Key> {
+    Credential::split(text).ok().map(|(_, key)| key)
 }
 
 /// Checks a token that is to go with this key.

@@ -5,7 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{mesh::MeshKeys, private_file, server::string};
+use super::{
+    mesh::MeshKeys,
+    private_file,
+    server::string,
+    site::{self, PORT},
+};
 
 /// The name of the file in the directory of the bus's files.
 const FILE: &str = "operator.conf";
@@ -40,5 +45,13 @@ fn render(keys: &MeshKeys) -> String {
         let _ = writeln!(text, "  {}: {}", token.account, string(&token.jwt));
     }
     text.push_str("}\n");
+    if !keys.sites().is_empty() {
+        let _ = write!(
+            text,
+            "# Servers of sites connect to this one as leaf nodes. Say where, and by which certificate:\n\
+             #   leafnodes {{ listen: \"ADDRESS:{PORT}\", tls {{ cert_file: \"…\", key_file: \"…\" }} }}\n{}",
+            site::default_domain(&keys.issuer().account),
+        );
+    }
     text
 }

@@ -181,8 +181,11 @@ pub struct Export {
 pub struct Import {
     /// A name for people.
     pub name: String,
-    /// The exporter's subject, under which it appears here too.
+    /// The exporter's subject.
     pub subject: String,
+    /// The subject under which it appears here; the exporter's if empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub local_subject: String,
     /// The exporter's public key.
     pub account: String,
     /// The activation token.
@@ -246,6 +249,12 @@ impl Limits {
             streams: 0,
             consumer: 0,
         }
+    }
+
+    /// The same, with leaf nodes.
+    #[must_use]
+    pub fn with_leaf_nodes(self) -> Self {
+        Self { leaf: UNLIMITED, ..self }
     }
 
     /// The same, with JetStream.
@@ -319,11 +328,22 @@ pub struct User {
     /// Limits of a user that no scoped key signed. A scoped key refuses a token that brings its own.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub own: Option<Template>,
+    /// The ways in which it may connect; every one if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_connection_types: Vec<ConnectionType>,
     /// `role:…` and `mesh:…`, for people and for our own messages; the bus goes by the signing key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The version of the claims: 2.
     pub version: u8,
+}
+
+/// A way in which a user may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ConnectionType {
+    /// As a server that is a leaf node.
+    LeafNode,
 }
 
 /// The claims of an activation.

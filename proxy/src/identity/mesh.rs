@@ -5,6 +5,7 @@
 //! the bus needs, and user tokens, which hold no secret.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -24,9 +25,12 @@ use super::{
     signed::{self, SignedIssuer},
     vouched::Revocations,
 };
-use crate::{MeshName, Role, UserName, services::ADMISSION, sync::lock};
+use crate::{MeshName, Role, SiteName, UserName, services::ADMISSION, sync::lock};
 
 mod rotation;
+mod sites;
+
+pub(crate) use sites::ANSWERS;
 
 /// How long a user's credential holds unless said otherwise.
 pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -106,6 +110,21 @@ pub enum Error {
         /// What is wrong with it.
         #[source]
         source: serde_json::Error,
+    },
+    /// What is noted of the sites cannot be read.
+    #[error("{file} does not say which sites the mesh has; restore it from a backup of the keys")]
+    Sites {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// There is no such site.
+    #[error("the mesh has no site \"{site}\"")]
+    NoSite {
+        /// The site.
+        site: SiteName,
     },
     /// The keys were made, but could not be put in their place.
     #[error("cannot put the new keys at {directory}")]
@@ -209,6 +228,8 @@ pub struct MeshKeys {
     /// What signs users; a rotation changes it.
     signing: Mutex<Arc<Signing>>,
     operator_token: String,
+    /// The public key of each site's server.
+    sites: Mutex<BTreeMap<SiteName, String>>,
     /// As the server's files and the server itself must have them; a revocation changes one.
     accounts: Mutex<[AccountToken; 3]>,
 }
@@ -252,6 +273,7 @@ impl MeshKeys {
             store: key(Kind::Account)?,
             signing: Mutex::new(Arc::new(Signing { roles, rotation: Rotation::default() })),
             operator_token: String::new(),
+            sites: Mutex::default(),
             accounts: Mutex::new([empty(), empty(), empty()]),
         };
         let seeds =
@@ -319,6 +341,7 @@ impl MeshKeys {
             store,
             signing: Mutex::new(Arc::new(Signing { roles, rotation: Rotation::read(directory)? })),
             operator_token: operator_token.jwt,
+            sites: Mutex::new(sites::read(directory)?),
             accounts: Mutex::new([system_token, account_token, store_token]),
         };
         keys.sign_accounts(&[system_claims, account_claims, store_claims])?;
@@ -424,6 +447,7 @@ impl MeshKeys {
         let user = jwt::User {
             issuer_account: self.account.public().to_owned(),
             own: None,
+            allowed_connection_types: Vec::new(),
             tags: vec![format!("role:{role}"), format!("mesh:{}", self.mesh)],
             version: VERSION,
         };
@@ -437,7 +461,7 @@ impl MeshKeys {
     ///
     /// [`Error::Key`] or [`Error::Token`].
     pub fn store_credential(&self, lifetime: Duration) -> Result<Login, Error> {
-        login(&format!("{}-store", self.mesh), &self.store, lifetime)
+        login(&format!("{}-store", self.mesh), &self.store, Permissions::default(), lifetime)
     }
 
     /// Makes a login to the system account: for revocations and for watching the servers. Its key lives in this
@@ -447,7 +471,7 @@ impl MeshKeys {
     ///
     /// [`Error::Key`] or [`Error::Token`].
     pub fn system_credential(&self, lifetime: Duration) -> Result<Login, Error> {
-        login(&format!("{}-system", self.mesh), &self.system, lifetime)
+        login(&format!("{}-system", self.mesh), &self.system, Permissions::default(), lifetime)
     }
 
     /// Ends all tokens of a user's key that were issued until now, and returns the account token that every server
@@ -486,7 +510,8 @@ impl MeshKeys {
         let former: Vec<_> = signing.former().collect();
         let roles = signing.roles.iter().map(|(role, key)| (role, key.public()));
         let all = roles.chain(former.iter().map(|(key, role)| (*role, key.as_str())));
-        let mesh_account = accounts::mesh(&self.mesh, self.account.public(), &self.store, all)
+        let has_sites = !lock(&self.sites).is_empty();
+        let mesh_account = accounts::mesh(&self.mesh, self.account.public(), &self.store, all, has_sites)
             .map_err(|source| Error::Token { kind: "activation", source })?;
         let wanted = [
             ("system", self.system.public().to_owned(), accounts::system()),
@@ -524,12 +549,21 @@ impl MeshKeys {
     }
 }
 
-fn login(name: &str, account: &Key, lifetime: Duration) -> Result<Login, Error> {
+fn login(name: &str, account: &Key, permissions: Permissions, lifetime: Duration) -> Result<Login, Error> {
     let key = Key::generate(Kind::User).map_err(Error::Key)?;
-    let own = jwt::Template { permissions: Permissions::default(), subs: -1, data: -1, payload: -1 };
-    let user = jwt::User { issuer_account: String::new(), own: Some(own), tags: Vec::new(), version: VERSION };
-    let jwt = user_token(name, key.public(), user, account, lifetime)?;
+    let jwt = user_token(name, key.public(), unscoped(permissions), account, lifetime)?;
     Ok(Login::new(jwt, key))
+}
+
+/// A user that the account itself vouches for.
+fn unscoped(permissions: Permissions) -> jwt::User {
+    jwt::User {
+        issuer_account: String::new(),
+        own: Some(jwt::Template { permissions, subs: -1, data: -1, payload: -1 }),
+        allowed_connection_types: Vec::new(),
+        tags: Vec::new(),
+        version: VERSION,
+    }
 }
 
 fn user_token(name: &str, public: &str, user: jwt::User, signer: &Key, lifetime: Duration) -> Result<String, Error> {

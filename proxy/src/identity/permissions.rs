@@ -3,9 +3,11 @@
 //! One function holds the whole table, so that it can be read, shown and proved in one place. A wildcard is always a
 //! whole token, nobody may answer to a subject of another's choice, and nobody may publish below another's name.
 
+use std::collections::BTreeSet;
+
 use super::jwt::{Allow, Permissions, Template};
 use crate::{
-    MeshName, Role,
+    MeshName, Role, SiteName,
     rpc::SHARED,
     services::{ADMISSION, JOIN},
 };
@@ -45,6 +47,28 @@ pub fn audit_subject(mesh: &MeshName) -> String {
 #[must_use]
 pub fn log_subject(mesh: &MeshName) -> String {
     format!("{}.log.*.>", prefix(mesh))
+}
+
+/// The subject under which a site's server is told of the mesh's accounts.
+#[must_use]
+pub fn site_subject(mesh: &MeshName, site: &SiteName) -> String {
+    format!("{}.site.{site}.accounts", prefix(mesh))
+}
+
+/// What may cross between the bus and a site: what users of any role may say and hear, under any name.
+#[must_use]
+pub fn of_site(mesh: &MeshName, site: &SiteName) -> Permissions {
+    let of_users = Role::ALL.map(|role| template(mesh, role).permissions);
+    let under_any = |subject: &String| subject.replace(OWN, "*");
+    let said = of_users.iter().flat_map(|of| &of.publish.allow).map(under_any);
+    let heard: BTreeSet<_> = of_users.iter().flat_map(|of| &of.subscribe.allow).map(under_any).collect();
+    // The bus tells a site only of listeners whose whole subscription the site may publish to.
+    let publish: BTreeSet<_> = said.chain(heard.iter().cloned()).collect();
+    let subscribe = heard.into_iter().chain([site_subject(mesh, site)]);
+    Permissions {
+        publish: Allow { allow: publish.into_iter().collect() },
+        subscribe: Allow { allow: subscribe.collect() },
+    }
 }
 
 /// The permissions and limits of a role in a mesh.
@@ -164,6 +188,24 @@ mod tests {
             }
             assert!(template.permissions.subscribe.allow.contains(&format!("_INBOX.{OWN}.>")));
             assert_eq!(template.subs, subscriptions(role));
+        }
+    }
+
+    #[test]
+    fn a_site_passes_on_what_its_users_may_say_and_nothing_of_the_servers_own() {
+        let (mesh, site) = (MeshName::parse("main").unwrap(), SiteName::parse("paris").unwrap());
+        let Permissions { publish, subscribe } = of_site(&mesh, &site);
+        let own = "aigis.v1.main.site.paris.accounts".to_owned();
+        assert!(subscribe.allow.contains(&own) && !publish.allow.contains(&own));
+        for subject in publish.allow.iter().chain(&subscribe.allow) {
+            assert!(!subject.contains("{{") && !subject.starts_with("$SYS") && subject != ">", "{subject}");
+            assert!(!subject.starts_with("aigis.v1.main.site.") || *subject == own, "{subject}");
+        }
+        assert!(publish.allow.iter().all(|subject| !subject.starts_with("$JS.API.STREAM.CREATE")));
+        for role in Role::ALL {
+            for subject in template(&mesh, role).permissions.publish.allow {
+                assert!(publish.allow.contains(&subject.replace(OWN, "*")), "{role}: {subject}");
+            }
         }
     }
 

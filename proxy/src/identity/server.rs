@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{charter::Charter, jwt, private_file};
+use super::{charter::Charter, jwt, private_file, site};
 use crate::name::quoted;
 
 /// Largest body plus headers of a message, in bytes.
@@ -52,6 +52,12 @@ pub enum Error {
     #[error("the bus cannot listen on {address} without TLS; give a certificate and its key, or listen on loopback")]
     Plain {
         /// The address.
+        address: SocketAddr,
+    },
+    /// There is no port for the servers of sites.
+    #[error("a bus with sites needs a port of its own below {}, not {}: name it with --listen IP:PORT", u16::MAX - site::BEHIND + 1, .address.port())]
+    LeafPort {
+        /// Where it was to listen.
         address: SocketAddr,
     },
     /// The stored account tokens cannot be looked through.
@@ -292,6 +298,10 @@ impl ServerFiles {
         if let Some(cluster) = &options.cluster {
             text.push_str(&render_cluster(cluster, &options.name)?);
         }
+        if let Some(account) = charter.bridged() {
+            text.push_str(&render_leaf_nodes(options)?);
+            text.push_str(&site::default_domain(&account));
+        }
         if let Some(log) = &options.log {
             let _ = writeln!(text, "log_file: {}\nlogfile_size_limit: 10485760\nlogfile_max_num: 3", path(log)?);
         }
@@ -317,6 +327,22 @@ fn render_cluster(cluster: &Cluster, server: &str) -> Result<String, Error> {
         key = path(&cluster.tls.key)?,
         ca = path(&cluster.ca)?,
     ))
+}
+
+/// The part that lets the servers of sites connect, as it lets clients.
+fn render_leaf_nodes(options: &ServerOptions) -> Result<String, Error> {
+    let listen = site::port(options.listen).ok_or(Error::LeafPort { address: options.listen })?;
+    let mut text = format!("leafnodes {{\n  host: {}\n  port: {}\n", string(&listen.ip().to_string()), listen.port());
+    if let Some(tls) = &options.tls {
+        let (certificate, key) = (path(&tls.certificate)?, path(&tls.key)?);
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "  tls {{\n    cert_file: {certificate}\n    key_file: {key}\n    min_version: \"1.2\"\n    timeout: 2\n  }}"
+        );
+    }
+    text.push_str("}\n");
+    Ok(text)
 }
 
 /// How many bytes the store may fill: 75 % of what is free on its partition, counting what it holds already as free.

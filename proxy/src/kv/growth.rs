@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::{
     Bucket, Log,
-    setup::{self, Failure, SetupError, ask, connect, info},
+    login::connect,
+    setup::{self, Failure, SetupError, ask, info},
 };
 use crate::identity::{CaCertificate, Login};
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions};
+use async_nats::Client;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Bucket, HEADERS, Log, MAX_STORED, Mark};
+use super::{Bucket, HEADERS, Log, MAX_STORED, Mark, login::connect};
 use crate::{
-    bus::{Untrusted, addresses, check_version, trust::Trust},
-    identity::{CaCertificate, Login, permissions},
+    bus::Untrusted,
+    identity::{CaCertificate, Login, credential::Instant, permissions},
     name::MeshName,
     subject::Token,
 };
@@ -35,13 +35,6 @@ const FEWER_LOGS: [u64; 2] = [64 * 1024 * 1024, 16 * 1024 * 1024];
 const MARKS_KEPT: Duration = Duration::from_secs(60);
 /// How long the whole set-up may take; a fresh store is up within a second.
 const WITHIN: Duration = Duration::from_secs(30);
-const ATTEMPT: Duration = Duration::from_secs(5);
-/// How long a connection may take where there are other servers to try.
-const ATTEMPT_ONE: Duration = Duration::from_secs(2);
-/// How often a refused login is tried again.
-const REFUSALS: u32 = 3;
-/// After how long.
-const REFUSED: Duration = Duration::from_millis(250);
 /// "stream not found".
 pub(super) const NOT_FOUND: u64 = 10059;
 /// "insufficient storage resources available".
@@ -110,6 +103,19 @@ pub enum SetupError {
     Stranger {
         /// The address.
         url: String,
+    },
+    /// The server's clock and this machine's are so far apart that what is signed here has ended there.
+    #[error(
+        "the bus at {url} refuses a login that was signed just now: the clock of the bus says {bus}, and this machine's \
+         clock says {own}"
+    )]
+    Clock {
+        /// The address.
+        url: String,
+        /// The time at the bus.
+        bus: Instant,
+        /// The time here.
+        own: Instant,
     },
     /// No connection.
     #[error("cannot log in to the store of the bus at {url}")]
@@ -188,47 +194,6 @@ pub async fn create_store(
         Ok(id)
     };
     tokio::time::timeout(WITHIN, work).await.unwrap_or_else(|_| Err(SetupError::Silent { url: url.to_owned() }))
-}
-
-/// Logs in with a right that no user has.
-pub(crate) async fn connect(
-    url: &str,
-    ca: Option<&CaCertificate>,
-    login: &Login,
-    label: &str,
-) -> Result<Client, SetupError> {
-    let mut again = 0..REFUSALS;
-    let client = loop {
-        match dial(url, ca, login, label).await {
-            // A server that is taking in new tokens of its accounts refuses for a moment whom it admits before and after.
-            Err(SetupError::Stranger { .. }) if again.next().is_some() => tokio::time::sleep(REFUSED).await,
-            dialled => break dialled?,
-        }
-    };
-    // Before anything is made there: an older one would take half of it.
-    let found = client.server_info().version;
-    match check_version(&found) {
-        Ok(()) => Ok(client),
-        Err(floor) => Err(SetupError::TooOld { url: url.to_owned(), found, floor }),
-    }
-}
-
-async fn dial(url: &str, ca: Option<&CaCertificate>, login: &Login, label: &str) -> Result<Client, SetupError> {
-    let trust = Trust::new(url, ca)?;
-    let signer = login.clone();
-    let login =
-        ConnectOptions::with_jwt(login.jwt().to_owned(), move |nonce| std::future::ready(Ok(signer.sign(&nonce))));
-    let addresses = addresses(url).map_err(|source| SetupError::Connect { url: url.to_owned(), source })?;
-    let each = if addresses.len() > 1 { ATTEMPT_ONE } else { ATTEMPT };
-    let options = login.name(label).connection_timeout(each).request_timeout(Some(ATTEMPT));
-    trust.secure(options).connect(addresses).await.map_err(|source| {
-        let url = url.to_owned();
-        match (trust.refusal(&source), source.kind()) {
-            (Some(untrusted), _) => untrusted.into(),
-            (None, ConnectErrorKind::AuthorizationViolation) => SetupError::Stranger { url },
-            (None, _) => SetupError::Connect { url, source },
-        }
-    })
 }
 
 /// Lets the blobs take that many bytes, unless they have a limit already: a lower one would cut away what is stored.

@@ -77,16 +77,16 @@ impl Calls {
         Some((ongoing, Replies { receiver }))
     }
 
-    /// Hands a reply to whoever waits for it; one that nobody waits for is dropped.
-    pub(super) fn take(&self, frame: Frame) {
+    /// Hands a reply to whoever waits for it; one that nobody waits for is dropped. Says whether anybody does.
+    pub(super) fn take(&self, frame: Frame) -> bool {
         let mut pending = lock(&self.pending);
-        if let Some(entry) = pending.get(&frame.id) {
-            let id = frame.id;
-            // The room is the credit that was given, so only a callee that overdraws it can fill the channel.
-            if entry.sender.try_send(Ok(frame)).is_err() {
-                pending.remove(&id);
-            }
+        let Some(entry) = pending.get(&frame.id) else { return false };
+        let id = frame.id;
+        // The room is the credit that was given, so only a callee that overdraws it can fill the channel.
+        if entry.sender.try_send(Ok(frame)).is_err() {
+            pending.remove(&id);
         }
+        true
     }
 
     /// Tells all who wait why the node ends the connection.

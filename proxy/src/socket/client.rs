@@ -127,7 +127,9 @@ impl Local {
             let take = |frame: Frame| {
                 match frame.kind {
                     Kind::Dismissed => driving.dismissed(&frame.body),
-                    _ => driving.take(frame),
+                    _ => {
+                        driving.take(frame);
+                    }
                 }
                 Ok(())
             };

@@ -1,6 +1,6 @@
 //! A connection whose caller is known: its frames become calls, and answers go back over it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::{Buf, Bytes};
 use tokio::sync::mpsc;
@@ -49,7 +49,11 @@ impl Connection {
             Kind::Value | Kind::Error | Kind::Stream | Kind::Frame if !self.calls.has_begun() => {
                 return Err(End::Violation);
             }
-            Kind::Value | Kind::Error | Kind::Stream | Kind::Frame => self.calls.take(Frame { kind, id, body }),
+            Kind::Value | Kind::Error | Kind::Stream | Kind::Frame => {
+                if !self.calls.take(Frame { kind, id, body }) {
+                    self.server.counters().late.fetch_add(1, Ordering::Relaxed);
+                }
+            }
             Kind::Dismissed => return Err(End::Violation),
         }
         Ok(())

@@ -22,14 +22,18 @@ const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOL
 
 /// A directory that is gone when the value is dropped, with all that was not taken out of it.
 #[derive(Debug)]
-pub(super) struct Staging {
+pub struct Staging {
     path: PathBuf,
     directory: OwnedFd,
 }
 
 impl Staging {
     /// Makes one in `parent`.
-    pub(super) fn new(parent: &Path) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses.
+    pub fn new(parent: &Path) -> Result<Self, Error> {
         for _ in 0..ROUNDS {
             let path = parent.join(format!("{PREFIX}{}", uuid::Uuid::now_v7().simple()));
             let failed = |error: Errno| Error::write(&path, error);
@@ -45,13 +49,29 @@ impl Staging {
         Err(Error::write(parent, Errno::AGAIN))
     }
 
+    /// The directory, in which files may lie beside the tree.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The top of the tree that grows here.
+    #[must_use]
+    pub fn top(&self) -> PathBuf {
+        self.path.join(TREE)
+    }
+
+    /// The same, by its handle.
     pub(super) fn tree(&self) -> Result<OwnedFd, Error> {
         rustix::fs::openat(&self.directory, TREE, OPEN, Mode::empty()).map_err(|error| Error::write(&self.path, error))
     }
 
     /// Puts the tree in its place in one step. What it replaces is removed with this value.
-    pub(super) fn publish(self, into: &Path, replaces: bool) -> Result<(), Error> {
+    ///
+    /// # Errors
+    ///
+    /// There is something already, and it is not to be replaced; or there is nothing to replace.
+    pub fn publish(self, into: &Path, replaces: bool) -> Result<(), Error> {
         let flags = if replaces { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
         rustix::fs::renameat_with(&self.directory, TREE, CWD, into, flags).map_err(|error| match error {
             Errno::EXIST => Error::Exists { path: into.to_owned() },

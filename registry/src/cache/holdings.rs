@@ -5,8 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use aigis_proxy::{NodeName, UserName, identity::SignedIssuer, secret::SecretName};
+use aigis_proxy::{NodeName, UserName, identity::SignedIssuer, kv::Entry, secret::SecretName};
 use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
 
 use crate::{
     audit::Head,
@@ -17,8 +18,15 @@ use crate::{
 /// The records as their writers left them. A snapshot shows them as they count: what a removed node wrote is gone.
 pub(super) struct Holdings {
     issuer: Option<NodeName>,
-    cis: HashMap<String, Arc<CiRecord>>,
+    cis: HashMap<String, Held>,
     nodes: BTreeMap<NodeName, Arc<NodeRecord>>,
+}
+
+/// A CI's record, and which write of its key it is.
+struct Held {
+    revision: u64,
+    created: OffsetDateTime,
+    record: Arc<CiRecord>,
 }
 
 impl Holdings {
@@ -27,16 +35,21 @@ impl Holdings {
         Self { issuer, cis: HashMap::new(), nodes: BTreeMap::new() }
     }
 
-    /// Takes in what was written under a key.
-    pub(super) fn take(&mut self, snapshot: &mut Snapshot, key: &Key, bytes: &[u8]) -> Result<(), Damage> {
+    /// Takes in what was written under a key; says whether it is anything new.
+    pub(super) fn take(&mut self, snapshot: &mut Snapshot, key: &Key, entry: &Entry) -> Result<bool, Damage> {
+        let bytes = &*entry.value;
         match key {
             Key::Ci(name, node) => {
+                let former = self.cis.get(&entry.key);
+                // When all is read again, hardly anything is new. The time tells a sequence apart that a store gave twice.
+                if former.is_some_and(|held| (held.revision, held.created) == (entry.revision, entry.created)) {
+                    return Ok(false);
+                }
                 let record: Arc<CiRecord> =
                     placed(bytes, |record: &CiRecord| record.name == *name && record.node == *node)?;
-                let key = key.to_string();
-                let former = self.cis.get(&key);
-                snapshot.insert(&as_it_counts(snapshot, &record), former);
-                self.cis.insert(key, record);
+                snapshot.insert(&as_it_counts(snapshot, &record), former.map(|held| &held.record));
+                let held = Held { revision: entry.revision, created: entry.created, record };
+                self.cis.insert(entry.key.clone(), held);
             }
             Key::Node(node) => {
                 let record = placed(bytes, |record: &NodeRecord| record.name == *node)?;
@@ -75,13 +88,13 @@ impl Holdings {
             }
             Key::Bus(..) => {}
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Takes out what stood under a key.
     pub(super) fn forget(&mut self, snapshot: &mut Snapshot, key: &Key) {
-        if let Some(record) = self.cis.remove(&key.to_string()) {
-            snapshot.remove(&record);
+        if let Some(held) = self.cis.remove(&key.to_string()) {
+            snapshot.remove(&held.record);
         }
         match key {
             Key::Node(node) => {
@@ -130,7 +143,7 @@ impl Holdings {
 
     /// Shows a node and its CIs anew, as they count since it was removed or came back.
     fn show_all_of(&self, snapshot: &mut Snapshot, node: &NodeName) {
-        for record in self.cis.values().filter(|record| record.node == *node) {
+        for Held { record, .. } in self.cis.values().filter(|held| held.record.node == *node) {
             snapshot.insert(&as_it_counts(snapshot, record), Some(record));
         }
         self.show_node(snapshot, node);

@@ -29,6 +29,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(250);
 /// How many events are taken before a snapshot is published.
 const BATCH: usize = 4096;
+/// How long a snapshot stands at least: each is a copy, so while much changes one shows many changes.
+const PACE: Duration = Duration::from_millis(20);
 
 /// Sends a word to the bus, and gives when, if it came back.
 async fn word(bus: Bus) -> Option<Instant> {
@@ -76,6 +78,8 @@ pub(super) struct Keeper {
     /// Whether those who are there must be judged at once.
     judge: bool,
     publish: watch::Sender<Arc<Snapshot>>,
+    /// When the last snapshot was published.
+    published: Instant,
     loaded: watch::Sender<Loading>,
     /// A word to the bus that is under way; gives when it was sent if it comes back.
     word: Option<BoxFuture<'static, Option<Instant>>>,
@@ -105,6 +109,7 @@ impl Keeper {
             moved: false,
             judge: false,
             publish,
+            published: Instant::now(),
             loaded,
             word: None,
         };
@@ -130,6 +135,7 @@ impl Keeper {
                         self.judge = true;
                     }
                 }
+                () = tokio::time::sleep_until((self.published + PACE).into()), if self.dirty && self.loaded.borrow().done => {}
                 _ = tick.tick() => {
                     self.dirty |= std::mem::take(&mut self.moved);
                     if self.observer.tick(Instant::now()) {
@@ -257,10 +263,13 @@ impl Keeper {
             self.births.insert(entry.key.clone());
             self.judge = true;
         }
-        let taken = self.holdings.take(&mut self.snapshot, &key, &entry.value);
+        let taken = self.holdings.take(&mut self.snapshot, &key, &entry);
+        if taken == Ok(false) && !self.snapshot.damaged.contains_key(&entry.key) {
+            return;
+        }
         (self.dirty, self.news) = (true, true);
         match taken {
-            Ok(()) => {
+            Ok(_) => {
                 if self.snapshot.damaged.contains_key(&entry.key) {
                     Arc::make_mut(&mut self.snapshot.damaged).remove(&entry.key);
                 }
@@ -365,7 +374,10 @@ impl Keeper {
         if std::mem::take(&mut self.judge) {
             self.judge_all();
         }
-        if std::mem::take(&mut self.dirty) {
+        let first = !self.loaded.borrow().done;
+        if self.dirty && (first || self.published.elapsed() >= PACE) {
+            self.dirty = false;
+            self.published = Instant::now();
             let snapshot = Arc::new(self.snapshot.clone());
             let news = std::mem::take(&mut self.news);
             self.publish.send_if_modified(|published| {
@@ -373,7 +385,7 @@ impl Keeper {
                 news
             });
         }
-        if !self.loaded.borrow().done {
+        if first {
             self.loaded.send_modify(|loading| loading.done = true);
         }
     }

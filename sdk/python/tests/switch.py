@@ -45,14 +45,18 @@ class Connection:
         self.pending: Dict[int, Callable[[Frame], None]] = {}
         self.inward: Dict[int, Tuple["Connection", int]] = {}
         self.seen: List[Frame] = []
-        self.lock = threading.Lock()
+        # Who reads never waits for a write.
+        self.out: "queue.SimpleQueue[bytes]" = queue.SimpleQueue()
         threading.Thread(target=self.read, daemon=True).start()
+        threading.Thread(target=self.write, daemon=True).start()
 
     def send(self, header: Dict[str, Any], body: bytes = b"") -> None:
+        self.out.put(b"".join(pack(header, body)))
+
+    def write(self) -> None:
         try:
-            with self.lock:
-                for piece in pack(header, body):
-                    self.peer.sendall(piece)
+            while True:
+                self.peer.sendall(self.out.get())
         except OSError:
             pass
 
@@ -155,6 +159,8 @@ class Switch:
         self.folder = folder
         self.counter = itertools.count(1)
         self.generations = itertools.count(1)
+        # A call goes to one generation or the other: none to an old one after its claims have passed on.
+        self.swapping = threading.RLock()
         self.claims: Dict[str, Tuple[Connection, int, Dict[str, Any]]] = {}
         self.cis: Dict[str, Connection] = {}
         self.standard: Dict[Tuple[str, str], Callable[..., Any]] = {}
@@ -196,13 +202,18 @@ class Switch:
         """Loads a plugin and claims its leaves; its generation and what it offers."""
         gen = next(self.generations)
         ready = core.link.control("load", told, gen=gen, timeout=timeout)
-        for skill in ready["skills"]:
-            self.claims[skill["path"]] = (core.link, gen, skill)
+        with self.swapping:
+            for skill in ready["skills"]:
+                self.claims[skill["path"]] = (core.link, gen, skill)
         self.cis[told["name"]] = core.link
         core.link.control("serve", gen=gen)
         return gen, ready
 
     def route(self, source: Connection, frame: Frame) -> None:
+        with self.swapping:
+            self.pass_on(source, frame)
+
+    def pass_on(self, source: Connection, frame: Frame) -> None:
         path, ci = frame.header["path"], frame.header.get("ci")
         standard = self.standard.get((ci or "", path))
         if standard is not None:

@@ -9,12 +9,14 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from typing import Any, List
 
 import pytest
 
 from aigis._bridge import frames
 from aigis._bridge.frames import Reader, Violation, pack
+from aigis._bridge.turns import Turns
 from switch import PACKAGE, Process, Switch, until
 
 
@@ -76,11 +78,35 @@ def test_any_bytes_are_read_or_refused() -> None:
     "bad",
     [raw({"t": "dance"}), raw({"t": "invoke"}), raw({"t": "credit", "id": 1, "n": 0}), raw({"t": "log"}), b"\xff" * 8],
 )
-def test_a_host_that_breaks_the_rules_ends_a_core_process(switch: Switch, bad: bytes) -> None:
-    core = switch.core()
-    core.link.control("status")
-    core.link.peer.sendall(bad)
-    assert core.child.wait(10) == 0
+def test_a_host_that_breaks_the_rules_ends_a_core_process(fx: Process, bad: bytes) -> None:
+    fx.link.peer.sendall(bad)
+    assert fx.child.wait(10) == 0
+
+
+def test_a_thread_that_reads_is_relieved_of_a_long_call() -> None:
+    done: List[str] = []
+    relieved = threading.Event()
+    steps = iter(["long", "short", "short", "end"])
+    lock = threading.Lock()
+
+    def step() -> bool:
+        assert lock.acquire(blocking=False), "two threads read at once"
+        word = next(steps)
+        lock.release()
+        if word == "long":
+            # It ends only once another thread has read on.
+            turns.run(lambda: done.append("long") if finished.wait(10) else None, relieved.set)
+        elif word == "short":
+            turns.run(lambda: done.append("short"), lambda: None)
+        else:
+            finished.set()
+        return word != "end"
+
+    finished = threading.Event()
+    turns = Turns(step)
+    turns.start()
+    until(lambda: done == ["short", "short", "long"])
+    assert relieved.is_set()
 
 
 def test_answers_that_nobody_asked_for_are_ignored(fx: Process, client: Any, switch: Switch) -> None:

@@ -214,6 +214,11 @@ def test_plg_47_awaited_calls(fx: Process, client: Any) -> None:
     assert asyncio.run(program()) == ([1] * 8, 42, 0)
 
 
+def test_a_call_that_is_never_awaited_says_so(client: Any) -> None:
+    with pytest.warns(RuntimeWarning, match=r"aigis\.cool\.f was never awaited"):
+        client.aio.cool.f()
+
+
 def test_a_call_that_waits_in_a_loop_works_and_warns_once(
     fx: Process, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

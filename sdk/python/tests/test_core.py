@@ -190,6 +190,14 @@ def test_plg_58_the_end_of_a_core_host(switch: Switch, tmp_path: Path, way: str)
     assert mark.read_text() == "ba"
 
 
+def test_plg_58_cleanups_that_hang_do_not_keep_the_process(switch: Switch, tmp_path: Path) -> None:
+    core = switch.core()
+    for name in ("a", "b", "c"):
+        switch.load(core, told(plugin(tmp_path / name, "import time\ndef cleanup(): time.sleep(60)\nSKILLS = []\n")))
+    core.link.peer.shutdown(2)
+    assert core.child.wait(10) == 0
+
+
 def test_cleanup_that_hangs_is_left_behind(switch: Switch, tmp_path: Path) -> None:
     root = plugin(tmp_path / "a", "import time\ndef cleanup(): time.sleep(60)\nSKILLS = []\n")
     core = switch.core()
@@ -248,7 +256,7 @@ def test_what_plugins_print_goes_to_their_own_log(switch: Switch, client: Any, t
             f"import sys\nclass {name}:\n    @staticmethod\n    def say(n):\n        for i in range(n):\n            print('{name}', i)\n            print('{name} err', i, file=sys.stderr)\nSKILLS = ['{name}.say']\n",
         )
         gens[name], _ = switch.load(core, told(root))
-    threads = [threading.Thread(target=getattr(client, name).say, args=(50,)) for name in ("a", "b")]
+    threads = [threading.Thread(target=lambda name=name: getattr(client, name).say(50)) for name in ("a", "b")]
     for thread in threads:
         thread.start()
     for thread in threads:

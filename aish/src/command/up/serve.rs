@@ -93,6 +93,9 @@ fn failure(error: node::Error) -> Failure {
                  include \"{include}\" and jetstream {{ sync_interval: always }}"
             ))
         }
+        node::Error::Mesh(mesh::Error::Store(SetupError::Clock { .. })) => {
+            Error::new(Code::PermissionDenied, message).sent(false).hint("set the clock that is wrong, then: aish up")
+        }
         node::Error::Mesh(mesh::Error::Store(SetupError::Connect { url, source })) => {
             // Its text holds its cause.
             let message = format!("cannot log in to the store of the bus at {url}: {source}");

@@ -23,12 +23,23 @@ impl Revoke {
             let how = if revoked.changed { "was revoked" } else { "was revoked before" };
             context.output.text(&format!("{} {how} ({})", revoked.name, revoked.revoked_at))?;
         }
-        if revoked.away.is_empty() {
+        let sites = revoked.sites_away.iter().map(|site| format!("the site {site}"));
+        let away: Vec<_> = revoked.away.iter().map(ToString::to_string).chain(sites).collect();
+        let mut left = Vec::new();
+        if !away.is_empty() {
+            left.push(format!("the bus server of {} did not answer", away.join(" and that of ")));
+        }
+        if !revoked.noted {
+            left.push("the registry has not taken the record of it yet".to_owned());
+        }
+        if left.is_empty() {
             return Ok(());
         }
-        let away: Vec<_> = revoked.away.iter().map(ToString::to_string).collect();
-        let message = format!("{}: the bus server of {} did not answer", revoked.name, away.join(" and that of "));
-        let hint = "it is told as soon as it is back; until then it may let that user in, whom every node refuses";
-        Err(Error::precondition(message).hint(hint).into())
+        let hint = if revoked.noted {
+            "it is told as soon as it is back; until then it may let that user in, whom every node refuses"
+        } else {
+            "both are made good as soon as the servers can: every node refuses that user once aish users list says so"
+        };
+        Err(Error::precondition(format!("{}: {}", revoked.name, left.join(", and "))).hint(hint).into())
     }
 }

@@ -109,7 +109,13 @@ fn bad_46_tokens_that_no_issuer_of_this_mesh_made() {
     let signer = Key::generate(Kind::Account).unwrap();
     let claims = |name: &str, tags: &[&str]| {
         let tags = tags.iter().map(|&tag| tag.to_owned()).collect();
-        let user = jwt::User { issuer_account: String::new(), own: None, tags, version: 2 };
+        let user = jwt::User {
+            issuer_account: String::new(),
+            own: None,
+            allowed_connection_types: Vec::new(),
+            tags,
+            version: 2,
+        };
         Claims::new(name, made.key.public(), Body::User(user)).encode(&signer).unwrap()
     };
     let refuse = |jwt: &str| Credential::new(jwt, made.key.clone(), None).unwrap_err();
@@ -124,7 +130,8 @@ fn bad_47_credentials_out_of_their_time() {
     let made = made();
     let signer = Key::generate(Kind::Account).unwrap();
     let tags = vec!["role:viewer".to_owned(), "mesh:main".to_owned()];
-    let user = jwt::User { issuer_account: String::new(), own: None, tags, version: 2 };
+    let user =
+        jwt::User { issuer_account: String::new(), own: None, allowed_connection_types: Vec::new(), tags, version: 2 };
     let mut claims = Claims::new("vera", made.key.public(), Body::User(user));
     (claims.nbf, claims.exp) = (Some(1_000_000_000), Some(1_000_000_100));
     let jwt = claims.encode(&signer).unwrap();

@@ -1,7 +1,13 @@
 use super::*;
 
 fn user(signer: &Key, subject: &Key) -> Claims {
-    let user = User { issuer_account: signer.public().to_owned(), own: None, tags: Vec::new(), version: 2 };
+    let user = User {
+        issuer_account: signer.public().to_owned(),
+        own: None,
+        allowed_connection_types: Vec::new(),
+        tags: Vec::new(),
+        version: 2,
+    };
     Claims::new("vera", subject.public(), Body::User(user))
 }
 

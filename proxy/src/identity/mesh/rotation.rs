@@ -133,7 +133,7 @@ impl MeshKeys {
     }
 
     /// The account's token, signed anew if it says something else than what holds.
-    fn sign_mesh_account(&self) -> Result<AccountToken, Error> {
+    pub(super) fn sign_mesh_account(&self) -> Result<AccountToken, Error> {
         let names = ["system", "mesh", "store"];
         let stored: Vec<Claims> = names
             .into_iter()

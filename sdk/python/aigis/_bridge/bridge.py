@@ -58,7 +58,10 @@ class Bridge:
         self._greeted = threading.Event()
         self._why: Optional[AigisError] = None
         self._closed = False
-        self._messages = Reader(link.receive).messages()
+        self._reader = Reader(link.receive)
+        self._messages = self._reader.messages()
+        #: The thread that read last.
+        self._reading = 0
         #: Who reads; a peer may have it run short calls.
         self.turns = Turns(self._step)
         #: What the host said of itself and of this process.
@@ -90,15 +93,17 @@ class Bridge:
         """Whether the connection is gone."""
         return self._closed
 
-    def begin(self, header: Dict[str, Any], body: bytes) -> Exchange:
-        """Sends a ``call`` and gives what its answer will come by.
+    def begin(self, header: Dict[str, Any], body: bytes, flush: bool = True) -> Exchange:
+        """Sends a ``call``, or leaves it to the next :meth:`flush`, and gives what its answer will come by.
 
         Raises :class:`~aigis.errors.Unavailable` with ``sent`` false if the connection is gone.
         """
         number = next(self._numbers)
         exchange = self._pending[number] = Exchange(self, number)
         try:
-            self.send({"t": "call", "id": number, **header}, body)
+            self._put({"t": "call", "id": number, **header}, body)
+            if flush:
+                self.flush()
         except AigisError:
             self._pending.pop(number, None)
             raise
@@ -117,13 +122,27 @@ class Bridge:
 
         Raises :class:`~aigis.errors.Unavailable` if the connection is gone.
         """
+        self._put(header, body)
+        # The thread that reads writes before it waits: once for all messages that came together.
+        if self._reading != threading.get_ident():
+            self._flush(False)
+
+    def flush(self) -> None:
+        """Writes what is still to be written, unless somebody does already."""
+        self._flush(False)
+
+    def _put(self, header: Dict[str, Any], body: bytes) -> None:
         for piece in pack(header, body):
             if self._closed:
                 raise self._end(sent=False)
             self._out.append(piece)
             # Only a hint, and so without a lock: it keeps a flood from filling memory.
             self._waiting += len(piece)
-            self._flush(self._waiting > _ROOM)
+            if self._waiting > _ROOM:
+                if self._reading == threading.get_ident():
+                    self.turns.run(lambda: self._flush(True), _nothing)
+                else:
+                    self._flush(True)
 
     def _flush(self, wait: bool) -> None:
         while self._out and self._writing.acquire(wait):
@@ -151,6 +170,12 @@ class Bridge:
 
     def _step(self) -> bool:
         """Reads and handles one message; whether there may be more."""
+        # What this thread has answered goes out before it waits; what another one has, before anything else. Not even
+        # for a host that takes nothing may a thread stop to read: two that wait for each other would wait for ever.
+        before, self._reading = self._reading, threading.get_ident()
+        if self._out and (self._reading != before or not self._reader.has_more()):
+            if not self.turns.run(self.flush, _nothing):
+                return True
         try:
             frame = next(self._messages, None)
             if frame is not None:
@@ -218,13 +243,17 @@ class Bridge:
         if self._why is not None and not sent:
             # One for each call: an exception keeps the traceback of where it was raised.
             return type(self._why)(self._why.message, hint=self._why.hint, data=self._why.data)
-        words = "" if self.welcome else self._link.last_words()
+        words = str(self._why) if self._why else "" if self.welcome else self._link.last_words()
         told = f": {words}" if words else ""
         return Unavailable(f"the connection to the host has ended{told}", data={"sent": sent})
 
     def lost_error(self) -> AigisError:
         """The error of a call that was sent before the connection ended."""
         return self._end(sent=True)
+
+
+def _nothing() -> None:
+    """What is done about a write that takes long: another thread reads on."""
 
 
 class _Dismissed(Exception):

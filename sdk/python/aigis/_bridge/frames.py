@@ -98,6 +98,14 @@ class Reader:
                 return
             buffer += chunk
 
+    def has_more(self) -> bool:
+        """Whether a further frame is here already, so that the next message needs no waiting."""
+        buffer = self._buffer
+        if len(buffer) < 8:
+            return False
+        head, body = _LENGTHS.unpack_from(buffer)
+        return bool(len(buffer) >= 8 + head + body)
+
     def _frame(self, head: bytes, body: bytes) -> Any:
         try:
             text = head.decode()

@@ -17,6 +17,15 @@ RELIEF_S = 0.005
 _LOOKS = 200
 
 
+class _Turn:
+    """The time in which one thread reads."""
+
+    __slots__ = ("thread",)
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+
 class Turns:
     """The threads that read one stream, in turn."""
 
@@ -24,8 +33,7 @@ class Turns:
         """``step`` reads and handles one message; it gives false at the end of the stream."""
         self._step = step
         self._lock = threading.Lock()
-        #: Whose turn it is: a token of the thread's own.
-        self._turn: object = None
+        self._turn: Optional[_Turn] = None
         #: Since when that thread runs a call, if it does, and what is done if that takes long.
         self._since: Optional[float] = None
         self._relieved: Optional[Callable[[], None]] = None
@@ -37,25 +45,34 @@ class Turns:
         """Begins to read, on a thread of its own."""
         threading.Thread(target=self._read, name="aigis-bridge", daemon=True).start()
 
-    def run(self, work: Callable[[], None], relieved: Callable[[], None]) -> None:
-        """Runs ``work`` on the thread that reads, from within a step; ``relieved`` is called if it takes long."""
-        mine = self._turn
+    def run(self, work: Callable[[], None], relieved: Callable[[], None]) -> bool:
+        """Runs ``work`` on the thread that reads, from within a step; ``relieved`` is called if it takes long.
+
+        Any other thread runs it just so: it keeps nobody from reading. Says whether it is this thread's turn now.
+        """
         if not self._watched:
             self._watched = True
             threading.Thread(target=self._watch, name="aigis-watch", daemon=True).start()
-        self._relieved = relieved
-        self._since = time.monotonic()
+        with self._lock:
+            mine, outer = self._turn, self._relieved
+            if mine is not None and mine.thread == threading.get_ident():
+                self._relieved, self._since = _both(outer, relieved), time.monotonic()
+            else:
+                mine = None
         if self._asleep:
             self._wake.set()
         try:
             work()
         finally:
             with self._lock:
-                if self._turn is mine:
-                    self._since = None
+                still = mine is not None and self._turn is mine
+                if still:
+                    # Work may have work within it, such as a write that waits: then it is the outer one's turn again.
+                    self._relieved, self._since = outer, None if outer is None else time.monotonic()
+        return still
 
     def _read(self) -> None:
-        mine = self._turn = object()
+        mine = self._turn = _Turn()
         while self._step():
             if self._turn is not mine:
                 return
@@ -85,7 +102,19 @@ class Turns:
                 return
             self._since = None
             self._turn = None
-            relieved = self._relieved
+            relieved, self._relieved = self._relieved, None
         if relieved is not None:
             relieved()
         self.start()
+
+
+def _both(outer: Optional[Callable[[], None]], inner: Callable[[], None]) -> Callable[[], None]:
+    """Who waits for the work within waits for the work around it as well."""
+    if outer is None:
+        return inner
+
+    def relieved() -> None:
+        outer()
+        inner()
+
+    return relieved

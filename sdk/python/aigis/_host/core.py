@@ -9,6 +9,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from typing import Any, Dict, NoReturn, Optional, Set
 
 from .._bridge import Frame
@@ -18,7 +19,7 @@ from .._values import dump
 from ..errors import AigisError, Cancelled, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from . import modules, output
 from .logger import sender
-from .plugin import Description, Plugin, check_clash
+from .plugin import CLEANUP_S, Description, Plugin, check_clash
 from .serving import Server, call_of
 from .space import Space
 from .table import Table
@@ -174,9 +175,13 @@ class Core(Server):
             modules.drop(plugin.root)
 
     def _end(self, grace_s: float) -> None:
-        """Ends all plugins, the last one first, and the process."""
+        """Ends all plugins, the last one first, and the process: in a bounded time, whatever they do."""
+        bound = threading.Timer(grace_s + CLEANUP_S + _GRACE_S, os._exit, (0,))
+        bound.daemon = True
+        bound.start()
+        until = time.monotonic() + grace_s
         for _, plugin in sorted(self._plugins.items(), reverse=True):
-            plugin.close(grace_s)
+            plugin.close(max(0.0, until - time.monotonic()))
         ending = threading.Thread(target=_run_exit_handlers, daemon=True)
         ending.start()
         ending.join(_GRACE_S)

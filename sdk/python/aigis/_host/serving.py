@@ -154,7 +154,6 @@ def call_of(frame: Frame) -> Call:
         id=str(header.get("call", "")),
         deadline=time.monotonic() + left / 1000 if isinstance(left, int) and left >= 0 else None,
         trace=header["traceparent"] if isinstance(header.get("traceparent"), str) else None,
-        gen=header.get("gen"),
         may=str(header.get("may", "")),
     )
 

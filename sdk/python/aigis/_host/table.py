@@ -12,11 +12,14 @@ from .._proxy import leases
 from .._proxy.context import scope
 from .._proxy.handle import Handle
 from .._proxy.path import target_of
-from .._values import Unsendable, class_name, refuse
+from .._values import Export, Unsendable, class_name, refuse
 from ..errors import FailedPrecondition, PermissionDenied, ResourceExhausted
 
 #: How many objects of one plugin a caller may hold.
 MAX_HELD = 1000
+
+#: How long after a call what was lent to it may still be asked for.
+_MOMENT_S = 5.0
 
 #: Which effect includes which.
 ORDER = {"read": 0, "write": 1, "admin": 2}
@@ -35,7 +38,6 @@ class Entry:
         self.owner = owner
         self.effect = effect
         self.aio = aio
-        # What is sent as an argument is held by nobody yet: its first user is not known here.
         self.holders: Dict[str, float] = {maker: time.monotonic() + leases.LEASE_S}
         #: How many times it was entered as a context and not left.
         self.entered = 0
@@ -52,8 +54,23 @@ class Table:
         #: The CI under which objects are reached, unless their plugin has one of its own.
         self.ci: Optional[str] = None
 
-    def export(self, value: Any) -> Dict[str, Any]:
-        """Gives a handle for ``value`` to whoever the running code answers, or calls.
+    def lend(self, lent: List[str]) -> Export:
+        """Gives handles to whom the running code calls; notes their ids in ``lent``, for :meth:`settle`."""
+
+        def export(value: Any) -> Dict[str, Any]:
+            return self.export(value, lent)
+
+        return export
+
+    def settle(self, lent: List[str]) -> None:
+        """The call that objects were lent to is over: whoever goes on holding one has said so within a moment."""
+        for number in lent:
+            entry = self._entries.get(number)
+            if entry is not None and "" in entry.holders:
+                entry.holders[""] = time.monotonic() + _MOMENT_S
+
+    def export(self, value: Any, lent: Optional[List[str]] = None) -> Dict[str, Any]:
+        """Gives a handle for ``value`` to whoever the running code answers.
 
         Raises :class:`Unsendable`, and :class:`~aigis.errors.ResourceExhausted` beyond :data:`MAX_HELD`.
         """
@@ -67,11 +84,14 @@ class Table:
         if ci is None:
             return refuse(value)
         call = here.call
-        maker = f"{call.role}.{call.caller}" if call is not None else ""
+        # Whom it is lent to is not known here, so that the first hold is this process's own.
+        maker = f"{call.role}.{call.caller}" if call is not None and lent is None else ""
         number = "r" + secrets.token_hex(16)
         aio = hasattr(value, "__aiter__") and not hasattr(value, "__iter__")
         entry = Entry(number, value, maker, here.plugin, call.effect if call is not None else "write", aio)
         self._add(entry)
+        if lent is not None:
+            lent.append(number)
         kind = "iterator" if aio or hasattr(value, "__next__") else "callable" if callable(value) else "object"
         named = value if isinstance(value, type) else type(value)
         return {"id": number, "ci": ci, "kind": kind, "type": class_name(named), "lease_s": int(leases.LEASE_S)}
@@ -80,7 +100,7 @@ class Table:
         whose = (entry.maker, id(entry.owner))
         with self._lock:
             held = self._counts.get(whose, 0)
-            if held >= MAX_HELD:
+            if held >= MAX_HELD and entry.maker:
                 raise ResourceExhausted(f"{entry.maker or 'this process'} holds {held} objects here; release some")
             self._counts[whose] = held + 1
             self._entries[entry.id] = entry
@@ -103,7 +123,6 @@ class Table:
             raise FailedPrecondition("handle expired", hint="it was released, or its process ended; ask for a new one")
         if ORDER.get(entry.effect, 2) > ORDER.get(may, -1):
             raise PermissionDenied(f"the handle has the effect {entry.effect}; {caller} may {may or 'nothing'} here")
-        entry.holders.pop("", None)
         entry.holders[caller] = time.monotonic() + leases.LEASE_S
         return entry
 
@@ -113,7 +132,6 @@ class Table:
         if entry is None:
             return
         entry.holders.pop(caller, None)
-        entry.holders.pop("", None)
         if not entry.holders:
             self._drop([entry])
 
@@ -134,7 +152,7 @@ class Table:
         """How many objects each caller holds."""
         counts: Dict[str, int] = {}
         for entry in tuple(self._entries.values()):
-            for holder in tuple(entry.holders):
+            for holder in filter(None, tuple(entry.holders)):
                 counts[holder] = counts.get(holder, 0) + 1
         return counts
 

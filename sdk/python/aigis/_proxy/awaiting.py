@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Deque, Dict, Generator, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Deque, Dict, Generator, List, Optional, Tuple
 
-from .._bridge import Exchange, Frame
+from .._bridge import Bridge, Exchange, Frame
 from . import answers
 from .calling import GRANT, is_over
 from .session import connected, is_connected
@@ -31,7 +32,7 @@ class _Inbox:
         self._exchange = exchange
         self._loop = asyncio.get_running_loop()
         self._waiter: "Optional[asyncio.Future[None]]" = None
-        post = _Post.of(self._loop)
+        self.post = post = _Post.of(self._loop)
         exchange.wake = lambda: post.put(self)
 
     def ring(self) -> None:
@@ -68,6 +69,7 @@ class _Post:
         self._loop = weakref.ref(loop)
         self._inboxes: Deque[_Inbox] = deque()
         self._called = False
+        self._flushing = False
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> "_Post":
@@ -76,6 +78,19 @@ class _Post:
         if post is None:
             post = _posts[loop] = cls(loop)
         return post
+
+    def flush_soon(self, bridge: Bridge) -> None:
+        """Writes what coroutines have sent, once for all that run in this turn of the loop."""
+        loop = self._loop()
+        if loop is None or self._flushing:
+            return
+        self._flushing = True
+
+        def flush() -> None:
+            self._flushing = False
+            bridge.flush()
+
+        loop.call_soon(flush)
 
     def put(self, inbox: _Inbox) -> None:
         """Has the loop ring an inbox; on any thread."""
@@ -110,12 +125,22 @@ class AsyncCall(Coroutine):  # type: ignore[type-arg]
         self._running: Any = None
         self._entered: Any = None
         self._items: Any = None
+        self._begun = False
 
     async def _run(self) -> Any:
+        self._begun = True
         session = connected() if is_connected() else await asyncio.get_running_loop().run_in_executor(None, connected)
-        header, body, deadline = message(self._target, self._args, self._kwargs, session.table.export)
-        exchange = session.bridge.begin(header, body)
+        lent: List[str] = []
+        header, body, deadline = message(self._target, self._args, self._kwargs, session.table.lend(lent))
+        try:
+            return await self._answer(session, header, body, deadline)
+        finally:
+            session.table.settle(lent)
+
+    async def _answer(self, session: "Session", header: Dict[str, Any], body: bytes, deadline: Optional[float]) -> Any:
+        exchange = session.bridge.begin(header, body, flush=False)
         inbox = _Inbox(exchange)
+        inbox.post.flush_soon(session.bridge)
         frame = await inbox.take(deadline)
         if frame is None or frame.kind != "reply":
             raise answers.failure(session, frame, self._target, exchange)
@@ -141,8 +166,13 @@ class AsyncCall(Coroutine):  # type: ignore[type-arg]
 
     def close(self) -> None:
         """Ends the call."""
+        self._begun = True
         if self._running is not None:
             self._running.close()
+
+    def __del__(self) -> None:
+        if not self._begun:
+            warnings.warn(f"a call of {self._target.shown()} was never awaited", RuntimeWarning, stacklevel=2)
 
     def __aiter__(self) -> "AsyncCall":
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple
 
 from .._bridge import Exchange, Frame
 from . import answers
@@ -29,14 +29,19 @@ def call(target: Target, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
     """
     _warn_in_a_loop()
     session = connected()
-    header, body, deadline = message(target, args, kwargs, session.table.export)
-    exchange = session.bridge.begin(header, body)
-    frame = _take(exchange, deadline)
-    if frame is None or frame.kind != "reply":
-        raise answers.failure(session, frame, target, exchange)
-    if frame.header.get("stream"):
-        return Stream(session, target, exchange, deadline)
-    return answers.value(session, frame, target, False)
+    lent: List[str] = []
+    header, body, deadline = message(target, args, kwargs, session.table.lend(lent))
+    try:
+        exchange = session.bridge.begin(header, body)
+        frame = _take(exchange, deadline)
+        if frame is None or frame.kind != "reply":
+            raise answers.failure(session, frame, target, exchange)
+        if frame.header.get("stream"):
+            return Stream(session, target, exchange, deadline)
+        return answers.value(session, frame, target, False)
+    finally:
+        if lent:
+            session.table.settle(lent)
 
 
 def _take(exchange: Exchange, deadline: Optional[float]) -> Optional[Frame]:
@@ -112,8 +117,9 @@ def is_over(deadline: Optional[float]) -> bool:
 
 def _warn_in_a_loop() -> None:
     global _warned
-    asyncio = sys.modules.get("asyncio")
-    if not _warned and asyncio is not None and asyncio._get_running_loop() is not None:
+    # Where asyncio is not loaded, or another thread is just loading it, no loop runs here.
+    running = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
+    if not _warned and running is not None and running() is not None:
         _warned = True
         warnings.warn(
             "a call that waits inside a running event loop holds up the loop; aigis.aio is the same to await",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Call:
     """A call that a skill of this process is answering."""
 
-    __slots__ = ("_cancelled", "caller", "deadline", "effect", "gen", "hops", "id", "inner", "may", "role", "trace")
+    __slots__ = ("_cancelled", "caller", "deadline", "effect", "hops", "id", "inner", "may", "role", "trace")
 
     def __init__(
         self,
@@ -23,7 +23,6 @@ class Call:
         deadline: Optional[float] = None,
         hops: int = 0,
         trace: Optional[str] = None,
-        gen: Optional[int] = None,
         effect: str = "write",
         may: str = "admin",
     ) -> None:
@@ -36,7 +35,6 @@ class Call:
         self.deadline = deadline
         self.hops = hops
         self.trace = trace
-        self.gen = gen
         #: The effect of the skill, and the largest one that the caller has here.
         self.effect = effect
         self.may = may

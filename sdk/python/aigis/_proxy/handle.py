@@ -126,15 +126,11 @@ class Member:
 def of(session: "Session", ref: Dict[str, Any], aio: bool, borrowed: bool) -> Handle:
     """The handle of a ``$ref`` that has arrived: the one that there is already, or a new one.
 
-    A ``borrowed`` one came as an argument: its lender may let go of it once the call is over, so its owner has to know
-    of us before.
+    A ``borrowed`` one came as an argument: we may send it on, and let go of it a little later than we need.
     """
     if not isinstance(ref.get("ci"), str):
         raise InvalidArgument("a $ref without a CI")
     kind = Handle
     if aio:
         from .async_handle import AsyncHandle as kind
-    handle = leases.held(kind, session, ref)
-    if borrowed:
-        leases.tell(session, handle._ci, handle._id, "renew")
-    return handle
+    return leases.held(kind, session, ref, borrowed)

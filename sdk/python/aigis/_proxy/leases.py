@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple, Type
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Type
 
 from ..errors import AigisError
 
@@ -32,6 +32,8 @@ class _Keeper:
         self.sweeps: "weakref.WeakSet[Any]" = weakref.WeakSet()
         # The collector may drop a handle anywhere, even within this module: this queue is made for that.
         self.dropped: "queue.SimpleQueue[Tuple[Session, str, str]]" = queue.SimpleQueue()
+        # What was borrowed is let go of later: it may be on its way to somebody else.
+        self.lent: List[Tuple["Session", str, str]] = []
         self.thread: Optional[threading.Thread] = None
 
     def start(self) -> None:
@@ -42,19 +44,29 @@ class _Keeper:
 
     def run(self) -> None:
         rounds, next_sweep = 0, time.monotonic() + _SWEEP_S
+        former: List[Tuple["Session", str, str]] = []
         while True:
             try:
-                session, ci, number = self.dropped.get(timeout=max(0.0, next_sweep - time.monotonic()))
-                # The other kind of handle for the same object may still be in use.
-                if not any(key[1:] == (ci, number) for key in tuple(self.handles.keys())):
-                    tell(session, ci, number, "release")
+                self.release(*self.dropped.get(timeout=max(0.0, next_sweep - time.monotonic())))
                 continue
             except queue.Empty:
                 rounds, next_sweep = rounds + 1, time.monotonic() + _SWEEP_S
+            due, former = former, self.lent
+            self.lent = []
+            for lent in due:
+                self.release(*lent)
             if rounds % int(RENEW_S / _SWEEP_S) == 0:
                 self.each_handle("renew")
             for table in tuple(self.sweeps):
                 table.sweep()
+
+    def drop_later(self, lent: Tuple["Session", str, str]) -> None:
+        self.lent.append(lent)
+
+    def release(self, session: "Session", ci: str, number: str) -> None:
+        # The other kind of handle for the same object may still be in use.
+        if not any(key[1:] == (ci, number) for key in tuple(self.handles.keys())):
+            tell(session, ci, number, "release")
 
     def each_handle(self, op: str) -> None:
         for handle in tuple(self.handles.values()):
@@ -72,7 +84,7 @@ def tell(session: "Session", ci: str, number: str, op: str) -> None:
 _keeper = _Keeper()
 
 
-def held(kind: Type["Handle"], session: "Session", ref: Dict[str, Any]) -> "Handle":
+def held(kind: Type["Handle"], session: "Session", ref: Dict[str, Any], borrowed: bool) -> "Handle":
     """The one handle of that kind for an object, from now on kept alive for as long as it is referred to."""
     key = (kind, str(ref["ci"]), ref["id"])
     with _keeper.lock:
@@ -80,7 +92,10 @@ def held(kind: Type["Handle"], session: "Session", ref: Dict[str, Any]) -> "Hand
         if handle is not None:
             return handle
         handle = _keeper.handles[key] = kind(session, ref)
-    finalizer = weakref.finalize(handle, _keeper.dropped.put, (session, key[1], key[2]))
+    # Its owner has to know of us: what we have it from may let go of it.
+    tell(session, key[1], key[2], "renew")
+    drop = _keeper.drop_later if borrowed else _keeper.dropped.put
+    finalizer = weakref.finalize(handle, drop, (session, key[1], key[2]))
     finalizer.atexit = False
     object.__setattr__(handle, "_finalizer", finalizer)
     _keeper.start()

@@ -75,8 +75,9 @@ def message(target: Target, args: Tuple[Any, ...], kwargs: Dict[str, Any], expor
         meta.append(f'"hops":{here.call.hops + 1}')
         if here.call.trace:
             meta.append(f'"traceparent":"{here.call.trace}"')
-        if here.call.gen is not None:
-            header["gen"] = here.call.gen
+    gen = getattr(here.plugin, "gen", None)
+    if gen:
+        header["gen"] = gen
     if target.limit is not None:
         mine = now + target.limit
         deadline = mine if deadline is None else min(deadline, mine)

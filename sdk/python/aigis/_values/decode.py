@@ -46,7 +46,9 @@ def _load(text: str, hook: Callable[[_Pairs], Any]) -> Any:
 
 def _decoded(text: str, decoder: json.JSONDecoder) -> Any:
     try:
-        return decoder.decode(text)
+        value, end = decoder.raw_decode(text)
+        # What is around the value is looked at where there is anything.
+        return value if end == len(text) else decoder.decode(text)
     except RecursionError:
         raise Unreadable("the body nests too deep") from None
     except ValueError as error:
