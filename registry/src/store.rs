@@ -491,6 +491,7 @@ fn taken(holder: &CiRecord, state: Option<State>) -> Error {
     let CiRecord { name, node, kind, .. } = holder;
     let hint = match state {
         State::Offline if holder.owns_name() => "choose another name; or take it from there: --replace",
+        State::Unknown => "choose another name; or try again when it is known whether its node is there: aish nodes",
         _ => "choose another name",
     };
     Error::new(Code::AlreadyExists, format!("the name {name} is held by {name}@{node}, a {kind}, which is {state}"))

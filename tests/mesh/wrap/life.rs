@@ -166,7 +166,11 @@ fn an_offline_holder_keeps_its_name_until_it_is_replaced() {
     assert!(taken.stderr.contains("solo@beta"), "a live one keeps it: {taken:?}");
     beta.kill("node.pid");
     until("it is offline", Duration::from_secs(30), || alpha.row("solo").filter(|row| row["state"] == "offline"));
-    let taken = alpha.aish(["wrap", "-n", "solo", "--", "cat"]).failed(1);
+    // Each observer finds out by itself, and it is the node that answers here.
+    let taken = until("its node knows it too", LIMIT, || {
+        let taken = alpha.aish(["wrap", "-n", "solo", "--", "cat"]).failed(1);
+        (!taken.stderr.contains("unknown")).then_some(taken)
+    });
     assert!(taken.stderr.contains("offline") && taken.stderr.contains("--replace"), "{taken:?}");
     let _upper = alpha.wrap(["-n", "solo", "--replace", "--", "python3", &script("lines.py"), "upper"]);
     assert_eq!(alpha.aish(["solo", "hi"]).good().stdout, "HI\n");
