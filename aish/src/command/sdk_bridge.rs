@@ -94,7 +94,7 @@ async fn serve(
                 break Err(said(message.body));
             }
             Ok(Some(message)) => {
-                if let Err(violation) = calls.take(message).await {
+                if let Err(violation) = calls.take(message) {
                     break Err(broken(violation));
                 }
             }
