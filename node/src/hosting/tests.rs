@@ -210,9 +210,9 @@ async fn plg_44_a_stream_is_no_further_than_its_reader_lets_it_and_ends_when_he_
             assert_eq!(items.next().await.unwrap().unwrap(), expected.to_string());
         }
         drop(items);
-    }
-    while core.host.under_way() > 0 {
-        tokio::task::yield_now().await;
+        while core.host.under_way() > 0 {
+            tokio::task::yield_now().await;
+        }
     }
     let count = core.host.invoke(invocation(Some(1), "cool.produced", "[]")).await.unwrap();
     let Answered::Value(produced) = count else { panic!("a stream") };
