@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use aigis_proxy::{
     Address, Bus, Code, Effect, Error, Grant, NodeName, Request, Role, SkillPath, UserName,
     blob::Store,
-    dispatch::{Begun, Deed, Journal},
+    dispatch::{Begun, Deed, Journal, Outcome},
     identity::{CaCertificate, Credential, MeshCa, MeshKeys, jwt},
     rpc,
     secret::SecretName,
@@ -189,12 +189,13 @@ impl Office {
         let (address, path) = (self.address(), SkillPath::parse(path)?);
         let kwargs = kwargs.as_object().cloned().unwrap_or_default();
         let request = Request { kwargs, ..Request::default() };
-        let noted = Deed { caller, ci: &address, path: &path, effect: Effect::Admin, request: &request };
+        let noted = Deed { caller, ci: &address, path: &path, effect: Effect::Admin, request: &request, body: None };
         if let Begun::Repeat(outcome) = self.journal.begin(noted).await? {
             return serde_json::from_value(outcome?).map_err(|_| Error::internal("the first answer is lost"));
         }
         let result = deed.await;
-        self.journal.end(noted, &result.as_ref().map(shown).map_err(Clone::clone)).await;
+        let outcome = result.as_ref().map(shown).map_err(Clone::clone);
+        self.journal.end(noted, Outcome::from(&outcome)).await;
         result
     }
 }

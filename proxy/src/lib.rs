@@ -20,6 +20,7 @@
 //!     caller: Caller { role: Role::Operator, name: UserName::parse("olga")? },
 //!     addressed: Name::parse("counter")?,
 //!     request: Request::read(br#"{"meta": {"timeout_ms": 1000}}"#)?,
+//!     body: Default::default(),
 //!     deadline: tokio::time::Instant::now() + std::time::Duration::from_secs(1),
 //!     cancelled: Default::default(),
 //! };

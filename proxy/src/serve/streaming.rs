@@ -7,13 +7,12 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream::BoxStream};
-use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Head;
 use crate::{
-    client::{FIRST_CREDIT, Frame},
+    client::{Data, FIRST_CREDIT, Frame},
     error::Error,
 };
 
@@ -63,9 +62,9 @@ pub(crate) struct Running {
 }
 
 /// Sends a stream until it ends, its reader is gone, or the way is `down`, which gives what its reader is still to be told.
-pub(crate) async fn send(
+pub(crate) async fn send<D: Data>(
     sink: &impl Sink,
-    mut stream: BoxStream<'static, Item>,
+    mut stream: BoxStream<'static, Item<D>>,
     running: &Running,
     down: impl Future<Output = Option<Error>>,
 ) {
@@ -114,7 +113,7 @@ pub(crate) async fn send(
             match sink.fit(body).await {
                 Ok(body) => bodies.push(body),
                 Err(error) => {
-                    let last = Frame { seq: frame.seq, error: Some(error), ..Frame::default() };
+                    let last = Frame::<D> { seq: frame.seq, error: Some(error), ..Frame::default() };
                     bodies.push(last.to_bytes(LEAST));
                     fits = false;
                     break;
@@ -128,7 +127,7 @@ pub(crate) async fn send(
 }
 
 /// What a stream gives before its end.
-type Item = Result<Value, Error>;
+type Item<D> = Result<D, Error>;
 
 /// Numbers the frames of a stream.
 #[derive(Default)]
@@ -138,7 +137,7 @@ struct Numbered {
 }
 
 impl Numbered {
-    fn of(&mut self, next: Option<Item>) -> Frame {
+    fn of<D: Data>(&mut self, next: Option<Item<D>>) -> Frame<D> {
         self.number(match next {
             Some(Ok(data)) => Frame { data: Some(data), ..Frame::default() },
             Some(Err(error)) => Frame { error: Some(error), ..Frame::default() },
@@ -146,7 +145,7 @@ impl Numbered {
         })
     }
 
-    fn number(&mut self, frame: Frame) -> Frame {
+    fn number<D: Data>(&mut self, frame: Frame<D>) -> Frame<D> {
         self.last += 1;
         self.ended = frame.end || frame.error.is_some();
         Frame { seq: self.last, ..frame }
@@ -175,7 +174,11 @@ impl Running {
 
     /// Awaits what comes next, and credit for it if it is no end: that is told without. What came stays in `held` until
     /// then, so that nothing is lost when the future is dropped.
-    async fn paid(&self, stream: &mut BoxStream<'static, Item>, held: &mut Option<Option<Item>>) -> Option<Item> {
+    async fn paid<D: Data>(
+        &self,
+        stream: &mut BoxStream<'static, Item<D>>,
+        held: &mut Option<Option<Item<D>>>,
+    ) -> Option<Item<D>> {
         let ends = match held {
             Some(next) => !matches!(next, Some(Ok(_))),
             None => !matches!(held.insert(stream.next().await), Some(Ok(_))),
