@@ -8,3 +8,5 @@ mod socket;
 mod start;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use start::Plugin;

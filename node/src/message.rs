@@ -84,8 +84,8 @@ pub(crate) async fn answer(
             Answer::Value(value) => value,
             Answer::Body(body) => skill::value_of(&body)?,
             Answer::Stream(frames) => Value::Array(collect(frames, call.deadline).await?),
-            Answer::Bodies(frames) => {
-                let values = frames.map(|frame| skill::value_of(&frame?));
+            Answer::Bodies(bodies) => {
+                let values = bodies.unpaced().map(|frame| skill::value_of(&frame?));
                 Value::Array(collect(values.boxed(), call.deadline).await?)
             }
         };

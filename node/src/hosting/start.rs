@@ -1,17 +1,20 @@
 //! What a process of a plugin is started with.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::{OsStr, OsString},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-use aigis_proxy::{MeshName, Name, NodeName, UserName, bridge::Welcome};
+use aigis_proxy::{Effect, MeshName, Name, NodeName, SkillPath, UserName, bridge::Welcome};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::process::Spec;
-use crate::plugins::Type;
+use crate::plugins::{
+    Type,
+    manifest::{Launch, Manifest},
+};
 
 /// What a process has of the node's own variables.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
@@ -68,10 +71,33 @@ pub(crate) struct Plugin {
     /// How many of its calls run at once.
     pub(crate) concurrency: u32,
     /// The effects that it names, by path.
-    pub(crate) effects: Value,
+    pub(crate) effects: BTreeMap<SkillPath, Effect>,
     /// For copies in a process of type `internal-local`: the paths that it has registered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) leaves: Vec<String>,
+}
+
+impl Plugin {
+    /// The plugin that says of itself what `manifest` says of the runtime copy `root`; what it requires lies in `path`.
+    pub(crate) fn of(name: &Name, manifest: &Manifest, root: &Path, path: Vec<PathBuf>) -> Self {
+        let launch = match &manifest.launch {
+            Some(Launch::File(path)) => Some(path.display().to_string()),
+            Some(Launch::Module(name)) => Some(name.clone()),
+            Some(Launch::Command(_)) | None => None,
+        };
+        Self {
+            name: name.clone(),
+            kind: manifest.kind,
+            root: root.to_owned(),
+            entrypoint: manifest.entrypoint.clone(),
+            path,
+            launch,
+            timeout_s: manifest.timeout.as_secs_f64(),
+            concurrency: manifest.concurrency,
+            effects: manifest.effects.clone(),
+            leaves: Vec::new(),
+        }
+    }
 }
 
 impl Start {

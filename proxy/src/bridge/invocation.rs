@@ -12,14 +12,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
 use super::{
     frame::{Header, Kind},
     table::{Guard, Table},
 };
-use crate::{Effect, Error, SkillPath, subject::Caller};
+use crate::{
+    Effect, Error, SkillPath,
+    skill::{Answer, Bodies, Call},
+    subject::Caller,
+    trace,
+};
 
 /// A skill that is to be run, or a handle that is to be used.
 #[derive(Debug, Clone)]
@@ -43,6 +48,15 @@ pub struct Invocation {
 }
 
 impl Invocation {
+    /// What a call of a skill that takes bodies asks of the process behind it.
+    #[must_use]
+    pub fn of(call: Call, generation: Option<u64>, path: SkillPath, may: Effect) -> Self {
+        let timeout = call.remaining();
+        let meta = call.request.meta;
+        let traceparent = trace::current().or(meta.traceparent);
+        Self { generation, path, caller: call.caller, may, timeout, call: meta.call, traceparent, body: call.body }
+    }
+
     /// The header of its frame, and the body.
     pub(super) fn into_frame(self, id: u64) -> (Header, Bytes) {
         let header = Header {
@@ -67,6 +81,18 @@ pub enum Answered {
     Value(Bytes),
     /// Items, as they come.
     Items(Items),
+}
+
+impl From<Answered> for Answer {
+    fn from(answered: Answered) -> Self {
+        match answered {
+            Answered::Value(value) => Self::Body(value),
+            Answered::Items(items) => {
+                let pace = items.pace();
+                Self::Bodies(Bodies::paced(items.boxed(), move |frames| pace.grant(frames)))
+            }
+        }
+    }
 }
 
 /// The items of a stream, each as JSON; ended by the first error. Dropping it cancels the stream.

@@ -57,9 +57,9 @@ impl InFlight {
                 let way = Way { bus: &server.0.bus, reply };
                 streaming::send(&way, stream, &running, way.down(&server.0.ended)).await;
             }
-            Ok(Answer::Bodies(stream)) => {
+            Ok(Answer::Bodies(bodies)) => {
                 let way = Way { bus: &server.0.bus, reply };
-                streaming::send(&way, stream, &running, way.down(&server.0.ended)).await;
+                streaming::send_bodies(&way, bodies, &running, way.down(&server.0.ended)).await;
             }
             Err(error) => {
                 counters.errors.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,10 @@
 //! Streams as they are served: numbered frames under the credit that their reader gives.
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,6 +17,7 @@ use super::Head;
 use crate::{
     client::{Data, FIRST_CREDIT, Frame},
     error::Error,
+    skill::{Bodies, Granting},
 };
 
 /// How long a stream goes on without a sign of its reader.
@@ -59,6 +63,23 @@ pub(crate) struct Running {
     credit: AtomicUsize,
     heard: Notify,
     heard_count: AtomicU64,
+    /// Who makes the frames and keeps to the reader's credit himself.
+    granting: OnceLock<Granting>,
+}
+
+/// As [`send`], of frames whose maker may be told of credit.
+pub(crate) async fn send_bodies(
+    sink: &impl Sink,
+    bodies: Bodies,
+    running: &Running,
+    down: impl Future<Output = Option<Error>>,
+) {
+    let (frames, granting) = bodies.into_parts();
+    if let Some(granting) = granting {
+        // No reader grants anything before he has heard of the stream.
+        let _ = running.granting.set(granting);
+    }
+    send(sink, frames, running, down).await;
 }
 
 /// Sends a stream until it ends, its reader is gone, or the way is `down`, which gives what its reader is still to be told.
@@ -168,6 +189,9 @@ impl Running {
         let add = |credit: usize| Some((credit + more).clamp(1, limit));
         // The closure always gives a value, so the update cannot fail.
         let _ = self.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
+        if let Some(granting) = self.granting.get() {
+            granting.grant(asked.min(CREDIT_LIMIT));
+        }
         self.heard_count.fetch_add(1, Ordering::AcqRel);
         self.heard.notify_waiters();
     }
@@ -243,6 +267,40 @@ mod tests {
             running.credit(body.as_bytes());
             assert_eq!(running.credit.load(Ordering::Acquire), after, "{before} and {body}");
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_makes_the_frames_is_told_of_each_credit() {
+        struct Nowhere;
+        impl Sink for Nowhere {
+            async fn fit(&self, body: Bytes) -> Result<Bytes, Error> {
+                Ok(body)
+            }
+            async fn send(&self, _: Head, _: Bytes) -> Result<(), Error> {
+                Ok(())
+            }
+            async fn send_frames(&self, _: Vec<Bytes>) -> Result<(), Error> {
+                Ok(())
+            }
+        }
+        let (granted, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let paced = || {
+            let granted = granted.clone();
+            let frames = futures::stream::iter([Ok(Bytes::from_static(b"1")), Ok(Bytes::from_static(b"2"))]);
+            Bodies::paced(frames.boxed(), move |frames| granted.send(frames).unwrap())
+        };
+        let running = Running::default();
+        send_bodies(&Nowhere, paced(), &running, std::future::pending()).await;
+        for credit in ["8", "0", "5000"] {
+            running.credit(credit.as_bytes());
+        }
+        assert_eq!(paced().unpaced().count().await, 2);
+        drop((running, granted));
+        let mut all = Vec::new();
+        while let Some(frames) = told.recv().await {
+            all.push(frames);
+        }
+        assert_eq!(all, [8, 0, 1_024, 1, 1]);
     }
 
     proptest::proptest! {

@@ -11,7 +11,7 @@ use aigis_proxy::{
     dispatch::{Begun, Deed, Dispatcher, Journal, NoJournal, Outcome},
     envelope::Passing,
     serve::Server,
-    skill::{self, Answer, Call, Ci, SkillInfo},
+    skill::{self, Answer, Bodies, Call, Ci, SkillInfo},
     socket::{self, Gate, Limits, Local},
     subject::Caller,
 };
@@ -61,7 +61,7 @@ impl Ci for Raw {
     fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {
         assert!(call.request.args.is_empty(), "nobody has read them");
         let answer = match path.as_str() {
-            "each" => Answer::Bodies(stream::iter((0..100).map(move |_| Ok(call.body.clone()))).boxed()),
+            "each" => Answer::Bodies(Bodies::new(stream::iter((0..100).map(move |_| Ok(call.body.clone()))).boxed())),
             _ => Answer::Body(call.body),
         };
         std::future::ready(Ok(answer)).boxed()

@@ -153,7 +153,7 @@ async fn answered(outlet: &Outlet, answer: Result<Answer, Error>, running: &Runn
     let down = std::future::pending();
     let body = match answer {
         Ok(Answer::Stream(stream)) => return Ok(streaming::send(outlet, stream, running, down).await),
-        Ok(Answer::Bodies(stream)) => return Ok(streaming::send(outlet, stream, running, down).await),
+        Ok(Answer::Bodies(bodies)) => return Ok(streaming::send_bodies(outlet, bodies, running, down).await),
         Ok(Answer::Value(value)) => outlet.fit(json::to_bytes(&value)).await,
         Ok(Answer::Body(body)) => outlet.fit(body).await,
         Err(error) => Err(error),
