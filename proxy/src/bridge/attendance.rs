@@ -65,6 +65,8 @@ pub async fn attend<W: Way>(
             (Kind::Error, None, _) => {
                 let code = header.code.ok_or_else(|| Violation::new("an error without a code"))?;
                 attendant.failed(read_error(code, body.as_deref()));
+                // It ends the connection, in its own time: one whose host is gone ends in another way.
+                while reader.next().await?.is_some() {}
                 return Ok(());
             }
             (Kind::Ready, None, Some(_)) => attendant.entered(),

@@ -265,8 +265,10 @@ async fn lines_and_how_it_stands_are_heard_while_calls_pass() {
     assert_eq!((reply.header.t, reply.body.unwrap()), (Kind::Reply, Bytes::from_static(br#"{"args":[1],"meta":{}}"#)));
     let fatal = Header { code: Some(Code::FailedPrecondition), ..Header::new(Kind::Error, None) };
     process.say(fatal, r#"{"code":"failed_precondition","message":"no launch"}"#).await;
-    assert_eq!(process.ended.await.unwrap(), None);
-    assert_eq!(*lock(&process.heard.0), ["entered", "Some(3) hello", "failed: no launch"]);
+    let Scripted { says, hears, ended, heard, _tasks, .. } = process;
+    drop((says, hears));
+    assert_eq!(ended.await.unwrap(), None);
+    assert_eq!(*lock(&heard.0), ["entered", "Some(3) hello", "failed: no launch"]);
 }
 
 #[tokio::test]
