@@ -9,7 +9,7 @@ use aigis_proxy::{Name, NodeName, UserName, identity::SignedIssuer};
 
 use crate::{
     audit::Head,
-    record::{CiRecord, Lease, NodeRecord, RemovalRecord, State, TokenRecord, UserRecord},
+    record::{CiRecord, ClaimRecord, Lease, NodeRecord, RemovalRecord, State, TokenRecord, UserRecord},
     secrets::Secrets,
     shards::Shards,
     timestamp::Timestamp,
@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub(crate) names: Index,
     pub(crate) aliases: Index,
     pub(crate) services: Index,
+    /// Claims to leaves, by the first name of each.
+    pub(crate) claims: Shards<String, Vec<Arc<ClaimRecord>>>,
     pub(crate) nodes: Arc<BTreeMap<NodeName, Arc<NodeRecord>>>,
     pub(crate) sights: Arc<HashMap<UserName, Sight>>,
     pub(crate) seen: Arc<HashMap<UserName, Seen>>,
