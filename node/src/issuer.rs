@@ -33,6 +33,7 @@ mod admission;
 mod enrolment;
 mod first;
 mod grants;
+mod hosted;
 mod removal;
 mod revocation;
 mod rotation;
@@ -228,6 +229,7 @@ impl Issuer for Desk {
         let kwargs = json!({"name": name, "role": role, "public_key": public_key});
         let issued = async {
             let name = UserName::choose(name.as_str())?;
+            hosted::is_free(&name)?;
             self.office.supersede(&name, &public_key).await?;
             self.office.sign(&name, role, &public_key, |_| Ok(())).await
         };
@@ -243,6 +245,16 @@ impl Issuer for Desk {
         let kwargs = json!({"name": name, "grants": grants});
         let granted = self.office.grant(&name, grants);
         Box::pin(self.audited("users.grant", kwargs, granted, nothing)).await
+    }
+
+    async fn host_plugin(
+        self,
+        _: Context,
+        name: UserName,
+        public_key: String,
+        grants: Vec<Grant>,
+    ) -> Result<String, Error> {
+        Box::pin(self.office.host_plugin(&self.caller, name, public_key, grants)).await
     }
 
     async fn remove_node(self, _: Context, node: NodeName) -> Result<(), Error> {

@@ -31,6 +31,7 @@ pub mod programs;
 pub mod requirements;
 pub mod secret_files;
 pub mod source;
+pub mod users;
 
 pub use folder::Folder;
 

@@ -68,4 +68,4 @@ pub use name::{
     Address, Error as NameError, MeshName, Name, NodeName, RESERVED, SiteName, SkillPath, UserName, quoted,
     quoted_within,
 };
-pub use role::{Effect, Grant, NoGrant, Role, UnknownRole};
+pub use role::{Effect, Grant, Granted, NoGrant, Role, UnknownRole};
