@@ -152,8 +152,14 @@ async fn answered(outlet: &Outlet, answer: Result<Answer, Error>, running: &Runn
     // A connection that ends cancels its calls.
     let down = std::future::pending();
     let body = match answer {
-        Ok(Answer::Stream(stream)) => return Ok(streaming::send(outlet, stream, running, down).await),
-        Ok(Answer::Bodies(stream)) => return Ok(streaming::send(outlet, stream, running, down).await),
+        Ok(Answer::Stream(stream)) => {
+            streaming::send(outlet, stream, running, down).await;
+            return Ok(());
+        }
+        Ok(Answer::Bodies(stream)) => {
+            streaming::send(outlet, stream, running, down).await;
+            return Ok(());
+        }
         Ok(Answer::Value(value)) => outlet.fit(json::to_bytes(&value)).await,
         Ok(Answer::Body(body)) => outlet.fit(body).await,
         Err(error) => Err(error),
