@@ -18,6 +18,8 @@ use serde_json::Value;
 
 use crate::client::Client;
 
+mod hub;
+
 const BUSYBOX: &str = "aigis-test/busybox";
 const SOON: Duration = Duration::from_secs(20);
 /// Twice what is promised after a cut has healed, for a machine that does much else.
