@@ -67,6 +67,12 @@ impl Directory {
         Self { node, cache, registry, entries, names, meant, turn }
     }
 
+    /// Lets go of all CIs. What is found here holds what finds it, the node's connection among it: a node that ends and does
+    /// not would keep that for as long as its process lives.
+    pub(crate) fn clear(&self) {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Adds a CI, or replaces the one of that name. `running` says whether it can serve as a replica of `service`.
     pub(crate) fn insert(&self, ci: Arc<dyn Ci>, service: Option<Name>, running: bool) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);

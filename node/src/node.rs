@@ -170,6 +170,7 @@ pub struct Node {
     home: Home,
     bus: Bus,
     server: Server,
+    directory: Arc<Directory>,
     lease: LeaseKeeper,
     journal: Arc<AuditJournal>,
     reporter: Reporter,
@@ -400,7 +401,7 @@ impl Node {
         let reconciler = Reconciler::new(containers, BTreeSet::new(), Instant::now());
         room.expect(&known);
         let mut registrar =
-            Registrar::new(host.clone(), directory, server.clone(), registry, reconciler, reporter.clone());
+            Registrar::new(host.clone(), directory.clone(), server.clone(), registry, reconciler, reporter.clone());
         // What changed on the engine meanwhile is put right before the mesh hears that this node lives.
         heard(&host.watch).await;
         registrar.settle().await;
@@ -451,6 +452,7 @@ impl Node {
             home,
             bus,
             server,
+            directory,
             lease,
             journal,
             reporter,
@@ -490,7 +492,7 @@ impl Node {
 
     /// Stops taking calls, gives running ones `grace`, says goodbye, and ends the bus server last.
     pub async fn stop(self, grace: Duration) {
-        let Self { home, bus, server, lease, journal, reporter, logs, bus_server, tasks, socket, .. } = self;
+        let Self { home, bus, server, directory, lease, journal, reporter, logs, bus_server, tasks, socket, .. } = self;
         // A file that cannot be removed misleads nobody: readers compare the process id.
         let _ = fs::remove_file(home.ready_file());
         if let Some(listening) = &socket.listening {
@@ -509,6 +511,7 @@ impl Node {
         let _ = tokio::time::timeout(Duration::from_secs(2), shipped).await;
         drop(socket);
         drop(tasks);
+        directory.clear();
         bus.close(Duration::from_secs(2)).await;
         if let Some(bus_server) = bus_server {
             bus_server.stop().await;
