@@ -72,7 +72,7 @@ impl Way for Mesh {
             Ok(Response::Stream(frames)) => {
                 let (ci, server) = (found.address.clone(), frames.server().clone());
                 let lost = async move { session.lost(&found, &server).await }.boxed();
-                Ok(Opened { ci, answer: Answer::Stream(Box::new(frames), lost) })
+                Ok(Opened { ci, answer: Answer::Stream(frames, lost) })
             }
             Err(error) => Err(Refused { error, ci: Some(found.address) }),
         }

@@ -26,7 +26,7 @@ pub(crate) async fn print(
     found: &Found,
     path: &SkillPath,
     terminal: bool,
-    frames: Frames,
+    frames: Box<Frames>,
 ) -> Result<Option<u8>, Failure> {
     let printer = Printer::start(output);
     let shown = Shown { address: found.address.clone(), path: path.as_str().into(), terminal };
@@ -64,7 +64,7 @@ pub(crate) async fn print_read(
 async fn pass(
     session: &Session,
     found: &Found,
-    mut frames: Frames,
+    mut frames: Box<Frames>,
     pen: Pen,
     shown: Shown,
 ) -> Result<Option<u8>, Failure> {

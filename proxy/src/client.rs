@@ -61,7 +61,7 @@ pub enum Response<C = Value> {
     /// One result.
     Value(C),
     /// Frames.
-    Stream(Frames<C>),
+    Stream(Box<Frames<C>>),
 }
 
 /// A frame of a stream, as it travels.
@@ -388,7 +388,8 @@ impl Begun {
             }
         };
         if reply.head == Head::Stream {
-            return Ok(Response::Stream(Frames::new(running, replies, self.explicit.then_some(self.deadline))));
+            let frames = Frames::new(running, replies, self.explicit.then_some(self.deadline));
+            return Ok(Response::Stream(Box::new(frames)));
         }
         running.ended = true;
         if let Some(bus) = running.way.bus() {

@@ -97,7 +97,7 @@ fn plg_50_a_program_outside_any_host_calls_what_aish_calls() {
     let place = scene.mesh.path().join("python");
     let made = scene.mesh.shell(&format!(
         "mkdir {place} && cd {place} && cp -r {package} package && export PIP_DISABLE_PIP_VERSION_CHECK=1 && \
-         for builder in python3 /usr/bin/python3; do $builder -c 'import pip, setuptools, wheel' && break; done 2>/dev/null && \
+         for builder in python3 /usr/bin/python3; do $builder -c 'import setuptools, wheel, pip' && break; done 2>/dev/null && \
          $builder -m pip wheel -q --no-index --no-build-isolation --no-deps -w . ./package && \
          python3 -m venv venv && venv/bin/pip install -q --no-index ./*.whl && venv/bin/pip show aigis",
         place = place.display(),

@@ -245,7 +245,7 @@ impl OfferedCi {
         match client::passed(ongoing, replies, &target, call.deadline).await? {
             Response::Value(value) => Ok(Answer::Value(value)),
             Response::Stream(frames) => {
-                let next = async |mut frames: client::Frames| frames.next().await.map(|frame| (frame, frames));
+                let next = async |mut frames: Box<client::Frames>| frames.next().await.map(|frame| (frame, frames));
                 Ok(Answer::Stream(Box::pin(stream::unfold(frames, move |frames| next(frames).boxed()))))
             }
         }

@@ -110,7 +110,8 @@ def test_a_thread_that_reads_is_relieved_of_a_long_call() -> None:
 
 
 def test_answers_that_nobody_asked_for_are_ignored(fx: Process, client: Any, switch: Switch) -> None:
-    link = next(door for door in switch.doors if door.name == "olga").connections[0]
+    door = next(door for door in switch.doors if door.name == "olga")
+    link = until(lambda: door.connections)[0]
     for kind in ("reply", "item", "end", "error"):
         link.send({"t": kind, "id": 999_999}, b"null")
     link.send({"t": "cancel", "id": 999_999})
