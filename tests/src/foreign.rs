@@ -91,10 +91,22 @@ impl Drop for ForeignBus {
 pub struct ForeignCluster {
     servers: [ForeignBus; 3],
     routes: [u16; 3],
+    /// Whether they tell clients of each other.
+    advertises: bool,
     more: String,
 }
 
 impl ForeignCluster {
+    /// As [`ForeignCluster::new`], but its servers tell no client of each other.
+    ///
+    /// # Panics
+    ///
+    /// As [`ForeignCluster::new`].
+    #[must_use]
+    pub fn discreet() -> Self {
+        Self { advertises: false, ..Self::new() }
+    }
+
     /// Places and ports for three servers, which do not run yet.
     ///
     /// # Panics
@@ -106,7 +118,7 @@ impl ForeignCluster {
         let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("{error}")));
         let servers = [(); 3].map(|()| ForeignBus::new());
         let port = |listener: &TcpListener| listener.local_addr().unwrap_or_else(|error| panic!("{error}")).port();
-        Self { servers, routes: held.each_ref().map(port), more: String::new() }
+        Self { servers, routes: held.each_ref().map(port), advertises: true, more: String::new() }
     }
 
     /// The addresses of all three, with commas between.
@@ -142,9 +154,11 @@ impl ForeignCluster {
         let others = (0..self.routes.len()).filter(|other| *other != which);
         let routes = others.map(|other| format!("\"nats-route://127.0.0.1:{}\"", self.routes[other]));
         let cluster = format!(
-            "server_name: \"{}\"\ncluster {{ name: theirs, listen: \"127.0.0.1:{}\", routes: [ {} ] }}\n{}",
+            "server_name: \"{}\"\n\
+             cluster {{ name: theirs, listen: \"127.0.0.1:{}\", no_advertise: {}, routes: [ {} ] }}\n{}",
             Self::name(which),
             self.routes[which],
+            !self.advertises,
             routes.collect::<Vec<_>>().join(", "),
             self.more
         );

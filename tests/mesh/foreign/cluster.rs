@@ -29,7 +29,7 @@ const KEY: &str = "load.acknowledged.beta";
 
 #[test]
 fn a_cluster_that_keeps_nobody_apart_outlives_one_of_its_servers() {
-    let (mesh, mut bus) = (Mesh::absent(), ForeignCluster::new());
+    let (mesh, mut bus) = (Mesh::absent(), ForeignCluster::discreet());
     bus.serve("");
     outlives_one(&mesh, &mut bus);
 }
