@@ -125,6 +125,13 @@ fn all_live(mesh: &Mesh, names: &[&str], within: Duration) {
     });
 }
 
+/// Awaits that a site's server has found the mesh's bus.
+fn bridged(mesh: &Mesh, server: &ForeignBus) {
+    until("the site's server is connected", SOON, || {
+        (mesh.aish(["--bus", &server.url(), "list"]).code == 0).then_some(())
+    });
+}
+
 fn code(answer: &async_nats::Message) -> String {
     let header = answer.headers.as_ref().and_then(|headers| headers.get("Aigis-Error"));
     header.map(ToString::to_string).unwrap_or_default()
@@ -331,6 +338,7 @@ fn a_supervised_bus_listens_for_sites_only_where_it_has_some() {
     let mode = fs::metadata(mesh.path().join("bus/sites/paris/site.creds")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     server.serve("include \"site.conf\"");
+    bridged(&mesh, &server);
     let beta = mesh.joined_by("beta", &["--bus", &server.url()]);
     for mesh in [&mesh, &beta] {
         all_live(mesh, &["alpha", "beta"], SOON);

@@ -8,7 +8,7 @@ use std::{
 use aigis_tests::{ForeignBus, Mesh, until};
 use rustix::process::Signal;
 
-use super::{SOON, all_live};
+use super::{SOON, all_live, bridged};
 
 /// A bus of three is well again 15 s after one of its servers was killed; twice that on a machine that does much else.
 const BACK: Duration = Duration::from_secs(30);
@@ -34,6 +34,7 @@ fn a_site_goes_on_whichever_of_its_hubs_three_servers_is_killed() {
     assert_eq!(text.matches("nats-leaf://").count(), 3, "the site knows all three: {text}");
     let store = server.place().join("store").display().to_string();
     server.serve(&format!("include \"site.conf\"\njetstream {{ domain: paris, store_dir: \"{store}\" }}"));
+    bridged(alpha, &server);
     let delta = alpha.joined_by("delta", &["--bus", &server.url()]);
     let all = ["alpha", "beta", "gamma", "delta"];
     for mesh in [alpha, &delta] {
