@@ -59,7 +59,7 @@ impl Config {
             Error::Malformed { .. } => aigis_proxy::Error::invalid(error.to_string()).into(),
             _ => Failure::Usage(Usage {
                 message: format!("the configuration file {}", aigis_proxy::with_causes(&error)),
-                hint: Some("name another: aish up --config FILE".to_owned()),
+                hint: Some("name another: aish up --node-config FILE".to_owned()),
             }),
         })
     }

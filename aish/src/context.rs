@@ -20,6 +20,7 @@ use aigis_proxy::{
     socket::Local,
     task, text_file, with_causes,
 };
+use aigis_registry::Asking;
 use futures::FutureExt as _;
 use tokio::sync::{Notify, watch};
 
@@ -28,7 +29,6 @@ use crate::{
     exit::Failure,
     output::Output,
     renewal::{Beside, Person},
-    session::Session,
     url,
 };
 
@@ -305,14 +305,14 @@ impl Context {
     /// # Errors
     ///
     /// What keeps from it.
-    pub(crate) async fn session(&self) -> Result<Session, Failure> {
+    pub(crate) async fn session(&self) -> Result<Asking, Failure> {
         let begun = Instant::now();
         let issuer = self.mesh_file()?.map(|mesh| mesh.issuer);
         let client = self.client().await?;
         let within = reading(begun.elapsed());
         // While the servers of a bus choose who leads, it answers late, and is not away.
         let within = if client.bus().has_several() { within.max(CHOOSING) } else { within };
-        let session = Session::open(client, issuer, within).await?;
+        let session = Asking::open(client, issuer, within).await?;
         if let Some(known) = self.issuer()? {
             // What the mesh's account says anew of who vouches for its users, now and for as long as this command runs.
             let pinned = self.pinned.get_or_init(|| watch::Sender::new(known)).clone();

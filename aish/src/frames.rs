@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aigis_proxy::{Address, Error, SkillPath, client::Frames};
+use aigis_registry::{Addressee, Asking};
 use data_encoding::BASE64;
 use futures::{Stream, StreamExt};
 use serde_json::Value;
@@ -11,7 +12,6 @@ use crate::{
     exit::Failure,
     output::{Output, Pen, Printer},
     render,
-    session::{Found, Session},
 };
 
 /// Prints the frames of a skill until their end; the exit code that the last one carried, if it did. A `terminal`'s bytes go
@@ -21,9 +21,9 @@ use crate::{
 ///
 /// The stream's error, or what keeps from writing.
 pub(crate) async fn print(
-    session: &Session,
+    session: &Asking,
     output: &Output,
-    found: &Found,
+    found: &Addressee,
     path: &SkillPath,
     terminal: bool,
     frames: Box<Frames>,
@@ -31,7 +31,7 @@ pub(crate) async fn print(
     let printer = Printer::start(output);
     let shown = Shown { address: found.address.clone(), path: path.as_str().into(), terminal };
     // Nobody needs to read what changes something for it to be wanted.
-    let attended = session.reads(found, path);
+    let attended = found.reads(path);
     let pen = printer.pen();
     printer.until(attended, pass(session, found, frames, pen, shown)).await
 }
@@ -62,8 +62,8 @@ pub(crate) async fn print_read(
 
 /// Passes frames on to be printed, until their end.
 async fn pass(
-    session: &Session,
-    found: &Found,
+    session: &Asking,
+    found: &Addressee,
     mut frames: Box<Frames>,
     pen: Pen,
     shown: Shown,

@@ -32,7 +32,6 @@ mod quantity;
 mod reference;
 mod render;
 mod renewal;
-mod session;
 mod signals;
 mod telemetry;
 mod url;

@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aigis_proxy::{Address, Code, Effect, Error, Name, NodeName, UserName, dispatch, skill::Ci, subject::HandTarget};
+use aigis_proxy::{
+    Address, Code, Effect, Error, Granted, Name, NodeName, UserName, dispatch, skill::Ci, subject::HandTarget,
+};
 use aigis_registry::{Cache, Registry};
 use futures::{FutureExt, future::BoxFuture};
 
@@ -65,6 +67,12 @@ impl Directory {
     pub(crate) fn new(node: NodeName, cache: Cache, registry: Registry) -> Self {
         let (entries, names, meant, turn) = Default::default();
         Self { node, cache, registry, entries, names, meant, turn }
+    }
+
+    /// Lets go of all CIs. What is found here holds what finds it, the node's connection among it: a node that ends and does
+    /// not would keep that for as long as its process lives.
+    pub(crate) fn clear(&self) {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Adds a CI, or replaces the one of that name. `running` says whether it can serve as a replica of `service`.
@@ -141,8 +149,11 @@ impl Directory {
 
 impl dispatch::Directory for Directory {
     fn grants(&self, plugin: &UserName, ci: &Name, effect: Effect) -> bool {
-        let snapshot = self.cache.snapshot();
-        snapshot.user(plugin).is_some_and(|user| user.grants.iter().any(|grant| grant.covers(ci, effect)))
+        let (snapshot, record) = (self.cache.snapshot(), self.registry.ci(ci));
+        // A CI that is served before its record is written has neither kind nor labels yet.
+        let (kind, labels) = record.map(|record| (record.kind.as_str(), record.labels)).unwrap_or_default();
+        let granted = Granted { ci, kind, labels: &labels };
+        snapshot.user(plugin).is_some_and(|user| user.grants.iter().any(|grant| grant.covers(granted, effect)))
     }
 
     fn settle<'a>(&'a self, target: &'a HandTarget) -> BoxFuture<'a, Result<(), Error>> {

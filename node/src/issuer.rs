@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use aigis_proxy::{
     Address, Bus, Code, Effect, Error, Grant, NodeName, Request, Role, SkillPath, UserName,
     blob::Store,
-    dispatch::{Begun, Deed, Journal},
+    dispatch::{Begun, Deed, Journal, Outcome},
     identity::{CaCertificate, Credential, MeshCa, MeshKeys, jwt},
     rpc,
     secret::SecretName,
@@ -33,6 +33,7 @@ mod admission;
 mod enrolment;
 mod first;
 mod grants;
+mod hosted;
 mod removal;
 mod revocation;
 mod rotation;
@@ -189,12 +190,13 @@ impl Office {
         let (address, path) = (self.address(), SkillPath::parse(path)?);
         let kwargs = kwargs.as_object().cloned().unwrap_or_default();
         let request = Request { kwargs, ..Request::default() };
-        let noted = Deed { caller, ci: &address, path: &path, effect: Effect::Admin, request: &request };
+        let noted = Deed { caller, ci: &address, path: &path, effect: Effect::Admin, request: &request, body: None };
         if let Begun::Repeat(outcome) = self.journal.begin(noted).await? {
             return serde_json::from_value(outcome?).map_err(|_| Error::internal("the first answer is lost"));
         }
         let result = deed.await;
-        self.journal.end(noted, &result.as_ref().map(shown).map_err(Clone::clone)).await;
+        let outcome = result.as_ref().map(shown).map_err(Clone::clone);
+        self.journal.end(noted, Outcome::from(&outcome)).await;
         result
     }
 }
@@ -227,6 +229,7 @@ impl Issuer for Desk {
         let kwargs = json!({"name": name, "role": role, "public_key": public_key});
         let issued = async {
             let name = UserName::choose(name.as_str())?;
+            hosted::is_free(&name)?;
             self.office.supersede(&name, &public_key).await?;
             self.office.sign(&name, role, &public_key, |_| Ok(())).await
         };
@@ -242,6 +245,16 @@ impl Issuer for Desk {
         let kwargs = json!({"name": name, "grants": grants});
         let granted = self.office.grant(&name, grants);
         Box::pin(self.audited("users.grant", kwargs, granted, nothing)).await
+    }
+
+    async fn host_plugin(
+        self,
+        _: Context,
+        name: UserName,
+        public_key: String,
+        grants: Vec<Grant>,
+    ) -> Result<String, Error> {
+        Box::pin(self.office.host_plugin(&self.caller, name, public_key, grants)).await
     }
 
     async fn remove_node(self, _: Context, node: NodeName) -> Result<(), Error> {

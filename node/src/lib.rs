@@ -27,6 +27,7 @@ pub mod fuzz;
 pub mod grammar;
 pub mod home;
 pub mod host;
+mod hosting;
 mod issuer;
 pub mod logs;
 pub mod mask;

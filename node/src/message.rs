@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use aigis_proxy::{
     Address, Code, Effect, Error, Meta, Request,
     dispatch::{Dispatcher, Incoming},
-    skill::{Answer, Call, Ci, SkillInfo},
+    skill::{self, Answer, Call, Ci, SkillInfo},
     subject::HandTarget,
 };
 use futures::StreamExt;
@@ -77,12 +77,17 @@ pub(crate) async fn answer(
         let answer = if changing {
             change(&*ci, &address, &info, call, message.own_names, dispatcher).await?
         } else {
-            let call = Call { request: request(call), ..call.clone() };
+            let call = call.within(&*ci, &path, request(call));
             Arc::clone(&ci).run(info.path.clone(), call).await?
         };
         let result = match answer {
             Answer::Value(value) => value,
+            Answer::Body(body) => skill::value_of(&body)?,
             Answer::Stream(frames) => Value::Array(collect(frames, call.deadline).await?),
+            Answer::Bodies(bodies) => {
+                let values = bodies.unpaced().map(|frame| skill::value_of(&frame?));
+                Value::Array(collect(values.boxed(), call.deadline).await?)
+            }
         };
         answered.push(Answered { skill: path, result });
     }

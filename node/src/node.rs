@@ -5,6 +5,7 @@ use std::{
     fs, io,
     net::SocketAddr,
     os::unix::fs::OpenOptionsExt,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -37,12 +38,14 @@ use crate::{
         watch::{EngineState, Watch},
     },
     home::{self, Home, MeshFile},
+    hosting::{self, Hosting, Ways},
     issuer::{self, Office},
     logs::LogTap,
     mesh::{self, Mesh, Wanted},
     metrics::Endpoint,
     offered,
     own::{self, OwnCi},
+    plugins::{config::Config, users::Users},
     reconcile::Reconciler,
     registrar::Registrar,
     renewal::Renewal,
@@ -98,6 +101,8 @@ pub struct Options {
     pub engine: Option<String>,
     /// How many bytes of audit may wait for the bus; the journal's own bound if absent.
     pub audit_room: Option<u64>,
+    /// The Aigis config file, which may not be there yet; without one the node has no plugins.
+    pub plugins: Option<PathBuf>,
     /// Gives what the process logs, for the mesh to read.
     pub logs: LogTap,
 }
@@ -170,6 +175,7 @@ pub struct Node {
     home: Home,
     bus: Bus,
     server: Server,
+    directory: Arc<Directory>,
     lease: LeaseKeeper,
     journal: Arc<AuditJournal>,
     reporter: Reporter,
@@ -177,6 +183,7 @@ pub struct Node {
     bus_server: Option<BusServer>,
     tasks: Vec<task::Owned>,
     socket: Socket,
+    hosting: Arc<Hosting>,
     restart: watch::Sender<bool>,
     _lock: Arc<fs::File>,
 }
@@ -227,7 +234,7 @@ impl Node {
     ) -> Result<Self, Error> {
         let bus_status = server_of_bus.map(BusServer::status);
         let has_other_sites = !options.bus_sites.is_empty() || !options.ended_sites.is_empty();
-        let Options { home, node, labels, engine, audit_room, credential_life, logs, .. } = options;
+        let Options { home, node, labels, engine, audit_room, credential_life, plugins, logs, .. } = options;
         // The engine is listened to while the bus is spoken to.
         let engine = Engine::from_env_or(engine.as_deref());
         let watch = Watch::spawn(engine.clone());
@@ -302,6 +309,35 @@ impl Node {
             duties: duties.clone(),
             vault: vault.clone(),
         }));
+        let (vouching, vouches) = watch::channel(mesh.issuer.clone());
+        let (url, ca, label) = (mesh.file.bus.clone(), mesh.ca.clone(), format!("aigis {node}"));
+        let users = Users {
+            home: home.clone(),
+            bus: bus.clone(),
+            issuer: mesh.file.issuer.clone(),
+            vouches: vouches.clone(),
+            store: mesh.store.guard(),
+            options: Box::new(move |credential, user| bus::Options {
+                url: url.clone(),
+                ca: ca.clone(),
+                credential,
+                label: format!("{label} {user}"),
+            }),
+        };
+        let hosting = Hosting::new(hosting::Parts {
+            node: node.clone(),
+            home: home.clone(),
+            registry: registry.clone(),
+            cache: cache.clone(),
+            directory: directory.clone(),
+            server: server.clone(),
+            dispatcher: dispatcher.clone(),
+            duties: duties.clone(),
+            vault: vault.clone(),
+            masks: logs.masks().clone(),
+            ways: Arc::new(Ways::new(users)),
+            config: plugins.clone(),
+        });
         let own = Arc::new(OwnCi::new(own::Parts {
             host: host.clone(),
             directory: directory.clone(),
@@ -311,6 +347,7 @@ impl Node {
             bus_server: bus_status.clone(),
             duties: duties.clone(),
             room: room.clone(),
+            hosting: hosting.clone(),
             reporter: reporter.clone(),
             metrics: metrics.as_ref().map(|endpoint| endpoint.address),
         }));
@@ -400,7 +437,7 @@ impl Node {
         let reconciler = Reconciler::new(containers, BTreeSet::new(), Instant::now());
         room.expect(&known);
         let mut registrar =
-            Registrar::new(host.clone(), directory, server.clone(), registry, reconciler, reporter.clone());
+            Registrar::new(host.clone(), directory.clone(), server.clone(), registry, reconciler, reporter.clone());
         // What changed on the engine meanwhile is put right before the mesh hears that this node lives.
         heard(&host.watch).await;
         registrar.settle().await;
@@ -408,7 +445,6 @@ impl Node {
         let revoked = mesh.office.as_ref().map(|office| MeshKeys::revocations(&office.keys)).unwrap_or_default();
         // Whoever comes back after a start of the node finds its secrets open.
         vault.ready(OPEN_WITHIN).await;
-        let (vouching, vouches) = watch::channel(mesh.issuer.clone());
         let socket = Socket::listen(&home, &server, vouches.clone(), revoked, room.clone());
         let giving = room.clone();
         tasks.push(task::Owned::spawn("secrets of offers", async move { giving.give().await }));
@@ -443,6 +479,16 @@ impl Node {
         lease.begin();
         lease.ready(WITHIN).await.map_err(doing("keep its lease"))?;
         home::replace(&home.ready_file(), format!("{}\n", std::process::id()).as_bytes()).map_err(mesh::Error::from)?;
+        if let Some(path) = plugins {
+            // It was read before the start; what became wrong since is told where plugins are.
+            let config = Config::read_or_empty(&path).map_err(|error| tracing::error!(%error, "no plugin is started"));
+            let beginning = hosting.clone();
+            tasks.push(task::Owned::spawn("plugins", async move {
+                if let Ok(config) = config {
+                    beginning.begin(config, &known).await;
+                }
+            }));
+        }
         reporter.node_event("joined", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
         let file = mesh.file;
         let bus_server = None;
@@ -451,6 +497,7 @@ impl Node {
             home,
             bus,
             server,
+            directory,
             lease,
             journal,
             reporter,
@@ -458,6 +505,7 @@ impl Node {
             bus_server,
             tasks,
             socket,
+            hosting,
             restart,
             _lock: lock,
         })
@@ -490,7 +538,21 @@ impl Node {
 
     /// Stops taking calls, gives running ones `grace`, says goodbye, and ends the bus server last.
     pub async fn stop(self, grace: Duration) {
-        let Self { home, bus, server, lease, journal, reporter, logs, bus_server, tasks, socket, .. } = self;
+        let Self {
+            home,
+            bus,
+            server,
+            directory,
+            lease,
+            journal,
+            reporter,
+            logs,
+            bus_server,
+            tasks,
+            socket,
+            hosting,
+            ..
+        } = self;
         // A file that cannot be removed misleads nobody: readers compare the process id.
         let _ = fs::remove_file(home.ready_file());
         if let Some(listening) = &socket.listening {
@@ -498,6 +560,7 @@ impl Node {
         }
         lease.goodbye(Duration::from_secs(2)).await;
         server.stop(grace).await;
+        hosting.end_all(grace).await;
         logs.shut();
         reporter.goodbye().await;
         // What waits is shipped by the next start; a moment now spares it the wait.
@@ -509,6 +572,7 @@ impl Node {
         let _ = tokio::time::timeout(Duration::from_secs(2), shipped).await;
         drop(socket);
         drop(tasks);
+        directory.clear();
         bus.close(Duration::from_secs(2)).await;
         if let Some(bus_server) = bus_server {
             bus_server.stop().await;

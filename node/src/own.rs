@@ -1,6 +1,7 @@
 //! The node's own CI: what it serves, what it can reach, what is under way.
 
 mod duties;
+mod plugins;
 pub(crate) mod text;
 
 use std::{
@@ -30,6 +31,7 @@ use crate::{
     directory::Directory,
     duties::Duties,
     engine::watch::EngineState,
+    hosting::Hosting,
     logs,
     message::{self, Answered, Message},
     offered::Room,
@@ -46,6 +48,7 @@ pub(crate) struct OwnCi {
     bus_server: Option<watch::Receiver<bus_server::Status>>,
     duties: Arc<Duties>,
     room: Arc<Room>,
+    hosting: Arc<Hosting>,
     reporter: Reporter,
     metrics: Option<SocketAddr>,
     started_at: Timestamp,
@@ -183,6 +186,7 @@ static TABLE: LazyLock<Table<OwnCi>> = LazyLock::new(|| {
         async |own: Arc<OwnCi>, _, wanted: logs::Logs| logs::frames(&own.bus, &own.host.node, wanted).await,
     );
     duties::add(&mut table);
+    plugins::add(&mut table);
     table
 });
 
@@ -211,6 +215,8 @@ pub(crate) struct Parts {
     pub(crate) duties: Arc<Duties>,
     /// What is offered on it.
     pub(crate) room: Arc<Room>,
+    /// Its plugins.
+    pub(crate) hosting: Arc<Hosting>,
     /// Where it tells of itself.
     pub(crate) reporter: Reporter,
     /// Where its metrics are served.
@@ -221,10 +227,25 @@ impl OwnCi {
     /// Makes the node's CI, named after it.
     #[must_use]
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { host, directory, bus, server, dispatcher, bus_server, duties, room, reporter, metrics } = parts;
+        let Parts { host, directory, bus, server, dispatcher, bus_server, duties, room, hosting, reporter, metrics } =
+            parts;
         let name = host.node.ci();
         let started_at = Timestamp::now();
-        Self { name, host, directory, bus, server, dispatcher, bus_server, duties, room, reporter, metrics, started_at }
+        Self {
+            name,
+            host,
+            directory,
+            bus,
+            server,
+            dispatcher,
+            bus_server,
+            duties,
+            room,
+            hosting,
+            reporter,
+            metrics,
+            started_at,
+        }
     }
 
     /// The mesh it belongs to.

@@ -29,10 +29,14 @@ pub mod interpreter;
 pub mod manifest;
 pub mod programs;
 pub mod requirements;
+pub mod sdk;
 pub mod secret_files;
 pub mod source;
+mod told;
+pub mod users;
 
 pub use folder::Folder;
+pub(crate) use told::Told;
 
 /// What kind of process a plugin has, and what it may touch. In the order in which they are started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

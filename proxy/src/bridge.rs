@@ -4,25 +4,36 @@
 //! through as the bytes that came. The form of the frames is specified in `docs/specs/bridge.md`.
 //!
 //! A host reads messages with a [`Reader`], hands the process's calls to [`Calls`], which passes them on by a [`Way`], and
-//! lets [`write`](write()) send what stands in the [`Outbox`].
+//! lets [`write`](write()) send what stands in the [`Outbox`]. One that has started the process makes [`Invocations`] of it,
+//! and has [`attend`] sort what comes.
 
+mod attendance;
 mod calls;
 mod credit;
 mod cut;
 mod frame;
 mod hello;
+mod invocation;
+mod invocations;
 mod outbox;
 mod passing;
+mod plugin;
 mod reader;
+mod table;
 
+pub use attendance::{Attendant, Line, attend};
 pub use calls::{Calls, MAX_CALLS};
 #[cfg(any(test, fuzzing))]
 pub(crate) use cut::Cutter;
-pub use frame::{Header, Kind, Message, Violation};
+pub use frame::{Control, Header, Kind, Message, Source, Violation};
 pub use hello::{Hello, Mode, VERSION, Welcome};
+pub use invocation::{Answered, Invocation, Items, Pace};
+pub use invocations::Invocations;
 pub use outbox::{Closed, Outbox, Outgoing, outbox, write};
 pub use passing::{Answer, Asked, Opened, Refused, Way};
+pub use plugin::{MAX_SKILLS, PluginSkill, Ready, SkillKind, Status, Threads};
 pub use reader::{End, Reader};
+pub use table::MAX_INVOCATIONS;
 
 /// The longest header of a frame.
 pub const MAX_HEADER: usize = 64 * 1024;

@@ -79,7 +79,25 @@ pub(crate) struct Frame<D = Value> {
     pub(crate) error: Option<Error>,
 }
 
-impl Frame {
+/// What a frame brings, as its callee has it.
+pub(crate) trait Data: Default + Send + 'static {
+    /// Writes it as JSON at the end of `out`.
+    fn write(&self, out: &mut Vec<u8>);
+}
+
+impl Data for Value {
+    fn write(&self, out: &mut Vec<u8>) {
+        json::write(self, out);
+    }
+}
+
+impl Data for Bytes {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+}
+
+impl<D: Data> Frame<D> {
     /// Writes it as it travels, where about `room` bytes are expected; it brings data, or what it is besides.
     pub(crate) fn to_bytes(&self, room: usize) -> Bytes {
         let mut body = Vec::with_capacity(room);
@@ -89,11 +107,14 @@ impl Frame {
                 body.extend_from_slice(b"{\"seq\":");
                 let written = serde_json::to_writer(&mut body, &self.seq);
                 body.extend_from_slice(b",\"data\":");
-                json::write(data, &mut body);
+                data.write(&mut body);
                 body.push(b'}');
                 written
             }
-            None => serde_json::to_writer(&mut body, self),
+            None => {
+                let Self { seq, beat, end, ref error, .. } = *self;
+                serde_json::to_writer(&mut body, &Frame::<()> { seq, data: None, beat, end, error: error.clone() })
+            }
         };
         body.into()
     }

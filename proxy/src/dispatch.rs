@@ -66,6 +66,41 @@ pub struct Deed<'a> {
     pub effect: Effect,
     /// With what.
     pub request: &'a Request,
+    /// The whole envelope as it came, where nobody read its arguments: `request` has none then.
+    pub body: Option<&'a Bytes>,
+}
+
+/// How a deed ended, as far as its journal may want to keep it.
+#[derive(Debug, Clone, Copy)]
+pub enum Outcome<'a> {
+    /// With that result.
+    Value(&'a Value),
+    /// With that result, as JSON.
+    Body(&'a Bytes),
+    /// With frames.
+    Stream,
+    /// With that error.
+    Failed(&'a Error),
+}
+
+impl<'a> From<&'a Result<Value, Error>> for Outcome<'a> {
+    fn from(result: &'a Result<Value, Error>) -> Self {
+        match result {
+            Ok(value) => Self::Value(value),
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+impl<'a> From<&'a Result<Answer, Error>> for Outcome<'a> {
+    fn from(result: &'a Result<Answer, Error>) -> Self {
+        match result {
+            Ok(Answer::Value(value)) => Self::Value(value),
+            Ok(Answer::Body(body)) => Self::Body(body),
+            Ok(Answer::Stream(_) | Answer::Bodies(..)) => Self::Stream,
+            Err(error) => Self::Failed(error),
+        }
+    }
 }
 
 /// Keeps what must be known about calls that change something: once before the effect, once after it.
@@ -77,7 +112,7 @@ pub trait Journal: Send + Sync + 'static {
     /// Whatever forbids running it: a full spool, a key used with other arguments.
     fn begin<'a>(&'a self, deed: Deed<'a>) -> BoxFuture<'a, Result<Begun, Error>>;
     /// Notes how a deed ended.
-    fn end<'a>(&'a self, deed: Deed<'a>, outcome: &'a Result<Value, Error>) -> BoxFuture<'a, ()>;
+    fn end<'a>(&'a self, deed: Deed<'a>, outcome: Outcome<'a>) -> BoxFuture<'a, ()>;
     /// Notes a refusal.
     fn refused<'a>(&'a self, caller: &'a Caller, what: &'a str, reason: &'a str) -> BoxFuture<'a, ()>;
 }
@@ -93,7 +128,7 @@ impl Journal for NoJournal {
         std::future::ready(Err(error)).boxed()
     }
 
-    fn end<'a>(&'a self, _: Deed<'a>, _: &'a Result<Value, Error>) -> BoxFuture<'a, ()> {
+    fn end<'a>(&'a self, _: Deed<'a>, _: Outcome<'a>) -> BoxFuture<'a, ()> {
         std::future::ready(()).boxed()
     }
 
@@ -164,22 +199,35 @@ impl Dispatcher {
             caller = caller.name.as_str(),
             role = caller.role.as_str()
         );
-        let mut request = Request::read(&incoming.body);
+        let ci = self.find(&incoming).await;
+        let mut request = match &ci {
+            Ok(ci) if ci.takes_bodies(path.as_str()) => Request::read_around(&incoming.body),
+            _ => Request::read(&incoming.body),
+        };
         if let Ok(Request { meta, .. }) = &mut request {
             let header = || incoming.traceparent.clone().filter(|text| trace::is_valid(text));
             meta.traceparent = meta.traceparent.take().or_else(header);
             // Before the span is entered: after that its parent is settled.
             trace::continue_from(&span, meta.traceparent.as_deref());
         }
-        self.run(incoming, request).instrument(span).await
+        self.run(incoming, ci, request).instrument(span).await
     }
 
-    async fn run(&self, incoming: Incoming, request: Result<Request, Error>) -> Result<Answer, Error> {
-        let Incoming { caller, target, path, by_hand, since, cancelled, .. } = incoming;
-        if by_hand {
-            self.directory.settle(&target).await?;
+    async fn find(&self, incoming: &Incoming) -> Result<Arc<dyn Ci>, Error> {
+        if incoming.by_hand {
+            self.directory.settle(&incoming.target).await?;
         }
-        let ci = self.directory.find(&target)?;
+        self.directory.find(&incoming.target)
+    }
+
+    async fn run(
+        &self,
+        incoming: Incoming,
+        ci: Result<Arc<dyn Ci>, Error>,
+        request: Result<Request, Error>,
+    ) -> Result<Answer, Error> {
+        let Incoming { caller, target, path, since, cancelled, body, .. } = incoming;
+        let ci = ci?;
         let request = request.map_err(|error| match error.code {
             // Which others the call went through is not known here, only where it ended.
             Code::FailedPrecondition => {
@@ -197,13 +245,16 @@ impl Dispatcher {
         let bounds =
             Bounds { deadline, cancelled: cancelled.clone(), address: &address, path: &path, stream: info.stream };
         bounds.check()?;
-        let call = Call { caller, addressed: target.name, request, deadline, cancelled };
+        let unread = ci.takes_bodies(path.as_str());
+        let body = if unread { body } else { Bytes::new() };
+        let call = Call { caller, addressed: target.name, request, body, deadline, cancelled };
         if info.effect == Effect::Read {
             return bounds.keep(ci.run(path.clone(), call)).await;
         }
         let run = ci.run(path.clone(), call.clone());
-        let deed =
-            Deed { caller: &call.caller, ci: &address, path: &path, effect: info.effect, request: &call.request };
+        let Call { caller, request, body, .. } = &call;
+        let body = unread.then_some(body);
+        let deed = Deed { caller, ci: &address, path: &path, effect: info.effect, request, body };
         match self.journal.begin(deed).await? {
             Begun::Repeat(outcome) => return outcome.map(Answer::Value),
             Begun::Run => {}
@@ -213,13 +264,17 @@ impl Dispatcher {
             Ok(()) => bounds.keep(run).await,
             Err(error) => Err(error),
         };
-        let outcome = match &answer {
-            Ok(Answer::Value(value)) => Ok(value.clone()),
-            Ok(Answer::Stream(_)) => Ok(Value::Null),
-            Err(error) => Err(error.clone()),
-        };
-        self.journal.end(deed, &outcome).await;
+        self.journal.end(deed, Outcome::from(&answer)).await;
         answer
+    }
+
+    /// Whether a caller's role, or its grants, cover an effect on a CI of this node.
+    #[must_use]
+    pub fn may(&self, caller: &Caller, ci: &Name, effect: Effect) -> bool {
+        match caller.role {
+            Role::Plugin => self.directory.grants(&caller.name, ci, effect),
+            role => role.permits(effect),
+        }
     }
 
     /// Checks the role against the effect, and puts a refusal on record.
@@ -230,11 +285,7 @@ impl Dispatcher {
     pub async fn permit(&self, caller: &Caller, ci: &Address, path: &SkillPath, effect: Effect) -> Result<(), Error> {
         let own =
             caller.role == Role::Node && ci.node.as_ref().is_some_and(|node| node.as_str() == caller.name.as_str());
-        let permitted = match caller.role {
-            Role::Plugin => self.directory.grants(&caller.name, &ci.name, effect),
-            role => role.permits(effect),
-        };
-        if permitted || own {
+        if self.may(caller, &ci.name, effect) || own {
             return Ok(());
         }
         let by = match caller.role {

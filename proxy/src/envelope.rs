@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::{error::Error, json, tags, trace};
 
 mod passing;
+mod unread;
 
 pub use passing::Passing;
 

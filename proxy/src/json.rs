@@ -9,8 +9,10 @@ use serde_json::{Map, Number, Value, value::RawValue};
 
 use crate::error::Error;
 
+mod skim;
 mod write;
 
+pub(crate) use skim::Sound;
 use write::plain;
 pub(crate) use write::{buffer, to_bytes, write, write_array, write_object};
 
@@ -49,6 +51,21 @@ pub(crate) fn read_saturating(bytes: &[u8], saturating: &[&str]) -> Result<Value
         let offset = flaw.offset(bytes);
         Error::invalid(format!("the body is not usable JSON at byte {offset}{}", flaw.reason(bytes, offset)))
     })
+}
+
+/// Goes over a body by the rules of [`read`] as far as `take` asks for them; `None` for one that breaks them, of which
+/// [`read`] says how.
+pub(crate) fn skim<'a, T>(
+    bytes: &'a [u8],
+    take: impl FnOnce(&mut serde_json::Deserializer<serde_json::de::StrRead<'a>>) -> serde_json::Result<T>,
+) -> Option<T> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    scan(bytes).ok()?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.disable_recursion_limit();
+    let taken = take(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    Some(taken)
 }
 
 /// Checks the JSON of a file by the same rules; what is wrong comes with line and column, from 1.
@@ -194,6 +211,11 @@ impl Strict<'_> {
     }
 }
 
+/// Whether it may have been an integer literal beyond 64 bits, which arrives as a float that has lost digits.
+fn loses_value(value: f64) -> bool {
+    value.fract() == 0.0 && value.abs() >= 9_223_372_036_854_775_808.0
+}
+
 fn refuse_number<E: de::Error>(shown: impl fmt::Display) -> E {
     E::custom(format_args!("the number {shown} does not fit 64 bits; such a one{AS_TAG}"))
 }
@@ -226,8 +248,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        // An integer literal beyond 64 bits arrives here as a float that has lost digits.
-        if value.fract() == 0.0 && value.abs() >= 9_223_372_036_854_775_808.0 {
+        if loses_value(value) {
             return Err(refuse_number(value));
         }
         Number::from_f64(value).map(Value::Number).ok_or_else(|| refuse_number(value))

@@ -52,6 +52,9 @@ const MAX_KEY: usize = 512;
 pub const PATIENCE: Duration = Duration::from_secs(25);
 /// How long one attempt may take; an acknowledgement usually takes milliseconds.
 const ATTEMPT: Duration = Duration::from_secs(5);
+/// How long an attempt to read may take where there are several servers: any that has a copy may be the one that answers, also
+/// one that stands still, and the next attempt may meet another.
+const READ_ATTEMPT: Duration = Duration::from_secs(2);
 /// How long it may take for a chunk of a blob, which is large and may come over a thin link.
 const LARGE_ATTEMPT: Duration = Duration::from_secs(10);
 /// The marks of a deletion that the store leaves in place of a value.
@@ -394,7 +397,8 @@ pub async fn get(bus: &Bus, bucket: Bucket, key: &str, within: Duration) -> Resu
 pub async fn newest(bus: &Bus, bucket: Bucket, filter: &str, within: Duration) -> Result<Option<Entry>, Error> {
     let subject = format!("$JS.API.DIRECT.GET.{}", bucket.stream());
     let body = serde_json::json!({ "last_by_subj": bucket.subject(filter) }).to_string();
-    let message = patiently(bus, within, bucket.attempt(), |attempt| {
+    let each = if bus.has_several() && bucket != Bucket::Blobs { READ_ATTEMPT } else { bucket.attempt() };
+    let message = patiently(bus, within, each, |attempt| {
         let asked = bus.request(subject.clone(), None, body.clone().into(), attempt);
         asked.map_err(|error| lost(bus, filter, &error))
     })

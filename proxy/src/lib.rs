@@ -20,6 +20,7 @@
 //!     caller: Caller { role: Role::Operator, name: UserName::parse("olga")? },
 //!     addressed: Name::parse("counter")?,
 //!     request: Request::read(br#"{"meta": {"timeout_ms": 1000}}"#)?,
+//!     body: Default::default(),
 //!     deadline: tokio::time::Instant::now() + std::time::Duration::from_secs(1),
 //!     cancelled: Default::default(),
 //! };
@@ -54,7 +55,7 @@ pub mod services;
 pub mod skill;
 pub mod socket;
 pub mod subject;
-mod sync;
+pub mod sync;
 mod tags;
 pub mod task;
 pub mod text_file;
@@ -67,4 +68,4 @@ pub use name::{
     Address, Error as NameError, MeshName, Name, NodeName, RESERVED, SiteName, SkillPath, UserName, quoted,
     quoted_within,
 };
-pub use role::{Effect, Grant, NoGrant, Role, UnknownRole};
+pub use role::{Effect, Grant, Granted, NoGrant, Role, UnknownRole};

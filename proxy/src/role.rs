@@ -1,6 +1,6 @@
 //! Roles of callers and effects of skills.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,33 +110,68 @@ impl FromStr for Role {
     }
 }
 
-/// What a plugin may do on one CI: everything of that effect or a smaller one. Written `NAME:EFFECT`.
+/// What a plugin may do on some CIs: everything of that effect or a smaller one. Written `WHOM:EFFECT`, where `WHOM` is a CI's
+/// name, `kind=KIND`, or a label `KEY=VALUE`.
 ///
 /// ```
-/// use aigis_proxy::{Effect, Grant, Name};
+/// use std::collections::BTreeMap;
+/// use aigis_proxy::{Effect, Grant, Granted, Name};
+/// let (web, labels) = (Name::parse("web").unwrap(), BTreeMap::new());
+/// let web = Granted { ci: &web, kind: "container", labels: &labels };
 /// let grant: Grant = "web:read".parse().unwrap();
-/// assert!(grant.covers(&Name::parse("web").unwrap(), Effect::Read));
-/// assert!(!grant.covers(&Name::parse("web").unwrap(), Effect::Write));
+/// assert!(grant.covers(web, Effect::Read) && !grant.covers(web, Effect::Write));
+/// assert!("kind=container:write".parse::<Grant>().unwrap().covers(web, Effect::Write));
 /// assert!("web:admin".parse::<Grant>().is_err());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Grant {
-    ci: Name,
+    whom: Whom,
     effect: Effect,
+}
+
+/// Whom a grant is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Whom {
+    /// One CI.
+    Ci(Name),
+    /// All CIs of a kind.
+    Kind(String),
+    /// All CIs that bear a label.
+    Label(String, String),
+}
+
+/// What a grant is judged by: a CI, as its record tells of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Granted<'a> {
+    /// Its name.
+    pub ci: &'a Name,
+    /// The word for its kind.
+    pub kind: &'a str,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
 }
 
 impl Grant {
     /// Whether it permits something of that effect on that CI.
     #[must_use]
-    pub fn covers(&self, ci: &Name, effect: Effect) -> bool {
-        self.ci == *ci && effect <= self.effect
+    pub fn covers(&self, granted: Granted<'_>, effect: Effect) -> bool {
+        let is_meant = match &self.whom {
+            Whom::Ci(name) => name == granted.ci,
+            Whom::Kind(kind) => kind == granted.kind,
+            Whom::Label(key, value) => granted.labels.get(key) == Some(value),
+        };
+        is_meant && effect <= self.effect
     }
 }
 
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.ci, self.effect)
+        match &self.whom {
+            Whom::Ci(name) => write!(f, "{name}:{}", self.effect),
+            Whom::Kind(kind) => write!(f, "kind={kind}:{}", self.effect),
+            Whom::Label(key, value) => write!(f, "{key}={value}:{}", self.effect),
+        }
     }
 }
 
@@ -156,7 +191,9 @@ impl TryFrom<String> for Grant {
 
 /// A word that is no grant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{shown}\" is no grant: {why}; write NAME:read or NAME:write")]
+#[error(
+    "\"{shown}\" is no grant: {why}; write NAME:read or NAME:write, with kind=KIND or KEY=VALUE for NAME if need be"
+)]
 pub struct NoGrant {
     shown: String,
     why: String,
@@ -167,15 +204,26 @@ impl FromStr for Grant {
 
     fn from_str(text: &str) -> Result<Self, NoGrant> {
         let flaw = |why: String| NoGrant { shown: crate::name::quoted(text), why };
-        let (ci, effect) = text.split_once(':').ok_or_else(|| flaw("it names no effect".to_owned()))?;
-        let ci = Name::parse(ci).map_err(|error| flaw(error.to_string()))?;
+        let (whom, effect) = text.rsplit_once(':').ok_or_else(|| flaw("it names no effect".to_owned()))?;
         let effect = match effect {
             "read" => Effect::Read,
             "write" => Effect::Write,
-            "admin" => return Err(flaw("no plugin is given admin".to_owned())),
+            "admin" => return Err(flaw("a plugin is never granted admin".to_owned())),
             _ => return Err(flaw("its effect is neither read nor write".to_owned())),
         };
-        Ok(Self { ci, effect })
+        let whom = match whom.split_once('=') {
+            Some(("", _) | (_, "")) => return Err(flaw("a label has a key and a value".to_owned())),
+            Some((key, value)) if key.chars().chain(value.chars()).any(char::is_control) => {
+                return Err(flaw(format!(
+                    "the label {} has a control character",
+                    crate::name::quoted(&format!("{key}={value}"))
+                )));
+            }
+            Some(("kind", kind)) => Whom::Kind(kind.to_owned()),
+            Some((key, value)) => Whom::Label(key.to_owned(), value.to_owned()),
+            None => Whom::Ci(Name::parse(whom).map_err(|error| flaw(error.to_string()))?),
+        };
+        Ok(Self { whom, effect })
     }
 }
 
@@ -195,12 +243,33 @@ mod tests {
 
     #[test]
     fn atk_16_a_grant_covers_its_own_ci_up_to_its_effect() {
-        let name = |text: &str| Name::parse(text).unwrap();
+        let (web, other) = (Name::parse("web").unwrap(), Name::parse("web2").unwrap());
+        let labels = BTreeMap::from([("zone".to_owned(), "a:b".to_owned())]);
+        let [web, other] = [&web, &other].map(|ci| Granted { ci, kind: "plugin", labels: &labels });
         let grant: Grant = "web:write".parse().unwrap();
-        assert!(grant.covers(&name("web"), Effect::Read) && grant.covers(&name("web"), Effect::Write));
-        assert!(!grant.covers(&name("web"), Effect::Admin) && !grant.covers(&name("web2"), Effect::Read));
+        assert!(grant.covers(web, Effect::Read) && grant.covers(web, Effect::Write));
+        assert!(!grant.covers(web, Effect::Admin) && !grant.covers(other, Effect::Read));
+        for (text, covered) in
+            [("kind=plugin:write", true), ("kind=node:write", false), ("zone=a:b:read", true), ("zone=a:read", false)]
+        {
+            let grant: Grant = text.parse().unwrap();
+            assert_eq!((grant.covers(other, Effect::Read), grant.to_string().as_str()), (covered, text));
+        }
         assert_eq!(serde_json::to_string(&grant).unwrap(), "\"web:write\"");
-        for bad in ["web", "web:", ":read", "*:read", "web:admin", "web:Read", "web@alpha:read", "web:read:x", ""] {
+        for bad in [
+            "web",
+            "web:",
+            ":read",
+            "*:read",
+            "web:admin",
+            "web:Read",
+            "web@alpha:read",
+            "web:read:x",
+            "=a:read",
+            "kind=:read",
+            "k=\u{1b}:read",
+            "",
+        ] {
             assert!(bad.parse::<Grant>().unwrap_err().to_string().contains("write NAME:read"), "{bad}");
         }
     }

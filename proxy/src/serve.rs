@@ -10,8 +10,8 @@ use std::{
 };
 
 use async_nats::Subscriber;
+use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use serde_json::Value;
 use tokio::{runtime::Handle, task::unconstrained, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -19,7 +19,7 @@ use crate::{
     bus::{Bus, Message, from_store, pack},
     dispatch::{Dispatcher, Incoming, Journal},
     error::{Code, Error},
-    headers, json,
+    headers,
     name::UserName,
     subject::{Asked, Caller, Heard, NOT_OWN_INBOX, may_reply, read_tail},
     sync::lock,
@@ -354,8 +354,8 @@ impl Server {
         Admitted { server: self.clone(), caller, key }
     }
 
-    async fn send_value(&self, reply: Reply, value: &Value) {
-        let body = match reply.fit(&self.0.bus, json::to_bytes(value)).await {
+    async fn send_body(&self, reply: Reply, body: Bytes) {
+        let body = match reply.fit(&self.0.bus, body).await {
             Ok(body) => body,
             Err(error) => return self.send_error(reply, &error).await,
         };

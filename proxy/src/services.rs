@@ -91,7 +91,7 @@ pub const ADMISSION: &str = "issuer";
 pub const JOIN: &str = "join";
 
 /// The issuer: the node that holds the mesh's signing keys. But for the
-/// renewal of one's own, for admins alone.
+/// renewal of one's own, and what nodes ask for what they host, for admins alone.
 #[tarpc::service(derive = [serde::Serialize, serde::Deserialize])]
 pub trait Issuer {
     /// Issues a credential for a user's public key, made on the user's own machine; answers with the signed token. If
@@ -101,6 +101,9 @@ pub trait Issuer {
     async fn revoke(name: UserName) -> Result<Revoked, Error>;
     /// Says what a plugin may do, on which CIs; what was said before counts no more.
     async fn grant(name: UserName, grants: Vec<Grant>) -> Result<(), Error>;
+    /// Issues the credential of a user that the calling node hosts, for a key made there: `plugin-NAME` of a plugin whose
+    /// home it is, or its own `core-NODE`; says what that user may do, and answers with the signed token.
+    async fn host_plugin(name: UserName, public_key: String, grants: Vec<Grant>) -> Result<String, Error>;
     /// Renews the caller's own credential, for the key that it has; answers with the signed token.
     async fn renew() -> Result<String, Error>;
     /// Makes a join token for a public key, made on the admin's own machine.

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fmt, future::Future, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     envelope::{DEFAULT_TIMEOUT, Meta, Request},
     error::{Code, Error},
+    json,
     name::{Name, NodeName, SkillPath, quoted, quoted_within},
     role::Effect,
     subject::Caller,
@@ -53,8 +55,10 @@ pub struct Call {
     pub caller: Caller,
     /// The CI's name as the caller said it: the name itself, an alias, or a service.
     pub addressed: Name,
-    /// The arguments.
+    /// The arguments; for a skill that [takes bodies](Ci::takes_bodies) only what stands around them.
     pub request: Request,
+    /// The whole envelope as it came, for a skill that [takes bodies](Ci::takes_bodies); else nothing.
+    pub body: Bytes,
     /// When the answer is no longer awaited.
     pub deadline: Instant,
     /// Set when the caller gives up.
@@ -73,6 +77,17 @@ impl Call {
     pub fn meta(&self) -> &Meta {
         &self.request.meta
     }
+
+    /// The call of another skill within this one: by the same caller, with its time and its cancel.
+    #[must_use]
+    pub fn within(&self, ci: &dyn Ci, path: &str, request: Request) -> Self {
+        let (request, body) = if ci.takes_bodies(path) {
+            (Request { meta: request.meta.clone(), ..Request::default() }, request.to_bytes())
+        } else {
+            (request, Bytes::new())
+        };
+        Self { request, body, ..self.clone() }
+    }
 }
 
 /// What a skill answers.
@@ -81,6 +96,10 @@ pub enum Answer {
     Value(Value),
     /// Frames, ended by the first error.
     Stream(BoxStream<'static, Result<Value, Error>>),
+    /// One result as JSON, which goes out as it is: whoever made it answers for its form.
+    Body(Bytes),
+    /// Frames as JSON, which go out as they are, ended by the first error.
+    Bodies(Bodies),
 }
 
 impl fmt::Debug for Answer {
@@ -88,6 +107,8 @@ impl fmt::Debug for Answer {
         match self {
             Self::Value(value) => f.debug_tuple("Value").field(value).finish(),
             Self::Stream(_) => f.write_str("Stream"),
+            Self::Body(body) => f.debug_tuple("Body").field(&body.len()).finish(),
+            Self::Bodies(_) => f.write_str("Bodies"),
         }
     }
 }
@@ -105,6 +126,73 @@ impl Answer {
     }
 }
 
+/// Frames as JSON, and whoever is told how far their reader lets them go.
+pub struct Bodies {
+    frames: BoxStream<'static, Result<Bytes, Error>>,
+    granting: Option<Granting>,
+}
+
+impl fmt::Debug for Bodies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bodies").field("is_paced", &self.granting.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Bodies {
+    /// Frames that are made as they are read: the credit of their reader is for those that are sent.
+    #[must_use]
+    pub fn new(frames: BoxStream<'static, Result<Bytes, Error>>) -> Self {
+        Self { frames, granting: None }
+    }
+
+    /// Frames that somebody makes elsewhere, who may be 32 ahead of their reader and is told by `grant` of each credit that
+    /// he gives beyond.
+    #[must_use]
+    pub fn paced(
+        frames: BoxStream<'static, Result<Bytes, Error>>,
+        grant: impl Fn(u32) + Send + Sync + 'static,
+    ) -> Self {
+        Self { frames, granting: Some(Granting(Box::new(grant))) }
+    }
+
+    /// The frames for a reader who gives no credit: each that he reads lets one more be made.
+    #[must_use]
+    pub fn unpaced(self) -> BoxStream<'static, Result<Bytes, Error>> {
+        match self.granting {
+            None => self.frames,
+            Some(granting) => self.frames.inspect(move |_| granting.grant(1)).boxed(),
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> (BoxStream<'static, Result<Bytes, Error>>, Option<Granting>) {
+        (self.frames, self.granting)
+    }
+}
+
+/// Who is told of a reader's credit.
+pub(crate) struct Granting(Box<dyn Fn(u32) + Send + Sync>);
+
+impl Granting {
+    pub(crate) fn grant(&self, frames: u32) {
+        (self.0)(frames);
+    }
+}
+
+impl fmt::Debug for Granting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Granting")
+    }
+}
+
+/// What a result or a frame of [`Answer::Body`] and [`Answer::Bodies`] says, for who looks at it.
+///
+/// # Errors
+///
+/// `internal` for one that is no usable JSON.
+pub fn value_of(body: &[u8]) -> Result<Value, Error> {
+    json::read(body).map_err(|error| Error::internal(format!("the result is unusable: {}", error.message)))
+}
+
 /// Something with a name that answers.
 pub trait Ci: Send + Sync + 'static {
     /// Its name.
@@ -115,6 +203,12 @@ pub trait Ci: Send + Sync + 'static {
     fn skills(&self) -> Vec<Arc<SkillInfo>>;
     /// The skill of that path.
     fn skill(&self, path: &str) -> Option<Arc<SkillInfo>>;
+    /// Whether calls of that skill come with their envelope as it was sent, checked as JSON and not decoded: the order of
+    /// its keys, the text of its numbers and its tagged values are the skill's own to read.
+    fn takes_bodies(&self, path: &str) -> bool {
+        let _ = path;
+        false
+    }
     /// Runs a skill that [`Ci::skill`] has found. Dropping the future abandons the call.
     fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>>;
 }

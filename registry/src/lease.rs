@@ -27,6 +27,9 @@ const EARLY: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long one attempt may take: the next one must find time before the lease ends.
 const ATTEMPT: Duration = Duration::from_secs(2);
+/// After how many failed attempts another of several servers is used: the connection itself notices only after 12 s that its
+/// server is silent, and by then the lease is as good as over.
+const PATIENT: u32 = 2;
 
 /// How the lease stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,6 +89,7 @@ impl LeaseKeeper {
                 goodbye: false,
             },
             revision: None,
+            failed: 0,
             status: sender,
         };
         thread::Builder::new()
@@ -136,6 +140,8 @@ struct Keeper {
     lease: Lease,
     /// The newest revision under the key, once it is known.
     revision: Option<u64>,
+    /// How many attempts have failed since one was done.
+    failed: u32,
     status: watch::Sender<Status>,
 }
 
@@ -195,8 +201,14 @@ impl Keeper {
     }
 
     async fn renew_over(&mut self, bus: &mut Option<Bus>) -> Result<(), String> {
-        let bus = self.connect(bus).await?;
-        self.renew(bus).await.map_err(|error| error.to_string())
+        let used = self.connect(bus).await?;
+        let renewed = self.renew(used).await.map_err(|error| error.to_string());
+        self.failed = if renewed.is_ok() { 0 } else { self.failed + 1 };
+        if self.failed >= PATIENT && used.has_several() {
+            self.failed = 0;
+            *bus = None;
+        }
+        renewed
     }
 
     /// Renews it; where somebody emptied the bucket, or the write before was done after all, again at once.

@@ -24,6 +24,7 @@
 //! ```
 
 pub mod archive;
+pub mod asking;
 pub mod audit;
 pub mod blobs;
 pub mod cache;
@@ -44,6 +45,7 @@ pub mod store;
 mod testing;
 mod timestamp;
 
+pub use asking::{Addressee, Asking};
 pub use cache::Cache;
 pub use lease::LeaseKeeper;
 pub use record::{Capacity, CiRecord, Container, Engine, Kind, NodeRecord, SkillNote, State};
@@ -53,5 +55,5 @@ pub use row::{NodeRow, Row};
 pub use secrets::Secrets;
 pub use snapshot::{Found, Sight, Snapshot};
 pub use spool::OpenError;
-pub use store::Registry;
+pub use store::{Leaf, Registry};
 pub use timestamp::Timestamp;

@@ -1,7 +1,8 @@
 //! Decides from signs of life who is there: a state machine over events and this process's own clock.
 //!
 //! Absence seen through a broken window is no death. Whoever was cut off, slept, or sits at a bus that has just
-//! started says "unknown" and waits; only a silence that was watched from end to end is "offline".
+//! started says "unknown" and waits; only a silence that was watched from end to end is "offline". So does who reads from
+//! one of several servers that nobody at all is there: one that stood still tells what it knew then.
 
 use std::{
     collections::HashMap,
@@ -37,8 +38,14 @@ struct Sign {
 #[derive(Debug)]
 pub struct Observer {
     signs: HashMap<UserName, Sign>,
+    /// When any of them moved last.
+    stirred: Option<Instant>,
+    /// Whether the bus has several servers, of which one may know less than the others.
+    several: bool,
     /// Whether all that the bus knows is known here.
     whole: bool,
+    /// Since when.
+    whole_since: Option<Instant>,
     /// When that became so again after a break.
     healed: Option<Instant>,
     /// Whether it ever was so.
@@ -57,7 +64,10 @@ impl Observer {
     pub fn new(now: Instant) -> Self {
         Self {
             signs: HashMap::new(),
+            stirred: None,
+            several: false,
             whole: false,
+            whole_since: None,
             healed: None,
             seen_before: false,
             up: false,
@@ -82,6 +92,7 @@ impl Observer {
             goodbye: lease.goodbye,
             moved: now.checked_sub(age),
         };
+        self.stirred = self.stirred.max(sign.moved);
         self.signs.insert(owner.clone(), sign);
         true
     }
@@ -113,6 +124,11 @@ impl Observer {
         server.clone_into(&mut self.server);
     }
 
+    /// Notes whether the bus has several servers.
+    pub fn several(&mut self, several: bool) {
+        self.several = several;
+    }
+
     /// Notes that a word sent to the bus at that instant came back, behind all that the bus had to say before it.
     pub fn heard(&mut self, sent: Instant) {
         self.heard = self.heard.max(Some(sent));
@@ -140,8 +156,9 @@ impl Observer {
 
     /// Notes that all is known again.
     pub fn healed(&mut self, now: Instant) {
-        if !self.whole && self.seen_before {
-            self.healed = Some(now);
+        if !self.whole {
+            self.whole_since = Some(now);
+            self.healed = Some(now).filter(|_| self.seen_before);
         }
         self.whole = true;
         self.seen_before = true;
@@ -193,7 +210,11 @@ impl Observer {
             Some(None) => false,
             None => true,
         };
-        healing || young
+        // A server that stood still, or leads no more and does not know, says of all others that they are silent.
+        let stale = self.several
+            && self.whole_since.is_some_and(|since| within(since, LEASE))
+            && !self.stirred.is_some_and(|stirred| within(stirred, LEASE));
+        healing || young || stale
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A record travels with the SHA-256 of its content, which is checked on every read: a damaged one is refused.
 
+mod claim;
 mod issued;
 mod key;
 mod seal;
@@ -13,6 +14,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use aigis_proxy::{Effect, Name, NodeName, SkillPath, UserName, secret::SignedSealing, skill::SkillInfo};
 use serde::{Deserialize, Serialize};
 
+pub use claim::ClaimRecord;
 pub use issued::{RemovalRecord, TokenRecord, UserRecord};
 pub(crate) use key::Key;
 pub use seal::{Damage, digest};

@@ -10,6 +10,8 @@ use crate::{
     timestamp::Timestamp,
 };
 
+mod path;
+
 /// How many near names are told.
 const NEAREST: usize = 3;
 /// How many candidates are told.

@@ -9,7 +9,7 @@ use aigis_proxy::{Name, NodeName, UserName, identity::SignedIssuer};
 
 use crate::{
     audit::Head,
-    record::{CiRecord, Lease, NodeRecord, RemovalRecord, State, TokenRecord, UserRecord},
+    record::{CiRecord, ClaimRecord, Kind, Lease, NodeRecord, RemovalRecord, State, TokenRecord, UserRecord},
     secrets::Secrets,
     shards::Shards,
     timestamp::Timestamp,
@@ -52,6 +52,8 @@ pub struct Snapshot {
     pub(crate) names: Index,
     pub(crate) aliases: Index,
     pub(crate) services: Index,
+    /// Claims to leaves, by the first name of each.
+    pub(crate) claims: Shards<String, Vec<Arc<ClaimRecord>>>,
     pub(crate) nodes: Arc<BTreeMap<NodeName, Arc<NodeRecord>>>,
     pub(crate) sights: Arc<HashMap<UserName, Sight>>,
     pub(crate) seen: Arc<HashMap<UserName, Seen>>,
@@ -134,6 +136,13 @@ impl Snapshot {
     #[must_use]
     pub fn ci(&self, name: &Name, node: &NodeName) -> Option<&Arc<CiRecord>> {
         self.names.get(name)?.iter().find(|record| record.node == *node)
+    }
+
+    /// Whether a CI of that kind stands on that node, and holds its name.
+    #[must_use]
+    pub fn hosts(&self, name: &Name, node: &NodeName, kind: Kind) -> bool {
+        let record = self.ci(name, node).filter(|record| record.kind == kind && !record.is_gone());
+        record.is_some_and(|record| self.replacement(record).is_none())
     }
 
     /// Keys whose stored content is damaged, with the reason.

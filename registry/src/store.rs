@@ -17,15 +17,18 @@ use tokio::sync::Mutex as Lock;
 use crate::{
     audit::Head,
     record::{
-        BusRecord, CiRecord, Key, NodeRecord, RemovalRecord, Replaced, SecretRecord, State, TokenRecord, UserRecord,
-        open, seal,
+        BusRecord, CiRecord, ClaimRecord, Key, NodeRecord, RemovalRecord, Replaced, SecretRecord, State, TokenRecord,
+        UserRecord, open, seal,
     },
     resolve::removed,
     snapshot::Snapshot,
     timestamp::Timestamp,
 };
 
+mod claims;
 mod issued;
+
+pub use claims::Leaf;
 
 /// How long the record of a CI that is gone, or of a token that ended, is kept.
 const KEPT: time::Duration = time::Duration::hours(24);
@@ -55,6 +58,7 @@ enum Content {
     Secret(Box<SecretRecord>),
     Vouches(Box<SignedIssuer>),
     Audit(Box<Head>),
+    Claim(Box<ClaimRecord>),
 }
 
 impl Content {
@@ -72,6 +76,7 @@ impl Content {
             Key::Secret(..) => open(&entry.value).map(Self::Secret),
             Key::Vouches(_) => open(&entry.value).map(Self::Vouches),
             Key::Audit(_) => open(&entry.value).map(Self::Audit),
+            Key::Claim(..) => open(&entry.value).map(|record| Self::Claim(Box::new(record))),
         };
         read.unwrap_or_else(|damage| {
             tracing::error!(key = entry.key, %damage, "an own record on the bus is damaged; it will be written again");
@@ -90,6 +95,7 @@ impl Content {
             Self::Secret(record) => seal(record),
             Self::Vouches(record) => seal(record),
             Self::Audit(record) => seal(record),
+            Self::Claim(record) => seal(record),
             Self::Nothing | Self::Damaged => Ok(Vec::new()),
         };
         sealed.map_err(|error| Error::internal(format!("a record has no JSON form: {error}")))

@@ -3,6 +3,7 @@
 mod callers;
 mod losses;
 mod power;
+mod revoked;
 mod servers;
 mod writers;
 
@@ -78,6 +79,7 @@ fn frozen(scene: &mut Scene, run: &mut Run) {
     run.took("longest stall of a writer", writers.end_unlost(scene, 2 * STALL));
     // A frozen server says nothing: who was connected to it learns by its own pings.
     callers.end();
+    revoked::while_frozen(scene, run);
 }
 
 fn rolling(scene: &mut Scene, run: &mut Run) {

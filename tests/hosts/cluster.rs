@@ -20,6 +20,17 @@ fn leader(fleet: &Fleet) -> String {
     last.unwrap_or_else(|| panic!("nobody leads the registry")).1
 }
 
+/// How many connections a host's node has to the bus.
+fn connections(fleet: &Fleet, host: &str) -> usize {
+    let node = fleet.on(host).pid("node.pid").unwrap_or_else(|| panic!("no node on {host}"));
+    let lab = fleet.lab().host(host).unwrap_or_else(|error| panic!("{error}"));
+    let output = lab.command("ss").args(["-Htnp", "state", "established", "dport", "=", ":4222"]).output();
+    let output = output.unwrap_or_else(|error| panic!("ss cannot be run: {error}"));
+    assert!(output.status.success(), "{output:?}");
+    let its = format!("pid={},", node.as_raw_nonzero());
+    String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.contains(&its)).count()
+}
+
 #[test]
 fn ci_79_a_leaders_death_calls_nobody_dead() {
     let fleet = Fleet::clustered(HOSTS);
@@ -55,6 +66,12 @@ fn ci_79_a_leaders_death_calls_nobody_dead() {
 #[test]
 fn a_bus_grows_with_all_it_has_and_tells_a_server_that_was_away_who_was_revoked() {
     let fleet = Fleet::clustered(HOSTS);
+    // One for its lease, one for all else; none is left of the node that knew a lone server.
+    for host in HOSTS {
+        until("its node has two connections", Duration::from_secs(20), || {
+            (connections(&fleet, host) == 2).then_some(())
+        });
+    }
     let alpha = fleet.on("alpha");
     // What was known to the lone server is known to all.
     let users = alpha.aish(["users", "list", "--json"]).good().json();

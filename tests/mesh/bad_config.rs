@@ -60,7 +60,7 @@ fn a_node_runs_as_its_file_says_and_flags_go_before_it() {
     fs::write(&named, format!("name = \"gamma\"\n[bus]\nport = {bus}\n")).unwrap();
     let listen = format!("127.0.0.1:{other}");
     let named = named.display().to_string();
-    let up = mesh.aish(["up", "--detach", "--config", &named, "--listen", &listen]).good();
+    let up = mesh.aish(["up", "--detach", "--node-config", &named, "--listen", &listen]).good();
     assert!(up.stdout.contains(&format!("node gamma of mesh main is up, bus nats://{listen}")), "{up:?}");
     let nodes = mesh.aish(["nodes", "--json"]).good().json();
     assert_eq!(nodes[0]["labels"], json!({}), "the usual file is not read beside another");
@@ -90,7 +90,7 @@ fn bad_37_bad_39_what_is_wrong_in_the_file_is_told_with_its_place() {
             placed(&mesh.aish(detach).refused(65), &file, place, words);
         }
         let named = file.display().to_string();
-        placed(&mesh.aish(["up", "--config", &named]).refused(65), &file, place, words);
+        placed(&mesh.aish(["up", "--node-config", &named]).refused(65), &file, place, words);
     }
     let left: Vec<_> = fs::read_dir(mesh.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["node.toml"], "nothing was made");
@@ -109,7 +109,7 @@ fn bad_38_a_file_that_cannot_be_read() {
     fs::remove_file(&path).unwrap();
     let named = path.display().to_string();
     let refused = |why: &str| {
-        let ran = mesh.aish(["up", "--config", &named]).refused(2);
+        let ran = mesh.aish(["up", "--node-config", &named]).refused(2);
         assert!(ran.stderr.contains(&named) && ran.stderr.contains(why), "{ran:?}");
     };
     refused("does not exist");

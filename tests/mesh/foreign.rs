@@ -4,11 +4,13 @@ use std::{fs, time::Duration};
 
 use aigis_tests::{ForeignBus, Mesh, until};
 
+mod cluster;
+
 const SOON: Duration = Duration::from_secs(20);
 
 /// Brings a mesh up over that bus, and gives what was said of it.
-fn up(mesh: &Mesh, bus: &ForeignBus) -> aigis_tests::Ran {
-    let up = mesh.aish(["up", "--detach", "--name", "alpha", "--bus", &bus.url()]);
+fn up(mesh: &Mesh, bus: &str) -> aigis_tests::Ran {
+    let up = mesh.aish(["up", "--detach", "--name", "alpha", "--bus", bus]);
     assert_eq!(up.code, 0, "{up:?}");
     until("the node is live", SOON, || mesh.row("alpha").filter(|row| row["state"] == "live"));
     up
@@ -18,7 +20,7 @@ fn up(mesh: &Mesh, bus: &ForeignBus) -> aigis_tests::Ran {
 fn a_bus_that_keeps_nobody_apart_is_used_and_what_it_cannot_stop_is_said() {
     let (mesh, mut bus) = (Mesh::absent(), ForeignBus::new());
     bus.serve("");
-    let up = up(&mesh, &bus);
+    let up = up(&mesh, &bus.url());
     let gaps = ["call under another's name and role", "read what others are answered", "any record"];
     let doctor = mesh.aish(["doctor"]).good();
     let isolation = doctor.stdout.lines().find(|line| line.starts_with("warn  isolation")).unwrap_or_default();
@@ -42,7 +44,7 @@ fn a_bus_with_the_accounts_of_the_mesh_keeps_users_apart_as_was_tried() {
     assert_ne!(refused.code, 0, "{refused:?}");
     fs::copy(mesh.path().join("bus/operator.conf"), bus.place().join("operator.conf")).unwrap();
     bus.serve("include \"operator.conf\"");
-    let up = up(&mesh, &bus);
+    let up = up(&mesh, &bus.url());
     assert!(up.stderr.contains("durability: unknown") && !up.stderr.contains("isolation"), "{up:?}");
     let doctor = mesh.aish(["doctor"]).good();
     assert!(doctor.stdout.contains("pass  isolation") && doctor.stdout.contains("both were tried"), "{doctor:?}");

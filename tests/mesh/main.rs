@@ -59,6 +59,8 @@ mod optimize;
 #[cfg(test)]
 mod plugin_check;
 #[cfg(test)]
+mod plugins;
+#[cfg(test)]
 mod python;
 #[cfg(test)]
 mod readers;

@@ -18,6 +18,8 @@ use serde_json::Value;
 
 use crate::client::Client;
 
+mod hub;
+
 const BUSYBOX: &str = "aigis-test/busybox";
 const SOON: Duration = Duration::from_secs(20);
 /// Twice what is promised after a cut has healed, for a machine that does much else.
@@ -120,6 +122,13 @@ fn all_live(mesh: &Mesh, names: &[&str], within: Duration) {
         let rows = mesh.rows(&[]);
         let live = |name: &&str| rows.iter().any(|row| row["name"] == **name && row["state"] == "live");
         names.iter().all(live).then_some(())
+    });
+}
+
+/// Awaits that a site's server has found the mesh's bus.
+fn bridged(mesh: &Mesh, server: &ForeignBus) {
+    until("the site's server is connected", SOON, || {
+        (mesh.aish(["--bus", &server.url(), "list"]).code == 0).then_some(())
     });
 }
 
@@ -329,6 +338,7 @@ fn a_supervised_bus_listens_for_sites_only_where_it_has_some() {
     let mode = fs::metadata(mesh.path().join("bus/sites/paris/site.creds")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     server.serve("include \"site.conf\"");
+    bridged(&mesh, &server);
     let beta = mesh.joined_by("beta", &["--bus", &server.url()]);
     for mesh in [&mesh, &beta] {
         all_live(mesh, &["alpha", "beta"], SOON);

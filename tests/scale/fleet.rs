@@ -197,6 +197,7 @@ async fn start(plan: &Plan, node: usize, links: Links) -> ((Node, task::Owned), 
             metrics: None,
             engine: Some(engine::socket(&plan.directory, node).display().to_string()),
             audit_room: None,
+            plugins: None,
             logs: LogTap::default(),
         };
         match Box::pin(Node::start(options)).await {

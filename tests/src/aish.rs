@@ -152,6 +152,34 @@ impl Mesh {
         mesh
     }
 
+    /// Starts a mesh of one node, `alpha`, whose Aigis config file holds that text.
+    ///
+    /// # Panics
+    ///
+    /// As [`Mesh::up_over`].
+    #[must_use]
+    pub fn hosting(config: &str) -> Self {
+        let mesh = Self::new(&["--name", "alpha", "--listen", "127.0.0.1:0"], Vec::new());
+        mesh.configure(config);
+        mesh.start();
+        mesh
+    }
+
+    /// Writes that into the node's Aigis config file.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it cannot be written.
+    pub fn configure(&self, config: &str) {
+        std::fs::write(self.config(), config).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Where that file lies.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.data.join("config.aigis")
+    }
+
     /// Starts three nodes of this machine over the engine at that address, whose bus is a cluster of a server of each. The
     /// first issues credentials.
     ///
@@ -439,6 +467,8 @@ impl Mesh {
         if matches!(self.place, Place::Here(_)) {
             command.env_remove("DOCKER_HOST");
         }
+        // No config file of this machine's user is any test's.
+        command.env("AIGIS_CONFIG_DIR", &self.data);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("AIGIS_DATA", &self.data);
         command

@@ -1,4 +1,4 @@
-//! A bus that somebody else runs.
+//! A bus that somebody else runs: one server, or three.
 
 use std::{
     fs,
@@ -83,5 +83,106 @@ impl Default for ForeignBus {
 impl Drop for ForeignBus {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Three servers of others that are one bus, which ends with this.
+#[derive(Debug)]
+pub struct ForeignCluster {
+    servers: [ForeignBus; 3],
+    routes: [u16; 3],
+    /// Whether they tell clients of each other.
+    advertises: bool,
+    more: String,
+}
+
+impl ForeignCluster {
+    /// As [`ForeignCluster::new`], but its servers tell no client of each other.
+    ///
+    /// # Panics
+    ///
+    /// As [`ForeignCluster::new`].
+    #[must_use]
+    pub fn discreet() -> Self {
+        Self { advertises: false, ..Self::new() }
+    }
+
+    /// Places and ports for three servers, which do not run yet.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the operating system gives none.
+    #[must_use]
+    pub fn new() -> Self {
+        // All held at once: no two are the same.
+        let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("{error}")));
+        let servers = [(); 3].map(|()| ForeignBus::new());
+        let port = |listener: &TcpListener| listener.local_addr().unwrap_or_else(|error| panic!("{error}")).port();
+        Self { servers, routes: held.each_ref().map(port), advertises: true, more: String::new() }
+    }
+
+    /// The addresses of all three, with commas between.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.servers.each_ref().map(ForeignBus::url).join(",")
+    }
+
+    /// The directories of their configurations, where they also run.
+    #[must_use]
+    pub fn places(&self) -> [&Path; 3] {
+        self.servers.each_ref().map(ForeignBus::place)
+    }
+
+    /// Starts all three, with more lines of configuration.
+    ///
+    /// # Panics
+    ///
+    /// Panics when one does not listen.
+    pub fn serve(&mut self, more: &str) {
+        more.clone_into(&mut self.more);
+        for which in 0..self.servers.len() {
+            self.start(which);
+        }
+    }
+
+    /// Starts one of them, anew if it runs.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it does not listen, or there is none.
+    pub fn start(&mut self, which: usize) {
+        let others = (0..self.routes.len()).filter(|other| *other != which);
+        let routes = others.map(|other| format!("\"nats-route://127.0.0.1:{}\"", self.routes[other]));
+        let cluster = format!(
+            "server_name: \"{}\"\n\
+             cluster {{ name: theirs, listen: \"127.0.0.1:{}\", no_advertise: {}, routes: [ {} ] }}\n{}",
+            Self::name(which),
+            self.routes[which],
+            !self.advertises,
+            routes.collect::<Vec<_>>().join(", "),
+            self.more
+        );
+        self.servers[which].serve(&cluster);
+    }
+
+    /// Kills one of them.
+    ///
+    /// # Panics
+    ///
+    /// Panics when there is no such server.
+    pub fn kill(&mut self, which: usize) {
+        self.servers[which].end();
+    }
+
+    /// What one of them is called.
+    #[must_use]
+    pub fn name(which: usize) -> String {
+        format!("theirs-{which}")
+    }
+}
+
+impl Default for ForeignCluster {
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -18,7 +18,7 @@ pub use cases::Cases;
 pub use container::{Container, docker, now};
 pub use engine::PrivateEngine;
 pub use events::Events;
-pub use foreign::ForeignBus;
+pub use foreign::{ForeignBus, ForeignCluster};
 pub use lab::{Alone, Fleet, Held, inside};
 pub use process::{cpu_seconds, resident_bytes};
 pub use relay::Relay;

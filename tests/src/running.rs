@@ -96,6 +96,11 @@ impl Running {
         assert_eq!(sent, Some(Ok(())), "{signal:?}");
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// Waits for its end, and gives all that it printed.
     ///
     /// # Panics

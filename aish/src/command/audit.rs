@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use aigis_proxy::{Address, Code, Error, UserName};
 use aigis_registry::{
-    Timestamp,
+    Asking, Timestamp,
     audit::{self, Filter, Line, Phase, Reading},
 };
 use time::OffsetDateTime;
 
-use crate::{context::Context, duration, exit::Failure, session::Session};
+use crate::{context::Context, duration, exit::Failure};
 
 mod verify;
 
@@ -74,7 +74,7 @@ impl Audit {
     }
 }
 
-async fn read(session: &Session, filter: &Filter, within: Duration) -> Result<Reading, Error> {
+async fn read(session: &Asking, filter: &Filter, within: Duration) -> Result<Reading, Error> {
     audit::read(session.bus(), filter, within).await.map_err(|error| match error.code {
         Code::PermissionDenied => error.hint("operators and admins may read the audit; ask one of this mesh"),
         _ => error,

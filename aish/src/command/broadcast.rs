@@ -5,7 +5,7 @@ use std::time::Duration;
 use aigis_proxy::{
     Address, Code, Error, Name, NodeName, SkillPath, client::Response, envelope::DEFAULT_TIMEOUT, quoted,
 };
-use aigis_registry::{Kind, Row, State};
+use aigis_registry::{Asking, Kind, Row, State};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 mod spoken;
 
 use super::list::Filter;
-use crate::{ask::ask, context::Context, exit::Failure, render, session::Session, values::Arguments};
+use crate::{ask::ask, context::Context, exit::Failure, render, values::Arguments};
 
 /// How many calls are under way at once.
 const IN_FLIGHT: usize = 64;
@@ -111,22 +111,22 @@ pub(super) async fn run(
     report(context, &outcomes)
 }
 
-async fn one(session: &Session, row: Row, text: &str, deadline: Instant) -> Outcome {
+async fn one(session: &Asking, row: Row, text: &str, deadline: Instant) -> Outcome {
     let begun = Instant::now();
     let address = Address { name: row.name.clone(), node: row.node.clone() };
     let result = answer(session, &address, text, deadline).await;
     Outcome { name: row.name, node: row.node, address: address.to_string(), result, elapsed: begun.elapsed() }
 }
 
-async fn answer(session: &Session, address: &Address, text: &str, deadline: Instant) -> Result<Value, Error> {
-    let found = session.find(address).map_err(Failure::into_error)?;
+async fn answer(session: &Asking, address: &Address, text: &str, deadline: Instant) -> Result<Value, Error> {
+    let found = session.find(address)?;
     let path = SkillPath::parse("message")?;
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(Error::new(Code::DeadlineExceeded, "the deadline passed before it was asked").sent(false));
     }
     // To its program a text could be an order: it gets none from a broadcast.
-    if found.takes_input() && !session.reads(&found, &path) {
+    if found.takes_input() && !found.reads(&path) {
         return spoken::answer(session, &found, text, deadline).await;
     }
     let arguments = Arguments { args: vec![text.into()], ..Arguments::default() };

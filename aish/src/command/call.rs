@@ -1,4 +1,5 @@
-use aigis_proxy::{Address, Meta, SkillPath, client::Response};
+use aigis_proxy::{Address, Code, Error, Meta, SkillPath, client::Response};
+use aigis_registry::{Addressee, Asking};
 
 use crate::{
     ask::{How, ask},
@@ -30,9 +31,18 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let (address, path) = target(&self.target)?;
+        let target = target(&self.target)?;
         let arguments = Arguments::read(&self.words)?;
-        run(context, &address, &path, Asked { arguments, id: self.id, terminal: false }).await
+        let asked = Asked { arguments, id: self.id, terminal: false };
+        let session = context.session().await?;
+        let (found, path) = match target {
+            Target::Of(address, path) => (session.find(&address).map_err(Failure::Address)?, path),
+            Target::Path(path) => {
+                let found = session.find_path(&path);
+                found.or_else(|error| folded(&session, &path).ok_or(error)).map_err(of_path)?
+            }
+        };
+        print(context, &session, &found, &path, asked).await
     }
 }
 
@@ -57,19 +67,24 @@ pub(super) struct Asked {
 /// # Errors
 ///
 /// What the call, or the printing, meets; the exit code that a stream's last frame carries.
-pub(super) async fn run(
+pub(super) async fn run(context: &Context, address: &Address, path: &SkillPath, asked: Asked) -> Result<(), Failure> {
+    let session = context.session().await?;
+    let found = session.find(address).map_err(Failure::Address)?;
+    print(context, &session, &found, path, asked).await
+}
+
+async fn print(
     context: &Context,
-    address: &Address,
+    session: &Asking,
+    found: &Addressee,
     path: &SkillPath,
     Asked { arguments, id, terminal }: Asked,
 ) -> Result<(), Failure> {
-    let session = context.session().await?;
-    let found = session.find(address)?;
     let how = How { timeout: context.global.timeout, id };
-    match ask(&session, &found, path, arguments, how).await? {
+    match ask(session, found, path, arguments, how).await? {
         Response::Value(value) => render::result(&context.output, path.as_str(), &value, &found.address),
         Response::Stream(stream) => {
-            let code = frames::print(&session, &context.output, &found, path, terminal, stream).await?;
+            let code = frames::print(session, &context.output, found, path, terminal, stream).await?;
             match code {
                 None | Some(0) => Ok(()),
                 Some(code) => Err(Failure::Said(code)),
@@ -78,8 +93,20 @@ pub(super) async fn run(
     }
 }
 
-/// Splits `ADDRESS.SKILL` at its first dot: no address holds one.
-fn target(text: &str) -> Result<(Address, SkillPath), Failure> {
+/// What is to be called.
+#[derive(Debug)]
+enum Target {
+    /// That skill of that CI.
+    Of(Address, SkillPath),
+    /// What that means in the mesh's namespace: a CI and its skill, or a leaf that a plugin claims.
+    Path(SkillPath),
+}
+
+/// Reads `ADDRESS.SKILL`, split at its first dot, since no address holds one; or a path of the namespace.
+fn target(text: &str) -> Result<Target, Failure> {
+    if let Ok(path) = SkillPath::parse(text) {
+        return Ok(Target::Path(path));
+    }
     let Some((address, path)) = text.split_once('.') else {
         let address = Address::parse(text)?;
         return Err(Failure::usage(
@@ -87,7 +114,22 @@ fn target(text: &str) -> Result<(Address, SkillPath), Failure> {
             format!("write ADDRESS.SKILL, such as {address}.status; see: aish describe {address}"),
         ));
     };
-    Ok((Address::parse(address)?, SkillPath::parse(path)?))
+    Ok(Target::Of(Address::parse(address)?, SkillPath::parse(path)?))
+}
+
+/// What a path means whose first name is a CI's, written in capitals: people may do that.
+fn folded(session: &Asking, path: &SkillPath) -> Option<(Addressee, SkillPath)> {
+    let (first, rest) = path.as_str().split_once('.')?;
+    let folded = first.to_ascii_lowercase();
+    let is_new = folded != first;
+    let path = is_new.then(|| SkillPath::parse(&format!("{folded}.{rest}")))?.ok()?;
+    session.find_path(&path).ok()
+}
+
+/// Why a path leads nowhere: its first name means nothing, or more than one thing, else only its rest is unknown.
+fn of_path(error: Error) -> Failure {
+    let of_a_ci = error.detail("kind").is_some() || error.code != Code::NotFound;
+    if of_a_ci { Failure::Address(error) } else { Failure::Call(error) }
 }
 
 #[cfg(test)]
@@ -96,15 +138,19 @@ mod tests {
 
     #[test]
     fn a_target_is_an_address_and_a_path() {
-        let (address, path) = target("Web@beta.optimize.apply").unwrap();
+        let Target::Of(address, path) = target("Web@beta.optimize.apply").unwrap() else { panic!("no address") };
         assert_eq!((address.to_string().as_str(), path.as_str()), ("web@beta", "optimize.apply"));
+        for leaf in ["web.status", "backloggery.getFortuneCookie", "alone"] {
+            assert!(matches!(target(leaf).unwrap(), Target::Path(path) if path.as_str() == leaf), "{leaf}");
+        }
+        assert!(matches!(target("my-web.status").unwrap(), Target::Of(..)));
     }
 
     #[test]
     fn bad_02_bad_03_targets_are_usage_errors() {
         for bad in [
             "",
-            "web",
+            "my-web",
             "web.",
             "web..x",
             "web.$JS",

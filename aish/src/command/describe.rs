@@ -1,16 +1,10 @@
 use std::fmt::Write as _;
 
 use aigis_proxy::{Address, Code, Error, SkillPath, client::Response};
-use aigis_registry::{Resolved, State};
+use aigis_registry::{Addressee, Asking, Resolved, State};
 use serde_json::{Map, Value};
 
-use crate::{
-    ask::ask,
-    context::Context,
-    exit::Failure,
-    session::{Found, Session},
-    values::Arguments,
-};
+use crate::{ask::ask, context::Context, exit::Failure, values::Arguments};
 
 /// Describe a CI: what it is and what can be asked of it
 ///
@@ -25,7 +19,7 @@ pub(crate) struct Describe {
 impl Describe {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let session = context.session().await?;
-        let found = session.find(&self.address)?;
+        let found = session.find(&self.address).map_err(Failure::Address)?;
         let value = match asked(&session, &found, context).await {
             Some(result) => result?,
             None => remembered(&session, &found)?,
@@ -42,7 +36,7 @@ impl Describe {
 }
 
 /// What a live CI says of itself; `None` where its record has to do.
-async fn asked(session: &Session, found: &Found, context: &Context) -> Option<Result<Value, Failure>> {
+async fn asked(session: &Asking, found: &Addressee, context: &Context) -> Option<Result<Value, Failure>> {
     if found.state != State::Live {
         return None;
     }
@@ -56,7 +50,7 @@ async fn asked(session: &Session, found: &Found, context: &Context) -> Option<Re
 }
 
 /// The row of a CI as an object, without its list of skills.
-fn row(session: &Session, found: &Found) -> Map<String, Value> {
+fn row(session: &Asking, found: &Addressee) -> Map<String, Value> {
     let snapshot = session.snapshot();
     let row = match found.resolved() {
         Resolved::One(one) => snapshot.row(&one.record),
@@ -69,7 +63,7 @@ fn row(session: &Session, found: &Found) -> Map<String, Value> {
 }
 
 /// The record's row, completed by what the CI itself says: the registry knows states, the CI knows its skills.
-fn merged(session: &Session, found: &Found, said: Value) -> Value {
+fn merged(session: &Asking, found: &Addressee, said: Value) -> Value {
     let mut object = row(session, found);
     object.remove("skills");
     let Value::Object(said) = said else { return Value::Object(object) };
@@ -81,7 +75,7 @@ fn merged(session: &Session, found: &Found, said: Value) -> Value {
 }
 
 /// What the record alone says.
-fn remembered(session: &Session, found: &Found) -> Result<Value, Failure> {
+fn remembered(session: &Asking, found: &Addressee) -> Result<Value, Failure> {
     let mut object = row(session, found);
     object.remove("skills");
     let notes = match found.resolved() {
@@ -100,7 +94,7 @@ fn remembered(session: &Session, found: &Found) -> Result<Value, Failure> {
     Ok(Value::Object(object))
 }
 
-fn members(found: &Found) -> Value {
+fn members(found: &Addressee) -> Value {
     let Resolved::Service(service) = found.resolved() else { return Value::Null };
     let mut members: Vec<String> =
         service.replicas.iter().map(|one| format!("{}@{}", one.record.name, one.record.node)).collect();

@@ -10,11 +10,11 @@ use aigis_proxy::{
     identity::{CaCertificate, Credential},
     kv,
 };
-use aigis_registry::{Snapshot, State};
+use aigis_registry::{Asking, Snapshot, State};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{context::Context, exit::Failure, process::Process, session::Session};
+use crate::{context::Context, exit::Failure, process::Process};
 
 mod copies;
 pub(crate) mod isolation;
@@ -241,7 +241,7 @@ fn durability(is_own: Option<bool>) -> Check {
     }
 }
 
-fn registry(session: &Session, mesh: Option<&MeshFile>) -> Vec<Check> {
+fn registry(session: &Asking, mesh: Option<&MeshFile>) -> Vec<Check> {
     let snapshot = session.snapshot();
     let count = snapshot.cis().filter(|record| !record.is_gone()).count();
     let mut checks = vec![match snapshot.is_whole() {

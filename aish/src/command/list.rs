@@ -1,14 +1,13 @@
 use std::collections::BTreeMap;
 
 use aigis_proxy::{Code, Error, NodeName};
-use aigis_registry::{Kind, Row, Snapshot, State};
+use aigis_registry::{Asking, Kind, Row, Snapshot, State};
 use serde_json::{Value, json};
 
 use crate::{
     context::Context,
     exit::Failure,
     output::{Output, Pen, Printer},
-    session::Session,
 };
 
 const HEADER: [&str; 5] = ["NAME", "NODE", "KIND", "STATE", "DETAIL"];
@@ -106,7 +105,7 @@ impl List {
 }
 
 /// Prints the rows, then what changes.
-async fn watch(session: &Session, filter: &Filter, output: &Output, pen: Pen) -> Result<(), Failure> {
+async fn watch(session: &Asking, filter: &Filter, output: &Output, pen: Pen) -> Result<(), Failure> {
     let mut changed = session.changed();
     let mut link = session.bus().link();
     let mut shown = Shown::default();

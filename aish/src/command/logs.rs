@@ -1,10 +1,10 @@
 use aigis_proxy::{Address, Code, Error, NodeName, Request, SkillPath};
-use aigis_registry::{Kind, Resolved, State};
+use aigis_registry::{Asking, Kind, Resolved, State};
 use futures::stream::BoxStream;
 use serde_json::Value;
 
 use super::call::Asked;
-use crate::{context::Context, exit::Failure, frames, session::Session, values::Arguments};
+use crate::{context::Context, exit::Failure, frames, values::Arguments};
 
 /// Print the log of a CI
 ///
@@ -27,8 +27,8 @@ pub(crate) struct Logs {
     /// Until when: RFC 3339, or how long ago
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Which of the two outputs; of a node, whose lines
-    #[arg(long, value_parser = ["both", "stdout", "stderr", "node", "bus"])]
+    /// Which of the two outputs; of a plugin also its logger or its node, of a node whose lines
+    #[arg(long, value_parser = ["both", "stdout", "stderr", "log", "node", "bus"])]
     source: Option<String>,
     /// Put each line's time before it
     #[arg(long)]
@@ -51,7 +51,7 @@ impl Logs {
         put("timestamps", self.timestamps.then_some(Value::Bool(true)));
         let path = SkillPath::parse("logs")?;
         let session = context.session().await?;
-        let found = session.find(&self.address)?;
+        let found = session.find(&self.address).map_err(Failure::Address)?;
         let asked = Asked { arguments: arguments.clone(), ..Asked::default() };
         if found.kind != Kind::Node {
             return super::call::run(context, &self.address, &path, asked).await;
@@ -76,7 +76,7 @@ fn died(error: &Error) -> bool {
 
 /// What the mesh keeps of a node's log.
 async fn kept(
-    session: &Session,
+    session: &Asking,
     node: &NodeName,
     request: &Request,
 ) -> Result<BoxStream<'static, Result<Value, Error>>, Error> {

@@ -66,10 +66,10 @@ impl Message {
         }
         let plan = self.plan().map_err(|failure| meant(failure, address))?;
         let session = context.session().await?;
-        let takes_input = session.find(address).map_err(|failure| meant(failure, address))?.takes_input();
+        let takes_input = session.find(address).map_err(|error| meant(Failure::Address(error), address))?.takes_input();
         let message = message::make(plan, takes_input, &context.output).await?;
         // Reading may have taken long: what the name means is asked anew.
-        let found = session.find(address)?;
+        let found = session.find(address).map_err(Failure::Address)?;
         let mut arguments = Arguments::default();
         arguments.args.push(message.text.into());
         if let Some(input) = message.input {

@@ -1,11 +1,18 @@
 use check::Check;
 
+use super::logs::Logs;
 use crate::{context::Context, exit::Failure};
 
+mod change;
 mod check;
+mod list;
 
 /// Manage plugins
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  aish plugins list\n  aish plugins add dice https://git.example/dice.git --ref v2\n  \
+    aish plugins describe dice\n  aish plugins logs dice --follow"
+)]
 pub(crate) struct Plugins {
     #[command(subcommand)]
     command: Command,
@@ -13,12 +20,26 @@ pub(crate) struct Plugins {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    List(list::List),
+    Add(change::Add),
+    Describe(change::Describe),
+    Logs(Logs),
+    Reload(change::Reload),
+    Remove(change::Remove),
+    Sync(change::Sync),
     Check(Check),
 }
 
 impl Plugins {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self.command {
+            Command::List(list) => list.run(context).await,
+            Command::Add(add) => add.run(context).await,
+            Command::Describe(describe) => describe.run(context).await,
+            Command::Logs(logs) => logs.run(context).await,
+            Command::Reload(reload) => reload.run(context).await,
+            Command::Remove(remove) => remove.run(context).await,
+            Command::Sync(sync) => sync.run(context).await,
             Command::Check(check) => Box::pin(check.run(context)).await,
         }
     }

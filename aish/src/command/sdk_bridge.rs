@@ -2,13 +2,13 @@ use std::{io::IsTerminal as _, time::Duration};
 
 use aigis_proxy::{
     Code, Error,
-    bridge::{Calls, End, Header, Hello, Kind, Mode, Outbox, Reader, Violation, Welcome, outbox, write},
+    bridge::{Calls, End, Header, Hello, Kind, Mode, Outbox, Reader, Violation, outbox, write},
     task,
 };
 use bytes::Bytes;
 
 use crate::{
-    bridge::{Mesh, standard},
+    bridge::{join, standard},
     context::Context,
     exit::Failure,
 };
@@ -75,8 +75,8 @@ async fn serve(
         return Err(Error::precondition("this bridge is for programs that call, of the mode client")
             .hint("plugins are started by their node"));
     }
-    let mesh = Box::pin(Mesh::join(context));
-    let (mesh, welcome): (Mesh, Welcome) = match tokio::time::timeout(CONNECT, mesh).await {
+    let joining = Box::pin(join(context));
+    let (asking, welcome) = match tokio::time::timeout(CONNECT, joining).await {
         Ok(joined) => joined.map_err(Failure::into_error)?,
         Err(_) => {
             return Err(Error::new(Code::Unavailable, "the mesh did not answer within 9.5 s")
@@ -87,14 +87,14 @@ async fn serve(
     if outbox.send(Header::new(Kind::Hello, None), welcome.to_bytes()).await.is_err() {
         return Ok(());
     }
-    let calls = Calls::new(mesh, outbox.clone());
+    let calls = Calls::new(asking, outbox.clone());
     let served = loop {
         match reader.next().await {
             Ok(Some(message)) if message.header.t == Kind::Error && message.header.id.is_none() => {
                 break Err(said(message.body));
             }
             Ok(Some(message)) => {
-                if let Err(violation) = calls.take(message).await {
+                if let Err(violation) = calls.take(message) {
                     break Err(broken(violation));
                 }
             }

@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod keep;
+mod plugins;
 mod serve;
 
 /// How long a node may take until it answers.
@@ -70,9 +71,13 @@ pub(crate) struct Up {
     /// Serve /metrics for Prometheus there: IP or IP:PORT, of this host alone [default port: 9464]
     #[arg(long, value_name = "ADDR", value_parser = loopback)]
     metrics: Option<SocketAddr>,
+    /// The Aigis config file, which names the plugins of this node [default: config.aigis in ~/.config/aigis, or where
+    /// AIGIS_CONFIG_DIR says, if it is there]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// How the node runs; flags go before it [default: node.toml in the mesh's directory, if it is there]
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    node_config: Option<PathBuf>,
     /// Accept the store that the bus has now: the disk of the one before is lost, and with it what only it held
     #[arg(long)]
     new_store: bool,
@@ -129,7 +134,8 @@ impl Up {
         let home = context.home()?;
         let bus = context.given_bus()?;
         let ca = context.given_ca()?;
-        let config = self.config(&home)?;
+        let config = self.node_config(&home)?;
+        let plugins = plugins::file(self.config.as_deref())?;
         let known = context.mesh_file()?;
         if let Some(process) = Process::running(&home)? {
             if self.new_store {
@@ -158,7 +164,7 @@ impl Up {
         }
         let grace = config.grace.unwrap_or(node::GRACE);
         let detached = self.detached;
-        let options = Options { ca, logs, ..self.options(home.clone(), name, bus, config) };
+        let options = Options { ca, logs, plugins, ..self.options(home.clone(), name, bus, config) };
         // A store is accepted once, by whoever asked for it, and a site ended once.
         let again = Options { new_store: false, ended_sites: Vec::new(), ..options.clone() };
         let mut starting = Box::pin(serve::start(options));
@@ -183,9 +189,9 @@ impl Up {
     }
 
     /// Reads the file that is named, or the usual one if it is there.
-    fn config(&self, home: &Home) -> Result<Config, Failure> {
+    fn node_config(&self, home: &Home) -> Result<Config, Failure> {
         let usual = home.root().join(config::FILE);
-        match &self.config {
+        match &self.node_config {
             Some(file) => Config::read(file),
             // A link to nothing is no file that is not there.
             None if usual.symlink_metadata().is_ok() => Config::read(&usual),
@@ -222,6 +228,7 @@ impl Up {
             metrics,
             engine,
             audit_room,
+            plugins: None,
             logs,
         }
     }
@@ -260,6 +267,7 @@ impl Up {
             label,
             metrics,
             config: None,
+            node_config: None,
             new_store: false,
             detach: true,
             keep: false,
@@ -328,8 +336,10 @@ impl Up {
         }
         command.args(["--name", name.as_str(), "--mesh", home.mesh().as_str(), "--data"]);
         command.arg(std::path::absolute(home.data())?);
-        if let Some(config) = &self.config {
-            command.arg("--config").arg(std::path::absolute(config)?);
+        for (flag, file) in [("--config", &self.config), ("--node-config", &self.node_config)] {
+            if let Some(file) = file {
+                command.arg(flag).arg(std::path::absolute(file)?);
+            }
         }
         if let Some(listen) = self.listen {
             command.args(["--listen", &listen.to_string()]);

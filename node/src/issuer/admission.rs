@@ -15,7 +15,7 @@ use serde_json::json;
 use tarpc::context::Context;
 use tokio::sync::Mutex;
 
-use super::{Office, nothing, unsigned};
+use super::{Office, hosted, nothing, unsigned};
 
 /// The name under which it is put on record.
 const PATH: &str = "join";
@@ -65,6 +65,7 @@ impl Newcomer {
     async fn admit(&self, name: &UserName, key: &str, repeat: bool, seen: &Snapshot) -> Result<Admitted, Error> {
         let office = &self.door.office;
         UserName::choose(name.as_str())?;
+        hosted::is_free(name)?;
         let mut signed = None;
         let using = |token: Option<&TokenRecord>| {
             let denied = |reason: String| Error::new(Code::PermissionDenied, reason).hint(ASK);

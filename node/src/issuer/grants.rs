@@ -8,6 +8,20 @@ use super::Office;
 /// The most grants of one plugin.
 const MOST: usize = 256;
 
+/// Brings grants into order.
+///
+/// # Errors
+///
+/// `invalid_argument` for too many.
+pub(super) fn settle(grants: &mut Vec<Grant>) -> Result<(), Error> {
+    if grants.len() > MOST {
+        return Err(Error::invalid(format!("a plugin has at most {MOST} grants, not {}", grants.len())));
+    }
+    grants.sort_unstable();
+    grants.dedup();
+    Ok(())
+}
+
 impl Office {
     /// Gives a plugin these grants in place of those that it had.
     ///
@@ -16,11 +30,7 @@ impl Office {
     /// `not_found` for an unknown user, `failed_precondition` for one that is no plugin, `invalid_argument` for too many,
     /// and what the store says.
     pub(super) async fn grant(&self, name: &UserName, mut grants: Vec<Grant>) -> Result<(), Error> {
-        if grants.len() > MOST {
-            return Err(Error::invalid(format!("a plugin has at most {MOST} grants, not {}", grants.len())));
-        }
-        grants.sort_unstable();
-        grants.dedup();
+        settle(&mut grants)?;
         let user = self.user(name).await?;
         if user.role != Role::Plugin {
             let message = format!("{name} is {}; only plugins are given grants", user.role);

@@ -10,7 +10,7 @@ use aigis_proxy::{
 use aigis_registry::{Timestamp, record::TokenRecord};
 use serde_json::{Value, json};
 
-use super::{Office, ends, unsigned};
+use super::{Office, ends, hosted, unsigned};
 
 /// The longest time in which a token can be used.
 const LONGEST: u64 = 24 * 60 * 60;
@@ -79,6 +79,7 @@ fn check(role: Role, name: Option<&UserName>, ttl_s: u64, uses: u32) -> Result<(
     }
     if let Some(name) = name {
         UserName::choose(name.as_str())?;
+        hosted::is_free(name)?;
     }
     if !(1..=LONGEST).contains(&ttl_s) {
         return Err(Error::invalid(format!("a join token can be used for 1 s to 24 h, not for {ttl_s} s")));

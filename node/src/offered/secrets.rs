@@ -3,7 +3,7 @@
 use aigis_proxy::{
     Address, Code, Effect, Error, Request, SkillPath,
     blob::Content,
-    dispatch::Deed,
+    dispatch::{Deed, Outcome},
     socket::{Given, GivenSecret, Offer, Peer},
 };
 use bytes::Bytes;
@@ -25,10 +25,11 @@ impl Room {
         let ci = Address { name: offer.name.clone(), node: Some(self.parts.node.clone()) };
         let kwargs = json!({ "names": offer.secrets }).as_object().cloned().unwrap_or_default();
         let (path, request) = (SkillPath::parse("secrets.give")?, Request { kwargs, ..Request::default() });
-        let deed = Deed { caller: &peer.caller, ci: &ci, path: &path, effect: Effect::Write, request: &request };
+        let (caller, effect) = (&peer.caller, Effect::Write);
+        let deed = Deed { caller, ci: &ci, path: &path, effect, request: &request, body: None };
         let journal = self.parts.server.journal();
         journal.begin(deed).await?;
-        journal.end(deed, &Ok(Value::Null)).await;
+        journal.end(deed, Outcome::Value(&Value::Null)).await;
         Ok(())
     }
 

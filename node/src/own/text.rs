@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Description, Health, Replied, Status, duties::Asked};
+use super::{Description, Health, Replied, Status, duties::Asked, plugins::Plugins};
 
 /// Writes the result of a node's skill as text that ends in a newline. Absent where the skill has no text form, or the
 /// result is not of its shape.
@@ -16,6 +16,9 @@ pub(crate) fn render(skill: &str, result: &Value, address: &str) -> Option<Strin
         "health" => read(result).map(|result| health(&result, address)),
         "describe" => read(result).map(|result| describe(&result)),
         "cordon" | "uncordon" | "drain" | "label" => read(result).map(|result| asked(&result, address)),
+        "plugins.list" | "plugins.add" | "plugins.remove" | "plugins.sync" => {
+            read(result).map(|result: Plugins| result.text())
+        }
         "message" => read(result).map(|result: Replied| result.text),
         _ => None,
     }

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use aigis_proxy::{Code, Name, text_file, with_causes};
 use aigis_registry::archive::{self, Staging};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::process::Command;
 
 use super::{
-    Folder, Type,
+    Folder, Told, Type,
     child::{self, Bounds},
     interpreter::{self, Interpreter},
-    manifest::{Launch, Manifest},
+    manifest::Manifest,
     programs, requirements,
     source::{self, Location, Occasion, Source, Update},
 };
@@ -165,24 +165,14 @@ struct Host<'a> {
 impl Host<'_> {
     /// The skills, and what is odd about them.
     async fn skills(&self, line: &mut (dyn FnMut(&str) + Send)) -> Result<(Value, Vec<String>), Error> {
-        let Manifest { kind, entrypoint, start_timeout, timeout, concurrency, effects, launch, .. } = self.manifest;
-        let launch = match launch {
-            Some(Launch::File(path)) => Some(json!(path)),
-            Some(Launch::Module(name)) => Some(json!(name)),
-            _ => None,
-        };
-        let mut plugin = json!({
-            "name": self.name, "type": kind, "root": self.folder.copy(), "entrypoint": entrypoint,
-            "timeout_s": timeout.as_secs_f64(), "concurrency": concurrency, "effects": effects,
-        });
-        if let (Some(plugin), Some(launch)) = (plugin.as_object_mut(), launch) {
-            plugin.insert("launch".to_owned(), launch);
-        }
+        let plugin = Told::of(self.name, self.manifest, &self.folder.copy(), Vec::new());
+        let told = serde_json::to_vec(&plugin).map_err(|error| Error::Skills(error.to_string()))?;
+        let Manifest { entrypoint, start_timeout, .. } = self.manifest;
         let mut command = Command::new(self.environment.python());
         command.args(["-m", "aigis._host", "check"]).current_dir(entrypoint);
         command.env("PYTHONPATH", self.sdk).env("PYTHONUNBUFFERED", "1").env("PYTHONDONTWRITEBYTECODE", "1");
         let bounds = Bounds { total: *start_timeout, silence: *start_timeout };
-        let ended = child::ask(command, plugin.to_string().into_bytes(), bounds, line).await;
+        let ended = child::ask(command, told, bounds, line).await;
         let ended = ended.map_err(|error| Error::Skills(with_causes(&error)))?;
         // A host that says nothing was ended by the plugin: its last words tell more.
         let mut answer: Value =

@@ -2,14 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
 use aigis_proxy::{
-    Effect, Name, quoted,
+    Grant, Name, NoGrant, quoted,
     text_file::{self, Error},
 };
 use serde::{Serialize, Serializer};
@@ -81,6 +80,18 @@ impl Config {
     /// It cannot be had; or something in it is wrong, with line and column.
     pub fn read(path: &Path) -> Result<Self, Error> {
         Self::parse(path, &text_file::read(path)?)
+    }
+
+    /// Reads the file, or none: then it names no plugin.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::read`], but for a file that is not there.
+    pub fn read_or_empty(path: &Path) -> Result<Self, Error> {
+        match Self::read(path) {
+            Err(Error::Missing { .. }) => Ok(Self { path: path.to_owned(), entries: Vec::new() }),
+            read => read,
+        }
     }
 
     /// Reads the text of a file. Paths in it are relative to the file's folder.
@@ -163,7 +174,7 @@ fn read(table: Type, line: &Line<'_>, folder: &Path) -> Result<Entry, Error> {
         return Err(keys.refuse("ref", "only a git URL has branches, tags and commits; leave it out"));
     }
     entry.host = keys.text("host", host)?;
-    entry.grants = keys.texts("grants", Grant::from_str)?;
+    entry.grants = keys.texts("grants", grant)?;
     if let Some(variables) = keys.table("env", None)? {
         for variable in variables.entries() {
             let value = variables.text(variable.key(), |value| self::variable(variable.key(), value))?;
@@ -201,63 +212,9 @@ fn path(text: &str, folder: &Path) -> Result<PathBuf, &'static str> {
     Ok(if text.contains('/') { super::source::expanded(text, folder) } else { PathBuf::from(text) })
 }
 
-/// What a plugin may call, as its entry asks for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// Whom.
-    pub target: Target,
-    /// Which skills: never `admin`.
-    pub effect: Effect,
-}
-
-/// Whom a grant is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// One CI.
-    Ci(Name),
-    /// All CIs of a kind.
-    Kind(String),
-    /// All CIs that bear a label.
-    Label(String, String),
-}
-
-impl FromStr for Grant {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (target, effect) = match text.rsplit_once(':') {
-            Some((target, "read")) => (target, Effect::Read),
-            Some((target, "write")) => (target, Effect::Write),
-            Some((_, "admin")) => return Err("a plugin is never granted admin; write :read or :write".to_owned()),
-            Some((_, other)) => {
-                return Err(format!("\"{}\" is no effect that is granted; write :read or :write", quoted(other)));
-            }
-            None => (text, Effect::Write),
-        };
-        let target = match target.split_once('=') {
-            Some(("", _) | (_, "")) => return Err("write a CI, kind=KIND, or a label KEY=VALUE".to_owned()),
-            Some(("kind", kind)) => Target::Kind(kind.to_owned()),
-            Some((key, value)) => Target::Label(key.to_owned(), value.to_owned()),
-            None => Target::Ci(Name::parse(target).map_err(|error| error.to_string())?),
-        };
-        Ok(Self { target, effect })
-    }
-}
-
-impl fmt::Display for Grant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.target {
-            Target::Ci(name) => write!(f, "{name}:{}", self.effect),
-            Target::Kind(kind) => write!(f, "kind={kind}:{}", self.effect),
-            Target::Label(key, value) => write!(f, "{key}={value}:{}", self.effect),
-        }
-    }
-}
-
-impl Serialize for Grant {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
+/// A grant as an entry asks for it: without an effect, it is `write`.
+fn grant(text: &str) -> Result<Grant, NoGrant> {
+    if text.contains(':') { text.parse() } else { format!("{text}:write").parse() }
 }
 
 #[cfg(test)]

@@ -88,9 +88,9 @@ impl From<Error> for aigis_proxy::Error {
     fn from(error: Error) -> Self {
         let failure = Self::new(Code::FailedPrecondition, with_causes(&error));
         match error {
-            Error::Missing { name, .. } => {
-                failure.hint(format!("an admin sets each: aish secrets set plugin/{name} KEY"))
-            }
+            Error::Missing { name, .. } => failure.hint(format!(
+                "an admin sets each for the nodes that run it: aish secrets set plugin/{name}/KEY --for NODE"
+            )),
             _ => failure,
         }
     }
@@ -167,6 +167,19 @@ fn read(path: &Path) -> Result<Option<Secret>, Error> {
     let Look { inode, size, modified: (seconds, nanoseconds) } = Look::of(&found);
     let version = format!("file {inode} {size} {seconds}.{nanoseconds}");
     Ok(Some(Secret { value, version, mode: found.mode() & 0o777 }))
+}
+
+/// Checks that every secret that is wanted has a value.
+///
+/// # Errors
+///
+/// Some have none, and all of these are named.
+pub fn complete(name: &Name, wanted: &BTreeMap<SecretName, PathBuf>, stored: &Stored) -> Result<(), Error> {
+    let missing: Vec<SecretName> = wanted.keys().filter(|key| !stored.contains_key(*key)).cloned().collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Missing { name: name.clone(), keys: missing }),
+    }
 }
 
 /// Puts each secret into its directory: all of them, or none.

@@ -88,6 +88,7 @@ impl Rig {
             caller: Caller { role, name: UserName::parse("otto").unwrap() },
             addressed: addressed.parse().unwrap(),
             request: Request { kwargs, ..Request::default() },
+            body: bytes::Bytes::new(),
             deadline: Instant::now() + Duration::from_secs(30),
             cancelled: CancellationToken::new(),
         };
@@ -104,14 +105,14 @@ impl Rig {
                 assert!(keys.ends_with(&["replica_of", "notes"]), "{path}: {keys:?}");
                 value
             }
-            Answer::Stream(_) => panic!("{path} answers with a stream"),
+            other => panic!("{path} answers with {other:?}"),
         }
     }
 
     async fn stream(&self, path: &str, kwargs: Value) -> BoxStream<'static, Result<Value, Error>> {
         match self.run(path, kwargs).await.unwrap() {
             Answer::Stream(stream) => stream,
-            Answer::Value(value) => panic!("{path} answers {value}"),
+            other => panic!("{path} answers {other:?}"),
         }
     }
 

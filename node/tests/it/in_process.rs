@@ -59,6 +59,7 @@ async fn run(ci: &Arc<Container>, path: &str, kwargs: Value) -> Result<Answer, E
         addressed: ci.name().clone(),
         deadline: Instant::now() + skill::budget(&info, &request.meta),
         request,
+        body: bytes::Bytes::new(),
         cancelled: CancellationToken::new(),
     };
     let answer = Arc::clone(ci).run(SkillPath::parse(path).unwrap(), call);

@@ -29,6 +29,7 @@ fn options(home: &Home, listen: SocketAddr) -> Options {
         metrics: None,
         engine: Some("unix:///nowhere/docker.sock".to_owned()),
         audit_room: None,
+        plugins: None,
         logs: LogTap::default(),
     }
 }

@@ -56,10 +56,10 @@ impl<W: Way> Calls<W> {
     /// # Errors
     ///
     /// It is something else, or not as it must be.
-    pub async fn take(&self, message: Message) -> Result<(), Violation> {
+    pub fn take(&self, message: Message) -> Result<(), Violation> {
         let id = message.header.id()?;
         match message.header.t {
-            Kind::Call => self.begin(id, message).await,
+            Kind::Call => self.begin(id, message),
             Kind::Cancel => {
                 // What has been answered meanwhile is nobody's any more.
                 let given_up = lock(&self.running.calls).remove(&id);
@@ -77,34 +77,33 @@ impl<W: Way> Calls<W> {
         }
     }
 
-    async fn begin(&self, id: u64, message: Message) -> Result<(), Violation> {
-        let asked = match (Asked::read(message)?, lock(&self.running.calls).len()) {
-            (Ok(asked), running) if running < MAX_CALLS => Ok(asked),
-            (Ok(_), running) => {
-                Err(Error::new(Code::ResourceExhausted, format!("{running} calls of this process are under way"))
-                    .hint("wait for some of them to end")
-                    .sent(false))
-            }
-            (Err(error), _) => Err(error),
-        };
-        let asked = match asked {
-            Ok(asked) => asked,
-            Err(error) => {
-                // Without a connection nobody waits for it.
-                let _ = self.outbox.refuse(Some(id), None, &error).await;
-                return Ok(());
-            }
-        };
-        let (granting, granted) = credit();
-        let (way, outbox, running) = (self.way.clone(), self.outbox.clone(), self.running.clone());
-        let releases = asked.releases();
+    fn begin(&self, id: u64, message: Message) -> Result<(), Violation> {
+        let asked = Asked::read(message)?;
         let mut calls = lock(&self.running.calls);
         if calls.contains_key(&id) {
             return Err(Violation::new(format!("the id {id} for two calls at once")));
         }
+        if calls.len() >= MAX_CALLS {
+            let error =
+                Error::new(Code::ResourceExhausted, format!("{} calls of this process are under way", calls.len()))
+                    .hint("wait for some of them to end")
+                    .sent(false);
+            // Whoever reads may not wait for a writer: a process that asks on and on and reads no answer is cut off.
+            return if self.outbox.try_refuse(id, &error) {
+                Ok(())
+            } else {
+                Err(Violation::new(format!("more than {MAX_CALLS} calls, and reads no answers")))
+            };
+        }
+        let (granting, granted) = credit();
+        let (way, outbox, running) = (self.way.clone(), self.outbox.clone(), self.running.clone());
+        let releases = asked.as_ref().is_ok_and(Asked::releases);
         let task = task::Owned::spawn("bridge-call", async move {
             // If the process is gone, the reader of its messages knows it too.
-            let _ = pass(way, id, asked, granted, &outbox).await;
+            let _ = match asked {
+                Ok(asked) => pass(way, id, asked, granted, &outbox).await,
+                Err(error) => outbox.refuse(Some(id), None, &error).await,
+            };
             let ended = lock(&running.calls).remove(&id);
             drop(ended);
             running.ended.notify_waiters();
@@ -206,8 +205,8 @@ mod tests {
     #[tokio::test]
     async fn a_body_passes_as_it_came_with_the_time_that_the_process_waits() {
         let (calls, open, queue) = calls();
-        calls.take(call(7, "web.echo")).await.unwrap();
-        calls.take(call(8, "web.late")).await.unwrap();
+        calls.take(call(7, "web.echo")).unwrap();
+        calls.take(call(8, "web.late")).unwrap();
         while !lock(&calls.running.calls).is_empty() {
             tokio::task::yield_now().await;
         }
@@ -225,11 +224,11 @@ mod tests {
     async fn a_cancel_and_the_end_of_the_process_drop_what_runs() {
         let (calls, open, queue) = calls();
         for id in 1..=3 {
-            calls.take(call(id, "web.wait")).await.unwrap();
+            calls.take(call(id, "web.wait")).unwrap();
         }
         until(&open, 3).await;
-        calls.take(Message { header: Header::new(Kind::Cancel, Some(2)), body: Some(Bytes::new()) }).await.unwrap();
-        calls.take(Message { header: Header::new(Kind::Cancel, Some(99)), body: Some(Bytes::new()) }).await.unwrap();
+        calls.take(Message { header: Header::new(Kind::Cancel, Some(2)), body: Some(Bytes::new()) }).unwrap();
+        calls.take(Message { header: Header::new(Kind::Cancel, Some(99)), body: Some(Bytes::new()) }).unwrap();
         until(&open, 2).await;
         calls.end().await;
         until(&open, 0).await;
@@ -239,8 +238,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_lets_go_of_handles_outlives_the_process_for_a_moment() {
         let (calls, open, _queue) = calls();
-        calls.take(call(1, "web.wait")).await.unwrap();
-        calls.take(call(2, "_ref.r00.release")).await.unwrap();
+        calls.take(call(1, "web.wait")).unwrap();
+        calls.take(call(2, "_ref.r00.release")).unwrap();
         until(&open, 2).await;
         let ending = task::spawn("ending", calls.end());
         until(&open, 1).await;
@@ -260,21 +259,24 @@ mod tests {
             Header::new(Kind::Stop, Some(1)),
             Header::new(Kind::Hello, Some(1)),
         ] {
-            assert!(calls.take(of(bad.clone())).await.is_err(), "{bad:?}");
+            assert!(calls.take(of(bad.clone())).is_err(), "{bad:?}");
         }
-        calls.take(call(1, "web.wait")).await.unwrap();
-        assert!(calls.take(call(1, "web.wait")).await.is_err());
+        calls.take(call(1, "web.wait")).unwrap();
+        assert!(calls.take(call(1, "web.wait")).is_err());
         for (id, path) in [(11, "web..x"), (12, "web.$JS"), (13, &*"a".repeat(600))] {
-            calls.take(call(id, path)).await.unwrap();
+            calls.take(call(id, path)).unwrap();
         }
         let mut wrong = call(14, "web.echo");
         wrong.body = Some(Bytes::from_static(b"{\"args\":1}"));
-        calls.take(wrong).await.unwrap();
+        calls.take(wrong).unwrap();
         let mut address = call(15, "status");
         address.header.ci = Some("web@*".into());
-        calls.take(address).await.unwrap();
+        calls.take(address).unwrap();
         let large = Message { body: None, ..call(16, "web.echo") };
-        calls.take(large).await.unwrap();
+        calls.take(large).unwrap();
+        while lock(&calls.running.calls).len() > 1 {
+            tokio::task::yield_now().await;
+        }
         drop(calls);
         let codes: Vec<_> = said(queue).await.iter().map(|message| (message.header.id, message.header.code)).collect();
         let invalid = |id| (Some(id), Some(Code::InvalidArgument));
@@ -286,10 +288,10 @@ mod tests {
     async fn calls_are_bounded() {
         let (calls, _open, mut queue) = calls();
         for id in 1..=u64::try_from(MAX_CALLS).unwrap() {
-            calls.take(call(id, "web.wait")).await.unwrap();
+            calls.take(call(id, "web.wait")).unwrap();
         }
         assert!(queue.try_recv().is_err());
-        calls.take(call(9_999, "web.echo")).await.unwrap();
+        calls.take(call(9_999, "web.echo")).unwrap();
         drop(calls);
         let said = said(queue).await;
         assert_eq!((said.len(), said[0].header.code), (1, Some(Code::ResourceExhausted)));

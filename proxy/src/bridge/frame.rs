@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::MOST_CREDIT;
+use crate::{Code, Effect, Role};
 
 /// The largest id: what every reader of JSON can hold.
 const LARGEST_ID: u64 = (1 << 53) - 1;
@@ -38,6 +39,32 @@ pub enum Kind {
     Stop,
 }
 
+/// What a host asks of a core process besides the running of skills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Control {
+    /// Run a plugin's `AIGIS.core`.
+    Load,
+    /// Let the others in the process reach it.
+    Serve,
+    /// End it.
+    Unload,
+    /// Tell of the process.
+    Status,
+}
+
+/// Where a line of a process comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A logger.
+    Log,
+    /// What a core plugin printed.
+    Stdout,
+    /// What it printed as an error.
+    Stderr,
+}
+
 /// The header of a frame; keys that are not here are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -49,15 +76,45 @@ pub struct Header {
     /// Whether more parts of the same body follow.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
-    /// `call`: the address of a CI, where the caller gave one.
+    /// `invoke`: what is asked besides the running of a skill.
+    #[serde(default, rename = "do", skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
+    /// `invoke`, `call`, `log`: which loaded copy of a plugin.
+    #[serde(default, rename = "gen", skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// `call`: the address of a CI, where the caller gave one; of answers to it, the CI that answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ci: Option<String>,
-    /// `call`: the path.
+    /// `call`, `invoke`: the path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// `call`: how long the process waits.
+    /// `invoke`: the caller's role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// `invoke`: the caller's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
+    /// `invoke`: the largest effect that the caller has here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may: Option<Effect>,
+    /// `call`: how long the process waits; `invoke`: what is left of the deadline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// `invoke`, `log`: the call's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
+    /// `invoke`: the caller's span.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// `invoke`, `stop`: how long what runs may take to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u64>,
+    /// `log`: where the line comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// `log`: how much it matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
     /// `credit`: how many items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<u32>,
@@ -66,14 +123,34 @@ pub struct Header {
     pub stream: bool,
     /// `error`: its code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<crate::Code>,
+    pub code: Option<Code>,
 }
 
 impl Header {
     /// The header of a frame of that kind, and of that call.
     #[must_use]
     pub fn new(t: Kind, id: Option<u64>) -> Self {
-        Self { t, id, more: false, ci: None, path: None, timeout_ms: None, n: None, stream: false, code: None }
+        Self {
+            t,
+            id,
+            more: false,
+            control: None,
+            generation: None,
+            ci: None,
+            path: None,
+            role: None,
+            caller: None,
+            may: None,
+            timeout_ms: None,
+            call: None,
+            traceparent: None,
+            grace_ms: None,
+            source: None,
+            level: None,
+            n: None,
+            stream: false,
+            code: None,
+        }
     }
 
     /// Reads a header.
@@ -152,6 +229,8 @@ mod tests {
             "{\"t\":\"credit\",\"id\":1,\"n\":1025}",
             "{\"t\":\"call\",\"id\":1,\"path\":7}",
             "{\"t\":\"call\",\"id\":1,\"more\":1}",
+            "{\"t\":\"log\",\"source\":\"printer\"}",
+            "{\"t\":\"log\",\"gen\":\"2\"}",
             "{\"t\":\"cancel\",\"id\":1} x",
         ] {
             let refused = Header::read(bad.as_bytes()).unwrap_err().to_string();
@@ -166,7 +245,7 @@ mod tests {
         let header = Header::read(br#"{"t":"call","id":9,"path":"web.status","gen":2,"colour":{"a":[1]}}"#).unwrap();
         assert_eq!((header.t, header.id, header.path.as_deref()), (Kind::Call, Some(9), Some("web.status")));
         let written = serde_json::to_string(&header).unwrap();
-        assert_eq!(written, r#"{"t":"call","id":9,"path":"web.status"}"#);
+        assert_eq!(written, r#"{"t":"call","id":9,"gen":2,"path":"web.status"}"#);
         assert_eq!(Header::read(written.as_bytes()), Ok(header));
     }
 }

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::frame::{Kind, Message, Violation};
-use crate::{Error, MeshName, NodeName, UserName};
+use crate::{Error, MeshName, Name, NodeName, UserName};
 
 /// The version of the bridge that this host speaks.
 pub const VERSION: u64 = 1;
@@ -27,6 +28,9 @@ pub struct Hello {
     aigis: u64,
     /// What it is.
     pub mode: Mode,
+    /// The version of its Python, as it says.
+    #[serde(default)]
+    pub python: Option<String>,
 }
 
 impl Hello {
@@ -67,14 +71,30 @@ pub struct Welcome {
     mesh: MeshName,
     node: Option<NodeName>,
     user: UserName,
-    ci: Option<crate::Name>,
+    ci: Option<Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin: Option<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    core: Vec<Value>,
 }
 
 impl Welcome {
     /// Welcomes a program that calls as that user, and that nobody calls back.
     #[must_use]
     pub fn client(mesh: MeshName, node: Option<NodeName>, user: UserName) -> Self {
-        Self { aigis: VERSION, mesh, node, user, ci: None }
+        Self { aigis: VERSION, mesh, node, user, ci: None, plugin: None, core: Vec::new() }
+    }
+
+    /// The same for a process whose handles are reached at that CI.
+    #[must_use]
+    pub fn reached_at(self, ci: Name) -> Self {
+        Self { ci: Some(ci), ..self }
+    }
+
+    /// The same for a process that launches that plugin, beside copies of those core plugins.
+    #[must_use]
+    pub fn launching(self, plugin: Value, core: Vec<Value>) -> Self {
+        Self { plugin: Some(plugin), core, ..self }
     }
 
     /// The body of the host's hello.

@@ -14,7 +14,7 @@ use crate::Error;
 /// How many frames may wait for a process that does not read; whoever has more waits too.
 const ROOM: usize = 64;
 /// Larger bodies go in parts of this size, so that one does not hold up the small ones for long.
-const PART: usize = 4 * 1024 * 1024;
+pub(super) const PART: usize = 4 * 1024 * 1024;
 /// What is smaller is written together with what is there besides.
 const SMALL: usize = 16 * 1024;
 
@@ -70,6 +70,13 @@ impl Outbox {
     pub async fn refuse(&self, id: Option<u64>, ci: Option<String>, error: &Error) -> Result<(), Closed> {
         let header = Header { code: Some(error.code), ci, ..Header::new(Kind::Error, id) };
         self.send(header, serde_json::to_vec(error).unwrap_or_default().into()).await
+    }
+
+    /// As [`Outbox::refuse`], where there is room for it at once.
+    pub(super) fn try_refuse(&self, id: u64, error: &Error) -> bool {
+        let header = Header { code: Some(error.code), ..Header::new(Kind::Error, Some(id)) };
+        let body = serde_json::to_vec(error).unwrap_or_default().into();
+        self.0.try_send(Outgoing { header, body }).is_ok()
     }
 
     async fn put(&self, frame: Outgoing) -> Result<(), Closed> {

@@ -26,6 +26,12 @@ pub trait Way: Send + Sync + 'static {
     fn open(&self, asked: Asked) -> impl Future<Output = Result<Opened, Refused>> + Send;
 }
 
+impl<W: Way> Way for Arc<W> {
+    fn open(&self, asked: Asked) -> impl Future<Output = Result<Opened, Refused>> + Send {
+        W::open(self, asked)
+    }
+}
+
 /// What a process asks for.
 #[derive(Debug)]
 pub struct Asked {

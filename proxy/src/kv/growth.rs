@@ -168,7 +168,10 @@ pub async fn replicas(url: &str, ca: Option<&CaCertificate>, login: &Login) -> R
     let client = connect(url, ca, login, "aigis store survey").await?;
     let known = info(&client, url, Bucket::Records.stream()).await.ok();
     let known = known.and_then(|info| info.pointer("/config/num_replicas").and_then(Value::as_u64)).unwrap_or(1);
-    let possible = if client.server_info().connect_urls.len() >= SEVERAL { 3 } else { 1 };
+    let server = client.server_info();
+    // A cluster may keep its addresses to itself; then those count that were given.
+    let servers = server.connect_urls.len().max(url.split(',').count());
+    let possible = if server.cluster.is_some() && servers >= SEVERAL { 3 } else { 1 };
     Ok(u8::try_from(known).unwrap_or(possible).max(possible))
 }
 

@@ -13,6 +13,7 @@ use crate::{
     body,
     dispatch::Incoming,
     error::{Code, Error},
+    json,
     name::UserName,
     skill::Answer,
     sync::lock,
@@ -50,10 +51,15 @@ impl InFlight {
             },
         };
         match answer {
-            Ok(Answer::Value(value)) => server.send_value(reply, &value).await,
+            Ok(Answer::Value(value)) => server.send_body(reply, json::to_bytes(&value)).await,
+            Ok(Answer::Body(body)) => server.send_body(reply, body).await,
             Ok(Answer::Stream(stream)) => {
                 let way = Way { bus: &server.0.bus, reply };
                 streaming::send(&way, stream, &running, way.down(&server.0.ended)).await;
+            }
+            Ok(Answer::Bodies(bodies)) => {
+                let way = Way { bus: &server.0.bus, reply };
+                streaming::send_bodies(&way, bodies, &running, way.down(&server.0.ended)).await;
             }
             Err(error) => {
                 counters.errors.fetch_add(1, Ordering::Relaxed);

@@ -1,20 +1,23 @@
 //! Streams as they are served: numbered frames under the credit that their reader gives.
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream::BoxStream};
-use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Head;
 use crate::{
-    client::{FIRST_CREDIT, Frame},
+    client::{Data, FIRST_CREDIT, Frame},
     error::Error,
+    skill::{Bodies, Granting},
 };
 
 /// How long a stream goes on without a sign of its reader.
@@ -60,12 +63,29 @@ pub(crate) struct Running {
     credit: AtomicUsize,
     heard: Notify,
     heard_count: AtomicU64,
+    /// Who makes the frames and keeps to the reader's credit himself.
+    granting: OnceLock<Granting>,
+}
+
+/// As [`send`], of frames whose maker may be told of credit.
+pub(crate) async fn send_bodies(
+    sink: &impl Sink,
+    bodies: Bodies,
+    running: &Running,
+    down: impl Future<Output = Option<Error>>,
+) {
+    let (frames, granting) = bodies.into_parts();
+    if let Some(granting) = granting {
+        // No reader grants anything before he has heard of the stream.
+        let _ = running.granting.set(granting);
+    }
+    send(sink, frames, running, down).await;
 }
 
 /// Sends a stream until it ends, its reader is gone, or the way is `down`, which gives what its reader is still to be told.
-pub(crate) async fn send(
+pub(crate) async fn send<D: Data>(
     sink: &impl Sink,
-    mut stream: BoxStream<'static, Item>,
+    mut stream: BoxStream<'static, Item<D>>,
     running: &Running,
     down: impl Future<Output = Option<Error>>,
 ) {
@@ -114,7 +134,7 @@ pub(crate) async fn send(
             match sink.fit(body).await {
                 Ok(body) => bodies.push(body),
                 Err(error) => {
-                    let last = Frame { seq: frame.seq, error: Some(error), ..Frame::default() };
+                    let last = Frame::<D> { seq: frame.seq, error: Some(error), ..Frame::default() };
                     bodies.push(last.to_bytes(LEAST));
                     fits = false;
                     break;
@@ -128,7 +148,7 @@ pub(crate) async fn send(
 }
 
 /// What a stream gives before its end.
-type Item = Result<Value, Error>;
+type Item<D> = Result<D, Error>;
 
 /// Numbers the frames of a stream.
 #[derive(Default)]
@@ -138,7 +158,7 @@ struct Numbered {
 }
 
 impl Numbered {
-    fn of(&mut self, next: Option<Item>) -> Frame {
+    fn of<D: Data>(&mut self, next: Option<Item<D>>) -> Frame<D> {
         self.number(match next {
             Some(Ok(data)) => Frame { data: Some(data), ..Frame::default() },
             Some(Err(error)) => Frame { error: Some(error), ..Frame::default() },
@@ -146,7 +166,7 @@ impl Numbered {
         })
     }
 
-    fn number(&mut self, frame: Frame) -> Frame {
+    fn number<D: Data>(&mut self, frame: Frame<D>) -> Frame<D> {
         self.last += 1;
         self.ended = frame.end || frame.error.is_some();
         Frame { seq: self.last, ..frame }
@@ -169,13 +189,20 @@ impl Running {
         let add = |credit: usize| Some((credit + more).clamp(1, limit));
         // The closure always gives a value, so the update cannot fail.
         let _ = self.credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
+        if let Some(granting) = self.granting.get() {
+            granting.grant(asked.min(CREDIT_LIMIT));
+        }
         self.heard_count.fetch_add(1, Ordering::AcqRel);
         self.heard.notify_waiters();
     }
 
     /// Awaits what comes next, and credit for it if it is no end: that is told without. What came stays in `held` until
     /// then, so that nothing is lost when the future is dropped.
-    async fn paid(&self, stream: &mut BoxStream<'static, Item>, held: &mut Option<Option<Item>>) -> Option<Item> {
+    async fn paid<D: Data>(
+        &self,
+        stream: &mut BoxStream<'static, Item<D>>,
+        held: &mut Option<Option<Item<D>>>,
+    ) -> Option<Item<D>> {
         let ends = match held {
             Some(next) => !matches!(next, Some(Ok(_))),
             None => !matches!(held.insert(stream.next().await), Some(Ok(_))),
@@ -240,6 +267,40 @@ mod tests {
             running.credit(body.as_bytes());
             assert_eq!(running.credit.load(Ordering::Acquire), after, "{before} and {body}");
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_makes_the_frames_is_told_of_each_credit() {
+        struct Nowhere;
+        impl Sink for Nowhere {
+            async fn fit(&self, body: Bytes) -> Result<Bytes, Error> {
+                Ok(body)
+            }
+            async fn send(&self, _: Head, _: Bytes) -> Result<(), Error> {
+                Ok(())
+            }
+            async fn send_frames(&self, _: Vec<Bytes>) -> Result<(), Error> {
+                Ok(())
+            }
+        }
+        let (granted, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let paced = || {
+            let granted = granted.clone();
+            let frames = futures::stream::iter([Ok(Bytes::from_static(b"1")), Ok(Bytes::from_static(b"2"))]);
+            Bodies::paced(frames.boxed(), move |frames| granted.send(frames).unwrap())
+        };
+        let running = Running::default();
+        send_bodies(&Nowhere, paced(), &running, std::future::pending()).await;
+        for credit in ["8", "0", "5000"] {
+            running.credit(credit.as_bytes());
+        }
+        assert_eq!(paced().unpaced().count().await, 2);
+        drop((running, granted));
+        let mut all = Vec::new();
+        while let Some(frames) = told.recv().await {
+            all.push(frames);
+        }
+        assert_eq!(all, [8, 0, 1_024, 1, 1]);
     }
 
     proptest::proptest! {

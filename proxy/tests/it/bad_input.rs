@@ -40,6 +40,16 @@ impl services::Issuer for Issuer {
         Ok(())
     }
 
+    async fn host_plugin(
+        self,
+        _: tarpc::context::Context,
+        _: UserName,
+        _: String,
+        _: Vec<aigis_proxy::Grant>,
+    ) -> Result<String, aigis_proxy::Error> {
+        Err(aigis_proxy::Error::internal("nobody asks for it here"))
+    }
+
     async fn renew(self, _: tarpc::context::Context) -> Result<String, aigis_proxy::Error> {
         Err(aigis_proxy::Error::internal("this one only issues"))
     }

@@ -30,3 +30,5 @@ mod socket;
 mod sweeps;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod unread;

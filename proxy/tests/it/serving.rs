@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use aigis_proxy::{
     Error,
-    dispatch::{Begun, Deed, Directory, Journal},
+    dispatch::{Begun, Deed, Directory, Journal, Outcome},
     skill::Ci,
     subject::{Caller, HandTarget},
 };
 use futures::{FutureExt, future::BoxFuture};
-use serde_json::Value;
 
 /// A directory of one CI.
 pub(crate) struct One(pub(crate) Arc<dyn Ci>);
@@ -27,7 +26,7 @@ impl Journal for Permissive {
     fn begin<'a>(&'a self, _: Deed<'a>) -> BoxFuture<'a, Result<Begun, Error>> {
         std::future::ready(Ok(Begun::Run)).boxed()
     }
-    fn end<'a>(&'a self, _: Deed<'a>, _: &'a Result<Value, Error>) -> BoxFuture<'a, ()> {
+    fn end<'a>(&'a self, _: Deed<'a>, _: Outcome<'a>) -> BoxFuture<'a, ()> {
         std::future::ready(()).boxed()
     }
     fn refused<'a>(&'a self, _: &'a Caller, _: &'a str, _: &'a str) -> BoxFuture<'a, ()> {

@@ -11,7 +11,7 @@ use std::{
 use aigis_proxy::{
     Bus, Code, Error, Role, UserName,
     client::{Client, Response, Target},
-    dispatch::{Begun, Deed, Dispatcher, Journal},
+    dispatch::{Begun, Deed, Dispatcher, Journal, Outcome},
     identity::Revocations,
     serve::Server,
     socket::{self, Gate, Limits, Listening, Local, Offers},
@@ -19,7 +19,7 @@ use aigis_proxy::{
     task,
 };
 use futures::{FutureExt, future::BoxFuture};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{net::UnixListener, sync::watch};
 
 use crate::{
@@ -42,7 +42,7 @@ impl Journal for Refusals {
     fn begin<'a>(&'a self, _: Deed<'a>) -> BoxFuture<'a, Result<Begun, Error>> {
         std::future::ready(Ok(Begun::Run)).boxed()
     }
-    fn end<'a>(&'a self, _: Deed<'a>, _: &'a Result<Value, Error>) -> BoxFuture<'a, ()> {
+    fn end<'a>(&'a self, _: Deed<'a>, _: Outcome<'a>) -> BoxFuture<'a, ()> {
         std::future::ready(()).boxed()
     }
     fn refused<'a>(&'a self, caller: &'a Caller, what: &'a str, _: &'a str) -> BoxFuture<'a, ()> {

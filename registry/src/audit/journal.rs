@@ -12,7 +12,7 @@ use std::{
 
 use aigis_proxy::{
     Bus, Code, Error, NodeName, Role,
-    dispatch::{Begun, Deed, Journal},
+    dispatch::{self, Begun, Deed, Journal},
     envelope::DEFAULT_TIMEOUT,
     identity::Credential,
     subject::Caller,
@@ -157,7 +157,7 @@ impl AuditJournal {
             .hint("bring the bus back; see: aish doctor")
             .sent(false));
         }
-        let arguments = digest_of(deed.request);
+        let arguments = digest_of(&deed);
         let Some(key) = key_of(&deed) else {
             return self.append(line_of(&self.0.node, &deed, Phase::Begin), None).await.map(|()| Begun::Run);
         };
@@ -221,20 +221,15 @@ impl AuditJournal {
         Ok(Ok(Claim { calls: &self.0.calls, key: key.to_owned(), kept: false }))
     }
 
-    async fn end_deed(&self, deed: Deed<'_>, outcome: &Result<Value, Error>) {
+    async fn end_deed(&self, deed: Deed<'_>, ended: dispatch::Outcome<'_>) {
         let mut line = line_of(&self.0.node, &deed, Phase::End);
         line.arguments = None;
-        if let Err(error) = outcome {
+        if let dispatch::Outcome::Failed(error) = ended {
             (line.code, line.reason) = (Some(error.code), Some(shortened(&error.message)));
         }
-        let outcome = match outcome {
-            Ok(value) if value.to_string().len() > MAX_RESULT => Outcome::Large,
-            Ok(value) => Outcome::Done(value.clone()),
-            Err(error) => Outcome::Failed(error.clone()),
-        };
+        let outcome = kept(ended);
         let key = key_of(&deed);
-        let local =
-            key.clone().map(|key| Local { key, arguments: digest_of(deed.request), outcome: Some(outcome.clone()) });
+        let local = key.clone().map(|key| Local { key, arguments: digest_of(&deed), outcome: Some(outcome.clone()) });
         if let Err(error) = self.append(line, local).await {
             tracing::error!(%error, "the end of a call is not on record");
         }
@@ -349,12 +344,26 @@ impl Journal for AuditJournal {
         self.begin_deed(deed).boxed()
     }
 
-    fn end<'a>(&'a self, deed: Deed<'a>, outcome: &'a Result<Value, Error>) -> BoxFuture<'a, ()> {
+    fn end<'a>(&'a self, deed: Deed<'a>, outcome: dispatch::Outcome<'a>) -> BoxFuture<'a, ()> {
         self.end_deed(deed, outcome).boxed()
     }
 
     fn refused<'a>(&'a self, caller: &'a Caller, what: &'a str, reason: &'a str) -> BoxFuture<'a, ()> {
         self.refuse(caller, what, reason).boxed()
+    }
+}
+
+/// What is kept of an outcome for a repeat.
+fn kept(outcome: dispatch::Outcome<'_>) -> Outcome {
+    match outcome {
+        dispatch::Outcome::Value(value) if value.to_string().len() <= MAX_RESULT => Outcome::Done(value.clone()),
+        // Whoever made it answers for its form; what has none cannot be told again.
+        dispatch::Outcome::Body(body) if body.len() <= MAX_RESULT => {
+            serde_json::from_slice(body).map_or(Outcome::Large, Outcome::Done)
+        }
+        dispatch::Outcome::Value(_) | dispatch::Outcome::Body(_) => Outcome::Large,
+        dispatch::Outcome::Stream => Outcome::Done(Value::Null),
+        dispatch::Outcome::Failed(error) => Outcome::Failed(error.clone()),
     }
 }
 

@@ -2,7 +2,7 @@ use std::{path::Path, sync::Arc};
 
 use aigis_proxy::{
     Address, Meta, Request, SkillPath,
-    dispatch::{Begun, Deed, Journal},
+    dispatch::{Begun, Deed, Journal, Outcome},
     identity::{Credential, MeshKeys},
     subject::Caller,
 };
@@ -107,7 +107,14 @@ fn call(id: Option<&str>, grace: u64) -> Call {
 
 impl Call {
     fn deed(&self) -> Deed<'_> {
-        Deed { caller: &self.caller, ci: &self.ci, path: &self.path, effect: Effect::Write, request: &self.request }
+        Deed {
+            caller: &self.caller,
+            ci: &self.ci,
+            path: &self.path,
+            effect: Effect::Write,
+            request: &self.request,
+            body: None,
+        }
     }
 }
 
@@ -117,7 +124,7 @@ async fn r_15_a_repeat_gets_the_first_outcome_over_a_restart_too() {
     let (first, other) = (call(Some("c1"), 3), call(Some("c1"), 4));
     let mut journal = setting.open();
     assert!(matches!(journal.begin(first.deed()).await, Ok(Begun::Run)));
-    journal.end(first.deed(), &Ok(json!({"changed": true}))).await;
+    journal.end(first.deed(), Outcome::Value(&json!({"changed": true}))).await;
     for _ in 0..2 {
         let Ok(Begun::Repeat(Ok(value))) = journal.begin(first.deed()).await else { panic!("no repeat") };
         assert_eq!(value, json!({"changed": true}));
@@ -128,7 +135,7 @@ async fn r_15_a_repeat_gets_the_first_outcome_over_a_restart_too() {
     }
     let failed = call(Some("c2"), 3);
     assert!(matches!(journal.begin(failed.deed()).await, Ok(Begun::Run)));
-    journal.end(failed.deed(), &Err(Error::precondition("paused"))).await;
+    journal.end(failed.deed(), Outcome::Failed(&Error::precondition("paused"))).await;
     let journal = setting.open();
     let Ok(Begun::Repeat(Err(error))) = journal.begin(failed.deed()).await else { panic!("no repeat") };
     assert_eq!(error, Error::precondition("paused"));
@@ -154,8 +161,8 @@ async fn r_15_a_repeat_awaits_the_first_one() {
     let call = call(Some("c1"), 3);
     assert!(matches!(journal.begin(call.deed()).await, Ok(Begun::Run)));
     assert_eq!(journal.begin(call.deed()).await.unwrap_err().code, Code::DeadlineExceeded);
-    let outcome = Ok(json!(1));
-    let (repeated, ()) = tokio::join!(journal.begin(call.deed()), journal.end(call.deed(), &outcome));
+    let one = json!(1);
+    let (repeated, ()) = tokio::join!(journal.begin(call.deed()), journal.end(call.deed(), Outcome::Value(&one)));
     assert!(matches!(repeated, Ok(Begun::Repeat(Ok(value))) if value == json!(1)));
 }
 
@@ -166,7 +173,7 @@ async fn r_32_lines_are_chained_signed_and_hide_secrets() {
     let call = call(None, 3);
     for _ in 0..3 {
         assert!(matches!(journal.begin(call.deed()).await, Ok(Begun::Run)));
-        journal.end(call.deed(), &Err(Error::precondition("paused"))).await;
+        journal.end(call.deed(), Outcome::Failed(&Error::precondition("paused"))).await;
     }
     journal.refused(&call.caller, "web@alpha exec", "the role does not permit it").await;
     drop(journal);
@@ -375,4 +382,29 @@ async fn a_damaged_note_of_what_was_shipped_ships_all_again() {
         assert_eq!(written(damaged), spool::Cursor::default(), "{damaged}");
         assert_eq!(setting.open().backlog(), whole, "{damaged}");
     }
+}
+
+/// The arguments as a line shows them, and the digest that a repeat is known by.
+async fn noted(body: &str) -> (serde_json::Value, bool) {
+    let setting = setting();
+    let journal = setting.open();
+    let (call, body) = (call(Some("c1"), 3), Bytes::copy_from_slice(body.as_bytes()));
+    let unread = Request { meta: call.request.meta.clone(), ..Request::default() };
+    let deed = Deed { request: &unread, body: Some(&body), ..call.deed() };
+    assert!(matches!(journal.begin(deed).await, Ok(Begun::Run)));
+    journal.end(deed, Outcome::Body(&Bytes::from_static(b"[1]"))).await;
+    let repeat = journal.begin(call.deed()).await;
+    let shown = setting.entries()[0].line.arguments.clone().unwrap();
+    (shown, matches!(repeat, Ok(Begun::Repeat(Ok(value))) if value == json!([1])))
+}
+
+#[tokio::test]
+async fn r_32_arguments_that_nobody_read_are_on_record_as_others_are() {
+    let (args, kwargs) = (json!(call(None, 3).request.args), json!(call(None, 3).request.kwargs));
+    let (shown, repeats) = noted(&json!({"kwargs": kwargs, "args": args, "meta": {"hops": 1}}).to_string()).await;
+    assert!(repeats && !shown.to_string().contains("NONCE"), "{shown}");
+    let (shown, repeats) = noted(r#"{"kwargs":{"token":{"$ref":{}},"b":1}}"#).await;
+    assert_eq!((shown, repeats), (json!({"args": [], "kwargs": {"token": "[hidden]", "b": 1}}), false));
+    let (shown, _) = noted(&format!(r#"{{"args":["{}"]}}"#, "x".repeat(100_000))).await;
+    assert_eq!(shown["digest"].as_str().map(str::len), Some(64));
 }

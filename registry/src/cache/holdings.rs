@@ -11,7 +11,9 @@ use time::OffsetDateTime;
 
 use crate::{
     audit::Head,
-    record::{CiRecord, Damage, Key, NodeRecord, RemovalRecord, SecretRecord, TokenRecord, UserRecord, open},
+    record::{
+        CiRecord, ClaimRecord, Damage, Key, NodeRecord, RemovalRecord, SecretRecord, TokenRecord, UserRecord, open,
+    },
     snapshot::Snapshot,
 };
 
@@ -20,6 +22,7 @@ pub(super) struct Holdings {
     issuer: Option<NodeName>,
     cis: HashMap<String, Held>,
     nodes: BTreeMap<NodeName, Arc<NodeRecord>>,
+    claims: HashMap<String, Arc<ClaimRecord>>,
 }
 
 /// A CI's record, and which write of its key it is.
@@ -32,7 +35,7 @@ struct Held {
 impl Holdings {
     /// Holds nothing yet; what only an issuer may say counts under that name alone.
     pub(super) fn new(issuer: Option<NodeName>) -> Self {
-        Self { issuer, cis: HashMap::new(), nodes: BTreeMap::new() }
+        Self { issuer, cis: HashMap::new(), nodes: BTreeMap::new(), claims: HashMap::new() }
     }
 
     /// Takes in what was written under a key; says whether it is anything new.
@@ -80,6 +83,11 @@ impl Holdings {
                 let head = placed(bytes, |_: &Head| true)?;
                 Arc::make_mut(&mut snapshot.audit).insert(node.clone(), head);
             }
+            Key::Claim(leaf, node) => {
+                let record = placed(bytes, |record: &ClaimRecord| record.leaf == *leaf && record.node == *node)?;
+                snapshot.insert_claim(&record);
+                self.claims.insert(entry.key.clone(), record);
+            }
             // Whoever was not told of the issuer knows no such record, and nothing is amiss.
             Key::User(..) | Key::Token(..) | Key::Removed(..) | Key::Secret(..) | Key::Vouches(_)
                 if self.issuer.is_none() => {}
@@ -95,6 +103,9 @@ impl Holdings {
     pub(super) fn forget(&mut self, snapshot: &mut Snapshot, key: &Key) {
         if let Some(held) = self.cis.remove(&key.to_string()) {
             snapshot.remove(&held.record);
+        }
+        if let Some(claim) = self.claims.remove(&key.to_string()) {
+            snapshot.remove_claim(&claim);
         }
         match key {
             Key::Node(node) => {
@@ -116,6 +127,7 @@ impl Holdings {
             | Key::Secret(..)
             | Key::Vouches(_)
             | Key::Ci(..)
+            | Key::Claim(..)
             | Key::Bus(..) => {}
         }
     }
@@ -133,7 +145,7 @@ impl Holdings {
             snapshot.users.keys().map(user).chain(snapshot.tokens.keys().map(token)).chain(rest)
         });
         let audit = snapshot.audit.keys().map(|node| Key::Audit(node.clone()).to_string());
-        let held = self.cis.keys().cloned().chain(nodes).chain(issued).chain(audit);
+        let held = self.cis.keys().chain(self.claims.keys()).cloned().chain(nodes).chain(issued).chain(audit);
         held.filter(|key| !told.contains(key)).collect()
     }
 

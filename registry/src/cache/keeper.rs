@@ -169,6 +169,7 @@ impl Keeper {
             self.synced = (false, self.leases.is_none());
         }
         self.observer.link(up, &kv::server_id(&self.bus));
+        self.observer.several(self.bus.has_several());
         self.snapshot.connected = up;
         (self.judge, self.dirty, self.news) = (true, true, true);
     }

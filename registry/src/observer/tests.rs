@@ -83,6 +83,26 @@ fn a_cold_process_judges_by_the_stores_clock() {
 }
 
 #[test]
+fn flt_20_one_of_several_servers_that_tells_of_nobody_is_not_believed_before_a_lease_was_watched() {
+    let cold = |age: f64, other: Option<f64>| {
+        let mut world = World::new();
+        world.observer.several(true);
+        world.renew(age);
+        if let Some(other) = other {
+            let age = Duration::from_secs_f64(other);
+            world.observer.lease(world.now, &user("gamma"), &lease(1), age);
+        }
+        world
+    };
+    for age in [16.0, 1e6] {
+        assert_eq!(cold(age, None).state(), State::Unknown, "{age}");
+        assert_eq!(cold(age, Some(16.0)).state(), State::Unknown, "{age}");
+        assert_eq!(cold(age, Some(4.0)).state(), State::Offline, "others are there");
+        assert_eq!(cold(age, None).pass(15.5), [State::Unknown, State::Offline], "it was watched");
+    }
+}
+
+#[test]
 fn r_04_an_immortal_key_keeps_no_dead_node_alive_and_an_emptied_bucket_kills_no_living_one() {
     let mut world = World::new();
     world.renew(0.0);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aigis_proxy::{Name, NodeName, UserName, secret::SecretName};
+use aigis_proxy::{Name, NodeName, SkillPath, UserName, secret::SecretName};
 
 /// The keys of the bucket of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,7 @@ pub(crate) enum Key {
     Secret(SecretName, NodeName),
     Vouches(NodeName),
     Audit(NodeName),
+    Claim(SkillPath, NodeName),
 }
 
 impl Key {
@@ -34,11 +35,20 @@ impl Key {
             ("secret", name, Some(node)) => {
                 Self::Secret(SecretName::from_token(name).ok()?, NodeName::parse(node).ok()?)
             }
+            ("claim", leaf, Some(node)) => {
+                // A leaf is one token of the key, so that no dot of it is left.
+                Self::Claim(SkillPath::parse(&leaf.replace('/', ".")).ok()?, NodeName::parse(node).ok()?)
+            }
             ("vouches", node, None) => Self::Vouches(NodeName::parse(node).ok()?),
             ("audit", node, None) => Self::Audit(NodeName::parse(node).ok()?),
             _ => return None,
         };
         tokens.next().is_none().then_some(parsed)
+    }
+
+    /// The keys of all claims to a leaf.
+    pub(crate) fn claims_of(leaf: &SkillPath) -> String {
+        format!("claim.{}.*", leaf.as_str().replace('.', "/"))
     }
 }
 
@@ -54,6 +64,7 @@ impl fmt::Display for Key {
             Self::Secret(name, node) => write!(f, "secret.{}.{node}", name.to_token()),
             Self::Vouches(node) => write!(f, "vouches.{node}"),
             Self::Audit(node) => write!(f, "audit.{node}"),
+            Self::Claim(leaf, node) => write!(f, "claim.{}.{node}", leaf.as_str().replace('.', "/")),
         }
     }
 }
@@ -65,7 +76,13 @@ mod tests {
     #[test]
     fn keys_read_back() {
         let keys = ["ci.web.alpha", "node.alpha", "bus.NABC.alpha", "user.olga.alpha", "token.t1.alpha"];
-        let others = ["removed.beta.alpha", "secret.plugin/web/api=key.alpha", "vouches.alpha", "audit.alpha"];
+        let others = [
+            "claim.cool/nolog.alpha",
+            "removed.beta.alpha",
+            "secret.plugin/web/api=key.alpha",
+            "vouches.alpha",
+            "audit.alpha",
+        ];
         for key in keys.into_iter().chain(others) {
             assert_eq!(Key::parse(key).unwrap().to_string(), key);
         }
@@ -75,7 +92,9 @@ mod tests {
             "ci.Web.alpha",
             "node.alpha.x",
             "user.olga",
-            "claim.a.alpha",
+            "claim./a.alpha",
+            "claim.a-b.alpha",
+            "claim.a.b.alpha",
             "secret./x.alpha",
             "",
         ] {

@@ -129,7 +129,7 @@ impl Registry {
         Ok(was_there)
     }
 
-    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+    pub(super) async fn delete(&self, key: &Key) -> Result<bool, Error> {
         let place = self.place(&key.to_string());
         let mut own = place.lock().await;
         self.look_up(key, &mut own).await?;

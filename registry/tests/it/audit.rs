@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use aigis_proxy::{
     Address, Bus, Code, Effect, Meta, NodeName, Request, Role, SkillPath, UserName,
-    dispatch::{Begun, Deed, Journal},
+    dispatch::{Begun, Deed, Journal, Outcome},
     subject::Caller,
 };
 use aigis_registry::audit::{self, AuditJournal, Filter, Phase};
-use serde_json::json;
 
 use crate::bus_server::{BusServer, until};
 
@@ -19,9 +18,9 @@ async fn act(journal: &AuditJournal, round: u32) {
     let (ci, path) = (Address::parse("web@alpha").unwrap(), SkillPath::parse("restart").unwrap());
     let meta = Meta { call: Some(format!("call-{round}")), ..Meta::default() };
     let request = Request { meta, ..Request::default() };
-    let deed = Deed { caller: &caller, ci: &ci, path: &path, effect: Effect::Write, request: &request };
+    let deed = Deed { caller: &caller, ci: &ci, path: &path, effect: Effect::Write, request: &request, body: None };
     assert!(matches!(journal.begin(deed).await, Ok(Begun::Run)));
-    journal.end(deed, &Ok(json!(null))).await;
+    journal.end(deed, Outcome::Stream).await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::{
 
 const SOON: Duration = Duration::from_secs(5);
 
-fn keep(server: &BusServer, name: &str) -> LeaseKeeper {
+pub(crate) fn keep(server: &BusServer, name: &str) -> LeaseKeeper {
     LeaseKeeper::start(server.options(server.credential(name, Role::Node)), &node(name)).unwrap()
 }
 

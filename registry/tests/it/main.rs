@@ -15,6 +15,8 @@ mod bus_server;
 #[cfg(test)]
 mod cache;
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod issued;
 #[cfg(test)]
 mod records;

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use aigis_registry::{
-    State,
+    Asking, State,
     audit::{self, Extent, Filter, Flaw, Keys, Verified},
 };
 use serde_json::json;
 
-use crate::{context::Context, exit::Failure, session::Session};
+use crate::{context::Context, exit::Failure};
 
 /// How long reading the whole audit may take.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -16,7 +16,7 @@ const STATE: usize = 4;
 const NOT_WHOLE: u8 = 70;
 
 /// Checks the audit of all nodes, says how much there is of each, and what is wrong.
-pub(super) async fn run(context: &Context, session: &Session) -> Result<(), Failure> {
+pub(super) async fn run(context: &Context, session: &Asking) -> Result<(), Failure> {
     let reading = super::read(session, &Filter { notes: true, ..Filter::default() }, WITHIN).await?;
     let snapshot = session.snapshot();
     let issuer = context.mesh_file()?.map(|mesh| mesh.issuer);

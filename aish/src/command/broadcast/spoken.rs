@@ -2,22 +2,18 @@
 
 use aigis_node::grammar::{Decision, Offered, decide, refusal};
 use aigis_proxy::{Effect, Error, SkillPath, client::Response};
+use aigis_registry::{Addressee, Asking};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{
-    ask::ask,
-    render,
-    session::{Found, Session},
-    values::Arguments,
-};
+use crate::{ask::ask, render, values::Arguments};
 
 /// Runs the read skills that a text asks for, and answers as a `message` skill would.
 ///
 /// # Errors
 ///
 /// `invalid_argument` where nothing is run; else the failure of what was run.
-pub(super) async fn answer(session: &Session, found: &Found, text: &str, deadline: Instant) -> Result<Value, Error> {
+pub(super) async fn answer(session: &Asking, found: &Addressee, text: &str, deadline: Instant) -> Result<Value, Error> {
     let (mut texts, mut answers) = (Vec::new(), Vec::new());
     for path in asked(found, text)? {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -39,7 +35,7 @@ pub(super) fn streams() -> Error {
 }
 
 /// The read skills that a text asks for.
-fn asked(found: &Found, text: &str) -> Result<Vec<String>, Error> {
+fn asked(found: &Addressee, text: &str) -> Result<Vec<String>, Error> {
     let notes = found.skills();
     // What needs arguments refuses a call without them by itself.
     let offered: Vec<Offered<'_>> = notes

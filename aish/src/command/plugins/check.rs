@@ -4,6 +4,7 @@ use aigis_node::plugins::{
     check::{self, Checked},
     config::{Config, Entry},
     manifest::{Launch, Manifest, Words},
+    sdk,
 };
 use aigis_proxy::{Error, text_file, with_causes};
 use serde_json::{Value, json};
@@ -13,8 +14,6 @@ use crate::{context::Context, exit::Failure};
 const HEADER: [&str; 5] = ["NAME", "TABLE", "SOURCE", "REF", "HOST"];
 /// No column of the table is a state.
 const NO_STATE: usize = usize::MAX;
-/// Where the Python package `aigis` lies.
-const SDK: &str = "AIGIS_SDK";
 
 /// Check a plugin, or an Aigis config file
 ///
@@ -72,10 +71,7 @@ async fn plugin(context: &Context, path: &Path, is_static: bool) -> Result<(), F
     let checked = if is_static {
         check::look(path)
     } else {
-        let sdk = std::env::var_os(SDK).map(PathBuf::from).ok_or_else(|| {
-            let message = "it is not known where the Python package aigis lies, which loads a plugin";
-            Failure::usage(message, format!("say it: {SDK}=DIR; or look at the files alone: --static"))
-        })?;
+        let sdk = sdk::install(context.home()?.data()).map_err(Error::from)?;
         // What the plugin says meanwhile is told where it fails.
         Box::pin(check::run(path, &sdk, &mut |_| {})).await
     };

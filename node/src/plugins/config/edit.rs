@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aigis_proxy::{Name, text_file};
+use aigis_proxy::{Code, Name, text_file, with_causes};
 use toml::de::DeTable;
 
 use super::{Config, Entry, Type, lines};
@@ -85,13 +85,20 @@ impl Config {
     ///
     /// The name is taken, the line cannot be used, or the file cannot be read or written. It then stays as it was.
     pub fn add(path: &Path, addition: &Addition) -> Result<Self, EditError> {
-        let text = match text_file::read(path) {
-            Err(text_file::Error::Missing { .. }) => String::new(),
-            read => read?,
-        };
-        let (text, config) = added(path, &text, addition)?;
+        let (text, config) = added(path, &text(path)?, addition)?;
         write(path, &text)?;
         Ok(config)
+    }
+
+    /// The entry that such a line would make; nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::add`].
+    pub fn with(path: &Path, addition: &Addition) -> Result<Entry, EditError> {
+        let (_, config) = added(path, &text(path)?, addition)?;
+        let unknown = || EditError::Unknown { path: path.to_owned(), name: addition.name.clone() };
+        config.entry(&addition.name).cloned().ok_or_else(unknown)
     }
 
     /// Takes a plugin out of the file, in one step.
@@ -103,6 +110,26 @@ impl Config {
         let (text, config) = removed(path, &text_file::read(path)?, name)?;
         write(path, &text)?;
         Ok(config)
+    }
+}
+
+impl From<EditError> for aigis_proxy::Error {
+    fn from(error: EditError) -> Self {
+        let code = match &error {
+            EditError::Exists { .. } => Code::AlreadyExists,
+            EditError::Unknown { .. } => Code::NotFound,
+            EditError::File(_) => Code::InvalidArgument,
+            EditError::Form { .. } | EditError::Write { .. } => Code::FailedPrecondition,
+        };
+        Self::new(code, with_causes(&error))
+    }
+}
+
+/// The file's text; none where there is no file yet.
+fn text(path: &Path) -> Result<String, EditError> {
+    match text_file::read(path) {
+        Err(text_file::Error::Missing { .. }) => Ok(String::new()),
+        read => Ok(read?),
     }
 }
 

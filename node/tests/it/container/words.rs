@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use aigis_proxy::{
     Code,
-    dispatch::{Begun, Deed, Directory, Dispatcher, Journal},
+    dispatch::{Begun, Deed, Directory, Dispatcher, Journal, Outcome},
     subject::HandTarget,
 };
 use futures::future::{BoxFuture, FutureExt, ready};
@@ -36,8 +36,12 @@ impl Journal for Lines {
         ready(Ok(Begun::Run)).boxed()
     }
 
-    fn end<'a>(&'a self, deed: Deed<'a>, outcome: &'a Result<Value, Error>) -> BoxFuture<'a, ()> {
-        self.add(format!("{} ends {}", if outcome.is_ok() { "well" } else { "badly" }, deed.path));
+    fn end<'a>(&'a self, deed: Deed<'a>, outcome: Outcome<'a>) -> BoxFuture<'a, ()> {
+        self.add(format!(
+            "{} ends {}",
+            if !matches!(outcome, Outcome::Failed(_)) { "well" } else { "badly" },
+            deed.path
+        ));
         ready(()).boxed()
     }
 
@@ -50,7 +54,7 @@ impl Journal for Lines {
 async fn said(rig: &Rig, text: &str) -> Result<Value, Error> {
     match rig.run("message", json!({"text": text})).await? {
         Answer::Value(value) => Ok(value),
-        Answer::Stream(_) => panic!("a stream"),
+        _ => panic!("no value"),
     }
 }
 

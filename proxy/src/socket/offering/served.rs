@@ -7,7 +7,6 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use futures::{FutureExt, future::BoxFuture};
-use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -19,7 +18,7 @@ use super::super::{
 };
 use crate::{
     Effect, Name, Role, SkillPath, UserName,
-    dispatch::{Begun, Deed, Directory, Dispatcher, Incoming, Journal},
+    dispatch::{Begun, Deed, Directory, Dispatcher, Incoming, Journal, Outcome},
     error::Error,
     json,
     serve::{
@@ -56,7 +55,7 @@ impl Journal for OnRecord {
         std::future::ready(Ok(Begun::Run)).boxed()
     }
 
-    fn end<'a>(&'a self, _: Deed<'a>, _: &'a Result<Value, Error>) -> BoxFuture<'a, ()> {
+    fn end<'a>(&'a self, _: Deed<'a>, _: Outcome<'a>) -> BoxFuture<'a, ()> {
         std::future::ready(()).boxed()
     }
 
@@ -150,16 +149,23 @@ fn read(head: &[u8], ci: &str) -> Option<(Caller, SkillPath)> {
 }
 
 async fn answered(outlet: &Outlet, answer: Result<Answer, Error>, running: &Running) -> Result<(), Error> {
-    let error = match answer {
+    // A connection that ends cancels its calls.
+    let down = std::future::pending();
+    let body = match answer {
         Ok(Answer::Stream(stream)) => {
-            // A connection that ends cancels its calls.
-            streaming::send(outlet, stream, running, std::future::pending()).await;
+            streaming::send(outlet, stream, running, down).await;
             return Ok(());
         }
-        Ok(Answer::Value(value)) => match outlet.fit(json::to_bytes(&value)).await {
-            Ok(body) => return Sink::send(outlet, Head::Value, body).await,
-            Err(error) => error,
-        },
+        Ok(Answer::Bodies(bodies)) => {
+            streaming::send_bodies(outlet, bodies, running, down).await;
+            return Ok(());
+        }
+        Ok(Answer::Value(value)) => outlet.fit(json::to_bytes(&value)).await,
+        Ok(Answer::Body(body)) => outlet.fit(body).await,
+        Err(error) => Err(error),
+    };
+    let error = match body {
+        Ok(body) => return Sink::send(outlet, Head::Value, body).await,
         Err(error) => error,
     };
     let body = serde_json::to_vec(&error).unwrap_or_default();

@@ -1,7 +1,8 @@
 //! What the audit line of a call says.
 
-use aigis_proxy::{NodeName, Request, dispatch::Deed, subject::Caller};
-use serde_json::{Value, json};
+use aigis_proxy::{NodeName, dispatch::Deed, subject::Caller};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
 
 use super::super::{Line, Phase};
 use crate::{record::digest, timestamp::Timestamp};
@@ -11,9 +12,55 @@ const MAX_ARGUMENTS: usize = 4 * 1024;
 /// Longest reason that an audit line shows, in characters.
 const MAX_REASON: usize = 500;
 
+/// The largest envelope that nobody read whose arguments are read for this, in bytes.
+const MAX_READ: usize = 64 * 1024;
+
+/// The arguments of an envelope, read by nobody before: they were found to be sound, and may hold any tagged value.
+#[derive(Default, Deserialize)]
+struct Unread<T> {
+    #[serde(default)]
+    args: T,
+    #[serde(default)]
+    kwargs: T,
+}
+
+/// What is known of a call's arguments.
+enum Arguments {
+    /// The values of `args` and `kwargs`.
+    Values(Value),
+    /// The digest of large ones, as they were written.
+    Digest(String),
+}
+
+impl Arguments {
+    fn of(deed: &Deed<'_>) -> Self {
+        let values = |args, kwargs| Self::Values(json!({ "args": args, "kwargs": kwargs }));
+        match deed.body {
+            None => values(json!(deed.request.args), json!(deed.request.kwargs)),
+            Some(body) if body.len() <= MAX_READ => {
+                let Unread { args, kwargs } = serde_json::from_slice::<Unread<Option<Value>>>(body).unwrap_or_default();
+                values(args.unwrap_or_else(|| json!([])), kwargs.unwrap_or_else(|| json!({})))
+            }
+            Some(body) => {
+                let read = serde_json::from_slice::<Unread<Option<&RawValue>>>(body).unwrap_or_default();
+                let text = |raw: Option<&RawValue>, none| raw.map_or(none, RawValue::get).to_owned();
+                let (args, kwargs) = (text(read.args, "[]"), text(read.kwargs, "{}"));
+                Self::Digest(digest(format!("[{args},{kwargs}]").as_bytes()))
+            }
+        }
+    }
+
+    fn digest(&self) -> String {
+        match self {
+            Self::Values(values) => digest(sorted(&json!([values["args"], values["kwargs"]])).to_string().as_bytes()),
+            Self::Digest(digest) => digest.clone(),
+        }
+    }
+}
+
 /// The digest by which a repeat is known to have the same arguments.
-pub(super) fn digest_of(request: &Request) -> String {
-    digest(sorted(&json!([request.args, request.kwargs])).to_string().as_bytes())
+pub(super) fn digest_of(deed: &Deed<'_>) -> String {
+    Arguments::of(deed).digest()
 }
 
 /// The value with all keys in order, so that equal arguments have equal digests.
@@ -57,19 +104,21 @@ pub(super) fn line_of(node: &NodeName, deed: &Deed<'_>, phase: Phase) -> Line {
         skill: Some(deed.path.to_string()),
         effect: Some(deed.effect),
         call: deed.request.meta.call.clone(),
-        arguments: Some(shown(deed.request)),
+        arguments: Some(shown(&Arguments::of(deed))),
         ..blank(node, deed.caller, phase)
     }
 }
 
 /// The arguments as audit shows them: no secrets, no mass.
-fn shown(request: &Request) -> Value {
-    let mut shown = json!({ "args": request.args, "kwargs": request.kwargs });
-    hide(&mut shown);
-    if shown.to_string().len() > MAX_ARGUMENTS {
-        return json!({ "digest": digest_of(request) });
+fn shown(arguments: &Arguments) -> Value {
+    if let Arguments::Values(values) = &arguments {
+        let mut shown = values.clone();
+        hide(&mut shown);
+        if shown.to_string().len() <= MAX_ARGUMENTS {
+            return shown;
+        }
     }
-    shown
+    json!({ "digest": arguments.digest() })
 }
 
 fn hide(value: &mut Value) {

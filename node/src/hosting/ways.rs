@@ -1,0 +1,94 @@
+//! How the calls of plugins leave them: each under its own user, all by what one cache knows of the mesh.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use aigis_proxy::{
+    Error, Grant, UserName,
+    bridge::{Asked, Opened, Refused, Way},
+    client::Client,
+};
+use aigis_registry::{Asking, Cache};
+use tokio::sync::{Mutex as Turn, OnceCell};
+
+use crate::plugins::users::{Connected, Users};
+
+/// How long the registry may take to be read.
+const WITHIN: Duration = Duration::from_secs(20);
+/// What a plugin may call whose entry names no grants: the plugins of the mesh.
+const USUAL: &str = "kind=plugin:write";
+
+/// The ways of all users that plugins of this node have.
+pub(crate) struct Ways {
+    users: Users,
+    /// Nodes follow only what concerns them; whoever calls must know of everyone.
+    cache: OnceCell<Cache>,
+    known: Turn<BTreeMap<UserName, Known>>,
+}
+
+impl fmt::Debug for Ways {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ways").finish_non_exhaustive()
+    }
+}
+
+/// A user's way, and what it may.
+struct Known {
+    grants: Vec<Grant>,
+    own: Arc<Own>,
+}
+
+/// The way of one.
+#[derive(Debug)]
+pub(crate) struct Own {
+    asking: Asking,
+    _connected: Connected,
+}
+
+impl Ways {
+    /// None yet.
+    pub(crate) fn new(users: Users) -> Self {
+        Self { users, cache: OnceCell::new(), known: Turn::default() }
+    }
+
+    /// The grants of an entry: what it asks for, or the usual.
+    ///
+    /// # Errors
+    ///
+    /// The usual one cannot be read, which does not happen.
+    pub(crate) fn grants(asked: Option<&Vec<Grant>>) -> Result<Vec<Grant>, Error> {
+        match asked {
+            Some(asked) => Ok(asked.clone()),
+            None => Ok(vec![USUAL.parse().map_err(|error| Error::internal(format!("{USUAL}: {error}")))?]),
+        }
+    }
+
+    /// The way of that user, who may do what the grants say.
+    ///
+    /// # Errors
+    ///
+    /// The issuer's refusal, or that it is away; and what keeps from the bus.
+    pub(crate) async fn of(&self, user: &UserName, grants: Vec<Grant>) -> Result<Arc<Own>, Error> {
+        let mut known = self.known.lock().await;
+        if let Some(former) = known.get(user).filter(|former| former.grants == grants) {
+            return Ok(former.own.clone());
+        }
+        let open = || Cache::open(&self.users.bus, Some(self.users.issuer.clone()), WITHIN);
+        let cache = self.cache.get_or_try_init(open).await?.clone();
+        let connected = self.users.connect(user, grants.clone()).await?;
+        let own =
+            Arc::new(Own { asking: Asking::new(Client::new(connected.bus.clone()), cache), _connected: connected });
+        known.insert(user.clone(), Known { grants, own: own.clone() });
+        Ok(own)
+    }
+
+    /// Forgets a user whose plugin is gone; its connection ends with the last process that uses it.
+    pub(crate) async fn forget(&self, user: &UserName) {
+        self.known.lock().await.remove(user);
+    }
+}
+
+impl Way for Own {
+    async fn open(&self, asked: Asked) -> Result<Opened, Refused> {
+        Way::open(&self.asking, asked).await
+    }
+}

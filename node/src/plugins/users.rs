@@ -1,0 +1,129 @@
+//! The users under which this node's plugins call: each has a key of its own, which stays on this host.
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use aigis_proxy::{
+    Bus, Code, Error, Grant, Name, NodeName, UserName,
+    bus::Options,
+    identity::{Credential, Issuer},
+    kv::StoreGuard,
+    rpc::{self, Asker},
+    services::{ISSUER, IssuerClient},
+    task, with_causes,
+};
+use futures::FutureExt as _;
+use tarpc::context;
+use tokio::sync::watch;
+
+use crate::{home::Home, renewal::Renewal};
+
+/// Says how the bus is reached under a credential, by a connection of that name.
+pub type MakeOptions = dyn Fn(Arc<Credential>, &str) -> Options + Send + Sync;
+
+/// What it takes to bring them in.
+pub struct Users {
+    /// Where their credentials are kept.
+    pub home: Home,
+    /// The node's own connection, by which the issuer is asked.
+    pub bus: Bus,
+    /// The issuer.
+    pub issuer: NodeName,
+    /// What its tokens are checked by.
+    pub vouches: watch::Receiver<Issuer>,
+    /// Which store of the bus is the mesh's.
+    pub store: StoreGuard,
+    /// How the bus is reached under a credential; the text is what the connection is called.
+    pub options: Box<MakeOptions>,
+}
+
+impl fmt::Debug for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Users").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+/// A user that is connected; its credential is renewed for as long as this is held.
+#[derive(Debug)]
+pub struct Connected {
+    /// Its connection.
+    pub bus: Bus,
+    _renewal: task::Owned,
+}
+
+/// The user of a plugin.
+///
+/// # Errors
+///
+/// The name is too long.
+pub fn of_plugin(plugin: &Name) -> Result<UserName, Error> {
+    Ok(UserName::parse(&format!("plugin-{plugin}"))?)
+}
+
+/// The user of a node's core plugins.
+///
+/// # Errors
+///
+/// The name is too long.
+pub fn of_core(node: &NodeName) -> Result<UserName, Error> {
+    Ok(UserName::parse(&format!("core-{node}"))?)
+}
+
+impl Users {
+    /// Connects a user of this node's plugins, which may do what the grants say from now on. A plugin's name is claimed
+    /// before. Its key is made at the first time, and kept.
+    ///
+    /// # Errors
+    ///
+    /// The issuer's refusal, or that it is away; a file that cannot be read or written; what keeps from the bus.
+    pub async fn connect(&self, user: &UserName, grants: Vec<Grant>) -> Result<Connected, Error> {
+        let file = self.home.credential(user);
+        let unusable = |error: &dyn std::error::Error| Error::precondition(with_causes(error));
+        let known = match file.exists() {
+            true => Some(Credential::read_ended(&file, None).map_err(|error| unusable(&error))?),
+            false => None,
+        };
+        let known = known.filter(|known| known.name() == user);
+        let asker = IssuerClient::from(Asker::new(&self.bus, self.issuer.as_str(), ISSUER));
+        let issue = async |public: &str| {
+            rpc::answered(asker.host_plugin(context::current(), user.clone(), public.to_owned(), grants.clone()).await)
+        };
+        let flawed = |flaw| Error::internal(format!("the token of {user} cannot be used: {flaw}"));
+        let issuer = self.vouches.borrow().clone();
+        let credential = match known {
+            Some(known) => {
+                match issue(known.public()).await {
+                    Ok(token) => {
+                        known.renew(&token, Some(&issuer)).map_err(flawed)?;
+                        known.replace(&file).map_err(|error| unusable(&error))?;
+                    }
+                    // What was issued before holds while the issuer is away; what it may do is as it was.
+                    Err(error) if error.code == Code::Unavailable && known.expires() > Some(SystemTime::now()) => {
+                        tracing::warn!(%error, %user, "a plugin's credential is used as it is");
+                    }
+                    Err(error) => return Err(error),
+                }
+                known
+            }
+            None => {
+                let key = Credential::generate().map_err(|error| unusable(&error))?;
+                let token = issue(key.public()).await?;
+                let made = Credential::new(&token, key, Some(&issuer)).map_err(flawed)?;
+                made.write(&file).map_err(|error| unusable(&error))?;
+                made
+            }
+        };
+        let credential = Arc::new(credential);
+        let bus = Bus::connect((self.options)(credential.clone(), user.as_str()));
+        let bus = bus.await.map_err(|error| Error::unavailable(with_causes(&error)).sent(false))?;
+        bus.guard_store(self.store.clone());
+        let connected = bus.clone();
+        let renewal = Renewal {
+            reach: Box::new(move || std::future::ready(Ok(connected.clone())).boxed()),
+            credential,
+            file,
+            issuer: self.issuer.clone(),
+            vouches: self.vouches.clone(),
+        };
+        Ok(Connected { bus, _renewal: renewal.start() })
+    }
+}

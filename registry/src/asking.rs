@@ -1,0 +1,324 @@
+//! Asking a CI: who is meant, which of its servers, for how long, and until when there is hope.
+
+use std::{sync::Arc, time::Duration};
+
+use aigis_proxy::{
+    Address, Bus, Code, Effect, Error, Name, NodeName, Request, SkillPath, UserName,
+    client::{Client, Response, Target},
+    envelope::Passing,
+    subject::Token,
+};
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::{
+    cache::Cache,
+    record::{Kind, SkillNote, State},
+    resolve::{Resolved, Service},
+    snapshot::{self, Snapshot},
+};
+
+mod way;
+
+/// What calls, and what it knows of whom it can call; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Asking {
+    client: Client,
+    cache: Cache,
+}
+
+/// A CI that can be asked.
+#[derive(Debug, Clone)]
+pub struct Addressee {
+    /// How it is named to people: `NAME@NODE`, or the service's name.
+    pub address: Address,
+    /// How it is named to its servers.
+    pub name: Name,
+    /// What it is.
+    pub kind: Kind,
+    /// Whether it is there.
+    pub state: State,
+    resolved: Resolved,
+}
+
+impl Asking {
+    /// Asks by what that cache knows, which has to be one of the whole registry. A node's plugins share one, each with a
+    /// client of its own user.
+    #[must_use]
+    pub fn new(client: Client, cache: Cache) -> Self {
+        Self { client, cache }
+    }
+
+    /// Fills a cache of its own, within that time; records of users and tokens count where the issuer is known.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` if the registry does not answer in time.
+    pub async fn open(client: Client, issuer: Option<NodeName>, within: Duration) -> Result<Self, Error> {
+        let cache = Cache::open(client.bus(), issuer, within).await?;
+        Ok(Self::new(client, cache))
+    }
+
+    /// The bus.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        self.client.bus()
+    }
+
+    /// What calls: over the socket of this host's node where that serves the CI.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The registry, as it is seen now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.cache.snapshot()
+    }
+
+    /// The registry, as it changes.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.cache.changed()
+    }
+
+    /// Finds what an address names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::resolve`].
+    pub fn find(&self, address: &Address) -> Result<Addressee, Error> {
+        self.snapshot().resolve(address).map(|resolved| Addressee::of(resolved).called(&address.name))
+    }
+
+    /// Finds whose skill a path of the mesh's namespace is, and its path within that CI.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::resolve_path`].
+    pub fn find_path(&self, path: &SkillPath) -> Result<(Addressee, SkillPath), Error> {
+        let (resolved, within) = self.snapshot().resolve_path(path)?;
+        let whom = Addressee::of(resolved);
+        let first = path.as_str().split('.').next().and_then(|first| Name::parse(first).ok());
+        Ok((first.map_or_else(|| whom.clone(), |first| whom.clone().called(&first)), within))
+    }
+
+    /// The servers to ask for a skill, the first one first.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` for a CI that is known to be away, and a service without a running replica;
+    /// `failed_precondition` for a skill of a service that changes something.
+    fn servers(&self, whom: &Addressee, path: &SkillPath) -> Result<Vec<UserName>, Error> {
+        match &whom.resolved {
+            Resolved::One(one) if whom.state == State::Offline => {
+                Err(away(&whom.address).with("node", one.record.node.as_str()))
+            }
+            Resolved::One(one) => Ok(vec![one.record.server.clone()]),
+            Resolved::Service(service) => balanced(service, path),
+        }
+    }
+
+    /// Calls a skill on one of the servers of a CI, for as long as the skill declares where the request names no time. A
+    /// request without an id is given one.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` without asking, where the CI is known to be away; else what the call meets.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future, or the stream that it gives, cancels the call at the callee.
+    pub async fn ask(&self, whom: &Addressee, path: &SkillPath, mut request: Request) -> Result<Response, Error> {
+        request.meta.call.get_or_insert_with(id);
+        let open = |target: Target| {
+            let request = request.clone();
+            async move { self.client.open(&target, request).await }
+        };
+        self.of_servers(whom, path, open).await
+    }
+
+    /// As [`Asking::ask`], with what came as bytes, for bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Asking::ask`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Asking::ask`].
+    pub async fn pass(
+        &self,
+        whom: &Addressee,
+        path: &SkillPath,
+        mut request: Passing,
+    ) -> Result<Response<Bytes>, Error> {
+        request.meta.call.get_or_insert_with(id);
+        let open = |target: Target| {
+            let request = request.clone();
+            async move { self.client.pass(&target, request).await }
+        };
+        self.of_servers(whom, path, open).await
+    }
+
+    /// Asks one server after the other, until one may have got it.
+    async fn of_servers<R, F: Future<Output = Result<R, Error>>>(
+        &self,
+        whom: &Addressee,
+        path: &SkillPath,
+        open: impl Fn(Target) -> F,
+    ) -> Result<R, Error> {
+        let timeout = whom.declared_timeout(path);
+        let mut last = None;
+        // A server that surely got nothing costs no more than the next one's turn.
+        for server in self.servers(whom, path)? {
+            let target = Target { server: server.clone(), ci: whom.name.clone(), path: path.clone(), timeout };
+            let opened = tokio::select! {
+                opened = open(target) => opened,
+                error = self.lost(whom, &server) => Err(error.sent(true)),
+            };
+            match opened {
+                Err(error) if error.code == Code::Unavailable && error.detail("sent") == Some(&Value::Bool(false)) => {
+                    last = Some(error);
+                }
+                other => return other,
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::unavailable(format!("nothing serves {}", whom.address)).sent(false)))
+    }
+
+    /// Resolves once the CI, or the replica of it that was asked, is known to be away, which may be never.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn lost(&self, whom: &Addressee, server: &UserName) -> Error {
+        let mut changed = self.changed();
+        loop {
+            let snapshot = changed.borrow_and_update().clone();
+            let state = match snapshot.resolve(&whom.address) {
+                Ok(Resolved::One(now)) => Some(now.state),
+                Ok(Resolved::Service(service)) => {
+                    let mut asked = service.replicas.iter().filter(|replica| replica.record.server == *server);
+                    asked.next().map(|replica| replica.state)
+                }
+                Err(_) => None,
+            };
+            // A server that said goodbye still answers what it has taken; if it does not, the connection tells.
+            if state == Some(State::Offline) && !snapshot.said_goodbye(server) {
+                return away(&whom.address);
+            }
+            if changed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Addressee {
+    fn of(resolved: Resolved) -> Self {
+        match &resolved {
+            Resolved::One(one) => {
+                let record = &one.record;
+                Self {
+                    address: Address { name: record.name.clone(), node: Some(record.node.clone()) },
+                    name: record.name.clone(),
+                    kind: record.kind,
+                    state: one.state,
+                    resolved,
+                }
+            }
+            Resolved::Service(service) => Self {
+                address: Address { name: service.name.clone(), node: None },
+                name: service.name.clone(),
+                kind: Kind::Container,
+                state: service.state(),
+                resolved,
+            },
+        }
+    }
+
+    /// A plugin answers to its alias with standard skills alone: whoever says it means these.
+    fn called(self, name: &Name) -> Self {
+        match &self.resolved {
+            Resolved::One(one) if one.record.kind == Kind::Plugin && one.record.aliases.contains(name) => {
+                Self { name: name.clone(), ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// What the registry resolved the address to.
+    #[must_use]
+    pub fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    /// The skills that its record names; a service's are those of its replicas.
+    #[must_use]
+    pub fn skills(&self) -> &[SkillNote] {
+        self.resolved.skills()
+    }
+
+    /// Whether its record says of a skill that it only reads.
+    #[must_use]
+    pub fn reads(&self, path: &SkillPath) -> bool {
+        let Resolved::One(one) = &self.resolved else { return true };
+        one.record.skills.iter().any(|skill| skill.path == *path && skill.effect == Effect::Read)
+    }
+
+    /// How long its record says that a skill may take, where that is not the usual.
+    #[must_use]
+    pub fn declared_timeout(&self, path: &SkillPath) -> Option<Duration> {
+        let replicas = match &self.resolved {
+            Resolved::One(one) => std::slice::from_ref(one),
+            Resolved::Service(service) => service.replicas.as_slice(),
+        };
+        let notes = replicas.iter().flat_map(|replica| replica.record.skills.iter()).filter(|note| note.path == *path);
+        notes.filter_map(|note| note.timeout_s).max().map(Duration::from_secs)
+    }
+
+    /// Whether input beside a message is of use to it.
+    #[must_use]
+    pub fn takes_input(&self) -> bool {
+        matches!(self.kind, Kind::Plugin | Kind::App | Kind::Aip | Kind::Wrapped)
+    }
+}
+
+/// The id of a call.
+fn id() -> String {
+    Token::random().as_str().to_owned()
+}
+
+fn away(address: &Address) -> Error {
+    Error::unavailable(format!("{address} is offline: its node does not answer")).hint("see: aish nodes").sent(false)
+}
+
+/// The servers of a service's running replicas, beginning with one by chance.
+fn balanced(service: &Service, path: &SkillPath) -> Result<Vec<UserName>, Error> {
+    let changes = |replica: &snapshot::Found| {
+        replica.record.skills.iter().any(|skill| skill.path == *path && skill.effect != Effect::Read)
+    };
+    if service.replicas.iter().any(changes) {
+        return Err(service.must_name_one().sent(false));
+    }
+    let turn = chance();
+    let mut servers = Vec::new();
+    for step in 0..service.running().count() {
+        let server = service.pick(turn.wrapping_add(step))?.record.server.clone();
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    match servers.is_empty() {
+        true => service.pick(turn).map(|one| vec![one.record.server.clone()]),
+        false => Ok(servers),
+    }
+}
+
+/// A number by chance.
+fn chance() -> usize {
+    Token::random().as_str().bytes().fold(0, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)))
+}
