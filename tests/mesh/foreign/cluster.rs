@@ -83,7 +83,7 @@ fn outlives_one(mesh: &Mesh, bus: &mut ForeignCluster) {
 }
 
 /// Writes and calls, as beta's node, over one connection, and kills the server that leads the registry meanwhile: every call
-/// is answered, and all that was acknowledged is there. Gives which was killed, and how long anything took.
+/// is answered but one that was under way just then, which is told to have been sent, and all that was acknowledged is there. Gives which was killed, and how long anything took.
 async fn busy(beta: &Mesh, cluster: &mut ForeignCluster) -> (usize, Duration) {
     let credential = Credential::read(&beta.path().join("creds/beta.creds"), None).unwrap();
     let options =
@@ -95,7 +95,7 @@ async fn busy(beta: &Mesh, cluster: &mut ForeignCluster) -> (usize, Duration) {
     let leads = |which: &usize| leader.as_deref() == Some(ForeignCluster::name(*which).as_str());
     let victim = (0..3).find(leads).unwrap_or_else(|| panic!("{leader:?} leads"));
 
-    let (written, longest) = (Cell::new(0), Cell::new(Duration::ZERO));
+    let (written, longest, cut_off) = (Cell::new(0), Cell::new(Duration::ZERO), Cell::new(0));
     let half = Notify::new();
     let took = |begun: Instant| longest.set(longest.get().max(begun.elapsed()));
     let writing = async {
@@ -129,8 +129,14 @@ async fn busy(beta: &Mesh, cluster: &mut ForeignCluster) -> (usize, Duration) {
         let target = Target { server: node.user(), ci: Name::parse("alpha").unwrap(), path, timeout: None };
         while written.get() < 2 * ROUNDS {
             let (meta, begun) = (Meta { timeout: Some(PATIENT), ..Meta::default() }, Instant::now());
-            let answer = client.call(&target, Request { meta, ..Request::default() }).await;
-            assert!(answer.is_ok(), "{answer:?}");
+            match client.call(&target, Request { meta, ..Request::default() }).await {
+                Ok(_) => {}
+                // What the killed server had taken and not yet handed on is nowhere; its caller is told that it may have run.
+                Err(error) => {
+                    assert_eq!(error.detail("sent"), Some(&true.into()), "{error:?}");
+                    cut_off.set(cut_off.get() + 1);
+                }
+            }
             took(begun);
         }
     };
@@ -139,6 +145,8 @@ async fn busy(beta: &Mesh, cluster: &mut ForeignCluster) -> (usize, Duration) {
         cluster.kill(victim);
     };
     let (acknowledged, (), ()) = tokio::join!(writing, calling, killing);
+    // They are made one after the other, so that one at most was under way.
+    assert!(cut_off.get() <= 1, "{} calls were not answered", cut_off.get());
     let there = kv::get(&bus, Bucket::Records, KEY, PATIENT).await.unwrap().unwrap();
     assert!(there.revision >= acknowledged, "{acknowledged} was acknowledged, there is {}", there.revision);
     (victim, longest.get())
