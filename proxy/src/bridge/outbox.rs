@@ -34,7 +34,7 @@ pub struct Outgoing {
 #[derive(Debug, Clone)]
 pub struct Outbox(mpsc::Sender<Outgoing>);
 
-/// A queue of messages, and the end that [`write`] takes.
+/// A queue of messages, and the end that [`write()`] takes.
 #[must_use]
 pub fn outbox() -> (Outbox, mpsc::Receiver<Outgoing>) {
     let (sender, receiver) = mpsc::channel(ROOM);
