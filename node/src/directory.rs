@@ -11,7 +11,8 @@ use std::{
 };
 
 use aigis_proxy::{
-    Address, Code, Effect, Error, Granted, Name, NodeName, UserName, dispatch, skill::Ci, subject::HandTarget,
+    Address, Code, Effect, Error, Granted, Name, NodeName, UserName, dispatch, serve::Server, skill::Ci,
+    subject::HandTarget, task,
 };
 use aigis_registry::{Cache, Registry};
 use futures::{FutureExt, future::BoxFuture};
@@ -102,6 +103,18 @@ impl Directory {
     pub(crate) fn targets(&self, name: &Name) -> Vec<String> {
         let names = [Some(name.clone()), naming::alias(name)].into_iter().flatten();
         names.flat_map(|name| [name.to_string(), format!("{name}@{}", self.node)]).collect()
+    }
+
+    /// Hears calls by hand to a CI, by each of its [targets](Self::targets), for as long as what it gives is held.
+    pub(crate) async fn hear_by_hand(&self, server: &Server, name: &Name) -> Vec<task::Owned> {
+        let mut heard = Vec::new();
+        for target in self.targets(name) {
+            match server.listen_by_hand(&target).await {
+                Ok(listening) => heard.push(listening),
+                Err(error) => tracing::warn!(%error, target, "calls by hand to this name are not heard"),
+            }
+        }
+        heard
     }
 
     /// Refuses a name that several CIs bear: what is said by hand, without a node, means what it means everywhere, and

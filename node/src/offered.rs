@@ -197,7 +197,8 @@ impl Room {
             self.rise(&name, found, &error).await;
             return Err(error);
         }
-        let by_hand = if found == Found::Own { Vec::new() } else { self.hear_by_hand(&name).await };
+        let Parts { directory, server, .. } = &self.parts;
+        let by_hand = if found == Found::Own { Vec::new() } else { directory.hear_by_hand(server, &name).await };
         self.parts.directory.insert(ci.clone(), None, true);
         let mut seats = self.seats();
         if let Some(seat) = seats.get_mut(&name) {
@@ -320,17 +321,6 @@ impl Room {
         let description = offer.description.clone();
         let record = CiRecord::new(offer.name.clone(), self.parts.node.clone(), kind);
         CiRecord { labels, warnings, skills: skills.into(), description, ..record }
-    }
-
-    async fn hear_by_hand(&self, name: &Name) -> Vec<task::Owned> {
-        let mut heard = Vec::new();
-        for target in self.parts.directory.targets(name) {
-            match self.parts.server.listen_by_hand(&target).await {
-                Ok(listening) => heard.push(listening),
-                Err(error) => tracing::warn!(%error, target, "calls by hand to this name are not heard"),
-            }
-        }
-        heard
     }
 
     /// Ends what a dead process left behind, and keeps the name of a living one for a while.

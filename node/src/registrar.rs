@@ -138,24 +138,13 @@ impl Registrar {
             }
             None => {
                 let ci = Arc::new(Container::new(self.host.clone(), name.clone(), bound));
-                let by_hand = self.hear_by_hand(&name).await;
+                let by_hand = self.directory.hear_by_hand(&self.server, &name).await;
                 self.served.insert(name.clone(), Served { ci: ci.clone(), _by_hand: by_hand });
                 ci
             }
         };
         self.directory.insert(ci, service, running);
         self.unwritten.insert(name, Unwritten::Record);
-    }
-
-    async fn hear_by_hand(&self, name: &Name) -> Vec<task::Owned> {
-        let mut heard = Vec::new();
-        for target in self.directory.targets(name) {
-            match self.server.listen_by_hand(&target).await {
-                Ok(listening) => heard.push(listening),
-                Err(error) => tracing::warn!(%error, target, "calls by hand to this name are not heard"),
-            }
-        }
-        heard
     }
 
     async fn write(&mut self) {

@@ -30,13 +30,7 @@ impl Hosting {
             let ci = PluginCi::new(own, node.clone(), plugin.clone(), Arc::downgrade(self), dispatcher.clone());
             directory.insert(ci, None, true);
         }
-        let mut by_hand = Vec::new();
-        for target in directory.targets(name) {
-            match server.listen_by_hand(&target).await {
-                Ok(listening) => by_hand.push(listening),
-                Err(error) => tracing::warn!(%error, target, "calls by hand to this name are not heard"),
-            }
-        }
+        let by_hand = directory.hear_by_hand(server, name).await;
         self.change(name, |seat| (seat.by_hand, seat.is_registered) = (by_hand, true));
         Ok(())
     }

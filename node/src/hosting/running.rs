@@ -81,14 +81,20 @@ impl Hosting {
             plugin.enter(State::Running);
             return Ok(());
         }
-        let runner = Arc::new(Runner::start(self.running.clone(), plugin.clone(), prepared.clone()));
+        match self.launch(plugin, prepared).await {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Has a plugin's program kept running, and returns when it is no longer on the way: with what is the matter with it then.
+    async fn launch(&self, plugin: &Arc<Plugin>, prepared: Arc<Prepared>) -> Option<Error> {
+        plugin.enter(State::Starting);
+        let runner = Arc::new(Runner::start(self.running.clone(), plugin.clone(), prepared));
         self.change(&plugin.name, |seat| seat.runner = Some(runner));
         let mut standings = plugin.standings();
         let settled = standings.wait_for(|standing| !standing.state.is_on_the_way()).await;
-        match settled.map(|standing| standing.error.clone()) {
-            Ok(Some(error)) => Err(error),
-            _ => Ok(()),
-        }
+        settled.ok().and_then(|standing| standing.error.clone())
     }
 
     /// Whether this node is the place for it.
@@ -211,12 +217,8 @@ impl Hosting {
         if let Some(runner) = runner {
             runner.stop().await;
         }
-        plugin.enter(State::Starting);
-        let runner = Arc::new(Runner::start(self.running.clone(), plugin.clone(), prepared));
-        self.change(&plugin.name, |seat| seat.runner = Some(runner));
-        let mut standings = plugin.standings();
         // What becomes of it is the runner's business from now on.
-        let _ = standings.wait_for(|standing| !standing.state.is_on_the_way()).await;
+        drop(self.launch(plugin, prepared).await);
         Ok(())
     }
 
