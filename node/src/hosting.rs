@@ -46,6 +46,7 @@ mod restart;
 mod runner;
 mod running;
 mod secrets;
+mod serving;
 mod socket;
 mod standing;
 mod start;
@@ -130,8 +131,10 @@ impl Hosting {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let means = Arc::new(Means::new(parts.node.clone(), parts.home.clone(), parts.ways.clone()));
         let cores = Cores::new(means.clone());
-        let running = Arc::new(runner::Parts { means, cores: cores.clone() });
-        Arc::new(Self { parts, cores, running, seats: Mutex::default(), turn: Turn::new(()) })
+        Arc::new_cyclic(|hosting| {
+            let running = Arc::new(runner::Parts { means, cores: cores.clone(), hosting: hosting.clone() });
+            Self { parts, cores, running, seats: Mutex::default(), turn: Turn::new(()) }
+        })
     }
 
     /// Starts what the config file names, one after the other; names of former plugins become free.

@@ -134,6 +134,7 @@ impl Office {
         public_key: &str,
         permit: impl Fn(Option<&UserRecord>) -> Result<(), Error>,
     ) -> Result<String, Error> {
+        self.hears_alone(name, role)?;
         let token = self.keys.issue(name, role, public_key, self.credential_life).map_err(unsigned)?;
         let record = self.record(name, role, public_key, &token);
         // A credential that is made anew changes nothing about what its holder was granted.

@@ -105,19 +105,22 @@ impl Asking {
         Ok((first.map_or_else(|| whom.clone(), |first| whom.clone().called(&first)), within))
     }
 
-    /// The servers to ask for a skill, the first one first.
+    /// The servers to ask for a skill, the first one first, and the skill's path there.
     ///
     /// # Errors
     ///
     /// `unavailable` for a CI that is known to be away, and a service without a running replica;
     /// `failed_precondition` for a skill of a service that changes something.
-    fn servers(&self, whom: &Addressee, path: &SkillPath) -> Result<Vec<UserName>, Error> {
+    fn servers(&self, whom: &Addressee, path: &SkillPath) -> Result<(Vec<UserName>, SkillPath), Error> {
         match &whom.resolved {
             Resolved::One(one) if whom.state == State::Offline => {
                 Err(away(&whom.address).with("node", one.record.node.as_str()))
             }
-            Resolved::One(one) => Ok(vec![one.record.server.clone()]),
-            Resolved::Service(service) => balanced(service, path),
+            Resolved::One(one) => {
+                let (server, path) = one.record.server_of(&whom.name, path);
+                Ok((vec![server], path))
+            }
+            Resolved::Service(service) => Ok((balanced(service, path)?, path.clone())),
         }
     }
 
@@ -173,7 +176,8 @@ impl Asking {
         let timeout = whom.declared_timeout(path);
         let mut last = None;
         // A server that surely got nothing costs no more than the next one's turn.
-        for server in self.servers(whom, path)? {
+        let (servers, path) = self.servers(whom, path)?;
+        for server in servers {
             let target = Target { server: server.clone(), ci: whom.name.clone(), path: path.clone(), timeout };
             let opened = tokio::select! {
                 opened = open(target) => opened,

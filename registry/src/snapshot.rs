@@ -177,7 +177,8 @@ impl Snapshot {
         if let Some(by) = self.replacement(record) {
             return Sight { state: State::Gone, since: Some(by.registered_at) };
         }
-        let sight = self.sight(record.server.as_str());
+        // Whoever serves it: it is as alive as its node says.
+        let sight = self.sight(record.node.as_str());
         if sight.state == State::Live
             && record.container.is_some()
             && let Some(node) = self.nodes.get(&record.node)
@@ -199,7 +200,7 @@ impl Snapshot {
 
     /// The claim that counts instead of this one. A holder that lives loses its name to nobody: who says so is a forger.
     pub(crate) fn replacement(&self, record: &CiRecord) -> Option<&Arc<CiRecord>> {
-        self.successor(record).filter(|_| self.sight(record.server.as_str()).state != State::Live)
+        self.successor(record).filter(|_| self.sight(record.node.as_str()).state != State::Live)
     }
 
     pub(crate) fn found(&self, record: &Arc<CiRecord>) -> Found {
@@ -249,7 +250,7 @@ pub(crate) fn of(records: impl IntoIterator<Item = CiRecord>) -> Snapshot {
     let mut snapshot = Snapshot { whole: true, connected: true, ..Snapshot::default() };
     let mut sights = HashMap::new();
     for record in records {
-        sights.insert(record.server.clone(), Sight { state: State::Live, since: None });
+        sights.insert(record.node.user(), Sight { state: State::Live, since: None });
         snapshot.insert(&Arc::new(record), None);
     }
     snapshot.sights = Arc::new(sights);

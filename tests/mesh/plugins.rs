@@ -12,6 +12,7 @@ use serde_json::Value;
 mod calls;
 mod life;
 mod processes;
+mod serves;
 mod start;
 
 /// How long a plugin may take until it stands, on a machine that does much besides.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aigis_proxy::{
-    Code, Effect, Error, Name, NodeName, SkillPath,
+    Code, Effect, Error, Name, NodeName, SkillPath, UserName,
     bridge::{Answered, Invocation},
     dispatch::Dispatcher,
     skill::{Answer, Bodies, Call, Ci, Input, Nothing, SkillInfo, Table},
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Hosting, logs,
     plugin::{InFlight, Plugin, Seat},
+    standing::State,
     status::{Description, Health, Status},
 };
 use crate::{
@@ -231,6 +232,9 @@ impl PluginCi {
                 answered => return answered.map(|answered| answer(answered, in_flight)),
             }
         }
+        if self.plugin.server().is_some() {
+            return Err(self.elsewhere(&path));
+        }
         let Seat { core, generation } = self.plugin.seated(call.remaining()).await?;
         let invocation = self.invocation(path, (!is_handle).then_some(generation), &call);
         match core.invoke(invocation).await {
@@ -240,6 +244,15 @@ impl PluginCi {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The error of a call here of a skill that the plugin serves at the bus by itself.
+    fn elsewhere(&self, path: &SkillPath) -> Error {
+        if self.plugin.standing().state != State::Running {
+            return self.plugin.absence();
+        }
+        let message = format!("the plugin {} serves {path} at the bus by itself, and not over its node", self.name);
+        Error::unavailable(message).hint(format!("aish call {path}")).sent(false)
     }
 
     fn invocation(&self, path: SkillPath, generation: Option<u64>, call: &Call) -> Invocation {
@@ -292,6 +305,13 @@ impl Ci for PluginCi {
 
     fn takes_bodies(&self, path: &str) -> bool {
         self.own(path).is_some()
+    }
+
+    fn served_by(&self, path: &str) -> Option<(UserName, SkillPath)> {
+        let server = self.plugin.server()?;
+        let Some(Own::Leaf(leaf, _)) = self.own(path) else { return None };
+        let within = leaf.as_str().strip_prefix(self.name.as_str())?.strip_prefix('.')?;
+        Some((server, SkillPath::parse(within).ok()?))
     }
 
     fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {

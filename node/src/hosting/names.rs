@@ -42,7 +42,10 @@ impl Hosting {
         let mut skills: Vec<SkillNote> = standard.iter().chain(own).map(|info| SkillNote::from(&**info)).collect();
         skills.sort();
         skills.dedup_by(|one, other| one.path == other.path);
-        let record = CiRecord::new(plugin.name.clone(), self.parts.node.clone(), Kind::Plugin);
+        let mut record = CiRecord::new(plugin.name.clone(), self.parts.node.clone(), Kind::Plugin);
+        if let Some(server) = plugin.server() {
+            record.server = server;
+        }
         let aliases = naming::alias(&plugin.name).into_iter().collect();
         CiRecord { skills: skills.into(), aliases, ..record }
     }

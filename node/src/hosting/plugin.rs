@@ -11,7 +11,7 @@ use std::{
 };
 
 use aigis_proxy::{
-    Code, Error, Name, SkillPath,
+    Code, Error, Name, SkillPath, UserName,
     bridge::{PluginSkill, SkillKind},
     skill::SkillInfo,
     sync::lock,
@@ -164,6 +164,12 @@ impl Plugin {
         });
         *lock(&self.prepared) = Some(prepared.clone());
         prepared
+    }
+
+    /// The name by which it hears calls, if it serves its skills at the bus by itself.
+    pub(crate) fn server(&self) -> Option<UserName> {
+        let serves = self.prepared().is_some_and(|prepared| prepared.manifest.serves);
+        serves.then(|| UserName::parse(self.name.as_str()).ok()).flatten()
     }
 
     /// What its process must know of it.

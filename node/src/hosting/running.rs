@@ -63,9 +63,10 @@ impl Hosting {
             return Err(error);
         }
         let started = async {
-            if prepared.manifest.serves {
-                let message = "SERVES: this version starts no plugin that serves at the bus by itself";
-                return Err(Error::new(Code::Unimplemented, message).hint("leave SERVES out"));
+            if prepared.manifest.serves && prepared.manifest.has_core_file {
+                let message =
+                    "it says SERVES, and has AIGIS/AIGIS.core: its skills are either its program's or that file's";
+                return Err(Error::invalid(message).hint("leave one of them out"));
             }
             if prepared.manifest.has_core_file {
                 let loaded = self.cores.load(plugin, &prepared).await?;
@@ -203,7 +204,7 @@ impl Hosting {
                 }
                 return Err(error);
             }
-        } else if plugin.seat().is_some() {
+        } else if plugin.seat().is_some() || !(prepared.manifest.serves || plugin.exposed().leaves.is_empty()) {
             self.cores.unload(plugin, GRACE).await;
             self.claim(plugin, &Exposed::default(), false).await?;
             plugin.expose(Arc::default());

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use aigis_proxy::{
-    Error, Grant, UserName,
+    Bus, Error, Grant, UserName,
     bridge::{Asked, Opened, Refused, Way},
+    bus::Options,
     client::Client,
 };
 use aigis_registry::{Asking, Cache};
@@ -41,7 +42,14 @@ struct Known {
 #[derive(Debug)]
 pub(crate) struct Own {
     asking: Asking,
-    _connected: Connected,
+    connected: Connected,
+}
+
+impl Own {
+    /// Its user, as it is connected here.
+    pub(crate) fn connected(&self) -> &Connected {
+        &self.connected
+    }
 }
 
 impl Ways {
@@ -75,10 +83,20 @@ impl Ways {
         let open = || Cache::open(&self.users.bus, Some(self.users.issuer.clone()), WITHIN);
         let cache = self.cache.get_or_try_init(open).await?.clone();
         let connected = self.users.connect(user, grants.clone()).await?;
-        let own =
-            Arc::new(Own { asking: Asking::new(Client::new(connected.bus.clone()), cache), _connected: connected });
+        let own = Arc::new(Own { asking: Asking::new(Client::new(connected.bus.clone()), cache), connected });
         known.insert(user.clone(), Known { grants, own: own.clone() });
         Ok(own)
+    }
+
+    /// How the bus is reached by who has that user's credential.
+    pub(crate) fn options(&self, own: &Own) -> Options {
+        let credential = own.connected.credential.clone();
+        (self.users.options)(credential.clone(), credential.name().as_str())
+    }
+
+    /// The node's own connection.
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.users.bus
     }
 
     /// Forgets a user whose plugin is gone; its connection ends with the last process that uses it.

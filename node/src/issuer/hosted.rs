@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aigis_proxy::{Code, Error, Grant, Name, NodeName, Role, UserName, subject::Caller};
-use aigis_registry::{Kind, Snapshot, record::UserRecord};
+use aigis_registry::{Kind, Snapshot, Timestamp, record::UserRecord};
 use serde_json::json;
 
 use super::{Office, grants, nothing};
@@ -73,6 +73,36 @@ impl Office {
             Ok(token)
         };
         Box::pin(self.audited(caller, PATH, kwargs, issued, nothing)).await
+    }
+
+    /// Refuses a user that would hear what is sent to another: nodes and plugins hear calls by their own names, and a plugin's
+    /// user may serve by the name of its plugin besides.
+    ///
+    /// # Errors
+    ///
+    /// `already_exists`.
+    pub(super) fn hears_alone(&self, name: &UserName, role: Role) -> Result<(), Error> {
+        if !matches!(role, Role::Node | Role::Plugin) {
+            return Ok(());
+        }
+        let snapshot = self.cache.snapshot();
+        let hears = |name: &str| {
+            let user = UserName::parse(name).ok().and_then(|name| snapshot.user(&name).cloned());
+            user.is_some_and(|user| {
+                user.revoked_at.is_none()
+                    && (user.role == Role::Node || user.role == Role::Plugin && user.expires_at > Timestamp::now())
+            })
+        };
+        let plugin = name.as_str().strip_prefix(OF_PLUGIN).filter(|_| role == Role::Plugin);
+        let other = match plugin.filter(|plugin| hears(plugin)) {
+            Some(plugin) => plugin.to_owned(),
+            None => format!("{OF_PLUGIN}{name}"),
+        };
+        if !hears(&other) {
+            return Ok(());
+        }
+        let message = format!("{name} would hear the calls of {other}, which is another user");
+        Err(Error::new(Code::AlreadyExists, message).hint("choose another name"))
     }
 
     /// Whether that node hosts what the user is for; a plugin that was just claimed is awaited.

@@ -47,6 +47,8 @@ impl fmt::Debug for Users {
 pub struct Connected {
     /// Its connection.
     pub bus: Bus,
+    /// What it logs in with.
+    pub credential: Arc<Credential>,
     _renewal: task::Owned,
 }
 
@@ -119,11 +121,11 @@ impl Users {
         let connected = bus.clone();
         let renewal = Renewal {
             reach: Box::new(move || std::future::ready(Ok(connected.clone())).boxed()),
-            credential,
+            credential: credential.clone(),
             file,
             issuer: self.issuer.clone(),
             vouches: self.vouches.clone(),
         };
-        Ok(Connected { bus, _renewal: renewal.start() })
+        Ok(Connected { bus, credential, _renewal: renewal.start() })
     }
 }
