@@ -70,7 +70,7 @@ fn serves(name: &str) {
     }
     let sides = &skills.iter().find(|skill| skill["path"] == "dice.roll").unwrap()["input"]["properties"]["sides"];
     assert_eq!(sides["type"], "integer");
-    assert_eq!(mesh.aish(["call", "dice-ci.status"]).good().json()["state"], "running");
+    assert_eq!(mesh.aish(["call", "dice-ci.status", "--json"]).good().json()["state"], "running");
     let _said = mesh.aish(["dice", "status"]).good();
 
     plugins.internal("caller", "internal", "", CALLER);
