@@ -28,7 +28,7 @@ exports.listen = function listen(subject, hear) {
     socket.write(`HPUB ${to} ${size} ${size + Buffer.byteLength(body)}\r\n${head}${body}\r\n`);
   };
   const greet = ({ nonce, tls_required }) => {
-    if (tls_required) take((socket = tls.connect({ socket: socket.removeAllListeners("data"), ca: readFileSync(AIGIS_CA) })));
+    if (tls_required) take((socket = tls.connect({ socket: socket.removeAllListeners("data"), host: hostname, ca: readFileSync(AIGIS_CA) })));
     const sig = sign(null, Buffer.from(nonce), keyOf(part("USER NKEY SEED"))).toString("base64url");
     const login = { jwt: part("NATS USER JWT"), sig, headers: true, verbose: false, lang: "js", version: "1", protocol: 1 };
     socket.write(`CONNECT ${JSON.stringify(login)}\r\nSUB ${subject} 1\r\n`);

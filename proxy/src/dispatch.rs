@@ -213,9 +213,9 @@ impl Dispatcher {
         self.run(incoming, ci, request).instrument(span).await
     }
 
-    /// Who serves a skill of a CI of this process at the bus by itself, and the skill's path there.
-    pub(crate) fn served_by(&self, target: &HandTarget, path: &SkillPath) -> Option<(UserName, SkillPath)> {
-        self.directory.find(target).ok()?.served_by(path.as_str())
+    /// The path of a skill of a CI of this process at the user that serves it by itself.
+    pub(crate) fn handed_on(&self, target: &HandTarget, path: &SkillPath) -> Option<SkillPath> {
+        self.directory.find(target).ok()?.handed_on(path.as_str())
     }
 
     /// Learns what a name said by hand means, where that is not known here.

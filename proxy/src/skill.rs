@@ -15,7 +15,7 @@ use crate::{
     envelope::{DEFAULT_TIMEOUT, Meta, Request},
     error::{Code, Error},
     json,
-    name::{Name, NodeName, SkillPath, UserName, quoted, quoted_within},
+    name::{Name, NodeName, SkillPath, quoted, quoted_within},
     role::Effect,
     subject::Caller,
 };
@@ -209,9 +209,9 @@ pub trait Ci: Send + Sync + 'static {
         let _ = path;
         false
     }
-    /// Who serves a skill at the bus by itself, and the skill's path there: calls by hand are handed on where there is a
-    /// [passage](crate::serve::Passage).
-    fn served_by(&self, path: &str) -> Option<(UserName, SkillPath)> {
+    /// The path of a skill at the user of the CI's own that serves it at the bus: calls by hand are handed on there, for as
+    /// long as there is a [passage](crate::serve::Passage).
+    fn handed_on(&self, path: &str) -> Option<SkillPath> {
         let _ = path;
         None
     }

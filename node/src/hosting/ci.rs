@@ -7,7 +7,7 @@ use std::{
 };
 
 use aigis_proxy::{
-    Code, Effect, Error, Name, NodeName, SkillPath, UserName,
+    Code, Effect, Error, Name, NodeName, SkillPath,
     bridge::{Answered, Invocation},
     dispatch::Dispatcher,
     skill::{Answer, Bodies, Call, Ci, Input, Nothing, SkillInfo, Table},
@@ -307,11 +307,9 @@ impl Ci for PluginCi {
         self.own(path).is_some()
     }
 
-    fn served_by(&self, path: &str) -> Option<(UserName, SkillPath)> {
-        let server = self.plugin.server()?;
-        let Some(Own::Leaf(leaf, _)) = self.own(path) else { return None };
-        let within = leaf.as_str().strip_prefix(self.name.as_str())?.strip_prefix('.')?;
-        Some((server, SkillPath::parse(within).ok()?))
+    fn handed_on(&self, path: &str) -> Option<SkillPath> {
+        let Some(Own::Leaf(leaf, _)) = self.plugin.server().and_then(|_| self.own(path)) else { return None };
+        SkillPath::parse(leaf.as_str().strip_prefix(self.name.as_str())?.strip_prefix('.')?).ok()
     }
 
     fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {

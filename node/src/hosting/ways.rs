@@ -83,7 +83,10 @@ impl Ways {
         let open = || Cache::open(&self.users.bus, Some(self.users.issuer.clone()), WITHIN);
         let cache = self.cache.get_or_try_init(open).await?.clone();
         let connected = self.users.connect(user, grants.clone()).await?;
-        let own = Arc::new(Own { asking: Asking::new(Client::new(connected.bus.clone()), cache), connected });
+        let own = Arc::new(Own {
+            asking: Asking::new(Client::new(connected.bus.clone()), cache).granted(&grants),
+            connected,
+        });
         known.insert(user.clone(), Known { grants, own: own.clone() });
         Ok(own)
     }

@@ -19,7 +19,7 @@ use crate::{
 pub struct Passage {
     /// A connection of who serves, which may send itself what others asked.
     pub bus: Bus,
-    /// The name by which it hears calls.
+    /// The name by which it hears calls: the CI's.
     pub server: UserName,
 }
 
@@ -72,8 +72,10 @@ impl Server {
 
     /// The passage of a call by hand to that skill, and the skill's path there.
     pub(super) fn passage(&self, target: &HandTarget, path: &SkillPath) -> Option<(Passage, SkillPath)> {
-        let (server, path) = self.0.dispatcher.served_by(target, path)?;
-        lock(&self.0.passages).get(&server).map(|passage| (passage.clone(), path))
+        // Whoever serves by itself does so by the CI's own name.
+        let server = UserName::parse(target.name.as_str()).ok()?;
+        let passage = lock(&self.0.passages).get(&server).cloned()?;
+        Some((passage, self.0.dispatcher.handed_on(target, path)?))
     }
 
     /// Hands a call on whose name is clear; `reply` is where it is refused otherwise.

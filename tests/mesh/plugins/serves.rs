@@ -82,6 +82,26 @@ fn serves(name: &str) {
     lives(&mesh);
 }
 
+#[test]
+fn plg_66_plg_69_a_plugin_asks_a_program_for_what_its_grants_say_and_no_more() {
+    let (plugins, mesh) = (Plugins::new(), Mesh::hosting(""));
+    example(&plugins, &mesh, "dice-rust");
+    let body = "print(\"rolled\", aigis.dice.roll(6), flush=True)
+try: aigis.dice.load(6)
+except PermissionError as error: print(\"refused\", error, flush=True)
+time.sleep(1000)";
+    plugins.internal("reader", "internal", "", body);
+    let reader = plugins.path("reader").display().to_string();
+    let granted = format!("[internal]\nreader = {{ source = \"{reader}\", grants = [\"dice:read\"] }}\n");
+    mesh.configure(&[granted, plugins.table("external", &["dice"])].concat());
+    let _synced = mesh.aish(["plugins", "sync"]).good();
+    settled(&mesh, "dice", "running");
+    let _restarted = mesh.aish(["call", "reader-ci.restart"]).good();
+    let text = logged(&mesh, "reader", "refused");
+    assert!(text.contains("rolled [") && text.contains("no grant of plugin-reader covers"), "{text}");
+    assert_eq!(call(&mesh, ["dice.load", "6"]).good().stdout, "0\n", "it never ran");
+}
+
 /// Calls by hand mean the same, and the program judges who may what.
 fn by_hand(mesh: &Mesh) {
     let olga = Client::of(mesh, "olga", "operator");
