@@ -82,9 +82,6 @@ impl Office {
     ///
     /// `already_exists`.
     pub(super) fn hears_alone(&self, name: &UserName, role: Role) -> Result<(), Error> {
-        if !matches!(role, Role::Node | Role::Plugin) {
-            return Ok(());
-        }
         let snapshot = self.cache.snapshot();
         let hears = |name: &str| {
             let user = UserName::parse(name).ok().and_then(|name| snapshot.user(&name).cloned());
@@ -93,14 +90,7 @@ impl Office {
                     && (user.role == Role::Node || user.role == Role::Plugin && user.expires_at > Timestamp::now())
             })
         };
-        let plugin = name.as_str().strip_prefix(OF_PLUGIN).filter(|_| role == Role::Plugin);
-        let other = match plugin.filter(|plugin| hears(plugin)) {
-            Some(plugin) => plugin.to_owned(),
-            None => format!("{OF_PLUGIN}{name}"),
-        };
-        if !hears(&other) {
-            return Ok(());
-        }
+        let Some(other) = also_heard_by(name, role, hears) else { return Ok(()) };
         let message = format!("{name} would hear the calls of {other}, which is another user");
         Err(Error::new(Code::AlreadyExists, message).hint("choose another name"))
     }
@@ -120,6 +110,16 @@ impl Office {
     }
 }
 
+/// The user, among those that hear calls, by whose name such a user would hear calls too, or the other way round.
+fn also_heard_by(name: &UserName, role: Role, hears: impl Fn(&str) -> bool) -> Option<String> {
+    if !matches!(role, Role::Node | Role::Plugin) {
+        return None;
+    }
+    let plugin = name.as_str().strip_prefix(OF_PLUGIN).filter(|_| role == Role::Plugin);
+    let others = [plugin.map(str::to_owned), Some(format!("{OF_PLUGIN}{name}"))];
+    others.into_iter().flatten().find(|other| hears(other))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +130,19 @@ mod tests {
             [("olga", true), ("plugin", true), ("core", true), ("plugin-fx", false), ("core-alpha", false)]
         {
             assert_eq!(is_free(&UserName::parse(name).unwrap()).is_ok(), free, "{name}");
+        }
+    }
+
+    #[test]
+    fn plg_69_nobody_hears_what_is_sent_to_another() {
+        let known = ["beta", "plugin-dice", "plugin-x"];
+        let other =
+            |name: &str, role| also_heard_by(&UserName::parse(name).unwrap(), role, |other| known.contains(&other));
+        assert_eq!(other("plugin-beta", Role::Plugin).as_deref(), Some("beta"), "a plugin that is called like a node");
+        assert_eq!(other("dice", Role::Node).as_deref(), Some("plugin-dice"), "a node that is called like a plugin");
+        assert_eq!(other("plugin-plugin-x", Role::Plugin).as_deref(), Some("plugin-x"));
+        for (name, role) in [("plugin-dice", Role::Plugin), ("beta", Role::Node), ("dice", Role::Operator)] {
+            assert_eq!(other(name, role), None, "{name}");
         }
     }
 }
