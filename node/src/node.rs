@@ -335,7 +335,7 @@ impl Node {
             duties: duties.clone(),
             vault: vault.clone(),
             masks: logs.masks().clone(),
-            ways: Arc::new(Ways::new(users)),
+            ways: Arc::new(Ways::new(users, server.clone())),
             config: plugins.clone(),
         });
         let own = Arc::new(OwnCi::new(own::Parts {

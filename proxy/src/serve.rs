@@ -26,6 +26,7 @@ use crate::{
     task,
 };
 
+pub(crate) mod here;
 mod in_flight;
 mod pulse;
 mod reply;

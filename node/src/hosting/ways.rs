@@ -1,4 +1,5 @@
-//! How the calls of plugins leave them: each under its own user, all by what one cache knows of the mesh.
+//! How the calls of plugins leave them: each under its own user, all by what one cache knows of the mesh. What this node
+//! serves is called within it.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -6,6 +7,7 @@ use aigis_proxy::{
     Error, Grant, UserName,
     bridge::{Asked, Opened, Refused, Way},
     client::Client,
+    serve::Server,
 };
 use aigis_registry::{Asking, Cache};
 use tokio::sync::{Mutex as Turn, OnceCell};
@@ -20,6 +22,7 @@ const USUAL: &str = "kind=plugin:write";
 /// The ways of all users that plugins of this node have.
 pub(crate) struct Ways {
     users: Users,
+    server: Server,
     /// Nodes follow only what concerns them; whoever calls must know of everyone.
     cache: OnceCell<Cache>,
     known: Turn<BTreeMap<UserName, Known>>,
@@ -45,9 +48,9 @@ pub(crate) struct Own {
 }
 
 impl Ways {
-    /// None yet.
-    pub(crate) fn new(users: Users) -> Self {
-        Self { users, cache: OnceCell::new(), known: Turn::default() }
+    /// None yet; what `server` serves needs no way.
+    pub(crate) fn new(users: Users, server: Server) -> Self {
+        Self { users, server, cache: OnceCell::new(), known: Turn::default() }
     }
 
     /// The grants of an entry: what it asks for, or the usual.
@@ -75,8 +78,8 @@ impl Ways {
         let open = || Cache::open(&self.users.bus, Some(self.users.issuer.clone()), WITHIN);
         let cache = self.cache.get_or_try_init(open).await?.clone();
         let connected = self.users.connect(user, grants.clone()).await?;
-        let own =
-            Arc::new(Own { asking: Asking::new(Client::new(connected.bus.clone()), cache), _connected: connected });
+        let client = Client::new(connected.bus.clone()).with_server(self.server.clone());
+        let own = Arc::new(Own { asking: Asking::new(client, cache), _connected: connected });
         known.insert(user.clone(), Known { grants, own: own.clone() });
         Ok(own)
     }
