@@ -292,7 +292,13 @@ impl Cores {
         *lock(&slot.host) = Some(host.clone());
         let (cores, kept) = (Arc::downgrade(self), Arc::downgrade(slot));
         let keeper = task::Owned::spawn("core-host", async move {
-            let ended = host.ended().await;
+            let ended = tokio::select! {
+                ended = host.ended() => ended,
+                why = host.exhausted() => {
+                    tracing::warn!(%why, "a core host is ended");
+                    host.kill().await
+                }
+            };
             let (Some(cores), Some(slot)) = (cores.upgrade(), kept.upgrade()) else { return };
             tracing::warn!(%ended, "a core host died");
             // Whoever keeps the next one must not be a task of this one's.
