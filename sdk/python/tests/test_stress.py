@@ -159,3 +159,14 @@ def test_a_callback_runs_beside_the_caller_that_reads(fx: Process, client: Any) 
     thread.start()
     thread.join(30)
     assert found[:-1] == list(range(1, 51)) and found[-1] not in ran
+
+
+def test_a_burst_of_calls_is_refused_beyond_its_bound_and_costs_nothing_else(fx: Process, client: Any) -> None:
+    async def burst() -> List[Any]:
+        return await asyncio.gather(*(client.aio.cool.nolog(i) for i in range(1500)), return_exceptions=True)
+
+    found = asyncio.run(burst())
+    refused = [answer for answer in found if isinstance(answer, client.errors.ResourceExhausted)]
+    answered = [answer for answer in found if isinstance(answer, int)]
+    assert len(refused) >= 1500 - 1024 and len(answered) + len(refused) == 1500 and answered
+    assert client.cool.nolog(2) == 4

@@ -152,7 +152,9 @@ time.sleep(1000)
         assert!(ran.stdout == "1\n" && ran.took < Duration::from_secs(5), "{ran:?}");
         assert!(mesh.aish(["list"]).good().stdout.contains("beside"));
         answers += 1;
-        log(&mesh, "floods").contains("flooded True True").then_some(())
+        let log = log(&mesh, "floods");
+        assert!(!log.contains("Traceback"), "{log}");
+        log.contains("flooded True True").then_some(())
     });
     assert!(answers >= 3, "{answers}");
     assert_eq!(self::node(&mesh), node);

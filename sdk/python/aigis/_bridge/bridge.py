@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from typing import Any, Deque, Dict, Optional, Sized
 
-from ..errors import AigisError, FailedPrecondition, Internal, Unavailable
+from ..errors import AigisError, FailedPrecondition, Internal, ResourceExhausted, Unavailable
 from .exchange import Exchange
 from .frames import Frame, Reader, Violation, pack
 from .link import Link
@@ -22,6 +22,8 @@ from .turns import Turns
 HELLO_S = 10.0
 #: How many bytes may wait for a writer that is at it before the next one waits itself.
 _ROOM = 1024 * 1024
+#: How many calls a host lets one process have under way. One that sends more before it reads is cut off.
+MAX_CALLS = 1_024
 #: Signals whose handlers a program may have set.
 _SIGNALS = (signal.SIGTERM, signal.SIGALRM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -101,8 +103,12 @@ class Bridge:
     def begin(self, header: Dict[str, Any], body: bytes, flush: bool = True) -> Exchange:
         """Sends a ``call``, or leaves it to the next :meth:`flush`, and gives what its answer will come by.
 
-        Raises :class:`~aigis.errors.Unavailable` with ``sent`` false if the connection is gone.
+        Raises :class:`~aigis.errors.Unavailable` with ``sent`` false if the connection is gone, and
+        :class:`~aigis.errors.ResourceExhausted` if too many calls are under way.
         """
+        if len(self._pending) >= MAX_CALLS:
+            message = f"{len(self._pending)} calls of this process are under way"
+            raise ResourceExhausted(message, hint="wait for some of them to end", data={"sent": False})
         number = next(self._numbers)
         exchange = self._pending[number] = Exchange(self, number)
         try:
