@@ -187,7 +187,10 @@ impl CoreHost {
             heard = Instant::now();
             let limit = EXHAUSTED.as_secs_f64();
             if let Some((name, _)) = status.plugins.iter().find(|(_, threads)| threads.exhausted_s >= limit) {
-                return format!("calls that were given up have held all threads of {name} for {} s", EXHAUSTED.as_secs());
+                return format!(
+                    "calls that were given up have held all threads of {name} for {} s",
+                    EXHAUSTED.as_secs()
+                );
             }
         }
     }

@@ -76,7 +76,10 @@ impl Outbox {
                 Some(None) => return Ok(()),
                 // Nothing waits, so there is room.
                 Some(waiting @ Some(_)) => {
-                    return self.queue.try_send(Outgoing { header: None, body: frame, _waiting: waiting }).map_err(|_| Closed);
+                    return self
+                        .queue
+                        .try_send(Outgoing { header: None, body: frame, _waiting: waiting })
+                        .map_err(|_| Closed);
                 }
                 None => {}
             }

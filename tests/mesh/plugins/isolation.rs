@@ -90,7 +90,8 @@ fn isolation_a_flood_of_output_is_bounded_and_holds_up_nobody() {
     let body = "line = \"y\" * 1000\nfor i in range(40000): print(line, file=[sys.stdout, sys.stderr][i % 2])\n\
         print(\"that is all\", flush=True)\ntime.sleep(1000)";
     plugins.internal("floods", "internal", "", body);
-    let mesh = Mesh::hosting(&[plugins.table("core", &["fx", "talks"]), plugins.table("internal", &["floods"])].concat());
+    let mesh =
+        Mesh::hosting(&[plugins.table("core", &["fx", "talks"]), plugins.table("internal", &["floods"])].concat());
     settled(&mesh, "talks", "running");
     let mut talking = mesh.running(["call", "talks.f"]);
     let mut answers = 0;
@@ -129,7 +130,7 @@ import asyncio
 from aigis import aio
 refused = answered = 0
 async def one(i):
-    global refused, answered
+    nonlocal refused, answered
     try:
         await (aio.cool.slow(0.01) if i % 2 else aio.cool.nolog(i))
         answered += 1
@@ -143,7 +144,8 @@ time.sleep(1000)
 "#;
     plugins.internal("floods", "internal", "", body);
     plugins.core("beside", "def f(): return 1", "[\"beside.f\"]");
-    let mesh = Mesh::hosting(&[plugins.table("core", &["fx", "beside"]), plugins.table("internal", &["floods"])].concat());
+    let mesh =
+        Mesh::hosting(&[plugins.table("core", &["fx", "beside"]), plugins.table("internal", &["floods"])].concat());
     settled(&mesh, "floods", "running");
     let node = node(&mesh);
     let mut answers = 0;
