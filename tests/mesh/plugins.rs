@@ -9,9 +9,14 @@ use std::{
 use aigis_tests::{Mesh, Ran, until};
 use serde_json::Value;
 
+mod bus;
 mod calls;
+mod handles;
 mod life;
 mod processes;
+mod public;
+mod requirements;
+mod sources;
 mod start;
 
 /// How long a plugin may take until it stands, on a machine that does much besides.
