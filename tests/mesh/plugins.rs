@@ -11,6 +11,7 @@ use serde_json::Value;
 
 mod bus;
 mod calls;
+mod commands;
 mod handles;
 mod life;
 mod processes;

@@ -3,7 +3,7 @@ use aigis_registry::{Asking, Kind, Resolved, State};
 use futures::stream::BoxStream;
 use serde_json::Value;
 
-use super::call::Asked;
+use super::{call::Asked, plugins};
 use crate::{context::Context, exit::Failure, frames, values::Arguments};
 
 /// Print the log of a CI
@@ -53,8 +53,11 @@ impl Logs {
         let session = context.session().await?;
         let found = session.find(&self.address).map_err(Failure::Address)?;
         let asked = Asked { arguments: arguments.clone(), ..Asked::default() };
-        if found.kind != Kind::Node {
-            return super::call::run(context, &self.address, &path, asked).await;
+        match found.kind {
+            Kind::Node => {}
+            // A plugin may have a skill of its own that is called so.
+            Kind::Plugin => return super::call::run(context, &plugins::standard(&self.address), &path, asked).await,
+            _ => return super::call::run(context, &self.address, &path, asked).await,
         }
         if found.state == State::Live {
             match super::call::run(context, &self.address, &path, asked).await {

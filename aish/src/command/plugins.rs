@@ -7,6 +7,8 @@ mod change;
 mod check;
 mod list;
 
+pub(super) use change::standard;
+
 /// Manage plugins
 #[derive(Debug, clap::Args)]
 #[command(

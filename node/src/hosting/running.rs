@@ -139,9 +139,9 @@ impl Hosting {
         }
         self.end(&plugin).await;
         if plugin.prepared().is_none() {
-            self.prepare(&plugin, Occasion::Start).await?;
+            self.prepare(&plugin, Occasion::Start).await.map_err(of_plugin)?;
         }
-        self.run(&plugin, false).await
+        self.run(&plugin, false).await.map_err(of_plugin)
     }
 
     /// Stops a plugin: calls in flight end first, then its processes.
@@ -182,7 +182,7 @@ impl Hosting {
                 return Err(Error::precondition(message).hint(format!("see why: aish plugins logs {name}")));
             }
         }
-        outcome
+        outcome.map_err(of_plugin)
     }
 
     pub(super) async fn renew(self: &Arc<Self>, plugin: &Arc<Plugin>, fresh: bool) -> Result<(), Error> {
@@ -225,5 +225,13 @@ impl Hosting {
     /// Uses an object that lives in the program of a plugin, if it has one.
     pub(crate) fn program(&self, name: &Name) -> Option<Arc<Program>> {
         self.runner(name)?.program()
+    }
+}
+
+/// What is wrong with a plugin, told to whoever wants it to run: nothing is wrong with what was asked.
+fn of_plugin(error: Error) -> Error {
+    match error.code {
+        Code::InvalidArgument | Code::NotFound => Error { code: Code::FailedPrecondition, ..error },
+        _ => error,
     }
 }

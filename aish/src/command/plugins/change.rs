@@ -125,7 +125,9 @@ impl Reload {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let kwargs = Map::from_iter([("fresh".to_owned(), Value::from(self.fresh && self.yes))]);
         let arguments = Arguments { kwargs, ..Arguments::default() };
-        let alias = standard(&self.plugin)?;
+        // Who is not there is told by the name that was given.
+        context.session().await?.find(&self.plugin).map_err(Failure::Address)?;
+        let alias = standard(&self.plugin);
         context.output.progress("bringing what is new");
         call::run(context, &alias, &SkillPath::parse("reload")?, Asked { arguments, ..Asked::default() }).await
     }
@@ -155,9 +157,9 @@ impl Sync {
 }
 
 /// The name under which a plugin has its standard skills, whatever its own are called.
-fn standard(plugin: &Address) -> Result<Address, Failure> {
+pub(in crate::command) fn standard(plugin: &Address) -> Address {
     let name = Name::parse(&format!("{}-ci", plugin.name)).unwrap_or_else(|_| plugin.name.clone());
-    Ok(Address { name, node: plugin.node.clone() })
+    Address { name, node: plugin.node.clone() }
 }
 
 fn home(context: &Context, named: Option<NodeName>) -> Result<NodeName, Failure> {
