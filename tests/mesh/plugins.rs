@@ -12,6 +12,7 @@ use serde_json::Value;
 mod bus;
 mod calls;
 mod commands;
+mod deadlines;
 mod handles;
 mod life;
 mod processes;

@@ -100,6 +100,7 @@ fn plg_70_plugins_of_one_node_go_on_while_the_bus_is_away() {
     gate.shut();
     let _killed = mesh.kill("bus/nats-server.pid");
     let away = Instant::now();
+    until("commands say so", LIMIT, || (mesh.aish(["list"]).code == 69).then_some(()));
     let file = copy(&mesh, "caller").join("ticks");
     let ticks = || read(&file).parse::<u32>().ok();
     let first = until("the caller calls", LIMIT, ticks);
