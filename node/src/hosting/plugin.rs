@@ -169,8 +169,10 @@ impl Plugin {
     /// What its process must know of it.
     pub(crate) fn told(&self, prepared: &Prepared) -> Told {
         let path = prepared.python.iter().map(Python::packages).collect();
-        let told = Told::of(&self.name, &prepared.manifest, &self.folder.copy(), path);
-        let timeout = self.entry().timeout.map(|timeout| timeout.as_secs_f64());
+        let mut told = Told::of(&self.name, &prepared.manifest, &self.folder.copy(), path);
+        let entry = self.entry();
+        told.env.extend(entry.env.clone());
+        let timeout = entry.timeout.map(|timeout| timeout.as_secs_f64());
         Told { timeout_s: timeout.unwrap_or(told.timeout_s), ..told }
     }
 

@@ -80,3 +80,30 @@ fn a_wrong_frame_closes_the_connection_and_names_the_process() {
     let said = log(&mesh, "odd");
     assert!(said.contains(&format!("closed {} 8", line["pid"])), "its own connection goes on: {said}");
 }
+
+#[test]
+fn core_plugins_have_the_variables_that_they_ask_for_unless_another_has_them() {
+    let plugins = Plugins::new();
+    let module = "import os\nAT_FIRST = os.environ.get(\"ONE\")\ndef env(): return [os.environ.get(name) for name in (\"ONE\", \"TWO\", \"HOME\")]";
+    for name in ["first", "second"] {
+        plugins.core(name, module, &format!("[\"{name}.env\", \"{name}.AT_FIRST\"]"));
+    }
+    let settings = |env: &str| format!("{CORE}ENV = {{{env}}}\n");
+    plugins.write("first", &[("AIGIS/AIGIS.config", &settings("'ONE': '1', 'TWO': 'x'"))]);
+    plugins.write("second", &[("AIGIS/AIGIS.config", &settings("'ONE': '2', 'HOME': '/nowhere'"))]);
+    let entry =
+        |name: &str, more: &str| format!("{name} = {{ source = \"{}\"{more} }}\n", plugins.path(name).display());
+    let mesh = Mesh::hosting(&["[core]\n", &entry("first", ", env = { TWO = \"2\" }"), &entry("second", "")].concat());
+    let warnings = settled(&mesh, "second", "running")["warnings"].to_string();
+    assert!(
+        warnings.contains("ENV: ONE") && warnings.contains("from first") && warnings.contains("ENV: HOME"),
+        "{warnings}"
+    );
+    let home = std::env::var("HOME").unwrap();
+    assert_eq!(call(&mesh, ["second.env"]).good().json(), serde_json::json!(["1", "2", home]));
+    assert_eq!(call(&mesh, ["first.AT_FIRST"]).good().stdout, "1\n");
+    assert!(row(&mesh, "first").unwrap()["warnings"].to_string() == "[]");
+    plugins.write("first", &[("AIGIS/AIGIS.config", &settings("'ONE': '3'"))]);
+    let _reloaded = mesh.aish(["plugins", "reload", "first"]).good();
+    assert_eq!(call(&mesh, ["first.AT_FIRST"]).good().stdout, "3\n");
+}
