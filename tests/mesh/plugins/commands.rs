@@ -102,7 +102,7 @@ fn core_plugins_have_the_variables_that_they_ask_for_unless_another_has_them() {
     let home = std::env::var("HOME").unwrap();
     assert_eq!(call(&mesh, ["second.env"]).good().json(), serde_json::json!(["1", "2", home]));
     assert_eq!(call(&mesh, ["first.AT_FIRST"]).good().stdout, "1\n");
-    assert!(row(&mesh, "first").unwrap()["warnings"].to_string() == "[]");
+    assert_eq!(row(&mesh, "first").unwrap()["warnings"], serde_json::json!([]));
     plugins.write("first", &[("AIGIS/AIGIS.config", &settings("'ONE': '3'"))]);
     let _reloaded = mesh.aish(["plugins", "reload", "first"]).good();
     assert_eq!(call(&mesh, ["first.AT_FIRST"]).good().stdout, "3\n");
