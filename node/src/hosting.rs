@@ -13,8 +13,12 @@ use std::{
 
 use aigis_proxy::{Code, Error, Name, NodeName, dispatch::Dispatcher, serve::Server, sync::lock, task};
 use aigis_registry::{Cache, CiRecord, Kind, Registry};
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
-use tokio::sync::Mutex as Turn;
+use futures::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, join_all},
+    stream,
+};
+use tokio::sync::{Mutex as Turn, Notify};
 
 use crate::{
     directory::Directory,
@@ -69,6 +73,8 @@ pub(crate) use ways::Ways;
 const AHEAD: usize = 4;
 /// How long calls in flight have when a plugin is stopped.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long all processes have to end, told at once: TERM, then KILL, then what they said last.
+const ENDING: Duration = Duration::from_secs(8);
 /// How soon a record that was not written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -108,6 +114,8 @@ pub(crate) struct Hosting {
     seats: Mutex<Vec<Seat>>,
     /// One change at a time.
     turn: Turn<()>,
+    /// That the config file is to be read again.
+    again: Notify,
 }
 
 /// A plugin's place among the others.
@@ -131,7 +139,7 @@ impl Hosting {
         let means = Arc::new(Means::new(parts.node.clone(), parts.home.clone(), parts.ways.clone()));
         let cores = Cores::new(means.clone());
         let running = Arc::new(runner::Parts { means, cores: cores.clone() });
-        Arc::new(Self { parts, cores, running, seats: Mutex::default(), turn: Turn::new(()) })
+        Arc::new(Self { parts, cores, running, seats: Mutex::default(), turn: Turn::new(()), again: Notify::new() })
     }
 
     /// Starts what the config file names, one after the other; names of former plugins become free.
@@ -215,12 +223,18 @@ impl Hosting {
         listed
     }
 
-    /// Ends all plugins, the last one first; calls in flight have `grace`.
+    /// Ends all plugins, the last one first; calls in flight have `grace`. Processes are told in that order, and those that
+    /// take their time take it side by side.
     pub(crate) async fn end_all(&self, grace: Duration) {
         let runners: Vec<Arc<Runner>> = self.seats().iter_mut().rev().filter_map(|seat| seat.runner.take()).collect();
-        for runner in runners {
-            runner.stop().await;
+        for runner in &runners {
+            runner.tell_to_end().await;
         }
+        // Who is not done by then is killed as the runners are dropped.
+        if tokio::time::timeout(ENDING, join_all(runners.iter().map(|runner| runner.stop()))).await.is_err() {
+            tracing::warn!("not all processes of plugins have ended in order");
+        }
+        drop(runners);
         self.cores.stop(grace).await;
     }
 }

@@ -489,6 +489,7 @@ impl Node {
                 }
             }));
         }
+        tasks.push(task::Owned::spawn("plugins-again", hosting.clone().sync_when_told()));
         reporter.node_event("joined", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
         let file = mesh.file;
         let bus_server = None;
@@ -522,6 +523,12 @@ impl Node {
         let mut restart = self.restart.subscribe();
         // The sender lives as long as this.
         let _ = restart.wait_for(|restart| *restart).await;
+    }
+
+    /// Has the Aigis config file read again, beside all else: what is new in it starts, what is gone from it stops, what
+    /// changed reloads. A file that is wrong changes nothing, and the log says what is wrong with it.
+    pub fn read_config_again(&self) {
+        self.hosting.sync_soon();
     }
 
     /// The link to the bus, as it changes.

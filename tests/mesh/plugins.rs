@@ -10,6 +10,7 @@ use aigis_tests::{Mesh, Ran, until};
 use serde_json::Value;
 
 mod calls;
+mod changes;
 mod life;
 mod processes;
 mod start;

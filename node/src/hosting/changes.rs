@@ -132,6 +132,25 @@ impl Hosting {
     }
 }
 
+/// Reading the file again without an answer.
+impl Hosting {
+    /// Has the config file read again soon. Asked for again before that has begun, it is read once.
+    pub(crate) fn sync_soon(&self) {
+        self.again.notify_one();
+    }
+
+    /// Reads the config file again each time that it is asked for, and tells the log what is wrong with it.
+    pub(crate) async fn sync_when_told(self: Arc<Self>) {
+        loop {
+            self.again.notified().await;
+            tracing::info!("the Aigis config file is read again");
+            if let Err(error) = Box::pin(self.sync()).await {
+                tracing::error!(%error, "the Aigis config file is not taken as it is");
+            }
+        }
+    }
+}
+
 fn no_config() -> Error {
     Error::precondition("it is not known where this node's Aigis config file lies")
         .hint("start the node with one: aish up -c FILE")

@@ -70,12 +70,17 @@ impl Runner {
         aigis_proxy::sync::lock(&self.program).upgrade()
     }
 
-    /// Ends it: TERM, then KILL, to all that it started.
-    pub(crate) async fn stop(&self) {
+    /// Has it end, and does not wait for that.
+    pub(crate) async fn tell_to_end(&self) {
         if let Some(end) = self.end.lock().await.take() {
             // One that has ended by itself needs not be told.
             let _ = end.send(());
         }
+    }
+
+    /// Ends it: TERM, then KILL, to all that it started.
+    pub(crate) async fn stop(&self) {
+        self.tell_to_end().await;
         let _ = (&mut *self.ended.lock().await).await;
     }
 }
