@@ -19,6 +19,7 @@ mod bridge;
 mod cli;
 mod command;
 mod config;
+mod confirm;
 mod context;
 mod duration;
 mod exit;

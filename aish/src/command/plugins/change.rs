@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     command::call::{self, Asked},
+    confirm::confirm,
     context::Context,
     exit::Failure,
     values::Arguments,
@@ -65,9 +66,9 @@ pub(super) struct Reload {
     #[arg(value_name = "NAME")]
     plugin: Address,
     /// Bring and install all anew; what the plugin wrote into its own folder is deleted
-    #[arg(long, requires = "yes")]
+    #[arg(long)]
     fresh: bool,
-    /// Yes, delete it
+    /// Do not ask whether to delete it
     #[arg(long)]
     yes: bool,
 }
@@ -123,7 +124,11 @@ impl Describe {
 
 impl Reload {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let kwargs = Map::from_iter([("fresh".to_owned(), Value::from(self.fresh && self.yes))]);
+        if self.fresh && !self.yes {
+            let loss = format!("what {} wrote into its own folder will be deleted", self.plugin);
+            confirm(&context.output, &loss).await?;
+        }
+        let kwargs = Map::from_iter([("fresh".to_owned(), Value::from(self.fresh))]);
         let arguments = Arguments { kwargs, ..Arguments::default() };
         let alias = standard(&self.plugin)?;
         context.output.progress("bringing what is new");
