@@ -29,6 +29,7 @@ use crate::{
         Folder,
         config::{Config, Entry},
         source::Occasion,
+        users,
     },
     secrets::Vault,
 };
@@ -149,6 +150,9 @@ impl Hosting {
         for record in former.filter(|record| config.entry(&record.name).is_none_or(|entry| !entry.enabled)) {
             if let Err(error) = self.parts.registry.release_leaves(&record.name).await {
                 tracing::warn!(%error, ci = %record.name, "what a former plugin claimed is not free yet");
+            }
+            if let Ok(user) = users::of_plugin(&record.name) {
+                self.parts.ways.end(&user).await;
             }
             self.leave(&record.name).await;
         }

@@ -84,9 +84,10 @@ impl Hosting {
         let is_registered = self.change(&plugin.name, |seat| seat.is_registered).unwrap_or_default();
         self.seats().retain(|seat| seat.plugin.name != plugin.name);
         if is_registered {
+            // Who has the name is whom the issuer believes.
+            self.parts.ways.end(&users::of_plugin(&plugin.name)?).await;
             self.leave(&plugin.name).await;
         }
-        self.parts.ways.forget(&users::of_plugin(&plugin.name)?).await;
         if !keep {
             let failed = |error: std::io::Error| Error::internal(format!("its files cannot be removed: {error}"));
             // They may lie where the plugin's copy does not.

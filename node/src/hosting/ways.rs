@@ -81,9 +81,12 @@ impl Ways {
         Ok(own)
     }
 
-    /// Forgets a user whose plugin is gone; its connection ends with the last process that uses it.
-    pub(crate) async fn forget(&self, user: &UserName) {
+    /// Ends the user of a plugin that is removed. Where the issuer is away, its credential ends by itself.
+    pub(crate) async fn end(&self, user: &UserName) {
         self.known.lock().await.remove(user);
+        if let Err(error) = self.users.end(user).await {
+            tracing::warn!(%error, %user, "the user of a removed plugin is not revoked: its credential ends by itself");
+        }
     }
 }
 

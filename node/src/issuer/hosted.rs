@@ -11,8 +11,9 @@ use super::{Office, grants, nothing};
 /// How such names begin.
 const OF_PLUGIN: &str = "plugin-";
 const OF_CORE: &str = "core-";
-/// The name under which it is put on record.
+/// The names under which it is put on record.
 const PATH: &str = "plugins.user";
+const END: &str = "plugins.user.end";
 /// How long the issuer's own copy of the records may take to show a plugin that was just claimed.
 const SEEN: Duration = Duration::from_secs(5);
 
@@ -45,19 +46,12 @@ impl Office {
         public_key: String,
         mut grants: Vec<Grant>,
     ) -> Result<String, Error> {
-        let node = NodeName::parse(caller.name.as_str()).ok().filter(|_| caller.role == Role::Node);
-        let hosts = match &node {
-            Some(node) => self.hosts(node, &name).await,
-            None => false,
-        };
-        if !hosts {
-            let reason = format!("{name} is no plugin that {} hosts", caller.name);
-            return Err(self.refuse(caller, PATH, reason, "a node asks for its own plugins alone").await);
-        }
+        self.check_host(caller, PATH, &name).await?;
         grants::settle(&mut grants)?;
         let kwargs = json!({"name": name, "public_key": public_key, "grants": grants});
         let issued = async {
-            let revoked = |known: Option<&UserRecord>| known.is_some_and(|known| known.revoked_at.is_some());
+            let revoked =
+                |known: Option<&UserRecord>| known.is_some_and(|known| known.revoked_at.is_some() && !known.is_removed);
             let denied = || {
                 Error::new(Code::PermissionDenied, format!("the user {name} was revoked"))
                     .hint("an admin can let it in again: remove the plugin, and add it under another name")
@@ -73,6 +67,44 @@ impl Office {
             Ok(token)
         };
         Box::pin(self.audited(caller, PATH, kwargs, issued, nothing)).await
+    }
+
+    /// Ends the user of a plugin that the calling node removes; there may be none.
+    ///
+    /// # Errors
+    ///
+    /// `permission_denied` for who is no node, and for what is no plugin whose home that node is; `unavailable` if no server
+    /// of the bus was told; and what the store says.
+    pub(super) async fn end_plugin(&self, caller: &Caller, name: UserName) -> Result<(), Error> {
+        self.check_host(caller, END, &name).await?;
+        if !name.as_str().starts_with(OF_PLUGIN) {
+            let reason = format!("{name} is no plugin's user");
+            return Err(self.refuse(caller, END, reason, "the user of core plugins stays with its node").await);
+        }
+        let kwargs = json!({"name": name});
+        let ended = async {
+            match self.revoke_for(&name, true).await {
+                Ok(_) => Ok(()),
+                // Core plugins have none of their own.
+                Err(error) if error.code == Code::NotFound => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        Box::pin(self.audited(caller, END, kwargs, ended, nothing)).await
+    }
+
+    /// Refuses whoever is not the node that hosts what the user is for.
+    async fn check_host(&self, caller: &Caller, path: &str, user: &UserName) -> Result<(), Error> {
+        let node = NodeName::parse(caller.name.as_str()).ok().filter(|_| caller.role == Role::Node);
+        let hosts = match &node {
+            Some(node) => self.hosts(node, user).await,
+            None => false,
+        };
+        if hosts {
+            return Ok(());
+        }
+        let reason = format!("{user} is no plugin that {} hosts", caller.name);
+        Err(self.refuse(caller, path, reason, "a node asks for its own plugins alone").await)
     }
 
     /// Whether that node hosts what the user is for; a plugin that was just claimed is awaited.

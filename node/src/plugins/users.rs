@@ -1,6 +1,6 @@
 //! The users under which this node's plugins call: each has a key of its own, which stays on this host.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{fmt, fs, io, sync::Arc, time::SystemTime};
 
 use aigis_proxy::{
     Bus, Code, Error, Grant, Name, NodeName, UserName,
@@ -69,6 +69,23 @@ pub fn of_core(node: &NodeName) -> Result<UserName, Error> {
 }
 
 impl Users {
+    /// Has the issuer end the user of a plugin that this node removes, while it still has the plugin's name. Its key goes
+    /// first: a plugin of the same name that is added later has one of its own.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be removed; the issuer's refusal, or that it is away.
+    pub async fn end(&self, user: &UserName) -> Result<(), Error> {
+        match fs::remove_file(self.home.credential(user)) {
+            // Core plugins have none.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::precondition(format!("the key of {user} cannot be removed: {error}"))),
+            Ok(()) => {}
+        }
+        let asker = IssuerClient::from(Asker::new(&self.bus, self.issuer.as_str(), ISSUER));
+        rpc::answered(asker.end_plugin(context::current(), user.clone()).await)
+    }
+
     /// Connects a user of this node's plugins, which may do what the grants say from now on. A plugin's name is claimed
     /// before. Its key is made at the first time, and kept.
     ///

@@ -88,7 +88,7 @@ fn plg_60_a_plugins_secret_is_called_by_two_words_and_sealed_to_its_home() {
     let mesh = Mesh::hosting(&plugins.table("core", &["safe"]));
     let failed = settled(&mesh, "safe", "failed");
     assert!(failed["error"].to_string().contains("sub/api.key"), "{failed}");
-    let set = |words: &[&str]| mesh.with_input([&["secrets", "set"], words].concat(), Some(b"first"));
+    let set = |words: &[&str]| mesh.with_input([&["secrets", "set"], words].concat(), Some(b"first-value"));
     let ran = set(&["plugin/safe", "../x"]).failed(65);
     assert!(ran.stderr.contains("no name of a secret"), "{ran:?}");
     let ran = set(&["plugin/nobody", "key"]).failed(68);
@@ -98,8 +98,41 @@ fn plg_60_a_plugins_secret_is_called_by_two_words_and_sealed_to_its_home() {
     assert_eq!((&listed[0]["name"], &listed[0]["nodes"]), (&"plugin/safe/sub/api.key".into(), &["alpha"][..].into()));
     assert_eq!(mesh.aish(["secrets", "list", "plugin/nobody"]).good().stdout, "");
     let _reloaded = mesh.aish(["plugins", "reload", "safe"]).good();
-    assert_eq!(call(&mesh, ["safe.key"]).good().stdout, "first\n");
+    assert_eq!(call(&mesh, ["safe.key"]).good().stdout, "first-value\n");
     let _gone = mesh.aish(["secrets", "rm", "plugin/safe", "sub/api.key"]).good();
     assert_eq!(mesh.aish(["secrets", "list"]).good().stdout, "");
     let _usage = mesh.aish(["secrets", "rm", "db", "key"]).failed(2);
+}
+
+#[test]
+fn plg_66_a_removed_plugin_has_no_user_and_one_that_an_admin_revoked_never_again() {
+    let plugins = Plugins::new();
+    plugins.internal("int", "internal", "", "time.sleep(1000)");
+    let mesh = Mesh::hosting("");
+    let source = plugins.path("int").display().to_string();
+    let add = || mesh.aish(["plugins", "add", "int", &source]);
+    let user = || {
+        let rows = mesh.aish(["users", "list", "--json"]).good().json();
+        rows.as_array().unwrap().iter().find(|row| row["name"] == "plugin-int").map(|row| row["state"].clone())
+    };
+    for _ in 0..2 {
+        let _added = add().good();
+        assert_eq!((row(&mesh, "int").unwrap()["state"].clone(), user().unwrap()), ("running".into(), "valid".into()));
+        let _removed = mesh.aish(["plugins", "remove", "int"]).good();
+        assert_eq!(user().unwrap(), "revoked");
+    }
+    let _added = add().good();
+    let _revoked = mesh.aish(["users", "revoke", "plugin-int"]).good();
+    let _removed = mesh.aish(["plugins", "remove", "int"]).good();
+    let ran = add().failed(1);
+    assert!(ran.stderr.contains("plugin-int was revoked"), "{ran:?}");
+    assert_eq!((row(&mesh, "int"), user().unwrap()), (None, "revoked".into()));
+    // So it stays where the plugin was removed before.
+    plugins.internal("other", "internal", "", "time.sleep(1000)");
+    let source = plugins.path("other").display().to_string();
+    let _added = mesh.aish(["plugins", "add", "other", &source]).good();
+    let _removed = mesh.aish(["plugins", "remove", "other"]).good();
+    let _revoked = mesh.aish(["users", "revoke", "plugin-other"]).good();
+    let ran = mesh.aish(["plugins", "add", "other", &source]).failed(1);
+    assert!(ran.stderr.contains("plugin-other was revoked"), "{ran:?}");
 }
