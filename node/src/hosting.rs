@@ -34,6 +34,7 @@ use crate::{
     secrets::Vault,
 };
 
+mod away;
 mod changes;
 mod ci;
 mod core_host;
@@ -66,7 +67,6 @@ use journal::Journal;
 use means::Means;
 use plugin::Plugin;
 use runner::Runner;
-use standing::State;
 pub(crate) use status::Listed;
 pub(crate) use ways::Ways;
 
@@ -124,6 +124,9 @@ struct Seat {
     plugin: Arc<Plugin>,
     runner: Option<Arc<Runner>>,
     by_hand: Vec<task::Owned>,
+    /// What tries to start it again, where somebody was away.
+    again: Option<task::Owned>,
+    is_tried_again: bool,
     /// Whether its name is this node's.
     is_registered: bool,
 }
@@ -164,7 +167,7 @@ impl Hosting {
         for entry in entries.into_iter().filter(|entry| entry.enabled) {
             let plugin = self.seat(entry);
             if let Err(error) = self.register(&plugin, false).await {
-                plugin.fail(State::Failed, error);
+                self.did_not_start(&plugin, &error);
                 continue;
             }
             plugins.push(plugin);
@@ -194,7 +197,14 @@ impl Hosting {
         let folder = Folder::new(&home.root(), &entry.name);
         let journal = Journal::open(&home.root(), entry.name.clone(), node.clone(), masks.clone());
         let plugin = Plugin::new(entry, folder, journal);
-        let seat = Seat { plugin: plugin.clone(), runner: None, by_hand: Vec::new(), is_registered: false };
+        let seat = Seat {
+            plugin: plugin.clone(),
+            runner: None,
+            by_hand: Vec::new(),
+            again: None,
+            is_tried_again: false,
+            is_registered: false,
+        };
         self.seats().push(seat);
         plugin
     }
@@ -230,6 +240,7 @@ impl Hosting {
     /// Ends all plugins, the last one first; calls in flight have `grace`. Processes are told in that order, and those that
     /// take their time take it side by side.
     pub(crate) async fn end_all(&self, grace: Duration) {
+        self.seats().iter_mut().for_each(|seat| drop(seat.again.take()));
         let runners: Vec<Arc<Runner>> = self.seats().iter_mut().rev().filter_map(|seat| seat.runner.take()).collect();
         for runner in &runners {
             runner.tell_to_end().await;

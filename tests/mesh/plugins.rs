@@ -9,6 +9,7 @@ use std::{
 use aigis_tests::{Mesh, Ran, until};
 use serde_json::Value;
 
+mod again;
 mod calls;
 mod changes;
 mod life;

@@ -19,6 +19,7 @@ use futures::{
 use tokio::sync::Mutex as Turn;
 
 use super::{
+    away,
     core_host::CoreHost,
     line::{Generation, Line, Sink},
     means::Means,
@@ -185,7 +186,7 @@ impl Cores {
     }
 
     async fn load_into(&self, slot: &Arc<Slot>, plugin: &Arc<Plugin>, prepared: &Prepared) -> Result<Loaded, Error> {
-        let away = || Error::unavailable("the core host is being started again").sent(false);
+        let away = || away::blamed(Error::unavailable("the core host is being started again").sent(false));
         let host = slot.host().ok_or_else(away)?;
         let generation = Generation(self.generations.fetch_add(1, Ordering::Relaxed) + 1);
         lock(&slot.lines.0).insert(generation, plugin.clone());

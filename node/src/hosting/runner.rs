@@ -11,6 +11,7 @@ use aigis_registry::Timestamp;
 use tokio::sync::{Mutex as Turn, oneshot};
 
 use super::{
+    away::{self, Pauses},
     cores::Cores,
     line::{Line, Sink},
     means::Means,
@@ -106,6 +107,7 @@ impl Run {
     async fn keep(&self, mut told: oneshot::Receiver<()>) {
         let manifest = &self.prepared.manifest;
         let mut restarts = Restarts::new(manifest.restart, manifest.restart_on);
+        let mut pauses = Pauses::default();
         loop {
             let began = Instant::now();
             let over = self.once(&mut told).await;
@@ -114,6 +116,14 @@ impl Run {
                 Over::Ended(ended) => {
                     self.note_exit(ended);
                     (ended.code == Some(0), Error::precondition(format!("its process {ended}")))
+                }
+                // It did not come to run, which uses up no restart.
+                Over::Failed(error) if away::is_away(&error) => {
+                    self.plugin.fail(State::BackingOff, error);
+                    tokio::select! {
+                        () = tokio::time::sleep(pauses.next()) => continue,
+                        _ = &mut told => return,
+                    }
                 }
                 // Another try would meet the same.
                 Over::Failed(error)
@@ -124,6 +134,7 @@ impl Run {
                 }
                 Over::Failed(error) => (false, error),
             };
+            pauses = Pauses::default();
             let (state, pause) = match restarts.ended(began.elapsed(), is_success, Instant::now()) {
                 Next::Again(pause) => (State::BackingOff, pause),
                 Next::Looping(pause) => (State::CrashLooping, pause),

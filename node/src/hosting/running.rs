@@ -74,7 +74,7 @@ impl Hosting {
             Ok(())
         };
         if let Err(error) = Box::pin(started).await {
-            plugin.fail(State::Failed, error.clone());
+            self.did_not_start(plugin, &error);
             return Err(error);
         }
         if prepared.manifest.kind == Type::Core {
@@ -154,6 +154,7 @@ impl Hosting {
     }
 
     pub(super) async fn end(&self, plugin: &Plugin) {
+        self.try_no_more(plugin);
         let runner = self.change(&plugin.name, |seat| seat.runner.take()).flatten();
         if let Some(runner) = runner {
             runner.stop().await;

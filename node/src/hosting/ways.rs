@@ -10,6 +10,7 @@ use aigis_proxy::{
 use aigis_registry::{Asking, Cache};
 use tokio::sync::{Mutex as Turn, OnceCell};
 
+use super::away;
 use crate::plugins::users::{Connected, Users};
 
 /// How long the registry may take to be read.
@@ -68,6 +69,10 @@ impl Ways {
     ///
     /// The issuer's refusal, or that it is away; and what keeps from the bus.
     pub(crate) async fn of(&self, user: &UserName, grants: Vec<Grant>) -> Result<Arc<Own>, Error> {
+        self.found(user, grants).await.map_err(away::blamed)
+    }
+
+    async fn found(&self, user: &UserName, grants: Vec<Grant>) -> Result<Arc<Own>, Error> {
         let mut known = self.known.lock().await;
         if let Some(former) = known.get(user).filter(|former| former.grants == grants) {
             return Ok(former.own.clone());

@@ -64,21 +64,6 @@ fn plg_54_to_take_all_anew_is_asked_about_first() {
 }
 
 #[test]
-fn plg_58_processes_that_do_not_want_to_end_are_waited_for_side_by_side() {
-    let plugins = Plugins::new();
-    let stubborn = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(1)";
-    let names = ["a", "b", "c", "d"];
-    for name in names {
-        plugins.internal(name, "internal", "", stubborn);
-    }
-    let mesh = Mesh::hosting(&plugins.table("internal", &names));
-    let pids = names.map(|name| settled(&mesh, name, "running")["pid"].as_i64().unwrap());
-    let down = mesh.aish(["down"]).good();
-    assert!(down.took < Duration::from_secs(10), "{down:?}");
-    assert!(pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()), "{pids:?}");
-}
-
-#[test]
 fn plg_60_a_plugins_secret_is_called_by_two_words_and_sealed_to_its_home() {
     let plugins = Plugins::new();
     let core = "import pathlib\nroot = pathlib.Path(__file__).parent.parent\n\
