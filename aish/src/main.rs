@@ -18,6 +18,7 @@ mod ask;
 mod bridge;
 mod cli;
 mod command;
+mod completion;
 mod config;
 mod confirm;
 mod context;
@@ -42,6 +43,9 @@ mod wrap;
 fn main() -> ExitCode {
     // Fails only if one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    if completion::answered() {
+        return ExitCode::SUCCESS;
+    }
     let arguments: Vec<_> = std::env::args_os().collect();
     if wrap::init::is_meant(&arguments) {
         return wrap::init::become_program(&arguments);

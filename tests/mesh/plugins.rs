@@ -12,6 +12,7 @@ use serde_json::Value;
 mod again;
 mod calls;
 mod changes;
+mod completion;
 mod life;
 mod processes;
 mod start;

@@ -1,8 +1,11 @@
 use aigis_proxy::{Address, Code, Error, Meta, SkillPath, client::Response};
 use aigis_registry::{Addressee, Asking};
 
+use clap_complete::ArgValueCompleter;
+
 use crate::{
     ask::{How, ask},
+    completion,
     context::Context,
     exit::Failure,
     frames, render,
@@ -18,7 +21,7 @@ use crate::{
 )]
 pub(crate) struct Call {
     /// The CI and its skill, such as web.status or web@beta.optimize.apply
-    #[arg(value_name = "ADDRESS.SKILL")]
+    #[arg(value_name = "ADDRESS.SKILL", add = ArgValueCompleter::new(completion::paths))]
     target: String,
     /// Arguments, by place or by name
     #[arg(value_name = "VALUE|KEY=VALUE", allow_negative_numbers = true)]

@@ -1,10 +1,11 @@
 use aigis_proxy::{Address, Code, Error, NodeName, Request, SkillPath};
 use aigis_registry::{Asking, Kind, Resolved, State};
+use clap_complete::ArgValueCompleter;
 use futures::stream::BoxStream;
 use serde_json::Value;
 
 use super::call::Asked;
-use crate::{context::Context, exit::Failure, frames, values::Arguments};
+use crate::{completion, context::Context, exit::Failure, frames, values::Arguments};
 
 /// Print the log of a CI
 ///
@@ -13,7 +14,7 @@ use crate::{context::Context, exit::Failure, frames, values::Arguments};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Logs {
     /// The CI
-    #[arg(value_name = "CI")]
+    #[arg(value_name = "CI", add = ArgValueCompleter::new(completion::names))]
     address: Address,
     /// Go on with what is still to come, over restarts
     #[arg(short, long)]

@@ -5,10 +5,12 @@ use std::path::Path;
 use aigis_node::plugins::{Type, source::Location};
 use aigis_proxy::{Address, Error, Name, NodeName, SkillPath};
 use aigis_registry::Resolved;
+use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value, json};
 
 use crate::{
     command::call::{self, Asked},
+    completion,
     confirm::confirm,
     context::Context,
     exit::Failure,
@@ -53,7 +55,7 @@ pub(super) struct Add {
 #[derive(Debug, clap::Args)]
 pub(super) struct Describe {
     /// The plugin
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(completion::plugins))]
     plugin: Address,
 }
 
@@ -63,7 +65,7 @@ pub(super) struct Describe {
 #[derive(Debug, clap::Args)]
 pub(super) struct Reload {
     /// The plugin
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(completion::plugins))]
     plugin: Address,
     /// Bring and install all anew; what the plugin wrote into its own folder is deleted
     #[arg(long)]
@@ -77,7 +79,7 @@ pub(super) struct Reload {
 #[derive(Debug, clap::Args)]
 pub(super) struct Remove {
     /// The plugin
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(completion::plugins))]
     plugin: Address,
     /// Keep its copy, its environment and its log
     #[arg(long)]
