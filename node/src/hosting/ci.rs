@@ -231,9 +231,22 @@ impl PluginCi {
                 answered => return answered.map(|answered| answer(answered, in_flight)),
             }
         }
-        let Seat { core, generation } = self.plugin.seated(call.remaining()).await?;
-        let invocation = self.invocation(path, (!is_handle).then_some(generation), &call);
-        match core.invoke(invocation).await {
+        let mut seat = self.plugin.seated(call.remaining()).await?;
+        let invoke = async |seat: &Seat| {
+            let generation = (!is_handle).then_some(seat.generation);
+            seat.core.invoke(self.invocation(path.clone(), generation, &call)).await
+        };
+        let mut invoked = invoke(&seat).await;
+        // A reload may come between finding the seat and using it: what was not sent is sent to where the plugin is now.
+        while let Err(error) = &invoked
+            && error.code == Code::Unavailable
+            && error.detail("sent") == Some(&false.into())
+            && let Some(now) = self.plugin.seat().filter(|now| now.generation != seat.generation)
+        {
+            seat = now;
+            invoked = invoke(&seat).await;
+        }
+        match invoked {
             Ok(answered) => Ok(answer(answered, in_flight)),
             Err(error) if error.detail("exception").is_some() && error.hint.is_none() => {
                 Err(error.hint(format!("where it happened: aish plugins logs {}", self.plugin.name)))
