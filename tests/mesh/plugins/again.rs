@@ -115,3 +115,23 @@ fn plg_70_plugins_that_could_not_start_without_the_issuer_start_when_it_is_there
     }
     assert_eq!(call(&beta, ["one.f"]).good().stdout, "1\n");
 }
+
+#[test]
+fn plg_38_what_is_larger_than_a_body_may_be_is_refused_and_nothing_ends_of_it() {
+    let plugins = Plugins::new();
+    let body = "def tried(size):\n    \
+        try: return aigis.cool.echo(bytes(size)) == bytes(size)\n    \
+        except Exception as error: return type(error).__name__\n\
+        with open(\"tried\", \"w\") as f: f.write(\"%s %s\" % (tried(45_000_000), tried(70_000_000)))\n\
+        open(\"done\", \"w\").close()\ntime.sleep(1000)";
+    plugins.fx().internal("large", "internal", "", body);
+    let config = [plugins.table("core", &["fx"]), plugins.table("internal", &["large"])].concat();
+    let mesh = Mesh::hosting(&config);
+    let copy = copy(&mesh, "large");
+    until("both were tried", LIMIT, || copy.join("done").exists().then_some(()));
+    assert_eq!(read(&copy.join("tried")), "True ResourceExhausted");
+    for name in ["fx", "large"] {
+        let row = row(&mesh, name).unwrap();
+        assert!(row["state"] == "running" && row["restarts"] == 0, "{row}");
+    }
+}
