@@ -18,7 +18,9 @@ mod ask;
 mod bridge;
 mod cli;
 mod command;
+mod completion;
 mod config;
+mod confirm;
 mod context;
 mod duration;
 mod exit;
@@ -41,6 +43,9 @@ mod wrap;
 fn main() -> ExitCode {
     // Fails only if one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    if completion::answered() {
+        return ExitCode::SUCCESS;
+    }
     let arguments: Vec<_> = std::env::args_os().collect();
     if wrap::init::is_meant(&arguments) {
         return wrap::init::become_program(&arguments);
@@ -53,7 +58,11 @@ fn main() -> ExitCode {
         Err(Refusal::Asked(text)) => return finish(plain, plain.text(&text)),
         Err(Refusal::Wrong(failure)) => return finish(plain, Err(failure)),
     };
-    let is_node = matches!(cli.command, Command::Up(_));
+    let is_node = match &cli.command {
+        Command::Up(_) => true,
+        Command::Plugins(plugins) => plugins.stays(),
+        _ => false,
+    };
     // A command waits for one thing at a time; a node serves many.
     let mut builder = if is_node {
         tokio::runtime::Builder::new_multi_thread()
@@ -72,7 +81,11 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> ExitCode {
     let Cli { global, command } = cli;
-    let is_node = matches!(&command, Command::Up(up) if up.stays());
+    let is_node = match &command {
+        Command::Up(up) => up.stays(),
+        Command::Plugins(plugins) => plugins.stays(),
+        _ => false,
+    };
     let logs = LogTap::default();
     let level = if is_node { LevelFilter::INFO } else { LevelFilter::WARN };
     let telemetry = telemetry::start(level, is_node.then_some(&logs));
@@ -84,6 +97,9 @@ async fn run(cli: Cli) -> ExitCode {
     let code = match command {
         // A node, or a program, ends in order, by itself, when a signal comes.
         Command::Up(up) => finish(context.output, Box::pin(up.run(&context, signals, logs)).await),
+        Command::Plugins(plugins) if plugins.stays() => {
+            finish(context.output, Box::pin(plugins.stay(&context, signals)).await)
+        }
         Command::Wrap(wrap) => finish(context.output, Box::pin(wrap.run(&context, signals)).await),
         command => {
             let result = tokio::select! {

@@ -91,6 +91,15 @@ impl Output {
         self.bytes(bytes)
     }
 
+    /// Prints bytes that are no text; a terminal would make anything of them.
+    pub(crate) fn binary(&self, bytes: &[u8]) -> Result<(), Failure> {
+        if self.stdout_terminal && !self.raw {
+            let message = format!("the result is {} bytes, which a terminal cannot show", bytes.len());
+            return Err(Failure::usage(message, "write them into a file: > FILE; or see them as JSON: --json"));
+        }
+        self.bytes(bytes)
+    }
+
     /// Prints bytes as they are: what a command with a terminal of its own writes, and what was escaped before.
     #[expect(clippy::unused_self, reason = "printing is this type's alone")]
     pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
@@ -201,7 +210,10 @@ fn chain(error: &Error) -> String {
     let mut cause = error.cause.as_deref();
     // A chain is as long as its calls are deep, which the hop limit bounds.
     while let Some(error) = cause {
-        let _ = write!(text, ": {}", error.message);
+        // Many an error tells its cause itself.
+        if !text.ends_with(&error.message) {
+            let _ = write!(text, ": {}", error.message);
+        }
         cause = error.cause.as_deref();
     }
     text

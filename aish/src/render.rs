@@ -14,6 +14,9 @@ pub(crate) fn result(output: &Output, path: &str, value: &Value, address: &Addre
     if output.is_json() {
         return output.json(value);
     }
+    if value.as_object().is_some_and(|keys| keys.len() == 1 && keys.contains_key("$bytes")) {
+        return output.binary(&frames::content(value)?);
+    }
     output.text(&text(path, value, address))?;
     notes(output, value);
     Ok(())

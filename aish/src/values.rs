@@ -3,6 +3,13 @@
 use aigis_proxy::{Error, json, quoted};
 use serde_json::{Map, Value, value::RawValue};
 
+mod words;
+
+pub(crate) use words::{Word, Words};
+
+/// The VALUE that stands for standard input.
+const INPUT: &str = "-";
+
 /// Arguments by place and by name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Arguments {
@@ -11,14 +18,25 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the words of a call.
+    /// Reads the words of a call; `input` is what standard input brought.
     ///
     /// # Errors
     ///
     /// `invalid_argument` for a name given twice, and for JSON that would lose something on its way.
-    pub(crate) fn read(words: &[String]) -> Result<Self, Error> {
+    pub(crate) fn read(words: &Words, input: Option<&Value>) -> Result<Self, Error> {
+        let value = |text: &str| match input {
+            Some(input) if text == INPUT => Ok(input.clone()),
+            _ => value(text),
+        };
         let mut arguments = Self::default();
-        for word in words {
+        for word in &words.0 {
+            let word = match word {
+                Word::Text(text) => {
+                    arguments.args.push(Value::String(text.clone()));
+                    continue;
+                }
+                Word::Plain(word) => word,
+            };
             match named(word) {
                 Some((key, text)) => {
                     let value = value(text).map_err(|error| of(key, error))?;
@@ -30,6 +48,17 @@ impl Arguments {
             }
         }
         Ok(arguments)
+    }
+}
+
+impl Words {
+    /// How many of them stand for standard input.
+    pub(crate) fn inputs(&self) -> usize {
+        let is_input = |word: &&Word| match word {
+            Word::Plain(word) => named(word).map_or(word.as_str(), |(_, text)| text) == INPUT,
+            Word::Text(_) => false,
+        };
+        self.0.iter().filter(is_input).count()
     }
 }
 
@@ -64,7 +93,19 @@ mod tests {
     use serde_json::json;
 
     fn read(words: &[&str]) -> Result<Arguments, Error> {
-        Arguments::read(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+        Arguments::read(&Words(words.iter().map(|word| Word::Plain((*word).to_owned())).collect()), None)
+    }
+
+    #[test]
+    fn a_text_is_what_it_is_and_standard_input_comes_in_its_place() {
+        use clap::{Args as _, FromArgMatches as _};
+        let parser = Words::augment_args(clap::Command::new("call"));
+        let matches = parser.get_matches_from(["call", "1", "--str", "5", "-", "--str=-7", "k=-", "-3"]);
+        let words = Words::from_arg_matches(&matches).unwrap();
+        assert_eq!(words.inputs(), 2);
+        let arguments = Arguments::read(&words, Some(&json!("in"))).unwrap();
+        assert_eq!(Value::from(arguments.args), json!([1, "5", "in", "-7", -3]));
+        assert_eq!(Value::from(arguments.kwargs), json!({"k": "in"}));
     }
 
     #[test]

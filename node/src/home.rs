@@ -194,6 +194,12 @@ impl Home {
         self.root().join("duties.json")
     }
 
+    /// What makes this host a plugin host, if it is one.
+    #[must_use]
+    pub fn plugin_host_file(&self) -> PathBuf {
+        self.root().join("plugin-host.json")
+    }
+
     /// The key that opens what is sealed to this host's node.
     #[must_use]
     pub fn sealing_key(&self) -> PathBuf {

@@ -11,10 +11,14 @@ use std::{
     time::Duration,
 };
 
-use aigis_proxy::{Code, Error, Name, NodeName, dispatch::Dispatcher, serve::Server, sync::lock, task};
+use aigis_proxy::{Bus, Code, Error, Name, NodeName, dispatch::Dispatcher, serve::Server, sync::lock, task};
 use aigis_registry::{Cache, CiRecord, Kind, Registry};
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
-use tokio::sync::Mutex as Turn;
+use futures::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, join_all},
+    stream,
+};
+use tokio::sync::{Mutex as Turn, Notify};
 
 use crate::{
     directory::Directory,
@@ -25,10 +29,12 @@ use crate::{
         Folder,
         config::{Config, Entry},
         source::Occasion,
+        users,
     },
     secrets::Vault,
 };
 
+mod away;
 mod changes;
 mod ci;
 mod core_host;
@@ -38,6 +44,7 @@ mod line;
 mod logs;
 mod means;
 mod names;
+pub(crate) mod places;
 mod plugin;
 mod prepare;
 mod process;
@@ -46,6 +53,7 @@ mod restart;
 mod runner;
 mod running;
 mod secrets;
+mod serving;
 mod socket;
 mod standing;
 mod start;
@@ -59,9 +67,12 @@ pub(crate) use changes::Wish;
 use cores::Cores;
 use journal::Journal;
 use means::Means;
+use places::{
+    Wanted,
+    placement::{self, Placement},
+};
 use plugin::Plugin;
 use runner::Runner;
-use standing::State;
 pub(crate) use status::Listed;
 pub(crate) use ways::Ways;
 
@@ -69,6 +80,8 @@ pub(crate) use ways::Ways;
 const AHEAD: usize = 4;
 /// How long calls in flight have when a plugin is stopped.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long all processes have to end, told at once: TERM, then KILL, then what they said last.
+const ENDING: Duration = Duration::from_secs(8);
 /// How soon a record that was not written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -98,6 +111,10 @@ pub(crate) struct Parts {
     pub(crate) ways: Arc<Ways>,
     /// The Aigis config file, which may not be there yet.
     pub(crate) config: Option<PathBuf>,
+    /// The node's own connection, by which places are asked.
+    pub(crate) bus: Bus,
+    /// Who signs for the users of plugins.
+    pub(crate) issuer: NodeName,
 }
 
 /// The plugins of a node.
@@ -105,18 +122,50 @@ pub(crate) struct Hosting {
     parts: Parts,
     cores: Arc<Cores>,
     running: Arc<runner::Parts>,
+    placing: Arc<placement::Parts>,
     seats: Mutex<Vec<Seat>>,
     /// One change at a time.
     turn: Turn<()>,
+    /// That the config file is to be read again.
+    again: Notify,
 }
 
 /// A plugin's place among the others.
 struct Seat {
     plugin: Arc<Plugin>,
-    runner: Option<Arc<Runner>>,
+    keeper: Option<Keeper>,
     by_hand: Vec<task::Owned>,
+    /// What tries to start it again, where somebody was away.
+    again: Option<task::Owned>,
+    is_tried_again: bool,
     /// Whether its name is this node's.
     is_registered: bool,
+}
+
+/// Who keeps a plugin's process running.
+#[derive(Debug, Clone)]
+enum Keeper {
+    /// This node.
+    Here(Arc<Runner>),
+    /// Another place.
+    There(Arc<Placement>),
+}
+
+impl Keeper {
+    /// Tells the process to end, and does not wait for that.
+    async fn tell_to_end(&self) {
+        if let Self::Here(runner) = self {
+            runner.tell_to_end().await;
+        }
+    }
+
+    /// Ends the process.
+    async fn stop(&self) {
+        match self {
+            Self::Here(runner) => runner.stop().await,
+            Self::There(placement) => placement.stop().await,
+        }
+    }
 }
 
 impl fmt::Debug for Hosting {
@@ -130,8 +179,14 @@ impl Hosting {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let means = Arc::new(Means::new(parts.node.clone(), parts.home.clone(), parts.ways.clone()));
         let cores = Cores::new(means.clone());
-        let running = Arc::new(runner::Parts { means, cores: cores.clone() });
-        Arc::new(Self { parts, cores, running, seats: Mutex::default(), turn: Turn::new(()) })
+        let Parts { home, bus, issuer, ways, .. } = &parts;
+        let (mesh, bus, issuer, ways) = (home.mesh().clone(), bus.clone(), issuer.clone(), ways.clone());
+        let placing = Arc::new(placement::Parts { mesh, bus, issuer, ways });
+        let (seats, turn, again) = (Mutex::default(), Turn::new(()), Notify::new());
+        Arc::new_cyclic(|hosting| {
+            let running = Arc::new(runner::Parts { means, cores: cores.clone(), hosting: hosting.clone() });
+            Self { parts, cores, running, placing, seats, turn, again }
+        })
     }
 
     /// Starts what the config file names, one after the other; names of former plugins become free.
@@ -141,6 +196,9 @@ impl Hosting {
         for record in former.filter(|record| config.entry(&record.name).is_none_or(|entry| !entry.enabled)) {
             if let Err(error) = self.parts.registry.release_leaves(&record.name).await {
                 tracing::warn!(%error, ci = %record.name, "what a former plugin claimed is not free yet");
+            }
+            if let Ok(user) = users::of_plugin(&record.name) {
+                self.parts.ways.end(&user).await;
             }
             self.leave(&record.name).await;
         }
@@ -152,7 +210,7 @@ impl Hosting {
         for entry in entries.into_iter().filter(|entry| entry.enabled) {
             let plugin = self.seat(entry);
             if let Err(error) = self.register(&plugin, false).await {
-                plugin.fail(State::Failed, error);
+                self.did_not_start(&plugin, &error);
                 continue;
             }
             plugins.push(plugin);
@@ -182,7 +240,14 @@ impl Hosting {
         let folder = Folder::new(&home.root(), &entry.name);
         let journal = Journal::open(&home.root(), entry.name.clone(), node.clone(), masks.clone());
         let plugin = Plugin::new(entry, folder, journal);
-        let seat = Seat { plugin: plugin.clone(), runner: None, by_hand: Vec::new(), is_registered: false };
+        let seat = Seat {
+            plugin: plugin.clone(),
+            keeper: None,
+            by_hand: Vec::new(),
+            again: None,
+            is_tried_again: false,
+            is_registered: false,
+        };
         self.seats().push(seat);
         plugin
     }
@@ -203,8 +268,17 @@ impl Hosting {
         self.seats().iter_mut().find(|seat| seat.plugin.name == *name).map(change)
     }
 
-    fn runner(&self, name: &Name) -> Option<Arc<Runner>> {
-        self.change(name, |seat| seat.runner.clone()).flatten()
+    fn keeper(&self, name: &Name) -> Option<Keeper> {
+        self.change(name, |seat| seat.keeper.clone()).flatten()
+    }
+
+    /// Where a plugin of this node is to run, as seen from a place.
+    pub(crate) fn wants(&self, name: &Name, place: &NodeName) -> Wanted {
+        match self.change(name, |seat| seat.keeper.clone()) {
+            None => Wanted::Nowhere,
+            Some(Some(Keeper::There(placement))) if placement.place().as_ref() == Some(place) => Wanted::Here,
+            Some(_) => Wanted::Elsewhere,
+        }
     }
 
     /// All plugins, sorted by name.
@@ -215,12 +289,19 @@ impl Hosting {
         listed
     }
 
-    /// Ends all plugins, the last one first; calls in flight have `grace`.
+    /// Ends all plugins, the last one first; calls in flight have `grace`. Processes are told in that order, and those that
+    /// take their time take it side by side.
     pub(crate) async fn end_all(&self, grace: Duration) {
-        let runners: Vec<Arc<Runner>> = self.seats().iter_mut().rev().filter_map(|seat| seat.runner.take()).collect();
-        for runner in runners {
-            runner.stop().await;
+        self.seats().iter_mut().for_each(|seat| drop(seat.again.take()));
+        let keepers: Vec<Keeper> = self.seats().iter_mut().rev().filter_map(|seat| seat.keeper.take()).collect();
+        for keeper in &keepers {
+            keeper.tell_to_end().await;
         }
+        // Who is not done by then is killed as its keeper is dropped.
+        if tokio::time::timeout(ENDING, join_all(keepers.iter().map(Keeper::stop))).await.is_err() {
+            tracing::warn!("not all processes of plugins have ended in order");
+        }
+        drop(keepers);
         self.cores.stop(grace).await;
     }
 }

@@ -116,6 +116,7 @@ impl Office {
             issued_at,
             expires_at: user.expires().map_or(issued_at, instant),
             revoked_at: None,
+            is_removed: false,
             grants: Vec::new(),
         };
         // Who was revoked stays so, whatever a start of this host made anew.
@@ -134,6 +135,7 @@ impl Office {
         public_key: &str,
         permit: impl Fn(Option<&UserRecord>) -> Result<(), Error>,
     ) -> Result<String, Error> {
+        self.hears_alone(name, role)?;
         let token = self.keys.issue(name, role, public_key, self.credential_life).map_err(unsigned)?;
         let record = self.record(name, role, public_key, &token);
         // A credential that is made anew changes nothing about what its holder was granted.
@@ -155,6 +157,7 @@ impl Office {
             issued_at: Timestamp::now(),
             expires_at: ends(self.credential_life),
             revoked_at: None,
+            is_removed: false,
             grants: Vec::new(),
         }
     }
@@ -255,6 +258,10 @@ impl Issuer for Desk {
         grants: Vec<Grant>,
     ) -> Result<String, Error> {
         Box::pin(self.office.host_plugin(&self.caller, name, public_key, grants)).await
+    }
+
+    async fn end_plugin(self, _: Context, name: UserName) -> Result<(), Error> {
+        Box::pin(self.office.end_plugin(&self.caller, name)).await
     }
 
     async fn remove_node(self, _: Context, node: NodeName) -> Result<(), Error> {

@@ -38,6 +38,7 @@ pub mod naming;
 pub mod node;
 mod offered;
 mod own;
+pub mod plugin_host;
 pub mod plugins;
 pub mod process;
 mod reconcile;

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -38,7 +38,10 @@ use crate::{
         watch::{EngineState, Watch},
     },
     home::{self, Home, MeshFile},
-    hosting::{self, Hosting, Ways},
+    hosting::{
+        self, Hosting, Ways,
+        places::guests::{self, Guests},
+    },
     issuer::{self, Office},
     logs::LogTap,
     mesh::{self, Mesh, Wanted},
@@ -184,6 +187,7 @@ pub struct Node {
     tasks: Vec<task::Owned>,
     socket: Socket,
     hosting: Arc<Hosting>,
+    guests: Arc<Guests>,
     restart: watch::Sender<bool>,
     _lock: Arc<fs::File>,
 }
@@ -323,7 +327,9 @@ impl Node {
                 credential,
                 label: format!("{label} {user}"),
             }),
+            keys: Mutex::default(),
         };
+        let ways = Arc::new(Ways::new(users, Some(server.clone())));
         let hosting = Hosting::new(hosting::Parts {
             node: node.clone(),
             home: home.clone(),
@@ -335,8 +341,10 @@ impl Node {
             duties: duties.clone(),
             vault: vault.clone(),
             masks: logs.masks().clone(),
-            ways: Arc::new(Ways::new(users)),
+            ways: ways.clone(),
             config: plugins.clone(),
+            bus: bus.clone(),
+            issuer: mesh.file.issuer.clone(),
         });
         let own = Arc::new(OwnCi::new(own::Parts {
             host: host.clone(),
@@ -392,6 +400,11 @@ impl Node {
         }
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
         tasks.push(blob::serve(&bus, journal.clone()).await.map_err(&listening)?);
+        let key = SealingKey::open(&home.sealing_key())?;
+        let (masks, place) = (logs.masks().clone(), node.clone());
+        let guests = Guests::new(guests::Parts { node: place, home: home.clone(), bus: bus.clone(), ways, masks, key });
+        let serving = guests::serve(&guests, Arc::downgrade(&hosting), journal.clone());
+        tasks.extend(serving.await.map_err(&listening)?);
         let restart = watch::Sender::new(false);
         if let (Some(mesh::Office { keys }), Some(store)) = (&mesh.office, store) {
             let (url, ca, cluster) = (mesh.file.bus.clone(), mesh.ca.clone(), mesh.cluster.clone());
@@ -489,6 +502,7 @@ impl Node {
                 }
             }));
         }
+        tasks.push(task::Owned::spawn("plugins-again", hosting.clone().sync_when_told()));
         reporter.node_event("joined", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
         let file = mesh.file;
         let bus_server = None;
@@ -506,6 +520,7 @@ impl Node {
             tasks,
             socket,
             hosting,
+            guests,
             restart,
             _lock: lock,
         })
@@ -522,6 +537,12 @@ impl Node {
         let mut restart = self.restart.subscribe();
         // The sender lives as long as this.
         let _ = restart.wait_for(|restart| *restart).await;
+    }
+
+    /// Has the Aigis config file read again, beside all else: what is new in it starts, what is gone from it stops, what
+    /// changed reloads. A file that is wrong changes nothing, and the log says what is wrong with it.
+    pub fn read_config_again(&self) {
+        self.hosting.sync_soon();
     }
 
     /// The link to the bus, as it changes.
@@ -551,6 +572,7 @@ impl Node {
             tasks,
             socket,
             hosting,
+            guests,
             ..
         } = self;
         // A file that cannot be removed misleads nobody: readers compare the process id.
@@ -560,7 +582,7 @@ impl Node {
         }
         lease.goodbye(Duration::from_secs(2)).await;
         server.stop(grace).await;
-        hosting.end_all(grace).await;
+        tokio::join!(hosting.end_all(grace), guests.end_all());
         logs.shut();
         reporter.goodbye().await;
         // What waits is shipped by the next start; a moment now spares it the wait.
@@ -603,7 +625,7 @@ async fn connect(options: bus::Options, own_server: bool) -> Result<Bus, Connect
 }
 
 /// Connects to a bus that is not this host's to start, and may be about to.
-async fn reach(options: impl Fn() -> bus::Options, own_server: bool) -> Result<Bus, ConnectError> {
+pub(crate) async fn reach(options: impl Fn() -> bus::Options, own_server: bool) -> Result<Bus, ConnectError> {
     let deadline = Instant::now() + WITHIN;
     let mut said = false;
     loop {
@@ -620,7 +642,7 @@ async fn reach(options: impl Fn() -> bus::Options, own_server: bool) -> Result<B
 }
 
 /// Takes the lock that makes this process the only one of this node, and notes its process id.
-fn lock(home: &Home) -> Result<fs::File, Error> {
+pub(crate) fn lock(home: &Home) -> Result<fs::File, Error> {
     let path = home.pid_file();
     let failed = |source| Error::Lock { path: path.display().to_string(), source };
     let open = || fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);

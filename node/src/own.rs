@@ -269,6 +269,8 @@ impl OwnCi {
             EngineState::Unknown => (None, None, Some("not asked yet".to_owned())),
         };
         let counters = self.server.counters();
+        let dropped = counters.dropped.load(Ordering::Relaxed);
+        let unanswerable = format!("requests not run, since no reply could go to their caller: {dropped}");
         Status {
             ci: self.name.to_string(),
             node: self.host.node.to_string(),
@@ -294,10 +296,10 @@ impl OwnCi {
             requests: counters.requests.load(Ordering::Relaxed),
             local_requests: counters.local.load(Ordering::Relaxed),
             errors: counters.errors.load(Ordering::Relaxed),
-            dropped: counters.dropped.load(Ordering::Relaxed),
+            dropped,
             late_replies: self.bus.late_replies() + counters.late.load(Ordering::Relaxed),
             metrics: self.metrics.map(|address| format!("http://{address}/metrics")),
-            notes: Vec::new(),
+            notes: (dropped > 0).then_some(unanswerable).into_iter().collect(),
         }
     }
 

@@ -304,7 +304,7 @@ async fn turned(server: &mut Option<watch::Receiver<bus_server::Status>>) {
 }
 
 /// What this host has. What cannot be read is unknown.
-fn capacity(data: &std::path::Path) -> Capacity {
+pub(crate) fn capacity(data: &std::path::Path) -> Capacity {
     let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
         line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)

@@ -11,6 +11,7 @@ mod attendance;
 mod calls;
 mod credit;
 mod cut;
+mod direct;
 mod frame;
 mod hello;
 mod invocation;

@@ -1,4 +1,4 @@
-//! Calling skills, over the bus or this host's socket: one request, then a result or a stream of frames with credit.
+//! Calling skills, over the bus, this host's socket or within the process: one request, then a result or a stream of frames with credit.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::{
     error::{Code, Error},
     json,
     name::{Name, SkillPath, UserName},
+    serve::Server,
     socket::{self, Local, Ongoing},
     subject::{Control, Token},
     trace,
@@ -128,24 +129,32 @@ impl<'a, D: Deserialize<'a>> Frame<D> {
     }
 }
 
-/// How a process calls: over the socket of its own host's node what that node serves, over the bus all else.
+/// How a process calls: without any wire what it serves itself, over the socket of its own host's node what that node
+/// serves, over the bus all else.
 #[derive(Debug, Clone)]
 pub struct Client {
     bus: Bus,
     local: Option<Local>,
+    server: Option<Server>,
 }
 
 impl Client {
     /// Calls over the bus alone.
     #[must_use]
     pub fn new(bus: Bus) -> Self {
-        Self { bus, local: None }
+        Self { bus, local: None, server: None }
     }
 
     /// Calls what the node of this host serves over its socket, as long as that answers.
     #[must_use]
     pub fn with_local(self, local: Local) -> Self {
         Self { local: Some(local), ..self }
+    }
+
+    /// Calls what that server serves within this process, as the same caller as over the bus.
+    #[must_use]
+    pub fn with_server(self, server: Server) -> Self {
+        Self { server: Some(server), ..self }
     }
 
     /// The bus.
@@ -208,13 +217,27 @@ impl Client {
 
     async fn begin<C: Content>(&self, target: &Target, request: impl Outgoing) -> Result<Response<C>, Error> {
         let local = self.local.as_ref().filter(|local| local.leads_to(&target.server));
+        let server = self.server.as_ref().filter(|server| *server.user() == target.server);
         let begun = async {
-            match local {
-                Some(local) => self.locally(local, target, request).await,
-                None => exchange(&self.bus, target, request).await,
+            match (server, local) {
+                (Some(server), _) => self.within(server, target, request).await,
+                (None, Some(local)) => self.locally(local, target, request).await,
+                (None, None) => exchange(&self.bus, target, request).await,
             }
         };
         begun.instrument(span(target)).await
+    }
+
+    async fn within<C: Content>(
+        &self,
+        server: &Server,
+        target: &Target,
+        mut request: impl Outgoing,
+    ) -> Result<Response<C>, Error> {
+        let begun = Begun::now(&mut request, target);
+        let (ongoing, parts) = server.begin(self.bus.caller().clone(), target, request.to_bytes(), ROOM);
+        let running = Running { way: Way::Here(ongoing), server: target.server.clone(), ended: false };
+        begun.finish(running, Replies::Here(parts), target).await.map_err(|failed| failed.into_error(|| named(target)))
     }
 
     async fn locally<C: Content>(

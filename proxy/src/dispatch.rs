@@ -213,6 +213,20 @@ impl Dispatcher {
         self.run(incoming, ci, request).instrument(span).await
     }
 
+    /// The path of a skill of a CI of this process at the user that serves it by itself.
+    pub(crate) fn handed_on(&self, target: &HandTarget, path: &SkillPath) -> Option<SkillPath> {
+        self.directory.find(target).ok()?.handed_on(path.as_str())
+    }
+
+    /// Learns what a name said by hand means, where that is not known here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Directory::settle`].
+    pub(crate) async fn settle(&self, target: &HandTarget) -> Result<(), Error> {
+        self.directory.settle(target).await
+    }
+
     async fn find(&self, incoming: &Incoming) -> Result<Arc<dyn Ci>, Error> {
         if incoming.by_hand {
             self.directory.settle(&incoming.target).await?;

@@ -45,6 +45,7 @@ pub mod identity;
 pub mod json;
 pub mod kv;
 mod name;
+pub mod plugin;
 mod role;
 pub mod rpc;
 pub mod secret;

@@ -21,17 +21,21 @@ use crate::{
     error::{Code, Error},
     headers,
     name::UserName,
-    subject::{Asked, Caller, Heard, NOT_OWN_INBOX, may_reply, read_tail},
+    subject::{Asked, Caller, Control, Heard, NOT_OWN_INBOX, may_reply, read_tail},
     sync::lock,
     task,
 };
 
+pub(crate) mod here;
 mod in_flight;
+mod passage;
 mod pulse;
 mod reply;
 pub(crate) mod streaming;
 
 use in_flight::{Admitted, InFlight};
+use passage::Passing;
+pub use passage::{Open, Passage};
 use pulse::Pulse;
 pub(crate) use reply::{Head, Key, Reply};
 use streaming::Running;
@@ -70,6 +74,8 @@ struct Inner {
     dispatcher: Dispatcher,
     running: Mutex<HashMap<Key, Arc<Running>>>,
     per_caller: Mutex<HashMap<UserName, usize>>,
+    /// Where calls by hand are handed on to whoever serves a CI by itself.
+    passages: Mutex<HashMap<UserName, Passage>>,
     counters: Counters,
     tracker: TaskTracker,
     /// Set when no calls are taken any more.
@@ -95,6 +101,7 @@ impl Server {
             dispatcher,
             running: Mutex::default(),
             per_caller: Mutex::default(),
+            passages: Mutex::default(),
             counters: Counters::default(),
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -175,8 +182,18 @@ impl Server {
             Asked::Cancel(_) | Asked::Credit(_) | Asked::Pack if from_store(&message) => {
                 inner.counters.dropped.fetch_add(1, Ordering::Relaxed);
             }
-            Asked::Cancel(token) => self.cancel(&Key::Bus(caller.name, token)),
-            Asked::Credit(token) => self.credit(&Key::Bus(caller.name, token), &message.payload),
+            Asked::Cancel(token) => {
+                if by_hand {
+                    self.pass_control(&caller, Control::Cancel, &token, &message.payload);
+                }
+                self.cancel(&Key::Bus(caller.name, token));
+            }
+            Asked::Credit(token) => {
+                if by_hand {
+                    self.pass_control(&caller, Control::Credit, &token, &message.payload);
+                }
+                self.credit(&Key::Bus(caller.name, token), &message.payload);
+            }
             Asked::Malformed(error) => {
                 if let Some(reply) = message.reply.filter(|reply| may_reply(&caller.name, reply)) {
                     self.refuse(Reply::at(&reply), error.into(), elsewhere);
@@ -186,6 +203,10 @@ impl Server {
                 let Some(reply) = self.permitted(&caller, message.reply.as_deref(), elsewhere) else { return };
                 if let Some(Err(error)) = message.headers.as_ref().map(headers::check) {
                     return self.refuse(reply, error, elsewhere);
+                }
+                let passage = by_hand.then(|| self.passage(&target, &path)).flatten();
+                if let Some((passage, path)) = passage {
+                    return self.pass_on(Passing { passage, caller, target, path }, message, reply, elsewhere);
                 }
                 let traceparent =
                     message.headers.as_ref().and_then(|headers| headers.get("traceparent")).map(ToString::to_string);

@@ -104,6 +104,9 @@ pub trait Issuer {
     /// Issues the credential of a user that the calling node hosts, for a key made there: `plugin-NAME` of a plugin whose
     /// home it is, or its own `core-NODE`; says what that user may do, and answers with the signed token.
     async fn host_plugin(name: UserName, public_key: String, grants: Vec<Grant>) -> Result<String, Error>;
+    /// Ends the user of a plugin that its home, the calling node, removes: its connections, its calls, and its credential. A
+    /// plugin that is added under that name later gets a user again, unless an admin revoked this one.
+    async fn end_plugin(name: UserName) -> Result<(), Error>;
     /// Renews the caller's own credential, for the key that it has; answers with the signed token.
     async fn renew() -> Result<String, Error>;
     /// Makes a join token for a public key, made on the admin's own machine.

@@ -209,6 +209,12 @@ pub trait Ci: Send + Sync + 'static {
         let _ = path;
         false
     }
+    /// The path of a skill at the user of the CI's own that serves it at the bus: calls by hand are handed on there, for as
+    /// long as there is a [passage](crate::serve::Passage).
+    fn handed_on(&self, path: &str) -> Option<SkillPath> {
+        let _ = path;
+        None
+    }
     /// Runs a skill that [`Ci::skill`] has found. Dropping the future abandons the call.
     fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>>;
 }
@@ -316,7 +322,15 @@ impl<S: Send + Sync + 'static> Table<S> {
         self
     }
 
-    fn insert<F>(&mut self, info: SkillInfo, run: F) -> &mut Self
+    /// Says what the skill `path` does.
+    pub fn doc(&mut self, path: &str, doc: &str) -> &mut Self {
+        if let Some(entry) = self.entries.get_mut(path) {
+            doc.clone_into(&mut Arc::make_mut(&mut entry.info).doc);
+        }
+        self
+    }
+
+    pub(crate) fn insert<F>(&mut self, info: SkillInfo, run: F) -> &mut Self
     where
         F: Fn(Arc<S>, Call) -> BoxFuture<'static, Result<Answer, Error>> + Send + Sync + 'static,
     {
@@ -345,7 +359,7 @@ impl<S: Send + Sync + 'static> Table<S> {
     }
 }
 
-fn frames<O: Serialize>(
+pub(crate) fn frames<O: Serialize>(
     stream: impl Stream<Item = Result<O, Error>> + Send + 'static,
 ) -> BoxStream<'static, Result<Value, Error>> {
     stream
@@ -370,7 +384,8 @@ fn info<I: Input, O: JsonSchema>(path: &str, effect: Effect, stream: bool, doc: 
     }
 }
 
-fn schema<T: JsonSchema>() -> Value {
+/// The JSON Schema of a type, which stands for itself.
+pub(crate) fn schema<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
@@ -396,10 +411,18 @@ pub fn budget(info: &SkillInfo, meta: &Meta) -> Duration {
 ///
 /// `invalid_argument` that names the argument and what is expected of it.
 pub fn arguments<I: Input>(request: &Request) -> Result<I, Error> {
+    named_arguments(request, I::POSITIONAL)
+}
+
+/// As [`arguments`], where `positional` names what positional arguments stand for.
+pub(crate) fn named_arguments<I: DeserializeOwned + JsonSchema>(
+    request: &Request,
+    positional: &[&str],
+) -> Result<I, Error> {
     let mut named = Map::new();
     for (index, value) in request.args.iter().enumerate() {
-        let Some(name) = I::POSITIONAL.get(index) else {
-            let limit = I::POSITIONAL.len();
+        let Some(name) = positional.get(index) else {
+            let limit = positional.len();
             return Err(Error::invalid(format!(
                 "{} arguments without a name; at most {limit} are taken",
                 request.args.len()
@@ -428,7 +451,7 @@ pub fn arguments<I: Input>(request: &Request) -> Result<I, Error> {
 }
 
 /// The type of an argument in the words of its schema.
-fn expected<I: Input>(name: &str) -> String {
+fn expected<I: JsonSchema>(name: &str) -> String {
     let schema = schema::<I>();
     let argument = schema.get("properties").and_then(|properties| properties.get(name));
     match argument.and_then(|argument| argument.get("type")) {

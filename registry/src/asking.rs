@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use aigis_proxy::{
-    Address, Bus, Code, Effect, Error, Name, NodeName, Request, SkillPath, UserName,
+    Address, Bus, Code, Effect, Error, Grant, Granted, Name, NodeName, Request, SkillPath, UserName,
     client::{Client, Response, Target},
     envelope::Passing,
     subject::Token,
@@ -26,6 +26,8 @@ mod way;
 pub struct Asking {
     client: Client,
     cache: Cache,
+    /// What the user may do that calls, where that is a plugin's.
+    grants: Option<Arc<[Grant]>>,
 }
 
 /// A CI that can be asked.
@@ -47,7 +49,14 @@ impl Asking {
     /// client of its own user.
     #[must_use]
     pub fn new(client: Client, cache: Cache) -> Self {
-        Self { client, cache }
+        Self { client, cache, grants: None }
+    }
+
+    /// Asks for a plugin that may do what the grants say. Nodes judge that themselves; a plugin that serves itself knows of
+    /// no grants, so what it is asked is judged here.
+    #[must_use]
+    pub fn granted(self, grants: &[Grant]) -> Self {
+        Self { grants: Some(grants.into()), ..self }
     }
 
     /// Fills a cache of its own, within that time; records of users and tokens count where the issuer is known.
@@ -105,20 +114,42 @@ impl Asking {
         Ok((first.map_or_else(|| whom.clone(), |first| whom.clone().called(&first)), within))
     }
 
-    /// The servers to ask for a skill, the first one first.
+    /// The servers to ask for a skill, the first one first, and the skill's path there.
     ///
     /// # Errors
     ///
     /// `unavailable` for a CI that is known to be away, and a service without a running replica;
     /// `failed_precondition` for a skill of a service that changes something.
-    fn servers(&self, whom: &Addressee, path: &SkillPath) -> Result<Vec<UserName>, Error> {
+    fn servers(&self, whom: &Addressee, path: &SkillPath) -> Result<(Vec<UserName>, SkillPath), Error> {
         match &whom.resolved {
             Resolved::One(one) if whom.state == State::Offline => {
                 Err(away(&whom.address).with("node", one.record.node.as_str()))
             }
-            Resolved::One(one) => Ok(vec![one.record.server.clone()]),
-            Resolved::Service(service) => balanced(service, path),
+            Resolved::One(one) => {
+                let (server, within) = one.record.server_of(&whom.name, path);
+                if server != one.record.node.user() {
+                    self.may(one, path)?;
+                }
+                Ok((vec![server], within))
+            }
+            Resolved::Service(service) => Ok((balanced(service, path)?, path.clone())),
         }
+    }
+
+    fn may(&self, one: &snapshot::Found, path: &SkillPath) -> Result<(), Error> {
+        let Some(grants) = &self.grants else { return Ok(()) };
+        let record = &one.record;
+        let whole = format!("{}.{path}", record.name);
+        let note = record.skills.iter().find(|note| note.path == *path || note.path.as_str() == whole);
+        let effect = note.map_or(Effect::Write, |note| note.effect);
+        let granted = Granted { ci: &record.name, kind: record.kind.as_str(), labels: &record.labels };
+        if grants.iter().any(|grant| grant.covers(granted, effect)) {
+            return Ok(());
+        }
+        let user = self.client.bus().user();
+        let message = format!("{path} on {} has the effect {effect}, which no grant of {user} covers", record.name);
+        tracing::warn!(caller = %user, ci = %record.name, %path, "refused: no grant covers it");
+        Err(Error::new(Code::PermissionDenied, message).hint("ask an operator or admin of this mesh").sent(false))
     }
 
     /// Calls a skill on one of the servers of a CI, for as long as the skill declares where the request names no time. A
@@ -173,7 +204,8 @@ impl Asking {
         let timeout = whom.declared_timeout(path);
         let mut last = None;
         // A server that surely got nothing costs no more than the next one's turn.
-        for server in self.servers(whom, path)? {
+        let (servers, path) = self.servers(whom, path)?;
+        for server in servers {
             let target = Target { server: server.clone(), ci: whom.name.clone(), path: path.clone(), timeout };
             let opened = tokio::select! {
                 opened = open(target) => opened,

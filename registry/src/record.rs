@@ -192,7 +192,8 @@ pub struct CiRecord {
     pub name: Name,
     /// The node it stands on, which alone may write this record.
     pub node: NodeName,
-    /// The user at the bus that answers for it.
+    /// The user at the bus that answers for it: its node's, or, by the CI's own name, that of a plugin which serves its own
+    /// skills itself.
     pub server: UserName,
     /// What it is.
     pub kind: Kind,
@@ -270,6 +271,23 @@ impl CiRecord {
     pub fn has_replaced(&self, other: &Self) -> bool {
         let of = |replaced: &Replaced| replaced.node == other.node && replaced.registered_at == other.registered_at;
         !self.is_gone() && self.name == other.name && self.replaces.iter().any(of)
+    }
+
+    /// Who answers for one of its skills when it is called by that name, and by which path. Of a plugin that serves itself
+    /// that is its own user, for its own skills by their names within it; what is standard stays with its node.
+    #[must_use]
+    pub fn server_of(&self, called: &Name, path: &SkillPath) -> (UserName, SkillPath) {
+        let node = self.node.user();
+        if self.server != node && self.name == *called {
+            let within = path.as_str().strip_prefix(self.name.as_str()).and_then(|rest| rest.strip_prefix('.'));
+            let within = within.unwrap_or(path.as_str());
+            let whole = format!("{}.{within}", self.name);
+            let is_own = self.skills.iter().any(|skill| skill.path.as_str() == whole);
+            if let Some(within) = SkillPath::parse(within).ok().filter(|_| is_own) {
+                return (self.server.clone(), within);
+            }
+        }
+        (if self.kind == Kind::Plugin { node } else { self.server.clone() }, path.clone())
     }
 
     /// Whether both say the same, whenever it was said.
@@ -391,6 +409,36 @@ mod tests {
         let written = serde_json::to_value(&notes).unwrap();
         assert_eq!(written[1], serde_json::json!({"path": "usual", "effect": "read"}));
         assert_eq!(serde_json::from_value::<Vec<SkillNote>>(written).unwrap(), notes);
+    }
+
+    #[test]
+    fn plg_69_a_plugin_that_serves_itself_is_asked_for_its_own_skills_alone() {
+        let (dice, node) = (Name::parse("dice").unwrap(), NodeName::parse("alpha").unwrap());
+        let note = |path: &str| SkillNote {
+            path: SkillPath::parse(path).unwrap(),
+            effect: Effect::Read,
+            stream: false,
+            timeout_s: None,
+        };
+        let record = CiRecord::new(dice.clone(), node, Kind::Plugin);
+        let skills = vec![note("describe"), note("dice.health"), note("dice.roll"), note("health")];
+        let itself =
+            CiRecord { server: UserName::parse("dice").unwrap(), skills: skills.clone().into(), ..record.clone() };
+        let asked = |record: &CiRecord, called: &Name, path: &str| {
+            let (server, path) = record.server_of(called, &SkillPath::parse(path).unwrap());
+            format!("{server} {path}")
+        };
+        for (path, expected) in [
+            ("dice.roll", "dice roll"),
+            ("roll", "dice roll"),
+            ("health", "dice health"),
+            ("describe", "alpha describe"),
+            ("nosuch", "alpha nosuch"),
+        ] {
+            assert_eq!(asked(&itself, &dice, path), expected);
+        }
+        assert_eq!(asked(&itself, &Name::parse("dice-ci").unwrap(), "health"), "alpha health");
+        assert_eq!(asked(&CiRecord { skills: skills.into(), ..record }, &dice, "dice.roll"), "alpha dice.roll");
     }
 
     #[test]

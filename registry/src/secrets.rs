@@ -86,6 +86,7 @@ mod tests {
             issued_at: now,
             expires_at: now,
             revoked_at,
+            is_removed: false,
             grants: Vec::new(),
         };
         (name, Arc::new(record))

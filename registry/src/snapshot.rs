@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use aigis_proxy::{Name, NodeName, UserName, identity::SignedIssuer};
+use aigis_proxy::{Code, Error, MeshName, Name, NodeName, UserName, identity::SignedIssuer, secret::SealingPublic};
 
 use crate::{
     audit::Head,
@@ -121,6 +121,29 @@ impl Snapshot {
         self.audit.iter().map(|(node, head)| (node, &**head))
     }
 
+    /// The key to which is sealed what only that node may open; the node itself must have signed it.
+    ///
+    /// # Errors
+    ///
+    /// `failed_precondition` for a node that shows none, or that the issuer does not vouch for; `permission_denied` for a key
+    /// that somebody else signed.
+    pub fn sealing_key(&self, mesh: &MeshName, node: &NodeName) -> Result<SealingPublic, Error> {
+        let user = self.user(&node.user()).filter(|user| user.revoked_at.is_none());
+        let user = user.ok_or_else(|| {
+            Error::precondition(format!("the node {node} is none that the issuer vouches for; was it revoked?"))
+                .hint("leave it out, or let it join again")
+        })?;
+        let shown = self.node(node).and_then(|node| node.sealing.as_ref()).ok_or_else(|| {
+            Error::precondition(format!("the node {node} shows no key to which a secret could be sealed"))
+                .hint("it runs an older version: upgrade it, and start it again")
+        })?;
+        shown.verify(mesh, node, &user.public_key).ok_or_else(|| {
+            let message = format!("the key that the node {node} shows is not signed by it: nothing is sealed to it");
+            Error::new(Code::PermissionDenied, message)
+                .hint("start that node again; if it stays so, somebody forges its record")
+        })
+    }
+
     /// How a node was removed, if it was and has not joined again.
     #[must_use]
     pub fn removal(&self, node: &NodeName) -> Option<&Arc<RemovalRecord>> {
@@ -177,7 +200,8 @@ impl Snapshot {
         if let Some(by) = self.replacement(record) {
             return Sight { state: State::Gone, since: Some(by.registered_at) };
         }
-        let sight = self.sight(record.server.as_str());
+        // Whoever serves it: it is as alive as its node says.
+        let sight = self.sight(record.node.as_str());
         if sight.state == State::Live
             && record.container.is_some()
             && let Some(node) = self.nodes.get(&record.node)
@@ -199,7 +223,7 @@ impl Snapshot {
 
     /// The claim that counts instead of this one. A holder that lives loses its name to nobody: who says so is a forger.
     pub(crate) fn replacement(&self, record: &CiRecord) -> Option<&Arc<CiRecord>> {
-        self.successor(record).filter(|_| self.sight(record.server.as_str()).state != State::Live)
+        self.successor(record).filter(|_| self.sight(record.node.as_str()).state != State::Live)
     }
 
     pub(crate) fn found(&self, record: &Arc<CiRecord>) -> Found {
@@ -249,7 +273,7 @@ pub(crate) fn of(records: impl IntoIterator<Item = CiRecord>) -> Snapshot {
     let mut snapshot = Snapshot { whole: true, connected: true, ..Snapshot::default() };
     let mut sights = HashMap::new();
     for record in records {
-        sights.insert(record.server.clone(), Sight { state: State::Live, since: None });
+        sights.insert(record.node.user(), Sight { state: State::Live, since: None });
         snapshot.insert(&Arc::new(record), None);
     }
     snapshot.sights = Arc::new(sights);

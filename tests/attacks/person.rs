@@ -89,6 +89,15 @@ fn deeds(key: &str) -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// What only a node may ask of the issuer, and only for what it hosts.
+fn hosted(key: &str) -> Vec<Value> {
+    let host = |name| json!({"HostPlugin": {"name": name, "public_key": key, "grants": ["alpha:write"]}});
+    let end = |name| json!({"EndPlugin": {"name": name}});
+    let mut requests: Vec<Value> = ["core-alpha", "plug", "adam", "alpha"].map(host).to_vec();
+    requests.extend(["core-alpha", "plug", "adam", "alpha"].map(end));
+    requests
+}
+
 #[test]
 fn atk_37_atk_38_nobody_but_admins_is_served_by_the_issuer() {
     let world = World::up();
@@ -110,6 +119,15 @@ fn atk_37_atk_38_nobody_but_admins_is_served_by_the_issuer() {
                     !text.contains("no user") && !text.contains("no node") && !text.contains("no join token"),
                     "{text}"
                 );
+            });
+        }
+        for request in hosted(&key) {
+            cases.refusal(format!("{name}: {request}"), || {
+                let body = json!({"request": request}).to_string();
+                let answer = wire.request(&format!("{C}.rpc.{role}.{name}.alpha.users"), &body);
+                let text = String::from_utf8_lossy(&answer.body).into_owned();
+                assert!(text.contains("permission_denied") && text.contains("is no plugin that"), "{text}");
+                assert!(!text.contains("no user"), "{text}");
             });
         }
         world.on_record(name, "users.create", 1);

@@ -20,6 +20,8 @@ mod many;
 #[cfg(test)]
 mod names;
 #[cfg(test)]
+mod plugins;
+#[cfg(test)]
 mod reaper;
 #[cfg(test)]
 mod streams;

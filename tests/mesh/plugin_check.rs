@@ -112,9 +112,12 @@ fn plg_17_plg_18_what_is_wrong_is_65_with_key_and_line() {
             assert!(ran.stderr.contains(word), "{word:?} is not in {ran:?}");
         }
     }
-    for spelling in ["REQUIREMENTS_COMMAND = 'pip install -r'", "REQUIREMENT_COMMAND = 'pip install -r'"] {
-        let plugin = plugin(&format!("{core}{spelling}"));
-        assert_eq!(check(plugin.path()).good().json()["requirement_command"], "pip install -r");
+    let (one, other) = ("REQUIREMENT_COMMAND = 'pip install -r'\n", "REQUIREMENTS_COMMAND = 'pip install -r'\n");
+    for spelling in [one.to_owned(), other.to_owned(), format!("{one}{other}")] {
+        let plugin = plugin(&format!("{core}{spelling}REQUIREMENTS_FILE = '{{root}}/requirements.txt'"));
+        let shown = check(plugin.path()).good().json();
+        assert_eq!(shown["requirement_command"], "pip install -r");
+        assert!(shown["requirement_file"].as_str().is_some_and(|path| path.ends_with("/requirements.txt")), "{shown}");
     }
 }
 

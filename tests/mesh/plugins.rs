@@ -9,9 +9,22 @@ use std::{
 use aigis_tests::{Mesh, Ran, until};
 use serde_json::Value;
 
+mod again;
+mod bus;
 mod calls;
+mod changes;
+mod commands;
+mod completion;
+mod deadlines;
+mod handles;
+mod isolation;
 mod life;
+mod places;
 mod processes;
+mod public;
+mod requirements;
+mod serves;
+mod sources;
 mod start;
 
 /// How long a plugin may take until it stands, on a machine that does much besides.
@@ -46,6 +59,7 @@ class K:
     def hi(self): return f"hi {self.v}"
 def echo(v): return v
 def pid(): return os.getpid()
+def back(call, x): return call(x)
 def die(): os._exit(1)
 def typeerr():
     with open(os.path.join(os.path.dirname(__file__), "ran"), "a") as f: f.write("once\n")
@@ -56,7 +70,7 @@ const FX_CORE: &str = r#"
 import amod as cool
 import pathlib
 SKILLS = ["cool." + name for name in
-    "CONST nolog withlog kw boom Mine mine gen slow K echo pid die typeerr".split()]
+    "CONST nolog withlog kw boom Mine mine gen slow K echo pid back die typeerr".split()]
 def cleanup():
     with open(pathlib.Path(cool.__file__).with_name("cleaned"), "a") as f: f.write("once\n")
 "#;

@@ -176,7 +176,7 @@ async fn admitted(plan: &Plan, node: usize) -> Result<Membership, Box<dyn std::e
     let credential = Credential::new(&jwt, key, Some(&issuer))?;
     let relay = plan.relay.filter(|_| node.is_multiple_of(CUT));
     let bus = relay.map_or_else(|| token.bus.clone(), |relay| format!("nats://{relay}"));
-    Ok(Membership { credential, issuer, node: admitting, bus, ca: None })
+    Ok(Membership { credential, issuer, node: admitting, bus, ca: None, hosts: false })
 }
 
 /// Starts a node, and notes whenever it finds the bus; with how often it did not start.

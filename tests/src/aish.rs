@@ -159,7 +159,17 @@ impl Mesh {
     /// As [`Mesh::up_over`].
     #[must_use]
     pub fn hosting(config: &str) -> Self {
-        let mesh = Self::new(&["--name", "alpha", "--listen", "127.0.0.1:0"], Vec::new());
+        Self::hosting_in(config, Vec::new())
+    }
+
+    /// As [`Mesh::hosting`], every command of it with these variables in its environment.
+    ///
+    /// # Panics
+    ///
+    /// As [`Mesh::up_over`].
+    #[must_use]
+    pub fn hosting_in(config: &str, environment: Vec<(&'static str, String)>) -> Self {
+        let mesh = Self::new(&["--name", "alpha", "--listen", "127.0.0.1:0"], environment);
         mesh.configure(config);
         mesh.start();
         mesh

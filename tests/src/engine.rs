@@ -69,10 +69,13 @@ impl PrivateEngine {
     /// As [`PrivateEngine::start`].
     pub fn resume(&mut self) {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
+        // The machine's own configuration is not this engine's: what stands in both is refused.
+        fs::write(path("daemon.json"), "{}").unwrap_or_else(|error| panic!("{error}"));
         let log = fs::File::create(path("log")).unwrap_or_else(|error| panic!("{error}"));
         let child = Command::new("nsenter")
             .arg(format!("--net=/run/netns/{}", self.namespace))
             .args(["dockerd", "--live-restore", "--data-root", &path("data"), "--exec-root", &path("exec")])
+            .args(["--config-file", &path("daemon.json")])
             .args(["--pidfile", &path("pid"), "--host", &self.host()])
             .stdout(Stdio::null())
             .stderr(log)

@@ -1,28 +1,31 @@
 use aigis_proxy::{Address, Code, Error, Meta, SkillPath, client::Response};
 use aigis_registry::{Addressee, Asking};
 
+use clap_complete::ArgValueCompleter;
+
 use crate::{
     ask::{How, ask},
+    completion,
     context::Context,
     exit::Failure,
-    frames, render,
-    values::Arguments,
+    frames, message, render,
+    values::{Arguments, Words},
 };
 
 /// Call one skill of one CI
 ///
-/// A VALUE is JSON if it parses as JSON, else a string. A stream is printed as it comes, with --json as JSON Lines.
+/// A VALUE is JSON if it parses as JSON, else a string; - is what standard input brings. A string is printed as it is, and so
+/// are bytes, but not on a terminal; a stream as it comes, with --json as JSON Lines.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  aish call web.status\n  aish call web.logs tail=20 follow=true\n  aish call web@beta.stop grace_s=30"
 )]
 pub(crate) struct Call {
     /// The CI and its skill, such as web.status or web@beta.optimize.apply
-    #[arg(value_name = "ADDRESS.SKILL")]
+    #[arg(value_name = "ADDRESS.SKILL", add = ArgValueCompleter::new(completion::paths))]
     target: String,
-    /// Arguments, by place or by name
-    #[arg(value_name = "VALUE|KEY=VALUE", allow_negative_numbers = true)]
-    words: Vec<String>,
+    #[command(flatten)]
+    words: Words,
     /// The call's own id, of 1 to 64 letters, digits, - and _: within 10 minutes, who calls again with it gets the first
     /// outcome, not a second effect; give it before the VALUEs
     #[arg(long, value_name = "ID", value_parser = id)]
@@ -32,7 +35,12 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         let target = target(&self.target)?;
-        let arguments = Arguments::read(&self.words)?;
+        let input = match self.words.inputs() {
+            0 => None,
+            1 => Some(frames::field(message::read_input(&context.output).await?)),
+            _ => return Err(Failure::usage("there is one standard input", "write - once")),
+        };
+        let arguments = Arguments::read(&self.words, input.as_ref())?;
         let asked = Asked { arguments, id: self.id, terminal: false };
         let session = context.session().await?;
         let (found, path) = match target {

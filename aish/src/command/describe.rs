@@ -2,9 +2,10 @@ use std::fmt::Write as _;
 
 use aigis_proxy::{Address, Code, Error, SkillPath, client::Response};
 use aigis_registry::{Addressee, Asking, Resolved, State};
+use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value};
 
-use crate::{ask::ask, context::Context, exit::Failure, values::Arguments};
+use crate::{ask::ask, completion, context::Context, exit::Failure, values::Arguments};
 
 /// Describe a CI: what it is and what can be asked of it
 ///
@@ -12,7 +13,7 @@ use crate::{ask::ask, context::Context, exit::Failure, values::Arguments};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Describe {
     /// The CI
-    #[arg(value_name = "CI")]
+    #[arg(value_name = "CI", add = ArgValueCompleter::new(completion::names))]
     address: Address,
 }
 

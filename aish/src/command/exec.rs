@@ -1,10 +1,12 @@
 use std::io::IsTerminal;
 
 use aigis_proxy::{Address, SkillPath};
+use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value};
 
 use super::call::Asked;
 use crate::{
+    completion,
     context::Context,
     exit::Failure,
     frames,
@@ -20,7 +22,7 @@ use crate::{
 #[command(after_help = "Examples:\n  aish exec web -- nginx -t\n  aish exec web -- sh -c 'ls /tmp | wc -l'")]
 pub(crate) struct Exec {
     /// The CI
-    #[arg(value_name = "CI")]
+    #[arg(value_name = "CI", add = ArgValueCompleter::new(completion::names))]
     address: Address,
     /// Give the command a terminal; what is typed here is not passed on to it
     #[arg(short, long)]

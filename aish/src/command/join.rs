@@ -57,7 +57,7 @@ pub(crate) struct Join {
 
 impl Join {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let token = self.read().await?;
+        let token = read(&self.token).await?;
         let home = Home::new(context.data()?, token.mesh.clone());
         let known = home.read_mesh().map_err(damaged)?;
         same_mesh(&home, &token)?;
@@ -71,20 +71,6 @@ impl Join {
         let membership = exchange(context, &token, &name).await?;
         let file = membership.write(&home).map_err(|error| Error::precondition(with_causes(&error)))?;
         self.done(context, &home, &token, &file, "has joined").await
-    }
-
-    async fn read(&self) -> Result<JoinToken, Failure> {
-        let mut text = Zeroizing::new(self.token.clone());
-        if *text == "-" {
-            let reading = tokio::task::spawn_blocking(|| {
-                let mut text = Zeroizing::new(String::new());
-                std::io::stdin().take(LONGEST).read_to_string(&mut text).map(|_| text)
-            });
-            let read = reading.await.map_err(std::io::Error::other).and_then(|read| read);
-            text =
-                read.map_err(|error| Error::invalid(format!("standard input holds no join token: {error}")).hint(ASK))?;
-        }
-        Ok(JoinToken::parse(&text).map_err(|error| Error::invalid(error.to_string()).hint(ASK).sent(false))?)
     }
 
     /// The name to ask for.
@@ -134,8 +120,27 @@ impl Join {
     }
 }
 
+/// Reads a join token, from standard input where `-` stands for it.
+///
+/// # Errors
+///
+/// It is none.
+pub(super) async fn read(token: &str) -> Result<JoinToken, Failure> {
+    let mut text = Zeroizing::new(token.to_owned());
+    if *text == "-" {
+        let reading = tokio::task::spawn_blocking(|| {
+            let mut text = Zeroizing::new(String::new());
+            std::io::stdin().take(LONGEST).read_to_string(&mut text).map(|_| text)
+        });
+        let read = reading.await.map_err(std::io::Error::other).and_then(|read| read);
+        text =
+            read.map_err(|error| Error::invalid(format!("standard input holds no join token: {error}")).hint(ASK))?;
+    }
+    Ok(JoinToken::parse(&text).map_err(|error| Error::invalid(error.to_string()).hint(ASK).sent(false))?)
+}
+
 /// Refuses a token of another mesh of the same name than that of this host.
-fn same_mesh(home: &Home, token: &JoinToken) -> Result<(), Failure> {
+pub(super) fn same_mesh(home: &Home, token: &JoinToken) -> Result<(), Failure> {
     match home.read_issuer().map_err(damaged)? {
         Some(issuer) if issuer.account != token.account => {
             let mesh = &token.mesh;
@@ -156,7 +161,7 @@ fn is_member(home: &Home, known: &MeshFile, role: Role) -> bool {
 }
 
 /// Exchanges the token for a credential of a key that is made here.
-async fn exchange(context: &Context, token: &JoinToken, name: &UserName) -> Result<Membership, Failure> {
+pub(super) async fn exchange(context: &Context, token: &JoinToken, name: &UserName) -> Result<Membership, Failure> {
     let used = |error: String| Error::invalid(error).hint(ASK).sent(false);
     let credential = Arc::new(token.credential().map_err(|flaw| used(flaw.to_string()))?);
     let (url, ca) = way(context, token)?;
@@ -177,7 +182,7 @@ async fn exchange(context: &Context, token: &JoinToken, name: &UserName) -> Resu
     if credential.name() != name || credential.role() != token.role {
         return Err(stranger().into());
     }
-    Ok(Membership { credential, issuer, node, bus: url, ca })
+    Ok(Membership { credential, issuer, node, bus: url, ca, hosts: false })
 }
 
 /// Where the bus is reached from this host, and who vouches for it: as the token says, unless this host is told otherwise, as

@@ -1,10 +1,11 @@
 use aigis_proxy::{Address, Code, Error, NodeName, Request, SkillPath};
 use aigis_registry::{Asking, Kind, Resolved, State};
+use clap_complete::ArgValueCompleter;
 use futures::stream::BoxStream;
 use serde_json::Value;
 
-use super::call::Asked;
-use crate::{context::Context, exit::Failure, frames, values::Arguments};
+use super::{call::Asked, plugins};
+use crate::{completion, context::Context, exit::Failure, frames, values::Arguments};
 
 /// Print the log of a CI
 ///
@@ -13,7 +14,7 @@ use crate::{context::Context, exit::Failure, frames, values::Arguments};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Logs {
     /// The CI
-    #[arg(value_name = "CI")]
+    #[arg(value_name = "CI", add = ArgValueCompleter::new(completion::names))]
     address: Address,
     /// Go on with what is still to come, over restarts
     #[arg(short, long)]
@@ -53,8 +54,11 @@ impl Logs {
         let session = context.session().await?;
         let found = session.find(&self.address).map_err(Failure::Address)?;
         let asked = Asked { arguments: arguments.clone(), ..Asked::default() };
-        if found.kind != Kind::Node {
-            return super::call::run(context, &self.address, &path, asked).await;
+        match found.kind {
+            Kind::Node => {}
+            // A plugin may have a skill of its own that is called so.
+            Kind::Plugin => return super::call::run(context, &plugins::standard(&self.address), &path, asked).await,
+            _ => return super::call::run(context, &self.address, &path, asked).await,
         }
         if found.state == State::Live {
             match super::call::run(context, &self.address, &path, asked).await {

@@ -1,11 +1,14 @@
 use check::Check;
 
 use super::logs::Logs;
-use crate::{context::Context, exit::Failure};
+use crate::{context::Context, exit::Failure, signals::Signals};
 
 mod change;
 mod check;
+mod host;
 mod list;
+
+pub(super) use change::standard;
 
 /// Manage plugins
 #[derive(Debug, clap::Args)]
@@ -28,9 +31,23 @@ enum Command {
     Remove(change::Remove),
     Sync(change::Sync),
     Check(Check),
+    Host(host::Host),
 }
 
 impl Plugins {
+    /// Whether this stays until it is told to end.
+    pub(crate) fn stays(&self) -> bool {
+        matches!(self.command, Command::Host(_))
+    }
+
+    /// Runs a command that [stays](Self::stays).
+    pub(crate) async fn stay(self, context: &Context, signals: Signals) -> Result<(), Failure> {
+        match self.command {
+            Command::Host(host) => host.run(context, signals).await,
+            command => Self { command }.run(context).await,
+        }
+    }
+
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self.command {
             Command::List(list) => list.run(context).await,
@@ -41,6 +58,8 @@ impl Plugins {
             Command::Remove(remove) => remove.run(context).await,
             Command::Sync(sync) => sync.run(context).await,
             Command::Check(check) => Box::pin(check.run(context)).await,
+            // It ends in order when a signal comes, so it is run where signals are.
+            Command::Host(_) => Ok(()),
         }
     }
 }

@@ -1,12 +1,14 @@
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
-use aigis_proxy::{Error, secret::SecretName, services::ListedSecret};
+use aigis_proxy::services::ListedSecret;
 use serde_json::{Value, json};
 
+use called::Called;
 use set::Set;
 
 use crate::{context::Context, exit::Failure, issuer::Desk};
 
+mod called;
 mod recipients;
 mod set;
 mod value;
@@ -33,17 +35,25 @@ enum Command {
 /// With the nodes that can open each. A secret is due for change once a node that could open it, or the person who set it,
 /// was revoked or removed.
 #[derive(Debug, clap::Args)]
-struct List {}
+#[command(after_help = "Examples:\n  aish secrets list\n  aish secrets list plugin/dice")]
+struct List {
+    /// Only the one of that name, and those below it
+    #[arg(value_name = "NAME")]
+    above: Option<String>,
+}
 
 /// Remove a secret, and its files where programs have it
 ///
 /// What a program has read already it keeps.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  aish secrets rm db-password")]
+#[command(after_help = "Examples:\n  aish secrets rm db-password\n  aish secrets rm plugin/dice api.key")]
 struct Rm {
     /// The secret
     #[arg(value_name = "NAME")]
     name: OsString,
+    /// The key of a plugin's secret, after plugin/NAME
+    #[arg(value_name = "KEY")]
+    key: Option<OsString>,
 }
 
 impl Secrets {
@@ -56,14 +66,12 @@ impl Secrets {
     }
 }
 
-/// Reads a secret's name, which is data and no part of the command line's grammar.
-fn named(text: &OsStr) -> Result<SecretName, Error> {
-    SecretName::parse(&text.to_string_lossy()).map_err(|error| Error::invalid(error.to_string()).sent(false))
-}
-
 impl List {
     async fn run(self, context: &Context) -> Result<(), Failure> {
-        let secrets = Desk::of(context).await?.secrets().await?;
+        let mut secrets = Desk::of(context).await?.secrets().await?;
+        if let Some(above) = &self.above {
+            secrets.retain(|secret| called::is_within(&secret.name, above));
+        }
         if context.output.is_json() {
             return context.output.json(&secrets.iter().map(row).collect::<Vec<_>>());
         }
@@ -107,7 +115,10 @@ fn joined(items: &[impl ToString]) -> String {
 
 impl Rm {
     async fn run(self, context: &Context) -> Result<(), Failure> {
-        let name = named(&self.name)?;
+        let called = Called::read(&self.name, self.key.as_deref()).ok_or_else(|| {
+            Failure::usage("only a plugin's secret has a KEY beside its name", "write: aish secrets rm plugin/NAME KEY")
+        })?;
+        let name = called?.name;
         Desk::of(context).await?.remove_secret(name.clone()).await?;
         if context.output.is_json() {
             return context.output.json(&json!({"name": name, "state": "removed"}));

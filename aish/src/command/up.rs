@@ -32,6 +32,8 @@ mod keep;
 mod plugins;
 mod serve;
 
+pub(super) use serve::failure;
+
 /// How long a node may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the bus is asked beside that.
@@ -42,7 +44,7 @@ const SHOWN: u64 = 4 * 1024;
 /// Start this host's node, and with it a mesh if there is none
 ///
 /// Starts a bus of its own unless --bus names one, and serves the containers of this host. Runs until Ctrl-C, or in
-/// the background with --detach. Doing it again changes nothing.
+/// the background with --detach. Doing it again changes nothing. SIGHUP has it read the Aigis config file again.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  aish up --detach\n  aish up --detach --keep\n  aish up --bus nats://bus.example:4222 --name alpha"
@@ -155,8 +157,9 @@ impl Up {
                 () = signals.any() => Err(Failure::Said(INTERRUPTED)),
             };
         }
+        let mut hangups = signals.hangups();
         if self.keep {
-            return keep::run(&self, context, &home, &name, bus.as_deref(), &mut signals).await;
+            return keep::run(&self, context, &home, &name, bus.as_deref(), (signals, hangups)).await;
         }
         if self.detached {
             // Fails only where this process leads a session already, which is what is wanted.
@@ -185,7 +188,7 @@ impl Up {
         if let Err(Failure::Output(error)) = said {
             tracing::warn!(%error, "nobody was told that the node is up");
         }
-        Box::pin(serve::until_told(node, again, grace, &mut signals)).await
+        Box::pin(serve::until_told(node, again, grace, (&mut signals, &mut hangups))).await
     }
 
     /// Reads the file that is named, or the usual one if it is there.

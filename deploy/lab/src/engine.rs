@@ -77,7 +77,11 @@ impl Engine {
             fs::create_dir_all(&self.directory).map_err(|source| Error::Io { path: self.directory.clone(), source })?;
             self.forget();
             let path = |name: &str| self.directory.join(name).display().to_string();
+            // The machine's own configuration is not this engine's: what stands in both is refused.
+            let config = self.directory.join("daemon.json");
+            fs::write(&config, "{}").map_err(|source| Error::Io { path: config.clone(), source })?;
             let mut command = self.namespace.command(crate::program::find("dockerd")?);
+            command.args(["--config-file", &config.display().to_string()]);
             command.args(["--live-restore", "--log-level", "warn", "--bip", &format!("172.30.{}.1/24", self.number)]);
             command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
             command.args(["--host", &self.host()]);

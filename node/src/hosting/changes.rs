@@ -80,13 +80,18 @@ impl Hosting {
 
     pub(super) async fn forget(&self, plugin: &Arc<Plugin>, keep: bool) -> Result<(), Error> {
         self.end(plugin).await;
+        if !keep {
+            // While the name is still this node's: the place asks whose it is.
+            self.placing.clear(plugin).await;
+        }
         self.claim(plugin, &Exposed::default(), false).await?;
         let is_registered = self.change(&plugin.name, |seat| seat.is_registered).unwrap_or_default();
         self.seats().retain(|seat| seat.plugin.name != plugin.name);
         if is_registered {
+            // Who has the name is whom the issuer believes.
+            self.parts.ways.end(&users::of_plugin(&plugin.name)?).await;
             self.leave(&plugin.name).await;
         }
-        self.parts.ways.forget(&users::of_plugin(&plugin.name)?).await;
         if !keep {
             let failed = |error: std::io::Error| Error::internal(format!("its files cannot be removed: {error}"));
             // They may lie where the plugin's copy does not.
@@ -129,6 +134,25 @@ impl Hosting {
         }
         self.begin_all(fresh).await;
         Ok(())
+    }
+}
+
+/// Reading the file again without an answer.
+impl Hosting {
+    /// Has the config file read again soon. Asked for again before that has begun, it is read once.
+    pub(crate) fn sync_soon(&self) {
+        self.again.notify_one();
+    }
+
+    /// Reads the config file again each time that it is asked for, and tells the log what is wrong with it.
+    pub(crate) async fn sync_when_told(self: Arc<Self>) {
+        loop {
+            self.again.notified().await;
+            tracing::info!("the Aigis config file is read again");
+            if let Err(error) = Box::pin(self.sync()).await {
+                tracing::error!(%error, "the Aigis config file is not taken as it is");
+            }
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Hosting, logs,
     plugin::{InFlight, Plugin, Seat},
+    standing::State,
     status::{Description, Health, Status},
 };
 use crate::{
@@ -223,23 +224,49 @@ impl PluginCi {
     /// Runs a skill of the plugin itself, or uses one of its objects.
     async fn invoke(self: Arc<Self>, path: SkillPath, is_handle: bool, call: Call) -> Result<Answer, Error> {
         let in_flight = self.plugin.begin();
-        if is_handle && let Some(program) = self.hosting()?.program(&self.plugin.name) {
+        if is_handle {
             let invocation = self.invocation(path.clone(), None, &call);
-            match program.invoke(invocation).await {
+            match self.hosting()?.use_object(&self.plugin.name, invocation).await {
+                None => {}
                 // It may be one of what the core host loaded of the same plugin.
-                Err(error) if error.code == Code::FailedPrecondition && self.plugin.seat().is_some() => {}
-                answered => return answered.map(|answered| answer(answered, in_flight)),
+                Some(Err(error)) if error.code == Code::FailedPrecondition && self.plugin.seat().is_some() => {}
+                Some(answered) => return answered.map(|answered| answer(answered, in_flight)),
             }
         }
-        let Seat { core, generation } = self.plugin.seated(call.remaining()).await?;
-        let invocation = self.invocation(path, (!is_handle).then_some(generation), &call);
-        match core.invoke(invocation).await {
+        if self.plugin.server().is_some() {
+            return Err(self.elsewhere(&path));
+        }
+        let mut seat = self.plugin.seated(call.remaining()).await?;
+        let invoke = async |seat: &Seat| {
+            let generation = (!is_handle).then_some(seat.generation);
+            seat.core.invoke(self.invocation(path.clone(), generation, &call)).await
+        };
+        let mut invoked = invoke(&seat).await;
+        // A reload may come between finding the seat and using it: what was not sent is sent to where the plugin is now.
+        while let Err(error) = &invoked
+            && error.code == Code::Unavailable
+            && error.detail("sent") == Some(&false.into())
+            && let Some(now) = self.plugin.seat().filter(|now| now.generation != seat.generation)
+        {
+            seat = now;
+            invoked = invoke(&seat).await;
+        }
+        match invoked {
             Ok(answered) => Ok(answer(answered, in_flight)),
             Err(error) if error.detail("exception").is_some() && error.hint.is_none() => {
                 Err(error.hint(format!("where it happened: aish plugins logs {}", self.plugin.name)))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The error of a call here of a skill that the plugin serves at the bus by itself.
+    fn elsewhere(&self, path: &SkillPath) -> Error {
+        if self.plugin.standing().state != State::Running {
+            return self.plugin.absence();
+        }
+        let message = format!("the plugin {} serves {path} at the bus by itself, and not over its node", self.name);
+        Error::unavailable(message).hint(format!("aish call {path}")).sent(false)
     }
 
     fn invocation(&self, path: SkillPath, generation: Option<u64>, call: &Call) -> Invocation {
@@ -292,6 +319,11 @@ impl Ci for PluginCi {
 
     fn takes_bodies(&self, path: &str) -> bool {
         self.own(path).is_some()
+    }
+
+    fn handed_on(&self, path: &str) -> Option<SkillPath> {
+        let Some(Own::Leaf(leaf, _)) = self.plugin.server().and_then(|_| self.own(path)) else { return None };
+        SkillPath::parse(leaf.as_str().strip_prefix(self.name.as_str())?.strip_prefix('.')?).ok()
     }
 
     fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {

@@ -11,7 +11,10 @@ use aigis_proxy::{
     bridge::{Answered, Invocation, Invocations, Mode, Ready, Status, Way},
     task,
 };
-use tokio::sync::{RwLock, watch};
+use tokio::{
+    sync::{RwLock, watch},
+    time::Instant,
+};
 
 use super::{
     line::{Generation, Sink},
@@ -31,6 +34,10 @@ const CLEANING_UP: Duration = Duration::from_secs(8);
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long it may take to end after a signal.
 const TERM: Duration = Duration::from_secs(5);
+/// For how long all threads of a plugin may hold calls that were given up, or nothing may be answered at all.
+const EXHAUSTED: Duration = Duration::from_secs(60);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// A core host that runs. Dropping this kills it.
 #[derive(Debug)]
@@ -163,6 +170,34 @@ impl CoreHost {
     #[cfg(test)]
     pub(crate) fn under_way(&self) -> usize {
         self.invocations.under_way()
+    }
+
+    /// Resolves once a plugin has had no thread left for too long, or the process does not answer any more; says so.
+    pub(crate) async fn exhausted(&self) -> String {
+        let mut heard = Instant::now();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            // Of a process that has ended others learn.
+            let Ok(status) = self.status().await else {
+                if heard.elapsed() >= EXHAUSTED {
+                    return format!("it has not answered for {} s", heard.elapsed().as_secs());
+                }
+                continue;
+            };
+            heard = Instant::now();
+            let limit = EXHAUSTED.as_secs_f64();
+            if let Some((name, _)) = status.plugins.iter().find(|(_, threads)| threads.exhausted_s >= limit) {
+                return format!(
+                    "calls that were given up have held all threads of {name} for {} s",
+                    EXHAUSTED.as_secs()
+                );
+            }
+        }
+    }
+
+    /// Ends the process at once, as if it had died of what it runs.
+    pub(crate) async fn kill(&self) -> Ended {
+        self.process.stop(Duration::ZERO).await
     }
 
     /// Resolves when the process has ended.

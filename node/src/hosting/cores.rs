@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -10,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aigis_proxy::{Code, Error, Grant, Name, sync::lock, task};
+use aigis_proxy::{Code, Error, Grant, sync::lock, task};
 use futures::{
     FutureExt as _,
     future::{BoxFuture, join_all},
@@ -18,6 +19,7 @@ use futures::{
 use tokio::sync::Mutex as Turn;
 
 use super::{
+    away,
     core_host::CoreHost,
     line::{Generation, Line, Sink},
     means::Means,
@@ -27,6 +29,10 @@ use super::{
     ways::Ways,
 };
 use crate::plugins::{Told, interpreter::Interpreter, users};
+
+mod moving;
+
+use moving::{Companion, packages};
 
 /// The first pause before a host that died is started again, and the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -60,6 +66,8 @@ struct Slot {
 struct Member {
     plugin: Arc<Plugin>,
     generation: Generation,
+    /// Where its packages lie, from which the process has imported.
+    packages: Option<PathBuf>,
     /// When the last hosts died in its code.
     deaths: VecDeque<Instant>,
 }
@@ -69,6 +77,9 @@ pub(crate) struct Loaded {
     slot: Arc<Slot>,
     host: Arc<CoreHost>,
     generation: Generation,
+    /// Those that were loaded with it, where the host is a new one that takes the place of another.
+    companions: Option<Vec<Companion>>,
+    packages: Option<PathBuf>,
     /// What it offers.
     pub(crate) exposed: Arc<Exposed>,
 }
@@ -89,6 +100,16 @@ impl Sink for Lines {
 }
 
 impl Slot {
+    fn new(interpreter: Interpreter) -> Arc<Self> {
+        let (host, members, lines, keeper) = Default::default();
+        Arc::new(Self { interpreter, host, members, lines, keeper })
+    }
+
+    /// Whether nothing is loaded there, nor has calls that are under way.
+    fn is_empty(&self) -> bool {
+        self.members().is_empty() && lock(&self.lines.0).is_empty()
+    }
+
     fn members(&self) -> MutexGuard<'_, Vec<Member>> {
         lock(&self.members)
     }
@@ -105,7 +126,8 @@ impl Cores {
         Arc::new(Self { means, slots, generations, grants, turn })
     }
 
-    /// Loads a plugin into the host of its interpreter; into one of its own where it does not get on with the others.
+    /// Loads a plugin into the host of its interpreter; into one of its own where it does not get on with the others; into a
+    /// new one, with all others of its host, where its requirements are others than when it was loaded there.
     ///
     /// # Errors
     ///
@@ -123,7 +145,11 @@ impl Cores {
             if slot.interpreter.path != python.interpreter.path {
                 continue;
             }
-            match self.load_into(&slot, plugin, prepared).await {
+            let loaded = match slot.had_other_packages(plugin, prepared) {
+                true => self.load_anew(&slot, plugin, prepared).await,
+                false => self.load_into(&slot, plugin, prepared).await,
+            };
+            match loaded {
                 Err(error) if error.detail("clash").is_some() => clash = Some(error),
                 loaded => return loaded,
             }
@@ -133,13 +159,7 @@ impl Cores {
             plugin.journal.note("warning", &text);
             plugin.change(|standing| standing.warnings.push(text));
         }
-        let slot = Arc::new(Slot {
-            interpreter: python.interpreter.clone(),
-            host: Mutex::default(),
-            members: Mutex::default(),
-            lines: Arc::default(),
-            keeper: Mutex::default(),
-        });
+        let slot = Slot::new(python.interpreter.clone());
         self.begin(&slot).await?;
         let loaded = self.load_into(&slot, plugin, prepared).await;
         match &loaded {
@@ -166,7 +186,7 @@ impl Cores {
     }
 
     async fn load_into(&self, slot: &Arc<Slot>, plugin: &Arc<Plugin>, prepared: &Prepared) -> Result<Loaded, Error> {
-        let away = || Error::unavailable("the core host is being started again").sent(false);
+        let away = || away::blamed(Error::unavailable("the core host is being started again").sent(false));
         let host = slot.host().ok_or_else(away)?;
         let generation = Generation(self.generations.fetch_add(1, Ordering::Relaxed) + 1);
         lock(&slot.lines.0).insert(generation, plugin.clone());
@@ -174,7 +194,8 @@ impl Cores {
         match host.load(generation, &plugin.told(prepared), within).await {
             Ok(ready) => {
                 let exposed = Arc::new(Exposed::of(ready.skills, ready.warnings));
-                Ok(Loaded { slot: slot.clone(), host, generation, exposed })
+                let (companions, packages) = (None, packages(prepared));
+                Ok(Loaded { slot: slot.clone(), host, generation, companions, packages, exposed })
             }
             Err(error) => {
                 lock(&slot.lines.0).remove(&generation);
@@ -189,9 +210,13 @@ impl Cores {
     ///
     /// Its host has died meanwhile.
     pub(crate) async fn serve(self: &Arc<Self>, plugin: &Arc<Plugin>, loaded: Loaded) -> Result<(), Error> {
-        let Loaded { slot, host, generation, .. } = loaded;
+        let Loaded { slot, host, generation, companions, packages, .. } = loaded;
+        let seat = Seat { core: host.clone(), generation: generation.0 };
+        if let Some(companions) = companions {
+            return self.switch(plugin, seat, slot, companions).await;
+        }
         host.serve(generation).await?;
-        let member = Member { plugin: plugin.clone(), generation, deaths: VecDeque::new() };
+        let member = Member { plugin: plugin.clone(), generation, packages, deaths: VecDeque::new() };
         {
             let mut members = slot.members();
             match members.iter_mut().find(|known| known.plugin.name == plugin.name) {
@@ -199,42 +224,45 @@ impl Cores {
                 None => members.push(member),
             }
         }
-        let former = plugin.sit(Some(Seat { core: host, generation: generation.0 }));
-        self.let_go(plugin, former, &slot);
+        self.sit(plugin, &slot, seat);
         Ok(())
+    }
+
+    /// Has a plugin called in that slot from now on, and in no other.
+    fn sit(self: &Arc<Self>, plugin: &Arc<Plugin>, slot: &Arc<Slot>, seat: Seat) {
+        for other in lock(&self.slots).iter().filter(|other| !Arc::ptr_eq(other, slot)) {
+            other.members().retain(|member| member.plugin.name != plugin.name);
+        }
+        let former = plugin.sit(Some(seat));
+        self.let_go(plugin, former);
     }
 
     /// Ends a loaded plugin that is not to be called after all.
     pub(crate) async fn discard(&self, loaded: Loaded) {
-        let Loaded { slot, host, generation, .. } = loaded;
+        let Loaded { slot, host, generation, companions, .. } = loaded;
+        if companions.is_some() {
+            return self.end(&slot, Duration::ZERO).await;
+        }
         // A host that has died has unloaded it, too.
         let _ = host.unload(generation, Duration::ZERO).await;
         lock(&slot.lines.0).remove(&generation);
     }
 
-    /// Ends the former copy of a plugin, beside all else.
-    fn let_go(self: &Arc<Self>, plugin: &Arc<Plugin>, former: Option<Seat>, slot: &Arc<Slot>) {
+    /// Ends the former copy of a plugin, beside all else, and the hosts that are empty then.
+    fn let_go(self: &Arc<Self>, plugin: &Arc<Plugin>, former: Option<Seat>) {
         let Some(Seat { core, generation }) = former else { return };
-        let (cores, plugin, now) = (self.clone(), plugin.clone(), slot.clone());
+        let (cores, plugin) = (self.clone(), plugin.clone());
         // It ends by itself: nobody waits for the last call of what was replaced.
         drop(task::spawn("unload", async move {
             if let Err(error) = core.unload(Generation(generation), REPLACED).await {
                 tracing::debug!(%error, plugin = %plugin.name, "a former copy was not unloaded");
             }
-            for slot in lock(&cores.slots).iter() {
+            let slots: Vec<Arc<Slot>> = lock(&cores.slots).clone();
+            for slot in slots {
                 lock(&slot.lines.0).remove(&Generation(generation));
+                cores.end_if_empty(&slot).await;
             }
-            cores.leave_other_slots(&plugin.name, &now).await;
         }));
-    }
-
-    /// Takes a plugin out of the hosts in which it is not any more, and ends those that are empty.
-    async fn leave_other_slots(&self, name: &Name, now: &Arc<Slot>) {
-        let others: Vec<Arc<Slot>> = lock(&self.slots).iter().filter(|slot| !Arc::ptr_eq(slot, now)).cloned().collect();
-        for slot in others {
-            slot.members().retain(|member| member.plugin.name != *name);
-            self.end_if_empty(&slot).await;
-        }
     }
 
     /// Unloads a plugin: its calls have `grace`, then it cleans up.
@@ -258,7 +286,7 @@ impl Cores {
 
     async fn end_if_empty(&self, slot: &Arc<Slot>) {
         let _turn = self.turn.lock().await;
-        if slot.members().is_empty() {
+        if slot.is_empty() {
             lock(&self.slots).retain(|other| !Arc::ptr_eq(other, slot));
             self.end(slot, Duration::ZERO).await;
         }
@@ -292,7 +320,13 @@ impl Cores {
         *lock(&slot.host) = Some(host.clone());
         let (cores, kept) = (Arc::downgrade(self), Arc::downgrade(slot));
         let keeper = task::Owned::spawn("core-host", async move {
-            let ended = host.ended().await;
+            let ended = tokio::select! {
+                ended = host.ended() => ended,
+                why = host.exhausted() => {
+                    tracing::warn!(%why, "a core host is ended");
+                    host.kill().await
+                }
+            };
             let (Some(cores), Some(slot)) = (cores.upgrade(), kept.upgrade()) else { return };
             tracing::warn!(%ended, "a core host died");
             // Whoever keeps the next one must not be a task of this one's.
@@ -336,6 +370,11 @@ impl Cores {
             }
             stays
         });
+        if members.is_empty() {
+            // All that it held was taken out, or has gone elsewhere.
+            lock(&self.slots).retain(|known| !Arc::ptr_eq(known, slot));
+            return;
+        }
         let mut pause = BACK_OFF.0 * u32::try_from(deaths.max(1)).unwrap_or(1);
         loop {
             tokio::time::sleep(pause).await;

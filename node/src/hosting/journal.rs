@@ -85,7 +85,7 @@ struct End {
 }
 
 /// A place in the log, up to which it has been read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
     number: u64,
     offset: u64,
@@ -149,8 +149,13 @@ impl Journal {
                 break;
             }
         }
+        self.append_all(&bytes, count);
+    }
+
+    /// Writes whole lines.
+    fn append_all(&self, bytes: &[u8], count: u64) {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.write(&mut end, &bytes) {
+        match self.write(&mut end, bytes) {
             Ok(()) => end.lost = 0,
             Err(error) => {
                 if end.lost == 0 {
@@ -260,7 +265,7 @@ impl Journal {
     /// The files cannot be read.
     pub(crate) async fn tail(self: &Arc<Self>, wanted: Wanted) -> Result<(Vec<Line>, Place), Error> {
         let most = wanted.tail;
-        let (mut lines, place) = self.clone().blocking(Place::default(), wanted).await?;
+        let (mut lines, place) = self.clone().blocking(Place::default(), wanted, usize::MAX).await?;
         let surplus = lines.len().saturating_sub(most);
         lines.drain(..surplus);
         Ok((lines, place))
@@ -272,16 +277,35 @@ impl Journal {
     ///
     /// The files cannot be read.
     pub(crate) async fn after(self: &Arc<Self>, place: Place, wanted: Wanted) -> Result<(Vec<Line>, Place), Error> {
-        self.clone().blocking(place, wanted).await
+        self.clone().blocking(place, wanted, usize::MAX).await
     }
 
-    async fn blocking(self: Arc<Self>, place: Place, wanted: Wanted) -> Result<(Vec<Line>, Place), Error> {
-        let read = tokio::task::spawn_blocking(move || self.read(place, &wanted)).await;
+    /// The next lines after a place, at most so many, and up to where they were read.
+    ///
+    /// # Errors
+    ///
+    /// The files cannot be read.
+    pub(crate) async fn next(self: &Arc<Self>, place: Place, most: usize) -> Result<(Vec<Line>, Place), Error> {
+        self.clone().blocking(place, Wanted::all(), most).await
+    }
+
+    /// Keeps a line that was said at another place; the secrets that are known here are masked in it too.
+    pub(crate) fn adopt(&self, line: &Line) {
+        let text = self.own.current().text(&self.masks.current().text(&line.line));
+        let line = Line { plugin: self.plugin.to_string(), line: text, ..line.clone() };
+        if let Ok(mut bytes) = serde_json::to_vec(&line) {
+            bytes.push(b'\n');
+            self.append_all(&bytes, 1);
+        }
+    }
+
+    async fn blocking(self: Arc<Self>, place: Place, wanted: Wanted, most: usize) -> Result<(Vec<Line>, Place), Error> {
+        let read = tokio::task::spawn_blocking(move || self.read(place, &wanted, most)).await;
         let read = read.map_err(|_| Error::internal("reading a plugin's log broke off"))?;
         read.map_err(|error| Error::internal(format!("a plugin's log cannot be read: {}", with_causes(&error))))
     }
 
-    fn read(&self, mut place: Place, wanted: &Wanted) -> io::Result<(Vec<Line>, Place)> {
+    fn read(&self, mut place: Place, wanted: &Wanted, most: usize) -> io::Result<(Vec<Line>, Place)> {
         let mut lines = Vec::new();
         let files = self.files()?;
         let oldest = files.first().map_or(0, |(number, _)| *number);
@@ -303,6 +327,9 @@ impl Journal {
             let mut reader = BufReader::new(file.take(2 * FILES.0));
             let mut text = Vec::new();
             loop {
+                if lines.len() >= most {
+                    return Ok((lines, place));
+                }
                 text.clear();
                 let size = reader.read_until(b'\n', &mut text)?;
                 // A line that is being written is read the next time.

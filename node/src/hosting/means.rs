@@ -8,11 +8,12 @@ use std::{
     },
 };
 
-use aigis_proxy::{Error, MeshName, Name, NodeName, UserName};
+use aigis_proxy::{Error, MeshName, Name, NodeName, UserName, bus::Options};
 
 use super::{
+    serving::{self, Papers},
     start::{Python, Start},
-    ways::Ways,
+    ways::{Own, Ways},
 };
 use crate::{home::Home, plugins::sdk};
 
@@ -29,6 +30,7 @@ pub(crate) struct Means {
 impl Means {
     /// Those of that node.
     pub(crate) fn new(node: NodeName, home: Home, ways: Arc<Ways>) -> Self {
+        serving::sweep(&home.root().join("run"));
         Self { mesh: home.mesh().clone(), node, home, ways, sockets: AtomicU64::new(0) }
     }
 
@@ -43,8 +45,19 @@ impl Means {
             plugin,
             directory: self.home.root(),
             environment: Vec::new(),
-            socket: self.home.root().join("run").join(format!("{number}.sock")),
+            socket: self.run().join(format!("{number}.sock")),
         }
+    }
+
+    /// What a program is given that serves at the bus by itself, as that user.
+    ///
+    /// # Errors
+    ///
+    /// The credential cannot be written.
+    pub(crate) fn papers(&self, plugin: &Name, own: &Own) -> Result<Papers, Error> {
+        let Options { url, ca, credential, .. } = self.ways.options(own);
+        let ca = ca.is_some().then(|| self.home.ca_file());
+        Papers::make(&self.run(), plugin, &credential, url, ca)
     }
 
     /// What runs Python with that interpreter.
@@ -54,6 +67,11 @@ impl Means {
     /// The package cannot be put on this host.
     pub(crate) fn python(&self, interpreter: PathBuf) -> Result<Python, Error> {
         Ok(Python { interpreter, sdk: sdk::install(self.home.data())? })
+    }
+
+    /// Where lies what is of use only while the node runs.
+    fn run(&self) -> PathBuf {
+        self.home.root().join("run")
     }
 
     /// This node.

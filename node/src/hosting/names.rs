@@ -6,7 +6,7 @@ use aigis_proxy::{Code, Error, Name, SkillPath, bridge::SkillKind};
 use aigis_registry::{self as registry, CiRecord, Kind, SkillNote};
 
 use super::{
-    Hosting, Parts, RETRY,
+    Hosting, Parts, RETRY, away,
     ci::{self, PluginCi},
     plugin::{Exposed, Leaf, Plugin},
 };
@@ -24,7 +24,7 @@ impl Hosting {
         }
         if let Err(error) = offered::claim(registry, cache, &self.record(plugin), replace).await {
             directory.names(|names| names.chosen.remove(name));
-            return Err(error);
+            return Err(away::blamed(error));
         }
         for own in [Some(name.clone()), naming::alias(name)].into_iter().flatten() {
             let ci = PluginCi::new(own, node.clone(), plugin.clone(), Arc::downgrade(self), dispatcher.clone());
@@ -42,7 +42,10 @@ impl Hosting {
         let mut skills: Vec<SkillNote> = standard.iter().chain(own).map(|info| SkillNote::from(&**info)).collect();
         skills.sort();
         skills.dedup_by(|one, other| one.path == other.path);
-        let record = CiRecord::new(plugin.name.clone(), self.parts.node.clone(), Kind::Plugin);
+        let mut record = CiRecord::new(plugin.name.clone(), self.parts.node.clone(), Kind::Plugin);
+        if let Some(server) = plugin.server() {
+            record.server = server;
+        }
         let aliases = naming::alias(&plugin.name).into_iter().collect();
         CiRecord { skills: skills.into(), aliases, ..record }
     }
@@ -76,10 +79,13 @@ impl Hosting {
         };
         let leaves: Vec<registry::Leaf> = exposed.leaves.iter().map(leaf).collect();
         let Parts { registry, cache, .. } = &self.parts;
-        let seen = cache.holders(&plugin.name).await?;
-        if replace {
-            registry.replace_leaves(&plugin.name, &leaves, &seen).await?;
-        }
-        registry.swap_leaves(&plugin.name, &leaves, &seen).await
+        let claimed = async {
+            let seen = cache.holders(&plugin.name).await?;
+            if replace {
+                registry.replace_leaves(&plugin.name, &leaves, &seen).await?;
+            }
+            registry.swap_leaves(&plugin.name, &leaves, &seen).await
+        };
+        claimed.await.map_err(away::blamed)
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use aigis_proxy::{
-    Code, Error, Name, SkillPath,
+    Code, Error, Name, SkillPath, UserName,
     bridge::{PluginSkill, SkillKind},
     skill::SkillInfo,
     sync::lock,
@@ -166,11 +166,19 @@ impl Plugin {
         prepared
     }
 
+    /// The name by which it hears calls, if it serves its skills at the bus by itself.
+    pub(crate) fn server(&self) -> Option<UserName> {
+        let serves = self.prepared().is_some_and(|prepared| prepared.manifest.serves);
+        serves.then(|| UserName::parse(self.name.as_str()).ok()).flatten()
+    }
+
     /// What its process must know of it.
     pub(crate) fn told(&self, prepared: &Prepared) -> Told {
         let path = prepared.python.iter().map(Python::packages).collect();
-        let told = Told::of(&self.name, &prepared.manifest, &self.folder.copy(), path);
-        let timeout = self.entry().timeout.map(|timeout| timeout.as_secs_f64());
+        let mut told = Told::of(&self.name, &prepared.manifest, &self.folder.copy(), path);
+        let entry = self.entry();
+        told.env.extend(entry.env.clone());
+        let timeout = entry.timeout.map(|timeout| timeout.as_secs_f64());
         Told { timeout_s: timeout.unwrap_or(told.timeout_s), ..told }
     }
 

@@ -13,6 +13,7 @@ use crate::{
         interpreter::{self, Interpreter},
         manifest::Manifest,
         programs, requirements,
+        secret_files::{self, Stored},
         source::{self, Fetched, Occasion, Present},
     },
     secrets::Vault,
@@ -33,6 +34,17 @@ pub(crate) struct Prepared {
     pub(crate) python: Option<Python>,
     pub(crate) present: Option<Present>,
     pub(crate) warnings: Vec<String>,
+    /// The host that its process is to run on, where that is not this one.
+    pub(crate) host: Option<String>,
+}
+
+/// Where the values of secrets come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Secrets<'a> {
+    /// From this node's vault, and from beside the config file.
+    Home { vault: &'a Vault, config: Option<&'a Path> },
+    /// From the plugin's home.
+    Sent(&'a Stored),
 }
 
 /// An interpreter, and the environment in which it finds what the plugin needs.
@@ -52,13 +64,13 @@ impl Python {
 }
 
 /// Where a plugin is prepared, and with what.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Preparation<'a> {
     pub(crate) folder: &'a Folder,
     pub(crate) entry: &'a Entry,
-    /// The config file, beside which secrets may lie.
-    pub(crate) config: Option<&'a Path>,
-    pub(crate) vault: &'a Vault,
+    pub(crate) secrets: Secrets<'a>,
+    /// Whether what `HOST` says means this host.
+    pub(crate) is_here: &'a (dyn Fn(&str) -> bool + Sync),
     pub(crate) journal: &'a Journal,
 }
 
@@ -101,13 +113,18 @@ impl Preparation<'_> {
         let command = manifest.requirement_command.as_ref().map(requirements::Command::read).transpose();
         let command = command.map_err(requirements::Error::from)?;
         let has_requirements = manifest.requirement_command.is_some() || manifest.requirement_file.is_some();
-        let needs_python = manifest.kind != Type::External || manifest.has_core_file || has_requirements;
+        let host = self.entry.host.clone().or_else(|| manifest.host.clone()).filter(|_| manifest.kind.takes_host());
+        let host = host.filter(|host| !(self.is_here)(host));
+        // Of what runs elsewhere only its skills are this host's.
+        let is_all_here = host.is_none();
+        let of_process = manifest.kind != Type::External || has_requirements;
+        let needs_python = manifest.has_core_file || (is_all_here && of_process);
         let interpreter = match needs_python {
             true => Some(interpreter::choose(self.entry.python.as_deref(), command.as_ref()).await?),
             false => None,
         };
-        let found =
-            programs::look(&manifest.system_requirements, interpreter.as_ref().map(|interpreter| interpreter.version));
+        let asked: &[String] = if is_all_here { &manifest.system_requirements } else { &[] };
+        let found = programs::look(asked, interpreter.as_ref().map(|interpreter| interpreter.version));
         warnings.extend(found.warnings);
         if !found.missing.is_empty() {
             let message = format!("this host lacks programs that the plugin asks for: {}", found.missing.join(", "));
@@ -123,17 +140,28 @@ impl Preparation<'_> {
             let environment = requirements::install(&installation, said).await?;
             python = Some(Python { interpreter, environment });
         }
-        let secrets = secrets::gather(self, &manifest)?;
+        let gathered;
+        let secrets = match self.secrets {
+            Secrets::Home { vault, config } => {
+                gathered = secrets::gather(vault, config, self.folder.name(), &manifest)?;
+                &gathered
+            }
+            Secrets::Sent(sent) => sent,
+        };
+        secret_files::complete(self.folder.name(), &manifest.secrets, secrets)?;
+        self.journal.hide(secrets.values().map(|secret| secret.value.as_slice()));
         if let Some(fetched) = fetched {
             let (delivered, notes) = fetched.deliver().await?;
             self.tell(&notes);
             present = Some(delivered);
         }
-        secrets::put(self.folder, &manifest, &secrets)?;
+        if is_all_here || manifest.has_core_file {
+            secrets::put(self.folder, &manifest, secrets)?;
+        }
         for warning in &warnings {
             self.journal.note("warning", warning);
         }
-        Ok(Prepared { manifest, python, present, warnings })
+        Ok(Prepared { manifest, python, present, warnings, host })
     }
 
     fn tell(&self, notes: &[Note]) {

@@ -32,6 +32,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Becomes the program once it is told to: before that nobody would end it if this node were killed.
 const GATE: &str = r#"read -r _ && exec "$@" </dev/null"#;
 
+/// By how much, in thousandths of the host's memory, a plugin's process and its children count as larger than they are.
+const FIRST_TO_GO: &str = "500";
+
 /// What is run.
 #[derive(Debug)]
 pub(super) struct Spec {
@@ -166,6 +169,10 @@ impl Kept {
         let group = Group(Some(number.and_then(Pid::from_raw).ok_or_else(unseen)?));
         let handle = number.and_then(Handle::open).ok_or_else(unseen)?;
         let guard = Guard::start(pid)?;
+        // Where the host has no memory left, the kernel is to take this one and not the node, nor a container.
+        if let Err(error) = std::fs::write(format!("/proc/{pid}/oom_score_adj"), FIRST_TO_GO) {
+            tracing::debug!(%error, pid, "a plugin's process is as likely to be ended for lack of memory as any other");
+        }
         Ok(Self { group, child, handle, guard, pid })
     }
 

@@ -6,11 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aigis_proxy::{Code, Error, task};
+use aigis_proxy::{Code, Error, serve::Open, task};
 use aigis_registry::Timestamp;
 use tokio::sync::{Mutex as Turn, oneshot};
 
 use super::{
+    Hosting,
+    away::{self, Pauses},
     cores::Cores,
     line::{Line, Sink},
     means::Means,
@@ -19,6 +21,7 @@ use super::{
     process::Ended,
     program::Program,
     restart::{Next, Restarts},
+    serving::Serving,
     standing::{LastExit, State},
     start::Start,
     ways::Ways,
@@ -33,6 +36,8 @@ pub(crate) struct Parts {
     pub(crate) means: Arc<Means>,
     /// Whose plugins are copied into those of type `internal-local`.
     pub(crate) cores: Arc<Cores>,
+    /// Where programs that serve by themselves are made known.
+    pub(crate) hosting: Weak<Hosting>,
 }
 
 /// A plugin's process for as long as it is wanted. Dropping this kills it.
@@ -70,12 +75,17 @@ impl Runner {
         aigis_proxy::sync::lock(&self.program).upgrade()
     }
 
-    /// Ends it: TERM, then KILL, to all that it started.
-    pub(crate) async fn stop(&self) {
+    /// Has it end, and does not wait for that.
+    pub(crate) async fn tell_to_end(&self) {
         if let Some(end) = self.end.lock().await.take() {
             // One that has ended by itself needs not be told.
             let _ = end.send(());
         }
+    }
+
+    /// Ends it: TERM, then KILL, to all that it started.
+    pub(crate) async fn stop(&self) {
+        self.tell_to_end().await;
         let _ = (&mut *self.ended.lock().await).await;
     }
 }
@@ -101,6 +111,7 @@ impl Run {
     async fn keep(&self, mut told: oneshot::Receiver<()>) {
         let manifest = &self.prepared.manifest;
         let mut restarts = Restarts::new(manifest.restart, manifest.restart_on);
+        let mut pauses = Pauses::default();
         loop {
             let began = Instant::now();
             let over = self.once(&mut told).await;
@@ -110,15 +121,24 @@ impl Run {
                     self.note_exit(ended);
                     (ended.code == Some(0), Error::precondition(format!("its process {ended}")))
                 }
+                // It did not come to run, which uses up no restart.
+                Over::Failed(error) if away::is_away(&error) => {
+                    self.plugin.fail(State::BackingOff, error);
+                    tokio::select! {
+                        () = tokio::time::sleep(pauses.next()) => continue,
+                        _ = &mut told => return,
+                    }
+                }
                 // Another try would meet the same.
                 Over::Failed(error)
-                    if error.code == Code::FailedPrecondition || error.code == Code::InvalidArgument =>
+                    if matches!(error.code, Code::FailedPrecondition | Code::InvalidArgument | Code::AlreadyExists) =>
                 {
                     self.plugin.fail(State::Failed, error);
                     return;
                 }
                 Over::Failed(error) => (false, error),
             };
+            pauses = Pauses::default();
             let (state, pause) = match restarts.ended(began.elapsed(), is_success, Instant::now()) {
                 Next::Again(pause) => (State::BackingOff, pause),
                 Next::Looping(pause) => (State::CrashLooping, pause),
@@ -142,24 +162,27 @@ impl Run {
             program = self.spawn() => program,
             _ = &mut *told => return Over::Told,
         };
-        let program = match program {
-            Ok(program) => Arc::new(program),
+        let (program, serving) = match program {
+            Ok((program, serving)) => (Arc::new(program), serving),
             Err(error) => return Over::Failed(error),
         };
         *aigis_proxy::sync::lock(&self.shown) = Arc::downgrade(&program);
         self.plugin.change(|standing| standing.runs(program.pid()));
         let entered = tokio::select! {
-            entered = program.entered(self.prepared.manifest.start_timeout) => entered,
+            entered = self.entered(&program, serving.as_ref()) => entered,
             _ = &mut *told => {
                 program.stop(TERM).await;
                 return Over::Told;
             }
         };
-        if let Err(error) = entered {
-            let ended = program.stop(TERM).await;
-            self.note_exit(ended);
-            return Over::Failed(error);
-        }
+        let _open = match entered {
+            Ok(open) => open,
+            Err(error) => {
+                let ended = program.stop(TERM).await;
+                self.note_exit(ended);
+                return Over::Failed(error);
+            }
+        };
         self.plugin.enter(State::Running);
         tokio::select! {
             ended = program.ended() => {
@@ -175,13 +198,25 @@ impl Run {
         }
     }
 
+    /// Awaits that the program has begun; of one that serves by itself, that it is known what it offers. Calls by hand reach it
+    /// for as long as what it gives is held.
+    async fn entered(&self, program: &Program, serving: Option<&Serving>) -> Result<Option<Open>, Error> {
+        let within = self.prepared.manifest.start_timeout;
+        let Some(serving) = serving else { return program.entered(within).await.map(|()| None) };
+        tokio::select! {
+            opened = serving.take(&self.parts.hosting, &self.plugin, within) => opened.map(Some),
+            ended = program.ended() => Err(Error::unavailable(format!("the process {ended} before it answered describe"))
+                .hint("its last lines are in the log")),
+        }
+    }
+
     fn note_exit(&self, ended: Ended) {
         let exit = LastExit { code: ended.code, signal: ended.signal, at: Timestamp::now().to_string() };
         self.plugin.journal.note("info", &format!("its process {ended}"));
         self.plugin.change(|standing| standing.last_exit = Some(exit));
     }
 
-    async fn spawn(&self) -> Result<Program, Error> {
+    async fn spawn(&self) -> Result<(Program, Option<Serving>), Error> {
         let Self { parts, plugin, prepared, .. } = self;
         let manifest = &prepared.manifest;
         let mut environment: Vec<(OsString, OsString)> = Vec::new();
@@ -201,11 +236,18 @@ impl Run {
                 let joined = std::env::join_paths(all).map_err(|error| Error::invalid(format!("PATH: {error}")))?;
                 start.environment.push(("PATH".into(), joined));
             }
-            return Program::external(&start, words.iter().map(OsString::from).collect(), way, sink);
+            let mut serving = None;
+            if manifest.serves {
+                let papers = parts.means.papers(&plugin.name, &way)?;
+                start.environment.extend(papers.environment());
+                serving = Some(Serving { way: way.clone(), _papers: papers });
+            }
+            let program = Program::external(&start, words.iter().map(OsString::from).collect(), way, sink)?;
+            return Ok((program, serving));
         }
         let python = prepared.python.as_ref().ok_or_else(|| Error::internal("no interpreter was chosen"))?;
         let python = parts.means.python(python.environment.python())?;
         let copies = if manifest.kind == Type::InternalLocal { parts.cores.copies() } else { Vec::new() };
-        Program::launch(&start, &python, &plugin.told(prepared), &copies, way, sink)
+        Ok((Program::launch(&start, &python, &plugin.told(prepared), &copies, way, sink)?, None))
     }
 }

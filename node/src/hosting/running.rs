@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use aigis_proxy::{Code, Error, Name};
+use aigis_proxy::{
+    Code, Error, Name,
+    bridge::{Answered, Invocation},
+};
 
 use super::{
-    GRACE, Hosting, Parts,
+    GRACE, Hosting, Keeper, Parts,
     cores::Loaded,
+    places::placement::{self, Placement},
     plugin::{Exposed, Plugin},
-    prepare::{Preparation, Prepared},
-    program::Program,
+    prepare::{Preparation, Prepared, Secrets},
     runner::Runner,
+    secrets,
     standing::State,
 };
 use crate::plugins::{Type, source::Occasion};
@@ -23,8 +27,8 @@ impl Hosting {
         let preparation = Preparation {
             folder: &plugin.folder,
             entry: &entry,
-            config: config.as_deref(),
-            vault,
+            secrets: Secrets::Home { vault, config: config.as_deref() },
+            is_here: &|host| self.is_here(host),
             journal: &plugin.journal,
         };
         let is_new = !matches!(occasion, Occasion::Reload | Occasion::Fresh);
@@ -58,14 +62,11 @@ impl Hosting {
     pub(super) async fn run(self: &Arc<Self>, plugin: &Arc<Plugin>, replace: bool) -> Result<(), Error> {
         let prepared = plugin.prepared().ok_or_else(|| Error::internal("it was never made ready"))?;
         plugin.enter(State::Starting);
-        if let Err(error) = self.place(plugin, &prepared) {
-            plugin.fail(State::Waiting, error.clone());
-            return Err(error);
-        }
         let started = async {
-            if prepared.manifest.serves {
-                let message = "SERVES: this version starts no plugin that serves at the bus by itself";
-                return Err(Error::new(Code::Unimplemented, message).hint("leave SERVES out"));
+            if prepared.manifest.serves && prepared.manifest.has_core_file {
+                let message =
+                    "it says SERVES, and has AIGIS/AIGIS.core: its skills are either its program's or that file's";
+                return Err(Error::invalid(message).hint("leave one of them out"));
             }
             if prepared.manifest.has_core_file {
                 let loaded = self.cores.load(plugin, &prepared).await?;
@@ -74,43 +75,50 @@ impl Hosting {
             Ok(())
         };
         if let Err(error) = Box::pin(started).await {
-            plugin.fail(State::Failed, error.clone());
+            self.did_not_start(plugin, &error);
             return Err(error);
         }
         if prepared.manifest.kind == Type::Core {
             plugin.enter(State::Running);
             return Ok(());
         }
-        match self.launch(plugin, prepared).await {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        self.launch(plugin, prepared).await
     }
 
-    /// Has a plugin's program kept running, and returns when it is no longer on the way: with what is the matter with it then.
-    async fn launch(&self, plugin: &Arc<Plugin>, prepared: Arc<Prepared>) -> Option<Error> {
+    /// Has a plugin's program kept running, here or at its place, and returns when it is no longer on the way: with what is the
+    /// matter with it then, if anything is.
+    async fn launch(&self, plugin: &Arc<Plugin>, prepared: Arc<Prepared>) -> Result<(), Error> {
         plugin.enter(State::Starting);
-        let runner = Arc::new(Runner::start(self.running.clone(), plugin.clone(), prepared));
-        self.change(&plugin.name, |seat| seat.runner = Some(runner));
+        plugin.change(|standing| standing.place = None);
+        let keeper = match &prepared.host {
+            None => Keeper::Here(Arc::new(Runner::start(self.running.clone(), plugin.clone(), prepared))),
+            Some(host) => {
+                let wanted = self.wanted(plugin, prepared.clone());
+                let placement = wanted
+                    .and_then(|wanted| Placement::start(self.placing.clone(), plugin.clone(), host, wanted))
+                    .inspect_err(|error| plugin.fail(State::Failed, error.clone()))?;
+                Keeper::There(Arc::new(placement))
+            }
+        };
+        self.change(&plugin.name, |seat| seat.keeper = Some(keeper));
         let mut standings = plugin.standings();
         let settled = standings.wait_for(|standing| !standing.state.is_on_the_way()).await;
-        settled.ok().and_then(|standing| standing.error.clone())
+        settled.ok().and_then(|standing| standing.error.clone()).map_or(Ok(()), Err)
     }
 
-    /// Whether this node is the place for it.
-    pub(super) fn place(&self, plugin: &Plugin, prepared: &Prepared) -> Result<(), Error> {
-        let node = &self.parts.node;
-        let wanted = plugin.entry().host.clone().or_else(|| prepared.manifest.host.clone());
-        let Some(wanted) = wanted.filter(|_| prepared.manifest.kind.takes_host()) else { return Ok(()) };
-        let is_here = match wanted.split_once('=') {
+    /// What is to run of a plugin at its place.
+    fn wanted(&self, plugin: &Plugin, prepared: Arc<Prepared>) -> Result<placement::Wanted, Error> {
+        let Parts { vault, config, .. } = &self.parts;
+        let secrets = secrets::gather(vault, config.as_deref(), &plugin.name, &prepared.manifest)?;
+        Ok(placement::Wanted { prepared, secrets })
+    }
+
+    /// Whether what a plugin names as its host is this node.
+    fn is_here(&self, host: &str) -> bool {
+        match host.split_once('=') {
             Some((key, value)) => self.parts.duties.standing().labels.get(key).is_some_and(|own| own == value),
-            None => ["localhost", "127.0.0.1", "::1", node.as_str()].contains(&wanted.as_str()),
-        };
-        if is_here {
-            return Ok(());
+            None => ["localhost", "127.0.0.1", "::1", self.parts.node.as_str()].contains(&host),
         }
-        let message = format!("it waits for the host {wanted}, and this version runs plugins on their home node alone");
-        Err(Error::new(Code::Unavailable, message).hint(format!("name it in the config file of {wanted}")))
     }
 
     /// Offers what was loaded in place of what was offered before: all of it, or nothing.
@@ -139,9 +147,9 @@ impl Hosting {
         }
         self.end(&plugin).await;
         if plugin.prepared().is_none() {
-            self.prepare(&plugin, Occasion::Start).await?;
+            self.prepare(&plugin, Occasion::Start).await.map_err(of_plugin)?;
         }
-        self.run(&plugin, false).await
+        self.run(&plugin, false).await.map_err(of_plugin)
     }
 
     /// Stops a plugin: calls in flight end first, then its processes.
@@ -154,15 +162,20 @@ impl Hosting {
     }
 
     pub(super) async fn end(&self, plugin: &Plugin) {
-        let runner = self.change(&plugin.name, |seat| seat.runner.take()).flatten();
-        if let Some(runner) = runner {
-            runner.stop().await;
+        self.try_no_more(plugin);
+        let keeper = self.change(&plugin.name, |seat| seat.keeper.take()).flatten();
+        if let Some(keeper) = keeper {
+            keeper.stop().await;
         }
         self.cores.unload(plugin, GRACE).await;
     }
 
     fn is_running(&self, plugin: &Plugin) -> bool {
-        plugin.seat().is_some() || self.program(&plugin.name).is_some()
+        match self.keeper(&plugin.name) {
+            Some(Keeper::There(_)) if plugin.standing().state == State::Running => true,
+            Some(Keeper::Here(runner)) if runner.program().is_some() => true,
+            _ => plugin.seat().is_some(),
+        }
     }
 
     /// Brings what is new of a plugin, and runs that. What is wrong with it leaves the old one running.
@@ -182,12 +195,14 @@ impl Hosting {
                 return Err(Error::precondition(message).hint(format!("see why: aish plugins logs {name}")));
             }
         }
-        outcome
+        outcome.map_err(of_plugin)
     }
 
     pub(super) async fn renew(self: &Arc<Self>, plugin: &Arc<Plugin>, fresh: bool) -> Result<(), Error> {
         let occasion = if fresh { Occasion::Fresh } else { Occasion::Reload };
         let former = plugin.prepared();
+        // The former one goes on then, and is what is started again.
+        let restore = |former: Option<&Prepared>| drop(former.map(|former| plugin.is_prepared(former.clone())));
         self.prepare(plugin, occasion).await?;
         let prepared = plugin.prepared().ok_or_else(|| Error::internal("it was never made ready"))?;
         if !self.is_running(plugin) {
@@ -196,14 +211,8 @@ impl Hosting {
         }
         if prepared.manifest.has_core_file {
             let taken = async { self.take(plugin, self.cores.load(plugin, &prepared).await?, false).await };
-            if let Err(error) = Box::pin(taken).await {
-                // The former one goes on, and is what is started again.
-                if let Some(former) = former {
-                    plugin.is_prepared((*former).clone());
-                }
-                return Err(error);
-            }
-        } else if plugin.seat().is_some() {
+            Box::pin(taken).await.inspect_err(|_| restore(former.as_deref()))?;
+        } else if plugin.seat().is_some() || !(prepared.manifest.serves || plugin.exposed().leaves.is_empty()) {
             self.cores.unload(plugin, GRACE).await;
             self.claim(plugin, &Exposed::default(), false).await?;
             plugin.expose(Arc::default());
@@ -213,17 +222,32 @@ impl Hosting {
             plugin.enter(State::Running);
             return Ok(());
         }
-        let runner = self.change(&plugin.name, |seat| seat.runner.take()).flatten();
-        if let Some(runner) = runner {
-            runner.stop().await;
+        if let (Some(Keeper::There(placement)), Some(_)) = (self.keeper(&plugin.name), &prepared.host) {
+            let renewed = placement.renew(self.wanted(plugin, prepared)?).await;
+            return renewed.inspect_err(|_| restore(former.as_deref()));
+        }
+        let keeper = self.change(&plugin.name, |seat| seat.keeper.take()).flatten();
+        if let Some(keeper) = keeper {
+            keeper.stop().await;
         }
         // What becomes of it is the runner's business from now on.
         drop(self.launch(plugin, prepared).await);
         Ok(())
     }
 
-    /// Uses an object that lives in the program of a plugin, if it has one.
-    pub(crate) fn program(&self, name: &Name) -> Option<Arc<Program>> {
-        self.runner(name)?.program()
+    /// Uses an object that lives in the process of a plugin; none if it has no process.
+    pub(crate) async fn use_object(&self, name: &Name, invocation: Invocation) -> Option<Result<Answered, Error>> {
+        match self.keeper(name)? {
+            Keeper::Here(runner) => Some(runner.program()?.invoke(invocation).await),
+            Keeper::There(placement) => Some(placement.invoke(invocation).await),
+        }
+    }
+}
+
+/// What is wrong with a plugin, told to whoever wants it to run: nothing is wrong with what was asked.
+fn of_plugin(error: Error) -> Error {
+    match error.code {
+        Code::InvalidArgument | Code::NotFound => Error { code: Code::FailedPrecondition, ..error },
+        _ => error,
     }
 }

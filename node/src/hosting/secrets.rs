@@ -1,36 +1,41 @@
 //! The secrets of a plugin: those of the mesh, which are called `plugin/NAME/KEY`, and those beside the config file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
-use aigis_proxy::{Error, secret::SecretName};
+use aigis_proxy::{Error, Name, secret::SecretName};
 
-use super::prepare::Preparation;
-use crate::plugins::{
-    Folder,
-    manifest::Manifest,
-    secret_files::{self, Secret, Stored},
+use crate::{
+    plugins::{
+        Folder,
+        manifest::Manifest,
+        secret_files::{self, Secret, Stored},
+    },
+    secrets::Vault,
 };
 
 /// The mode of a file whose secret says none.
 const MODE: u32 = 0o600;
 
-/// Finds the values of all that a plugin asks for, and hides them from its log.
+/// Finds the values of what a plugin asks for, as far as they are to be had on its home node.
 ///
 /// # Errors
 ///
-/// Some are missing, and all of these are named; or a file beside the config cannot be used.
-pub(crate) fn gather(preparation: &Preparation<'_>, manifest: &Manifest) -> Result<Stored, Error> {
+/// A file beside the config cannot be used.
+pub(crate) fn gather(
+    vault: &Vault,
+    config: Option<&Path>,
+    plugin: &Name,
+    manifest: &Manifest,
+) -> Result<Stored, Error> {
     let wanted = &manifest.secrets;
     if wanted.is_empty() {
         return Ok(Stored::new());
     }
-    let plugin = preparation.folder.name();
     let named: BTreeMap<SecretName, &SecretName> = wanted
         .keys()
         .filter_map(|key| SecretName::parse(&format!("plugin/{plugin}/{}", key.as_str())).ok().map(|name| (name, key)))
         .collect();
-    let mut stored: Stored = preparation
-        .vault
+    let mut stored: Stored = vault
         .values(named.keys())
         .into_iter()
         .filter_map(|(name, value)| {
@@ -39,12 +44,10 @@ pub(crate) fn gather(preparation: &Preparation<'_>, manifest: &Manifest) -> Resu
             named.get(&name).map(|key| ((*key).clone(), secret))
         })
         .collect();
-    if let Some(config) = preparation.config {
+    if let Some(config) = config {
         let others: Vec<&SecretName> = wanted.keys().filter(|key| !stored.contains_key(*key)).collect();
         stored.extend(secret_files::beside(config, plugin, others)?);
     }
-    secret_files::complete(plugin, wanted, &stored)?;
-    preparation.journal.hide(stored.values().map(|secret| secret.value.as_slice()));
     Ok(stored)
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -157,8 +160,13 @@ impl<W: Way> Inside<W> {
     }
 
     async fn serve(self: Arc<Self>, stream: UnixStream) {
+        let direct = stream.as_fd().try_clone_to_owned();
         let (input, output) = stream.into_split();
-        let (outbox, queue) = outbox();
+        let (mut outbox, queue) = outbox();
+        // Without a further file all goes through the queue.
+        if let Ok(direct) = direct {
+            outbox = outbox.with_direct(direct.into());
+        }
         let mut writing = std::pin::pin!(write(output, queue));
         let mut reader = Reader::new(input);
         let served = tokio::select! {

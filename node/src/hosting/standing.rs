@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
-use aigis_proxy::Error;
+use aigis_proxy::{Error, NodeName};
 use aigis_registry::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::places::Told;
 
 /// What a plugin is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -112,6 +114,10 @@ pub(crate) struct Standing {
     pub(crate) warnings: Vec<String>,
     /// Why it is not running.
     pub(crate) error: Option<Error>,
+    /// The host that runs its process, where that is not its home.
+    pub(crate) place: Option<NodeName>,
+    /// How many bytes that process has in memory, as the place says.
+    pub(crate) memory_bytes: Option<u64>,
 }
 
 impl Standing {
@@ -129,7 +135,22 @@ impl Standing {
             python: None,
             warnings: Vec::new(),
             error: None,
+            place: None,
+            memory_bytes: None,
         }
+    }
+
+    /// Stands as a place tells.
+    pub(crate) fn mirror(&mut self, place: &NodeName, told: &Told, memory_bytes: Option<u64>) {
+        let Told { state, since, pid, started_at, restarts, last_exit, python, warnings, error } = told.clone();
+        let is_known = self.pid == pid && self.started.map(|(at, _)| at) == started_at;
+        if !is_known {
+            // The clocks of two hosts may differ: how long it runs is told by this one's.
+            (self.pid, self.started) = (pid, started_at.map(|at| (at, Instant::now())));
+        }
+        (self.state, self.since, self.restarts, self.last_exit) = (state, since, restarts, last_exit);
+        (self.python, self.warnings, self.error) = (python, warnings, error);
+        (self.place, self.memory_bytes) = (Some(place.clone()), memory_bytes);
     }
 
     /// Goes to another state.

@@ -40,6 +40,8 @@ pub(crate) struct Status {
     /// Threads that have not returned from a call that was given up.
     abandoned: u64,
     memory_bytes: Option<u64>,
+    /// The host that runs its process, where that is not its home.
+    place: Option<String>,
     warnings: Vec<String>,
     error: Option<Value>,
     notes: Vec<String>,
@@ -148,7 +150,11 @@ impl Status {
             in_flight: plugin.in_flight(),
             queued,
             abandoned,
-            memory_bytes: pid.and_then(memory),
+            memory_bytes: match &standing.place {
+                Some(_) => standing.memory_bytes,
+                None => pid.and_then(memory),
+            },
+            place: standing.place.map(|place| place.to_string()),
             warnings,
             error: standing.error.as_ref().map(|error| json!(error)),
             notes,
@@ -174,6 +180,7 @@ impl Status {
                 ("error", error),
                 ("source", Some(format!("{}{revision}{changed}", self.source.url))),
                 ("process", self.pid.map(|pid| pid.to_string())),
+                ("runs on", self.place.clone()),
                 ("started", self.started_at.clone()),
                 ("restarts", (self.restarts > 0).then(|| self.restarts.to_string())),
                 ("last exit", exit),
@@ -279,7 +286,7 @@ impl Listed {
         let pid = standing.pid.or_else(|| plugin.seat().map(|seat| seat.core.pid()));
         Self {
             name: plugin.name.to_string(),
-            node: node.to_string(),
+            node: standing.place.as_ref().unwrap_or(node).to_string(),
             kind: plugin.kind(),
             state: standing.state,
             state_since_at: standing.since.to_string(),
@@ -296,7 +303,7 @@ impl Listed {
 }
 
 /// What a process has in memory, in bytes.
-fn memory(pid: u32) -> Option<u64> {
+pub(super) fn memory(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

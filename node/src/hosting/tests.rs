@@ -112,6 +112,7 @@ fn plugin(name: &str, kind: Type, root: &Path) -> Told {
         timeout_s: 30.0,
         concurrency: 32,
         effects: BTreeMap::new(),
+        env: BTreeMap::new(),
         leaves: Vec::new(),
     }
 }

@@ -75,6 +75,7 @@ impl Newcomer {
             }
             if !repeat {
                 is_free(name, seen)?;
+                office.hears_alone(name, token.role)?;
             }
             signed = Some(office.keys.issue(name, token.role, key, office.credential_life).map_err(unsigned)?);
             Ok(TokenRecord { used: token.used + u32::from(!repeat), ..token.clone() })

@@ -23,13 +23,23 @@ impl Office {
     /// `not_found` for an unknown user, `failed_precondition` for the last admin; `unavailable` if no server of the bus
     /// was told, and then to be tried again.
     pub(super) async fn revoke(&self, name: &UserName) -> Result<Revoked, Error> {
+        self.revoke_for(name, false).await
+    }
+
+    /// As [`Office::revoke`]; of a plugin that `is_removed` the name stays free for another.
+    ///
+    /// # Errors
+    ///
+    /// As [`Office::revoke`].
+    pub(super) async fn revoke_for(&self, name: &UserName, is_removed: bool) -> Result<Revoked, Error> {
         let alone = self.revoking.clone().lock_owned().await;
         let user = self.user(name).await?;
         let revoked = |at: Timestamp, changed, Away { servers: away, sites: sites_away }, noted| {
             let (name, revoked_at) = (name.clone(), at.to_string());
             Revoked { name, changed, revoked_at, away, noted, sites_away }
         };
-        if let Some(at) = user.revoked_at {
+        // What an admin revokes stays so, also where the plugin was removed before.
+        if let Some(at) = user.revoked_at.filter(|_| is_removed || !user.is_removed) {
             return Ok(revoked(at, false, Away { servers: Vec::new(), sites: Vec::new() }, true));
         }
         if name.as_str() == self.node.as_str() {
@@ -43,7 +53,7 @@ impl Office {
         let away = self.end(&user.public_key).await?;
         let now = Timestamp::now();
         let (told, written) = oneshot::channel();
-        let record = UserRecord { revoked_at: Some(now), ..user };
+        let record = UserRecord { revoked_at: Some(now), is_removed, ..user };
         // It goes on without its asker, and ends with the store's patience.
         drop(task::spawn("revocation", note(self.registry.clone(), self.cache.clone(), record, told, alone)));
         match tokio::time::timeout(NOTED, written).await {

@@ -32,6 +32,8 @@ pub struct Membership {
     pub bus: String,
     /// Who vouches for the bus, where that speaks TLS.
     pub ca: Option<CaCertificate>,
+    /// Whether this host is to be a plugin host: then the credential is no person's.
+    pub hosts: bool,
 }
 
 impl Membership {
@@ -46,6 +48,7 @@ impl Membership {
         let name = self.credential.name();
         let (credential, node) = match self.credential.role() {
             Role::Node => (home.credential(name), NodeName::parse(name.as_str()).ok()),
+            Role::Plugin if self.hosts => (home.credential(name), None),
             _ => (home.default_credential(), known.as_ref().and_then(|known| known.node.clone())),
         };
         let supervised = known.is_some_and(|known| known.supervised);
@@ -164,7 +167,7 @@ mod tests {
         let token = keys.issue(&name, role, key.public(), Duration::from_secs(60)).unwrap();
         let credential = Credential::new(&token, key, Some(&issuer)).unwrap();
         let node = NodeName::parse("alpha").unwrap();
-        Membership { credential, issuer, node, bus: "nats://192.0.2.1:4222".to_owned(), ca: None }
+        Membership { credential, issuer, node, bus: "nats://192.0.2.1:4222".to_owned(), ca: None, hosts: false }
     }
 
     #[tokio::test]

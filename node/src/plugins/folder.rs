@@ -61,6 +61,11 @@ impl Folder {
         self.path.join("secrets.json")
     }
 
+    /// Where its process runs, if that is elsewhere.
+    pub(crate) fn place(&self) -> PathBuf {
+        self.path.join("place.json")
+    }
+
     /// The environment of that key.
     #[must_use]
     pub fn environment(&self, key: &str) -> PathBuf {

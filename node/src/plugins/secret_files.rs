@@ -89,7 +89,7 @@ impl From<Error> for aigis_proxy::Error {
         let failure = Self::new(Code::FailedPrecondition, with_causes(&error));
         match error {
             Error::Missing { name, .. } => failure.hint(format!(
-                "an admin sets each for the nodes that run it: aish secrets set plugin/{name}/KEY --for NODE"
+                "an admin sets each, then starts it again: aish secrets set plugin/{name} KEY; aish plugins reload {name}"
             )),
             _ => failure,
         }

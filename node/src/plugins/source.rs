@@ -21,6 +21,7 @@ mod index;
 mod local;
 
 pub use error::Error;
+pub(crate) use fetch::delivered;
 pub use fetch::{Fetched, Occasion, Present, Report, fetch};
 
 /// What git is let take a URL's scheme to mean.

@@ -36,6 +36,9 @@ pub(crate) struct Told {
     pub(crate) concurrency: u32,
     /// The effects that it names, by path.
     pub(crate) effects: BTreeMap<SkillPath, Effect>,
+    /// The variables that it asks for, which a core host sets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) env: BTreeMap<String, String>,
     /// For copies in a process of type `internal-local`: the paths that it has registered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) leaves: Vec<String>,
@@ -59,6 +62,7 @@ impl Told {
             timeout_s: manifest.timeout.as_secs_f64(),
             concurrency: manifest.concurrency,
             effects: manifest.effects.clone(),
+            env: manifest.env.clone(),
             leaves: Vec::new(),
         }
     }

@@ -1,14 +1,21 @@
 //! The users under which this node's plugins call: each has a key of its own, which stays on this host.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
 
 use aigis_proxy::{
-    Bus, Code, Error, Grant, Name, NodeName, UserName,
+    Bus, Code, Error, Grant, Name, NodeName, Role, UserName,
     bus::Options,
-    identity::{Credential, Issuer},
+    identity::{Credential, Issuer, Key},
     kv::StoreGuard,
     rpc::{self, Asker},
     services::{ISSUER, IssuerClient},
+    sync::lock,
     task, with_causes,
 };
 use futures::FutureExt as _;
@@ -34,6 +41,8 @@ pub struct Users {
     pub store: StoreGuard,
     /// How the bus is reached under a credential; the text is what the connection is called.
     pub options: Box<MakeOptions>,
+    /// Keys that no token was signed for yet.
+    pub keys: Mutex<BTreeMap<UserName, Key>>,
 }
 
 impl fmt::Debug for Users {
@@ -47,6 +56,8 @@ impl fmt::Debug for Users {
 pub struct Connected {
     /// Its connection.
     pub bus: Bus,
+    /// What it logs in with.
+    pub credential: Arc<Credential>,
     _renewal: task::Owned,
 }
 
@@ -69,6 +80,23 @@ pub fn of_core(node: &NodeName) -> Result<UserName, Error> {
 }
 
 impl Users {
+    /// Has the issuer end the user of a plugin that this node removes, while it still has the plugin's name. Its key goes
+    /// first: a plugin of the same name that is added later has one of its own.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be removed; the issuer's refusal, or that it is away.
+    pub async fn end(&self, user: &UserName) -> Result<(), Error> {
+        match fs::remove_file(self.home.credential(user)) {
+            // Core plugins have none.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::precondition(format!("the key of {user} cannot be removed: {error}"))),
+            Ok(()) => {}
+        }
+        let asker = IssuerClient::from(Asker::new(&self.bus, self.issuer.as_str(), ISSUER));
+        rpc::answered(asker.end_plugin(context::current(), user.clone()).await)
+    }
+
     /// Connects a user of this node's plugins, which may do what the grants say from now on. A plugin's name is claimed
     /// before. Its key is made at the first time, and kept.
     ///
@@ -78,11 +106,7 @@ impl Users {
     pub async fn connect(&self, user: &UserName, grants: Vec<Grant>) -> Result<Connected, Error> {
         let file = self.home.credential(user);
         let unusable = |error: &dyn std::error::Error| Error::precondition(with_causes(error));
-        let known = match file.exists() {
-            true => Some(Credential::read_ended(&file, None).map_err(|error| unusable(&error))?),
-            false => None,
-        };
-        let known = known.filter(|known| known.name() == user);
+        let known = self.known(user)?;
         let asker = IssuerClient::from(Asker::new(&self.bus, self.issuer.as_str(), ISSUER));
         let issue = async |public: &str| {
             rpc::answered(asker.host_plugin(context::current(), user.clone(), public.to_owned(), grants.clone()).await)
@@ -112,6 +136,72 @@ impl Users {
                 made
             }
         };
+        self.open(credential, file).await
+    }
+
+    /// The public key of a user whose token somebody else will ask for: it is made at the first time, and kept with the token.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read; or no key can be made.
+    pub fn key(&self, user: &UserName) -> Result<String, Error> {
+        let unusable = |error: &dyn std::error::Error| Error::precondition(with_causes(error));
+        if let Some(known) = self.known(user)? {
+            return Ok(known.public().to_owned());
+        }
+        let mut keys = lock(&self.keys);
+        if let Some(key) = keys.get(user) {
+            return Ok(key.public().to_owned());
+        }
+        let key = Credential::generate().map_err(|error| unusable(&error))?;
+        let public = key.public().to_owned();
+        keys.insert(user.clone(), key);
+        Ok(public)
+    }
+
+    /// Connects a user under a token that was signed for its [`Users::key`].
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for a token of another user or key; a file that cannot be written; what keeps from the bus.
+    pub async fn admit(&self, user: &UserName, token: &str) -> Result<Connected, Error> {
+        let file = self.home.credential(user);
+        let unusable = |error: &dyn std::error::Error| Error::precondition(with_causes(error));
+        let flawed = |flaw| Error::invalid(format!("the token of {user} cannot be used: {flaw}"));
+        let issuer = self.vouches.borrow().clone();
+        let credential = match self.known(user)? {
+            Some(known) => {
+                known.renew(token, Some(&issuer)).map_err(flawed)?;
+                known.replace(&file).map_err(|error| unusable(&error))?;
+                known
+            }
+            None => {
+                let key = lock(&self.keys).get(user).cloned();
+                let key = key.ok_or_else(|| Error::precondition(format!("no key was made for {user}")))?;
+                let made = Credential::new(token, key, Some(&issuer)).map_err(flawed)?;
+                if made.name() != user || made.role() != Role::Plugin {
+                    return Err(Error::invalid(format!("the token is not that of {user}")));
+                }
+                made.write(&file).map_err(|error| unusable(&error))?;
+                lock(&self.keys).remove(user);
+                made
+            }
+        };
+        self.open(credential, file).await
+    }
+
+    /// The credential that is kept of a user.
+    fn known(&self, user: &UserName) -> Result<Option<Credential>, Error> {
+        let file = self.home.credential(user);
+        if !file.exists() {
+            return Ok(None);
+        }
+        let known = Credential::read_ended(&file, None).map_err(|error| Error::precondition(with_causes(&error)))?;
+        Ok(Some(known).filter(|known| known.name() == user))
+    }
+
+    async fn open(&self, credential: Credential, file: PathBuf) -> Result<Connected, Error> {
+        let user = credential.name().clone();
         let credential = Arc::new(credential);
         let bus = Bus::connect((self.options)(credential.clone(), user.as_str()));
         let bus = bus.await.map_err(|error| Error::unavailable(with_causes(&error)).sent(false))?;
@@ -119,11 +209,11 @@ impl Users {
         let connected = bus.clone();
         let renewal = Renewal {
             reach: Box::new(move || std::future::ready(Ok(connected.clone())).boxed()),
-            credential,
+            credential: credential.clone(),
             file,
             issuer: self.issuer.clone(),
             vouches: self.vouches.clone(),
         };
-        Ok(Connected { bus, _renewal: renewal.start() })
+        Ok(Connected { bus, credential, _renewal: renewal.start() })
     }
 }

@@ -101,7 +101,7 @@ impl<W: Way> Calls<W> {
         let task = task::Owned::spawn("bridge-call", async move {
             // If the process is gone, the reader of its messages knows it too.
             let _ = match asked {
-                Ok(asked) => pass(way, id, asked, granted, &outbox).await,
+                Ok(asked) => pass(way, id, asked, granted, &outbox, || lock(&running.calls).len() <= 1).await,
                 Err(error) => outbox.refuse(Some(id), None, &error).await,
             };
             let ended = lock(&running.calls).remove(&id);

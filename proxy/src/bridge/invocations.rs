@@ -180,10 +180,13 @@ impl Invocations {
     /// Sends a frame. One of several parts goes on being sent if this is dropped: half of it would spoil what comes after.
     async fn send<H: Send + 'static>(&self, header: Header, body: Bytes, held: H) -> Result<(), Error> {
         let Some(id) = header.id else { return Ok(()) };
-        let (outbox, is_small) = (self.0.outbox.clone(), body.len() <= PART);
+        let (outbox, is_small, is_alone) = (self.0.outbox.clone(), body.len() <= PART, self.under_way() <= 1);
         let unsent = Unsent { id, table: Some(self.0.table.clone()) };
         let sending = async move {
-            let sent = outbox.send(header, body).await;
+            let sent = match is_alone {
+                true => outbox.send_alone(header, body).await,
+                false => outbox.send(header, body).await,
+            };
             drop(held);
             if sent.is_ok() {
                 unsent.sent();

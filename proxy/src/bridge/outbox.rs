@@ -1,6 +1,6 @@
-//! What goes to the process: messages in a bounded queue, written many at a time.
+//! What goes to the process: messages in a bounded queue, written many at a time; one that is alone, past the queue.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::{
@@ -8,7 +8,10 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::frame::{Header, Kind};
+use super::{
+    direct::{Direct, Waiting},
+    frame::{Header, Kind},
+};
 use crate::Error;
 
 /// How many frames may wait for a process that does not read; whoever has more waits too.
@@ -26,22 +29,64 @@ pub struct Closed;
 /// A frame that is to be written.
 #[derive(Debug)]
 pub struct Outgoing {
-    header: Header,
+    /// None where the body is the rest of what was begun.
+    header: Option<Header>,
     body: Bytes,
+    _waiting: Option<Waiting>,
 }
 
 /// Where messages to the process are put.
 #[derive(Debug, Clone)]
-pub struct Outbox(mpsc::Sender<Outgoing>);
+pub struct Outbox {
+    queue: mpsc::Sender<Outgoing>,
+    direct: Option<Arc<Direct>>,
+}
 
 /// A queue of messages, and the end that [`write()`] takes.
 #[must_use]
 pub fn outbox() -> (Outbox, mpsc::Receiver<Outgoing>) {
     let (sender, receiver) = mpsc::channel(ROOM);
-    (Outbox(sender), receiver)
+    (Outbox { queue: sender, direct: None }, receiver)
 }
 
 impl Outbox {
+    /// Writes what is sent alone to `stream` by itself while nothing waits: another handle of what [`write()`] writes to,
+    /// which does not block.
+    #[must_use]
+    pub fn with_direct(self, stream: std::os::unix::net::UnixStream) -> Self {
+        Self { direct: Some(Direct::new(stream)), ..self }
+    }
+
+    /// As [`Outbox::send`], of a message that nothing is likely to follow at once: no task is woken to write it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Outbox::send`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Outbox::send`].
+    pub(super) async fn send_alone(&self, header: Header, body: Bytes) -> Result<(), Closed> {
+        if let Some(direct) = self.direct.as_ref().filter(|_| body.len() <= SMALL) {
+            let mut frame = BytesMut::new();
+            begin(&header, body.len(), &mut frame);
+            frame.put_slice(&body);
+            let mut frame = frame.freeze();
+            match direct.write(&mut frame) {
+                Some(None) => return Ok(()),
+                // Nothing waits, so there is room.
+                Some(waiting @ Some(_)) => {
+                    return self
+                        .queue
+                        .try_send(Outgoing { header: None, body: frame, _waiting: waiting })
+                        .map_err(|_| Closed);
+                }
+                None => {}
+            }
+        }
+        self.send(header, body).await
+    }
+
     /// Sends a message, in as many parts as it takes.
     ///
     /// # Errors
@@ -56,10 +101,10 @@ impl Outbox {
         let (mut header, mut rest) = (header, body);
         while rest.len() > PART {
             let body = rest.split_to(PART);
-            self.put(Outgoing { header: Header { more: true, ..header }, body }).await?;
+            self.put(Header { more: true, ..header }, body).await?;
             header = further.clone();
         }
-        self.put(Outgoing { header, body: rest }).await
+        self.put(header, rest).await
     }
 
     /// Sends an error: instead of an answer, or without an id as the reason why the connection ends.
@@ -76,11 +121,15 @@ impl Outbox {
     pub(super) fn try_refuse(&self, id: u64, error: &Error) -> bool {
         let header = Header { code: Some(error.code), ..Header::new(Kind::Error, Some(id)) };
         let body = serde_json::to_vec(error).unwrap_or_default().into();
-        self.0.try_send(Outgoing { header, body }).is_ok()
+        self.queue.try_send(self.outgoing(header, body)).is_ok()
     }
 
-    async fn put(&self, frame: Outgoing) -> Result<(), Closed> {
-        self.0.send(frame).await.map_err(|_| Closed)
+    async fn put(&self, header: Header, body: Bytes) -> Result<(), Closed> {
+        self.queue.send(self.outgoing(header, body)).await.map_err(|_| Closed)
+    }
+
+    fn outgoing(&self, header: Header, body: Bytes) -> Outgoing {
+        Outgoing { header: Some(header), body, _waiting: self.direct.as_ref().map(Direct::wait) }
     }
 }
 
@@ -92,8 +141,10 @@ impl Outbox {
 pub async fn write(mut stream: impl AsyncWrite + Unpin, mut queue: mpsc::Receiver<Outgoing>) -> io::Result<()> {
     let (mut frames, mut together) = (Vec::with_capacity(ROOM), BytesMut::new());
     while queue.recv_many(&mut frames, ROOM).await > 0 {
-        for frame in frames.drain(..) {
-            begin(&frame.header, frame.body.len(), &mut together);
+        for frame in &frames {
+            if let Some(header) = &frame.header {
+                begin(header, frame.body.len(), &mut together);
+            }
             if frame.body.len() <= SMALL {
                 together.put_slice(&frame.body);
             } else {
@@ -105,6 +156,8 @@ pub async fn write(mut stream: impl AsyncWrite + Unpin, mut queue: mpsc::Receive
         stream.write_all(&together).await?;
         stream.flush().await?;
         together.clear();
+        // From here on nothing of them waits.
+        frames.clear();
     }
     Ok(())
 }

@@ -115,7 +115,7 @@ impl From<Error> for Refused {
     }
 }
 
-/// Passes a call on, and its answer back.
+/// Passes a call on, and its answer back; `is_alone` says whether others of its process are under way.
 ///
 /// # Errors
 ///
@@ -126,6 +126,7 @@ pub(super) async fn pass(
     asked: Asked,
     granted: Granted,
     outbox: &Outbox,
+    is_alone: impl Fn() -> bool,
 ) -> Result<(), Closed> {
     let Opened { ci, answer } = match way.open(asked).await {
         Ok(opened) => opened,
@@ -136,6 +137,7 @@ pub(super) async fn pass(
     let ci = Some(ci.to_string());
     let reply = Header { ci: ci.clone(), ..Header::new(Kind::Reply, Some(id)) };
     let (frames, lost) = match answer {
+        Answer::Value(value) if is_alone() => return outbox.send_alone(reply, value).await,
         Answer::Value(value) => return outbox.send(reply, value).await,
         Answer::Stream(frames, lost) => (frames.paced(), lost),
     };

@@ -1,4 +1,4 @@
-//! The two ways of a call: a subject of the bus, or the socket of this host's node.
+//! The ways of a call: a subject of the bus, the socket of this host's node, or none at all within the process that serves.
 
 use bytes::Bytes;
 
@@ -6,6 +6,7 @@ use crate::{
     bus::{self, Bus},
     error::{Code, Error},
     name::UserName,
+    serve::{self, here},
     socket::{self, Kind, Ongoing},
     subject::{Control, Token},
 };
@@ -17,6 +18,8 @@ pub(super) enum Way {
     Bus(Bus, Token),
     /// On the connection that it was sent on.
     Socket(Ongoing),
+    /// At the server of this process.
+    Here(here::Ongoing),
 }
 
 impl Way {
@@ -24,7 +27,7 @@ impl Way {
     pub(super) fn bus(&self) -> Option<&Bus> {
         match self {
             Self::Bus(bus, _) => Some(bus),
-            Self::Socket(_) => None,
+            Self::Socket(_) | Self::Here(_) => None,
         }
     }
 
@@ -33,6 +36,7 @@ impl Way {
         match self {
             Self::Bus(bus, token) => bus.publish_soon(bus.subjects().control(server, bus.caller(), verb, token), body),
             Self::Socket(ongoing) => ongoing.tell(verb, &body),
+            Self::Here(ongoing) => ongoing.tell(verb, &body),
         }
     }
 }
@@ -60,6 +64,7 @@ pub(super) enum Head {
 pub(super) enum Replies {
     Bus(bus::Replies),
     Socket(socket::Replies),
+    Here(here::Parts),
 }
 
 impl Replies {
@@ -68,6 +73,7 @@ impl Replies {
         match self {
             Self::Bus(replies) => Some(replies.next().await?.map(of_bus)),
             Self::Socket(replies) => Some(replies.next().await?.and_then(|(kind, body)| of_socket(kind, body))),
+            Self::Here(parts) => parts.recv().await.map(|(head, body)| Ok(of_here(head, body))),
         }
     }
 }
@@ -91,4 +97,13 @@ fn of_socket(kind: Kind, body: Bytes) -> Result<Reply, Error> {
         }
     };
     Ok(Reply { head, body })
+}
+
+fn of_here(head: serve::Head, body: Bytes) -> Reply {
+    let head = match head {
+        serve::Head::Value | serve::Head::Frame => Head::Plain,
+        serve::Head::Error(_) => Head::Error(None),
+        serve::Head::Stream => Head::Stream,
+    };
+    Reply { head, body }
 }

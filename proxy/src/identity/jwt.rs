@@ -285,7 +285,7 @@ pub enum ScopeKind {
     UserScope,
 }
 
-/// Permissions and limits of users; subjects may hold `{{name()}}`.
+/// Permissions and limits of users; subjects may hold `{{name()}}` and `{{tag(KEY)}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template {
     /// What they may publish and subscribe to.
@@ -331,7 +331,8 @@ pub struct User {
     /// The ways in which it may connect; every one if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_connection_types: Vec<ConnectionType>,
-    /// `role:…` and `mesh:…`, for people and for our own messages; the bus goes by the signing key.
+    /// `role:…` and `mesh:…`, for people and for our own messages; the bus goes by the signing key. `serves:…` of a
+    /// plugin's user, which the bus goes by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The version of the claims: 2.

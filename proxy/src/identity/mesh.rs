@@ -21,7 +21,7 @@ use super::{
     credential::Issuer,
     jwt::{self, Body, Claims, Operator, Permissions, VERSION},
     key::{Key, KeyError, Kind},
-    private_file,
+    permissions, private_file,
     signed::{self, SignedIssuer},
     vouched::Revocations,
 };
@@ -444,11 +444,13 @@ impl MeshKeys {
         if Kind::of(public_key) != Some(Kind::User) {
             return Err(Error::PublicKey { name: name.clone() });
         }
+        let mut tags = vec![format!("role:{role}"), format!("mesh:{}", self.mesh)];
+        tags.extend(permissions::serves(name, role));
         let user = jwt::User {
             issuer_account: self.account.public().to_owned(),
             own: None,
             allowed_connection_types: Vec::new(),
-            tags: vec![format!("role:{role}"), format!("mesh:{}", self.mesh)],
+            tags,
             version: VERSION,
         };
         user_token(name.as_str(), public_key, user, self.signing().roles.of(role), lifetime)

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::jwt::{Allow, Permissions, Template};
 use crate::{
-    MeshName, Role, SiteName,
+    MeshName, Role, SiteName, UserName,
     rpc::SHARED,
     services::{ADMISSION, JOIN},
 };
@@ -30,6 +30,22 @@ pub const fn subscriptions(role: Role) -> i64 {
 
 /// The user's own name, which the server puts in place of this.
 const OWN: &str = "{{name()}}";
+/// The key of the tag that says which CI a plugin's user serves by itself.
+const SERVES: &str = "serves";
+/// How the names of plugins' users begin.
+const OF_PLUGIN: &str = "plugin-";
+
+/// What stands in the tags of a user's credential for the bus to go by: a plugin's user may serve that plugin's CI.
+#[must_use]
+pub fn serves(user: &UserName, role: Role) -> Option<String> {
+    let plugin = user.as_str().strip_prefix(OF_PLUGIN).filter(|_| role == Role::Plugin)?;
+    Some(format!("{SERVES}:{plugin}"))
+}
+
+/// The CI that the user serves, which the server puts in place of this; where no tag says one, the whole subject is left out.
+fn served() -> String {
+    format!("{{{{tag({SERVES})}}}}")
+}
 
 /// The prefix of all subjects of a mesh.
 #[must_use]
@@ -59,7 +75,7 @@ pub fn site_subject(mesh: &MeshName, site: &SiteName) -> String {
 #[must_use]
 pub fn of_site(mesh: &MeshName, site: &SiteName) -> Permissions {
     let of_users = Role::ALL.map(|role| template(mesh, role).permissions);
-    let under_any = |subject: &String| subject.replace(OWN, "*");
+    let under_any = |subject: &String| subject.replace(OWN, "*").replace(&served(), "*");
     let said = of_users.iter().flat_map(|of| &of.publish.allow).map(under_any);
     let heard: BTreeSet<_> = of_users.iter().flat_map(|of| &of.subscribe.allow).map(under_any).collect();
     // The bus tells a site only of listeners whose whole subscription the site may publish to.
@@ -125,10 +141,13 @@ pub fn template(mesh: &MeshName, role: Role) -> Template {
                 format!("{prefix}.log.{OWN}.>"),
                 format!("$KV.leases.live.{OWN}"),
                 format!("$KV.records.node.{OWN}"),
+                // To itself, as whoever it likes: its node hands on what was asked by hand.
+                format!("{prefix}.to.{}.>", served()),
             ]);
             subscribe.extend([
                 format!("{prefix}.call.*.*.{OWN}.>"),
                 format!("{prefix}.to.{OWN}.>"),
+                format!("{prefix}.to.{}.>", served()),
                 format!("{prefix}.rpc.*.*.{OWN}.>"),
             ]);
         }
@@ -204,7 +223,10 @@ mod tests {
         assert!(publish.allow.iter().all(|subject| !subject.starts_with("$JS.API.STREAM.CREATE")));
         for role in Role::ALL {
             for subject in template(&mesh, role).permissions.publish.allow {
-                assert!(publish.allow.contains(&subject.replace(OWN, "*")), "{role}: {subject}");
+                assert!(
+                    publish.allow.contains(&subject.replace(OWN, "*").replace(&served(), "*")),
+                    "{role}: {subject}"
+                );
             }
         }
     }

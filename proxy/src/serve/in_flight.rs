@@ -34,7 +34,7 @@ impl InFlight {
         let started = Instant::now();
         let server = &self.0;
         let counters = &server.0.counters;
-        if let Reply::Socket(_) = reply {
+        if let Reply::Socket(_) | Reply::Here(_) = reply {
             counters.local.fetch_add(1, Ordering::Relaxed);
         }
         let answer = match refused {

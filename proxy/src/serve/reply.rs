@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{in_flight::ends, streaming::Sink};
+use super::{here, in_flight::ends, streaming::Sink};
 use crate::{
     blob::PASSING,
     body,
@@ -27,6 +27,8 @@ pub(crate) enum Reply {
     Inbox(Arc<str>, Token),
     /// Over that connection.
     Socket(Outlet),
+    /// To the caller in this process.
+    Here(here::Outlet),
 }
 
 /// What tells a running call from all others.
@@ -66,6 +68,7 @@ impl Reply {
             Self::Bus(subject) => reply_token(subject).map(|token| Key::Bus(caller.clone(), token)),
             Self::Inbox(_, token) => Some(Key::Bus(caller.clone(), token.clone())),
             Self::Socket(outlet) => Some(outlet.key()),
+            Self::Here(outlet) => Some(outlet.key()),
         }
     }
 
@@ -73,7 +76,7 @@ impl Reply {
     pub(crate) fn limit(&self, bus: &Bus) -> usize {
         match self {
             Self::Bus(_) | Self::Inbox(..) => bus.max_payload(),
-            Self::Socket(_) => MAX_BODY,
+            Self::Socket(_) | Self::Here(_) => MAX_BODY,
         }
     }
 
@@ -85,8 +88,8 @@ impl Reply {
     pub(crate) async fn fit(&self, bus: &Bus, body: Bytes) -> Result<Bytes, Error> {
         match self {
             Self::Bus(_) | Self::Inbox(..) => body::outgoing(bus, body, Instant::now() + PASSING).await,
-            Self::Socket(_) if body.len() > MAX_BODY => Err(body::too_large(body.len() as u64)),
-            Self::Socket(_) => Ok(body),
+            Self::Socket(_) | Self::Here(_) if body.len() > MAX_BODY => Err(body::too_large(body.len() as u64)),
+            Self::Socket(_) | Self::Here(_) => Ok(body),
         }
     }
 
@@ -98,6 +101,10 @@ impl Reply {
     pub(crate) async fn send(self, bus: &Bus, head: Head, body: Bytes) -> Result<(), Error> {
         let subject = match self {
             Self::Socket(outlet) => return outlet.send(head, &body).await,
+            Self::Here(outlet) => {
+                outlet.send(head, body).await;
+                return Ok(());
+            }
             Self::Inbox(inbox, token) => {
                 let kind = match head {
                     Head::Value => pack::Kind::Value,
@@ -162,7 +169,7 @@ impl Way<'_> {
     pub(super) async fn down(&self, ended: &CancellationToken) -> Option<Error> {
         let reader = match &self.reply {
             Reply::Inbox(inbox, _) => Some(self.bus.reader(inbox)),
-            Reply::Bus(_) | Reply::Socket(_) => None,
+            Reply::Bus(_) | Reply::Socket(_) | Reply::Here(_) => None,
         };
         let gone = async {
             match &reader {
@@ -171,8 +178,8 @@ impl Way<'_> {
             }
         };
         let broken = async {
-            if let Reply::Socket(_) = self.reply {
-                // A connection that ends cancels its calls.
+            if let Reply::Socket(_) | Reply::Here(_) = self.reply {
+                // A connection that ends cancels its calls, and so does a caller here.
                 return std::future::pending().await;
             }
             self.bus.broke().await;

@@ -50,6 +50,10 @@ impl services::Issuer for Issuer {
         Err(aigis_proxy::Error::internal("nobody asks for it here"))
     }
 
+    async fn end_plugin(self, _: tarpc::context::Context, _: UserName) -> Result<(), aigis_proxy::Error> {
+        Err(aigis_proxy::Error::internal("nobody asks for it here"))
+    }
+
     async fn renew(self, _: tarpc::context::Context) -> Result<String, aigis_proxy::Error> {
         Err(aigis_proxy::Error::internal("this one only issues"))
     }

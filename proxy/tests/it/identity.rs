@@ -123,6 +123,46 @@ async fn atk_08_a_tokens_credential_can_ask_for_admission_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn plg_69_only_a_plugins_own_user_serves_its_ci() {
+    let server = BusServer::start().await;
+    let (dice, mut dice_events) = server.user("plugin-dice", Role::Plugin).await;
+    let mut calls = dice.subscribe("aigis.v1.main.to.dice.>").await.unwrap();
+    dice.flush().await.unwrap();
+    let call = "aigis.v1.main.to.dice.operator.olga.dice.roll";
+
+    // A plugin that serves another CI, and users whose credentials say nothing of any.
+    for (name, role) in [
+        ("plugin-other", Role::Plugin),
+        ("host", Role::Plugin),
+        ("core-alpha", Role::Plugin),
+        ("alpha", Role::Node),
+        ("anna", Role::Admin),
+    ] {
+        let (client, mut events) = server.user(name, role).await;
+        let _refused = client.subscribe("aigis.v1.main.to.dice.>").await.unwrap();
+        events.expect("Permissions Violation for Subscription to \"aigis.v1.main.to.dice.>\"").await;
+        client.publish(call, "{}".into()).await.unwrap();
+        events.expect(&format!("Permissions Violation for Publish to \"{call}\"")).await;
+        let inbox = client.new_inbox();
+        let mut own = client.subscribe(inbox.clone()).await.unwrap();
+        client.publish(inbox, "here".into()).await.unwrap();
+        assert!(tokio::time::timeout(SOON, own.next()).await.unwrap().is_some(), "{name} is a user like others");
+    }
+    assert!(next(&mut calls).await.is_none());
+
+    let (olga, _) = server.user("olga", Role::Operator).await;
+    olga.publish(call, "hers".into()).await.unwrap();
+    assert_eq!(tokio::time::timeout(SOON, calls.next()).await.unwrap().unwrap().payload, "hers");
+    // What it sends itself deceives nobody else: so its node hands on what was asked by hand.
+    dice.publish(call, "handed on".into()).await.unwrap();
+    assert_eq!(tokio::time::timeout(SOON, calls.next()).await.unwrap().unwrap().payload, "handed on");
+    for beyond in ["aigis.v1.main.to.alpha.operator.olga.dice.roll", "aigis.v1.main.to.other.operator.olga.other.x"] {
+        dice.publish(beyond, "{}".into()).await.unwrap();
+        dice_events.expect(&format!("Permissions Violation for Publish to \"{beyond}\"")).await;
+    }
+}
+
+#[tokio::test]
 async fn another_name_or_role_in_the_subject_is_refused_by_the_bus() {
     let server = BusServer::start().await;
     let (node, _) = server.user("alpha", Role::Node).await;

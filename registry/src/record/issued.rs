@@ -24,6 +24,9 @@ pub struct UserRecord {
     /// When it was revoked, if it was since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
+    /// Whether that was since its plugin was removed, so that another one of that name may have it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_removed: bool,
     /// What a plugin may do, on which CIs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Grant>,

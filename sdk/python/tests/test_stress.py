@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List
 
+from aigis._proxy.session import connected
 from switch import Process, Switch, until
 
 
@@ -97,3 +98,75 @@ def test_a_host_that_takes_nothing_keeps_no_process_from_reading(fx: Process) ->
         until(lambda: fx.link.out.empty(), 30)
     until(lambda: len(taken) == 200, 30)
     assert all(frame.kind == "reply" for frame in taken)
+
+
+def test_a_lone_caller_reads_for_itself_and_leaves_nobody_waiting(fx: Process, client: Any, switch: Switch) -> None:
+    turns = connected().bridge.turns
+    end = time.monotonic() + 4
+    wrong: List[str] = []
+    lent = 0
+    read_for = turns.read_for
+
+    def counted(frames: Any) -> None:
+        nonlocal lent
+        lent += turns._is_lent
+        read_for(frames)
+
+    turns.read_for = counted  # type: ignore[method-assign]
+
+    def work(seed: int, pause: float) -> None:
+        source = random.Random(seed)
+        while time.monotonic() < end:
+            try:
+                for _ in range(source.randrange(1, 60)):
+                    wrong.extend([] if client.cool.nolog(21) == 42 else ["a wrong answer"])
+                if not source.choice(operations(client, source))():
+                    wrong.append("a wrong answer")
+            except BaseException as error:
+                wrong.append(repr(error)[:200])
+            time.sleep(source.random() * pause)
+
+    # The second one comes and goes, so that the reading changes hands in every way.
+    threads = [threading.Thread(target=work, args=(seed, pause), daemon=True) for seed, pause in ((1, 0.01), (2, 0.1))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads) and not wrong
+    assert lent > 20
+    # What comes while nobody calls is read as well.
+    assert client.cool.K(3).hi() == "hi 3"
+    until(lambda: fx.link.control("status")["handles"] == {}, 20)
+
+
+def test_a_callback_runs_beside_the_caller_that_reads(fx: Process, client: Any) -> None:
+    ran: List[int] = []
+    held = threading.Lock()
+    found: List[Any] = []
+
+    def call_back(x: int) -> int:
+        ran.append(threading.get_ident())
+        with held:
+            return x + 1
+
+    def work() -> None:
+        for _ in range(50):
+            client.cool.nolog(1)
+        found.extend(client.cool.apply(call_back, x) for x in range(50))
+        found.append(threading.get_ident())
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert found[:-1] == list(range(1, 51)) and found[-1] not in ran
+
+
+def test_a_burst_of_calls_is_refused_beyond_its_bound_and_costs_nothing_else(fx: Process, client: Any) -> None:
+    async def burst() -> List[Any]:
+        return await asyncio.gather(*(client.aio.cool.nolog(i) for i in range(1500)), return_exceptions=True)
+
+    found = asyncio.run(burst())
+    refused = [answer for answer in found if isinstance(answer, client.errors.ResourceExhausted)]
+    answered = [answer for answer in found if isinstance(answer, int)]
+    assert len(refused) >= 1500 - 1024 and len(answered) + len(refused) == 1500 and answered
+    assert client.cool.nolog(2) == 4

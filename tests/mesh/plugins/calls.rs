@@ -224,6 +224,19 @@ fn plg_49_requests_that_are_none_are_refused_and_an_empty_one_is_a_call() {
     }
     assert_eq!(ask("cool.CONST", "").payload, "42");
     assert_eq!(ask("cool.nolog", "{\"args\":[2]}").payload, "4");
+
+    // Without a subject for the reply nothing is run, and with any time-out in its meta all is.
+    let path = "aigis.v1.main.call.operator.olga.fx.cool";
+    client.publish(&format!("{path}.typeerr"), None, async_nats::HeaderMap::new(), "");
+    for timeout in ["-1", "\"soon\"", "18446744073709551616", "1e400", "null"] {
+        let body = format!("{{\"args\":[3],\"meta\":{{\"timeout_ms\":{timeout}}}}}");
+        assert_eq!(ask("cool.nolog", &body).payload, "6", "{timeout}");
+    }
+    assert_eq!(read(&copy(&mesh, "fx").join("ran")), "");
+    let notes = call(&mesh, ["alpha.status", "--json"]).good().json()["notes"].to_string();
+    assert!(notes.contains("requests not run") && notes.contains(": 1"), "{notes}");
+    let answer = ask("cool.nolog", "{\"args\":[1],\"meta\":{\"hops\":17}}");
+    assert_eq!(answer.headers.unwrap().get("Aigis-Error").unwrap().as_str(), "failed_precondition");
 }
 
 #[test]

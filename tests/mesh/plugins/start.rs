@@ -105,7 +105,7 @@ fn plg_21_plg_22_only_what_is_listed_can_be_reached() {
     let own: Vec<&Value> = skills.iter().filter(|skill| skill["kind"] != "standard").collect();
     let mut names: Vec<&str> = own.iter().map(|skill| skill["path"].as_str().unwrap()).collect();
     names.sort_unstable();
-    let mut listed = "CONST nolog withlog kw boom Mine mine gen slow K K.hi echo pid die typeerr"
+    let mut listed = "CONST nolog withlog kw boom Mine mine gen slow K K.hi echo pid back die typeerr"
         .split(' ')
         .filter(|name| *name != "K.hi")
         .map(|name| format!("cool.{name}"))

@@ -5,10 +5,13 @@ use std::path::Path;
 use aigis_node::plugins::{Type, source::Location};
 use aigis_proxy::{Address, Error, Name, NodeName, SkillPath};
 use aigis_registry::Resolved;
+use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value, json};
 
 use crate::{
     command::call::{self, Asked},
+    completion,
+    confirm::confirm,
     context::Context,
     exit::Failure,
     values::Arguments,
@@ -52,7 +55,7 @@ pub(super) struct Add {
 #[derive(Debug, clap::Args)]
 pub(super) struct Describe {
     /// The plugin
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(completion::plugins))]
     plugin: Address,
 }
 
@@ -62,12 +65,12 @@ pub(super) struct Describe {
 #[derive(Debug, clap::Args)]
 pub(super) struct Reload {
     /// The plugin
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(completion::plugins))]
     plugin: Address,
     /// Bring and install all anew; what the plugin wrote into its own folder is deleted
-    #[arg(long, requires = "yes")]
+    #[arg(long)]
     fresh: bool,
-    /// Yes, delete it
+    /// Do not ask whether to delete it
     #[arg(long)]
     yes: bool,
 }
@@ -76,7 +79,7 @@ pub(super) struct Reload {
 #[derive(Debug, clap::Args)]
 pub(super) struct Remove {
     /// The plugin
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(completion::plugins))]
     plugin: Address,
     /// Keep its copy, its environment and its log
     #[arg(long)]
@@ -123,9 +126,15 @@ impl Describe {
 
 impl Reload {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let kwargs = Map::from_iter([("fresh".to_owned(), Value::from(self.fresh && self.yes))]);
+        if self.fresh && !self.yes {
+            let loss = format!("what {} wrote into its own folder will be deleted", self.plugin);
+            confirm(&context.output, &loss).await?;
+        }
+        let kwargs = Map::from_iter([("fresh".to_owned(), Value::from(self.fresh))]);
         let arguments = Arguments { kwargs, ..Arguments::default() };
-        let alias = standard(&self.plugin)?;
+        // Who is not there is told by the name that was given.
+        context.session().await?.find(&self.plugin).map_err(Failure::Address)?;
+        let alias = standard(&self.plugin);
         context.output.progress("bringing what is new");
         call::run(context, &alias, &SkillPath::parse("reload")?, Asked { arguments, ..Asked::default() }).await
     }
@@ -155,9 +164,9 @@ impl Sync {
 }
 
 /// The name under which a plugin has its standard skills, whatever its own are called.
-fn standard(plugin: &Address) -> Result<Address, Failure> {
+pub(in crate::command) fn standard(plugin: &Address) -> Address {
     let name = Name::parse(&format!("{}-ci", plugin.name)).unwrap_or_else(|_| plugin.name.clone());
-    Ok(Address { name, node: plugin.node.clone() })
+    Address { name, node: plugin.node.clone() }
 }
 
 fn home(context: &Context, named: Option<NodeName>) -> Result<NodeName, Failure> {

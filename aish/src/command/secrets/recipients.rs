@@ -6,7 +6,7 @@ use aigis_proxy::{
     Code, Error, MeshName, NodeName,
     secret::{SealingPublic, Selector},
 };
-use aigis_registry::{NodeRecord, Snapshot};
+use aigis_registry::Snapshot;
 
 use crate::exit::Failure;
 
@@ -38,24 +38,7 @@ pub(super) fn find(
             }
         });
     }
-    let keys = snapshot.selected(selectors).map(|node| Ok((node.name.clone(), key(snapshot, mesh, node)?)));
+    let keys =
+        snapshot.selected(selectors).map(|node| Ok((node.name.clone(), snapshot.sealing_key(mesh, &node.name)?)));
     Ok(keys.collect::<Result<_, Error>>()?)
-}
-
-fn key(snapshot: &Snapshot, mesh: &MeshName, node: &NodeRecord) -> Result<SealingPublic, Error> {
-    let name = &node.name;
-    let user = snapshot.user(&name.user()).filter(|user| user.revoked_at.is_none());
-    let user = user.ok_or_else(|| {
-        Error::precondition(format!("the node {name} is none that the issuer vouches for; was it revoked?"))
-            .hint("leave it out, or let it join again")
-    })?;
-    let shown = node.sealing.as_ref().ok_or_else(|| {
-        Error::precondition(format!("the node {name} shows no key to which a secret could be sealed"))
-            .hint("it runs an older version: upgrade it, and start it again")
-    })?;
-    shown.verify(mesh, name, &user.public_key).ok_or_else(|| {
-        let message = format!("the key that the node {name} shows is not signed by it: nothing is sealed to it");
-        Error::new(Code::PermissionDenied, message)
-            .hint("start that node again; if it stays so, somebody forges its record")
-    })
 }

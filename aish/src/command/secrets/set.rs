@@ -8,7 +8,7 @@ use aigis_proxy::{
 };
 use serde_json::json;
 
-use super::{joined, named, recipients, value};
+use super::{called::Called, joined, recipients, value};
 use crate::{context::Context, exit::Failure, issuer::Desk};
 
 /// How often a value is sealed again because another one came first.
@@ -18,13 +18,13 @@ const ROUNDS: usize = 5;
 ///
 /// The value comes from standard input or a file, byte for byte; on a terminal it is asked for and not shown. It is sealed
 /// here to the nodes that it is for: nobody else can open it, neither the bus nor the issuer. Without --for it stays for
-/// those that it was for, and a new one is for this host's node.
+/// those that it was for; a new one is for the home node of its plugin, or else for this host's node.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  aish secrets set db-password\n  printf %s \"$KEY\" | aish secrets set api-key --for beta\n  aish secrets set tls.key --file tls.key --for role=web"
+    after_help = "Examples:\n  aish secrets set db-password\n  printf %s \"$KEY\" | aish secrets set api-key --for beta\n  aish secrets set tls.key --file tls.key --for role=web\n  aish secrets set plugin/dice api.key --file api.key"
 )]
 pub(super) struct Set {
-    /// The secret: letters, digits, . _ - and / between parts
+    /// The secret: letters, digits, . _ - and / between parts; plugin/NAME for one of a plugin
     #[arg(value_name = "NAME")]
     name: OsString,
     /// A node that needs it, or the nodes with that label; may be repeated
@@ -33,19 +33,21 @@ pub(super) struct Set {
     /// The file that holds the value
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// What is never taken: everyone on this host can read the arguments of a command
-    #[arg(hide = true)]
-    value: Vec<OsString>,
+    /// The key of a plugin's secret, after plugin/NAME. A value is never taken: everyone can read the arguments of a command
+    #[arg(value_name = "KEY", num_args = 0..)]
+    more: Vec<OsString>,
 }
 
 impl Set {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        if !self.value.is_empty() {
+        let key = self.more.first().map(OsString::as_os_str);
+        let Some(called) = Called::read(&self.name, key).filter(|_| self.more.len() <= 1) else {
             let message = "the value of a secret is no argument: everyone on this host can read those";
             let hint = "give it on standard input, by --file FILE, or type it: aish secrets set NAME; choose another value now";
             return Err(Failure::usage(message, hint));
-        }
-        let name = named(&self.name)?;
+        };
+        let called = called?;
+        let name = called.name.clone();
         let value = value::read(&name, self.file.as_deref(), &context.output).await?;
         secret::check(&name, &value)?;
         if !mask::is_masked(&value) {
@@ -60,7 +62,10 @@ impl Set {
         let selectors = match known {
             _ if !self.selectors.is_empty() => self.selectors,
             Some(known) => known.selectors.clone(),
-            None => vec![this_host(context)?],
+            None => match called.home(&snapshot)? {
+                Some(home) => vec![home],
+                None => vec![this_host(context)?],
+            },
         };
         let mesh = &context.global.mesh;
         let nodes = recipients::find(&snapshot, mesh, &selectors)?;

@@ -11,6 +11,7 @@ use std::{
 
 use aigis_node::Home;
 use aigis_proxy::{Code, Error, NodeName, with_causes};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
 use super::{Up, announce, ready, status};
@@ -18,7 +19,7 @@ use crate::{
     context::Context,
     exit::{Failure, INTERRUPTED},
     process::keeper_file,
-    signals::Signals,
+    signals::{Hangup, Hangups, Signals},
 };
 
 /// The first wait before the node is started again; it doubles with each death.
@@ -28,7 +29,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// After how long a life its end is no part of a crash loop.
 const GOOD_LIFE: Duration = Duration::from_secs(60);
 
-/// Keeps the node running until a signal comes or the node ends in order.
+/// Keeps the node running until a signal comes or the node ends in order. SIGHUP is passed on to it.
 ///
 /// # Errors
 ///
@@ -39,7 +40,7 @@ pub(super) async fn run(
     home: &Home,
     name: &NodeName,
     bus: Option<&str>,
-    signals: &mut Signals,
+    (mut signals, mut hangups): (Signals, Hangups),
 ) -> Result<(), Failure> {
     home.create().map_err(|error| Error::precondition(with_causes(&error)))?;
     let _own = Own::take(home)?;
@@ -69,10 +70,22 @@ pub(super) async fn run(
             }
             status(&mut node).await
         };
-        let ended = tokio::select! {
-            ended = life => ended,
-            () = signals.any() => return end(node, signals).await,
+        let mut told = async || {
+            loop {
+                tokio::select! {
+                    () = signals.any() => return,
+                    hangup = hangups.next() => match hangup {
+                        Hangup::Over => return,
+                        Hangup::Again => send(pid, Signal::HUP),
+                    },
+                }
+            }
         };
+        let ended = tokio::select! {
+            ended = life => Some(ended),
+            () = told() => None,
+        };
+        let Some(ended) = ended else { return end(node, &mut signals).await };
         match ended.and_then(|status| status.code()) {
             Some(0) => return Ok(()),
             Some(code) if !came_up || code == i32::from(INTERRUPTED) => {
@@ -94,13 +107,17 @@ pub(super) async fn run(
 
 /// Ends the node in order, which takes as long as its running calls are given; a second signal does not wait for it.
 async fn end(mut node: Child, signals: &mut Signals) -> Result<(), Failure> {
-    if let Some(pid) = i32::try_from(node.id()).ok().and_then(rustix::process::Pid::from_raw) {
-        // It may have ended by itself.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
+    send(i32::try_from(node.id()).unwrap_or_default(), Signal::TERM);
     tokio::select! {
         _ended = status(&mut node) => Ok(()),
         () = signals.any() => Err(Failure::Said(INTERRUPTED)),
+    }
+}
+
+fn send(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        // It may have ended by itself.
+        let _ = kill_process(pid, signal);
     }
 }
 

@@ -7,7 +7,10 @@ use aigis_proxy::{Code, Error, bus::ConnectError, kv::SetupError, with_causes};
 
 use tokio::time::{Instant, sleep};
 
-use crate::{exit::Failure, signals::Signals};
+use crate::{
+    exit::Failure,
+    signals::{Hangup, Hangups, Signals},
+};
 
 /// How long a new start may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -30,7 +33,7 @@ pub(super) async fn start(options: Options) -> Result<Node, Failure> {
     }
 }
 
-/// Serves until a signal comes. A node that must start anew does so here: whoever keeps this process sees nothing of it.
+/// Serves until a signal comes; by SIGHUP the Aigis config file is read again. A node that must start anew does so here: whoever keeps this process sees nothing of it.
 ///
 /// # Errors
 ///
@@ -39,16 +42,24 @@ pub(super) async fn until_told(
     mut node: Node,
     options: Options,
     grace: Duration,
-    signals: &mut Signals,
+    (signals, hangups): (&mut Signals, &mut Hangups),
 ) -> Result<(), Failure> {
     loop {
-        tokio::select! {
-            () = signals.any() => {
-                tracing::info!("the node ends");
-                node.stop(grace).await;
-                return Ok(());
-            }
-            () = node.must_restart() => {}
+        let must_end = tokio::select! {
+            () = signals.any() => true,
+            hangup = hangups.next() => match hangup {
+                Hangup::Over => true,
+                Hangup::Again => {
+                    node.read_config_again();
+                    continue;
+                }
+            },
+            () = node.must_restart() => false,
+        };
+        if must_end {
+            tracing::info!("the node ends");
+            node.stop(grace).await;
+            return Ok(());
         }
         node.stop(grace).await;
         node = tokio::select! {
@@ -72,7 +83,8 @@ async fn again(options: &Options) -> Result<Node, Failure> {
     }
 }
 
-fn failure(error: node::Error) -> Failure {
+/// What it means that a node, or a plugin host, does not start.
+pub(in crate::command) fn failure(error: node::Error) -> Failure {
     let message = with_causes(&error);
     let error = match error {
         node::Error::Running { .. } => Error::new(Code::AlreadyExists, message).hint("stop it: aish down"),

@@ -71,7 +71,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Result<Manifest, Fault> {
         })?,
         env: of("ENV").map_or(Ok(BTreeMap::new()), |(key, node)| env(key, node))?,
         effects: of("EFFECTS").map_or(Ok(BTreeMap::new()), |(key, node)| effects(key, node))?,
-        serves: of("SERVES").map_or(Ok(false), |(key, node)| Reader::flag(key, node))?,
+        serves: of("SERVES").map_or(Ok(false), |(key, node)| Reader::flag(key, node))? && kind == Type::External,
         has_core_file: reader.paths.has(CORE_FILE),
         entrypoint: entrypoint.path,
         launch,

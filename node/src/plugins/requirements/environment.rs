@@ -218,7 +218,7 @@ pub async fn install(
                 run(install, &place, &path, command.written(), line).await?;
             }
         }
-        fs::write(path.join(WHOLE), []).map_err(failed)
+        see_host(&path).and_then(|()| fs::write(path.join(WHOLE), [])).map_err(failed)
     };
     if let Err(error) = installed.await {
         // What is left of it is removed the next time.
@@ -226,6 +226,14 @@ pub async fn install(
         return Err(error);
     }
     Ok(Environment { path, key, is_reused: false })
+}
+
+/// Lets a plugin find among the host's own packages what is not in its environment: many a plugin does not require all that it
+/// uses. It is done last, so that what it requires is installed whether the host has it or not.
+fn see_host(environment: &Path) -> io::Result<()> {
+    let file = environment.join("pyvenv.cfg");
+    let settings = fs::read_to_string(&file)?;
+    fs::write(file, settings.replace("include-system-site-packages = false", "include-system-site-packages = true"))
 }
 
 /// The digest of all that goes into an environment.

@@ -1,6 +1,6 @@
 //! The way of a source into the runtime copy: brought, looked at, delivered.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use aigis_registry::archive::Staging;
 
@@ -72,6 +72,16 @@ pub async fn fetch(folder: &Folder, source: &Source, occasion: Occasion) -> Resu
         let _ = folder.remove();
     }
     brought
+}
+
+/// What was delivered into a runtime copy, by paths within it.
+///
+/// # Errors
+///
+/// It is not known.
+pub(crate) fn delivered(folder: &Folder) -> Result<BTreeSet<PathBuf>, Error> {
+    let (known, _) = Delivered::load(folder)?;
+    Ok(known.map(|known| known.items.0.into_keys().collect()).unwrap_or_default())
 }
 
 async fn bring(folder: &Folder, source: &Source, occasion: Occasion) -> Result<Report, Error> {

@@ -7,11 +7,12 @@ import itertools
 import json
 import os
 import platform
+import signal
 import threading
 from collections import deque
-from typing import Any, Deque, Dict, Optional
+from typing import Any, Deque, Dict, Optional, Sized
 
-from ..errors import AigisError, FailedPrecondition, Internal, Unavailable
+from ..errors import AigisError, FailedPrecondition, Internal, ResourceExhausted, Unavailable
 from .exchange import Exchange
 from .frames import Frame, Reader, Violation, pack
 from .link import Link
@@ -21,6 +22,10 @@ from .turns import Turns
 HELLO_S = 10.0
 #: How many bytes may wait for a writer that is at it before the next one waits itself.
 _ROOM = 1024 * 1024
+#: How many calls a host lets one process have under way. One that sends more before it reads is cut off.
+MAX_CALLS = 1_024
+#: Signals whose handlers a program may have set.
+_SIGNALS = (signal.SIGTERM, signal.SIGALRM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Peer:
@@ -62,6 +67,8 @@ class Bridge:
         self._messages = self._reader.messages()
         #: The thread that read last.
         self._reading = 0
+        #: Whether the call that is under way could read for itself.
+        self._lends = False
         #: Who reads; a peer may have it run short calls.
         self.turns = Turns(self._step)
         #: What the host said of itself and of this process.
@@ -96,18 +103,46 @@ class Bridge:
     def begin(self, header: Dict[str, Any], body: bytes, flush: bool = True) -> Exchange:
         """Sends a ``call``, or leaves it to the next :meth:`flush`, and gives what its answer will come by.
 
-        Raises :class:`~aigis.errors.Unavailable` with ``sent`` false if the connection is gone.
+        Raises :class:`~aigis.errors.Unavailable` with ``sent`` false if the connection is gone, and
+        :class:`~aigis.errors.ResourceExhausted` if too many calls are under way.
         """
+        if len(self._pending) >= MAX_CALLS:
+            message = f"{len(self._pending)} calls of this process are under way"
+            raise ResourceExhausted(message, hint="wait for some of them to end", data={"sent": False})
         number = next(self._numbers)
         exchange = self._pending[number] = Exchange(self, number)
         try:
             self._put({"t": "call", "id": number, **header}, body)
             if flush:
                 self.flush()
+            else:
+                self._lends = False
+                self.turns.see_to_it()
         except AigisError:
             self._pending.pop(number, None)
             raise
         return exchange
+
+    def wait_for(self, frames: Sized, alone: bool) -> None:
+        """Sees to it that somebody reads for ``frames``: whoever waits for them, where that is ``alone`` and may."""
+        self._lends = alone and len(self._pending) <= 1 and self._may_read_here()
+        if self._lends:
+            self.turns.read_for(frames)
+            if self._reading == threading.get_ident():
+                self._reading = 0
+        if not frames or self._pending:
+            self.turns.see_to_it()
+
+    def _may_read_here(self) -> bool:
+        """Whether nothing can break into a step on this thread, half of which would spoil the stream.
+
+        Handlers of signals run on the main thread. Nobody types a Ctrl-C to a plugin; any other handler counts.
+        """
+        if self._mode == "core":
+            return False  # It is called more than it calls.
+        if threading.get_ident() != threading.main_thread().ident:
+            return True
+        return self._mode == "run" and not any(map(callable, map(signal.getsignal, _SIGNALS)))
 
     def forget(self, number: int) -> None:
         """Cancels a call, unless it has ended."""
@@ -201,6 +236,8 @@ class Bridge:
             exchange = self._pending.pop(number, None) if over else self._pending.get(number)
             if exchange is not None:
                 exchange.put(frame)
+            if self._lends and not self._pending:
+                self.turns.may_lend = True
         elif kind == "hello":
             self.welcome = _object(frame.body)
             if self.welcome.get("aigis") != 1:

@@ -46,6 +46,8 @@ class Exchange:
 
     def take(self, deadline: Optional[float]) -> Optional[Frame]:
         """Waits for the next frame, until ``deadline`` on the monotonic clock; ``None`` if it passes."""
+        if not self._frames:
+            self._bridge.wait_for(self._frames, deadline is None)
         while not self._frames:
             left = LONGEST if deadline is None else min(deadline - time.monotonic(), LONGEST)
             if left <= 0 or not self._signal.acquire(timeout=left):

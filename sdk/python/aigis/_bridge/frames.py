@@ -20,7 +20,9 @@ _MAX_INCOMPLETE = 256
 _LENGTHS = struct.Struct(">II")
 _SCAN = json.JSONDecoder().raw_decode
 _QUOTE = json.encoder.encode_basestring_ascii
-_READ = 256 * 1024
+#: How much is asked for at once: where no frame says more, so little that the system has no new pages to map for it.
+_READ = 32 * 1024
+_READ_LARGE = 1024 * 1024
 
 
 class Frame(NamedTuple):
@@ -80,12 +82,14 @@ class Reader:
         """
         buffer = self._buffer
         while True:
+            wanted = _READ
             while len(buffer) >= 8:
                 head, body = _LENGTHS.unpack_from(buffer)
                 if head > MAX_HEADER or head + body > MAX_FRAME:
                     raise Violation(f"a frame of {head} and {body} bytes")
                 end = 8 + head + body
                 if len(buffer) < end:
+                    wanted = min(max(_READ, end - len(buffer)), _READ_LARGE)
                     break
                 header = bytes(buffer[8 : 8 + head])
                 content = bytes(buffer[8 + head : end])
@@ -93,7 +97,7 @@ class Reader:
                 frame = self._frame(header, content)
                 if frame is not None:
                     yield frame
-            chunk = self._receive(_READ)
+            chunk = self._receive(wanted)
             if not chunk:
                 return
             buffer += chunk

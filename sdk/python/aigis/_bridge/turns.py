@@ -3,18 +3,23 @@
 Handing each call to another thread costs more than most calls do. So the thread that reads runs a call itself; if that
 takes longer than :data:`RELIEF_S`, another thread takes over the reading, and the first one ends when its call has. So
 one slow call holds up no other for longer than that.
+
+Where a single call of ours is under way, its caller reads, so that its answer wakes no other thread first. The thread that
+read before stands by meanwhile: it reads again when nobody has called for :data:`LENT_S`, or when several calls wait.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Callable, Optional
+from typing import Callable, Optional, Sized
 
 #: How long a call may keep its thread from reading.
 RELIEF_S = 0.005
 #: After so many looks with nothing to see, nobody looks until there is something again.
 _LOOKS = 200
+#: For how long nobody may read while the reading is left to callers.
+LENT_S = 0.005
 
 
 class _Turn:
@@ -40,6 +45,13 @@ class Turns:
         self._asleep = False
         self._wake = threading.Event()
         self._watched = False
+        #: Whether the reading is left to callers, who has read since it was looked, and what ends that.
+        self._is_lent = False
+        self._last: Optional[_Turn] = None
+        self._is_parked = False
+        self._back = threading.Event()
+        #: Set by a step after which the next caller may read.
+        self.may_lend = False
 
     def start(self) -> None:
         """Begins to read, on a thread of its own."""
@@ -76,6 +88,56 @@ class Turns:
         while self._step():
             if self._turn is not mine:
                 return
+            if self.may_lend:
+                mine = self._lend()
+
+    def _lend(self) -> _Turn:
+        """Leaves the reading to callers, for as long as one after the other calls."""
+        with self._lock:
+            self._turn = self._last = None
+            self._is_lent = True
+        before: Optional[_Turn] = None
+        while True:
+            is_wanted = self._back.wait(None if self._is_parked else LENT_S)
+            with self._lock:
+                self._back.clear()
+                self._is_parked = False
+                if self._turn is None and (is_wanted or self._last is None):
+                    self._is_lent = self.may_lend = False
+                    self._turn = _Turn()
+                    return self._turn
+                # One who waits long says when he has gone.
+                self._is_parked = self._turn is not None and self._turn is before
+                before, self._last = self._turn, None
+
+    def read_for(self, frames: Sized) -> None:
+        """Reads on this thread, a caller's, until there are ``frames``; not at all if another thread does."""
+        if not self._is_lent:
+            return
+        with self._lock:
+            if not self._is_lent or self._turn is not None:
+                return
+            mine = self._turn = self._last = _Turn()
+        goes_on = True
+        try:
+            while goes_on and not frames and self._turn is mine:
+                goes_on = self._step()
+        finally:
+            with self._lock:
+                if self._turn is mine:
+                    self._turn = None
+                is_wanted = self._is_parked or not goes_on
+            if is_wanted:
+                self._back.set()
+
+    def is_callers(self) -> bool:
+        """Whether a caller reads on this very thread, which must run no code but its own."""
+        return self._is_lent
+
+    def see_to_it(self) -> None:
+        """Has somebody read for an answer whose caller does not."""
+        if self._is_lent:
+            self._back.set()
 
     def _watch(self) -> None:
         looks = 0
@@ -103,9 +165,13 @@ class Turns:
             self._since = None
             self._turn = None
             relieved, self._relieved = self._relieved, None
+            is_lent = self._is_lent
         if relieved is not None:
             relieved()
-        self.start()
+        if is_lent:
+            self._back.set()
+        else:
+            self.start()
 
 
 def _both(outer: Optional[Callable[[], None]], inner: Callable[[], None]) -> Callable[[], None]:

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from .._proxy.context import Scope, scope
 from .._values.faults import expose
 from ..errors import AigisError, FailedPrecondition, InvalidArgument, NotFound
-from . import modules
+from . import environment, modules
 from .exposure import Exposure, Wrong
 from .leaf import Late, Leaf
 from .logger import PluginLogger, Send
@@ -46,6 +46,7 @@ class Description:
         self.path: List[str] = [str(folder) for folder in told.get("path") or ()]
         self.leaves: List[str] = [str(leaf) for leaf in told.get("leaves") or ()]
         self.effects: Dict[str, Any] = dict(told.get("effects") or {})
+        self.env: Dict[str, str] = {str(name): str(value) for name, value in (told.get("env") or {}).items()}
         self.timeout_s: Optional[float] = told.get("timeout_s")
         self.concurrency: int = int(told.get("concurrency") or 32)
 
@@ -71,12 +72,14 @@ class Plugin:
         Raises :class:`~aigis.errors.AigisError` with ``data["file"]``, after which all is as before.
         """
         token = scope.set(Scope(self))
+        left = environment.give(self.name, self.description.env)
         try:
             with modules.fresh(self.root):
                 names = self._execute()
                 self._register(names)
         finally:
             scope.reset(token)
+        self.warnings = [*self.warnings, *left]
         return self
 
     def _execute(self) -> Dict[str, Any]:

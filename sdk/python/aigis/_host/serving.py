@@ -70,7 +70,7 @@ class Server(Peer):
         self._running[job.number] = job
         if leaf.is_async or (leaf.streams and _is_async_generator(leaf)):
             pool.spawn(job, job.run_async)
-        elif leaf.is_quick() and pool.enter(job):
+        elif leaf.is_quick() and not self.session.bridge.turns.is_callers() and pool.enter(job):
             try:
                 self.session.bridge.turns.run(job.run, leaf.was_slow)
             finally:

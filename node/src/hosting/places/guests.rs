@@ -1,0 +1,451 @@
+//! The place: runs the processes of plugins whose home is elsewhere, for as long as their homes want that.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use aigis_proxy::{
+    Bus, Code, Error, MeshName, Name, NodeName, Role,
+    blob::{Content, Digest},
+    bridge::{Answered, Invocation},
+    dispatch::Journal as Refusals,
+    rpc::{self, Asker},
+    secret::{self, SealingKey},
+    subject::Caller,
+    sync::lock,
+    task,
+};
+use aigis_registry::Kind;
+use futures::{FutureExt as _, future::join_all};
+use tarpc::{context::Context, server::Serve as _};
+use tokio::{
+    sync::Mutex as Turn,
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+};
+use zeroize::Zeroizing;
+
+use super::{
+    super::{
+        Hosting,
+        journal::Journal,
+        means::Means,
+        plugin::Plugin,
+        prepare::{Preparation, Secrets},
+        runner::{self, Runner},
+        standing::State,
+        status,
+    },
+    Known, News, Offer, PLACES, Part, Piece, Places, PlacesClient, Told, Using, Wanted, placement, tree,
+};
+use crate::{
+    home::Home,
+    hosting::{cores::Cores, ways::Ways},
+    mask::Masks,
+    plugins::{
+        Folder, Type,
+        config::Entry,
+        secret_files::{self, Stored},
+        source::{Location, Occasion, Source, Update},
+        users,
+    },
+};
+
+/// How many plugins of others one place runs.
+const MOST: usize = 256;
+/// How long news are waited for.
+const NEWS: Duration = Duration::from_secs(10);
+/// How many lines of a log go into one answer.
+const LINES: usize = 500;
+/// How often homes are asked whether they still want their plugins.
+const LOOK: Duration = Duration::from_secs(15);
+/// How long a home may take to answer that.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long the registry may take to show that a plugin's home is its home.
+const SEEN: Duration = Duration::from_secs(5);
+
+/// What it is made of.
+pub(crate) struct Parts {
+    /// This node, or plugin host.
+    pub(crate) node: NodeName,
+    /// Where it keeps its files.
+    pub(crate) home: Home,
+    /// Its connection.
+    pub(crate) bus: Bus,
+    /// How the calls of plugins leave them.
+    pub(crate) ways: Arc<Ways>,
+    /// What is masked in what passes by.
+    pub(crate) masks: Masks,
+    /// What opens the secrets that are sealed to this place.
+    pub(crate) key: SealingKey,
+}
+
+/// The plugins of others that run here.
+pub(crate) struct Guests {
+    parts: Parts,
+    running: Arc<runner::Parts>,
+    guests: std::sync::Mutex<BTreeMap<Name, Arc<Guest>>>,
+}
+
+/// A plugin of another node.
+struct Guest {
+    home: NodeName,
+    plugin: Arc<Plugin>,
+    runner: std::sync::Mutex<Option<Arc<Runner>>>,
+    /// What was asked for last; held while something else is made of it.
+    present: Turn<Option<Part>>,
+}
+
+impl Guest {
+    fn runner(&self) -> Option<Arc<Runner>> {
+        lock(&self.runner).clone()
+    }
+
+    /// Ends what runs of it.
+    async fn stop(&self) {
+        let runner = lock(&self.runner).take();
+        if let Some(runner) = runner {
+            runner.stop().await;
+        }
+    }
+}
+
+impl fmt::Debug for Guests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guests").field("node", &self.parts.node).finish_non_exhaustive()
+    }
+}
+
+/// A request, and whose it is.
+#[derive(Clone)]
+struct Desk {
+    guests: Arc<Guests>,
+    hosting: Weak<Hosting>,
+    caller: Caller,
+}
+
+/// Serves this place to the homes of plugins until the returned values are dropped. `hosting` is what this node is home to, if
+/// it is one.
+///
+/// # Errors
+///
+/// As [`Bus::subscribe`].
+pub(crate) async fn serve(
+    guests: &Arc<Guests>,
+    hosting: Weak<Hosting>,
+    refusals: Arc<dyn Refusals>,
+) -> Result<[task::Owned; 2], Error> {
+    let (target, desk) = (guests.parts.node.to_string(), guests.clone());
+    let serving = rpc::serve(&guests.parts.bus, &target, PLACES, refusals, move |caller, context, request| {
+        let desk = Desk { guests: desk.clone(), hosting: hosting.clone(), caller };
+        async move { desk.serve().serve(context, request).await }.boxed()
+    });
+    let serving = serving.await?;
+    let watched = guests.clone();
+    Ok([serving, task::Owned::spawn("plugins of others", async move { watched.watch().await })])
+}
+
+impl Desk {
+    /// The caller, if it is the home of that plugin.
+    async fn home(&self, plugin: &Name) -> Result<NodeName, Error> {
+        let denied = || {
+            let message = format!("{} is not the home of a plugin {plugin}", self.caller.name);
+            Error::new(Code::PermissionDenied, message)
+                .hint("a place runs a plugin for its home node alone")
+                .sent(false)
+        };
+        let home = NodeName::parse(self.caller.name.as_str()).ok().filter(|_| self.caller.role == Role::Node);
+        let home = home.ok_or_else(denied)?;
+        let mut changed = self.guests.parts.ways.cache().await?.changed();
+        let shown = changed.wait_for(|snapshot| snapshot.hosts(plugin, &home, Kind::Plugin));
+        match timeout(SEEN, shown).await {
+            Ok(Ok(_)) => Ok(home),
+            _ => Err(denied()),
+        }
+    }
+}
+
+impl Places for Desk {
+    async fn offer(self, _: Context, plugin: Name, tree: Digest) -> Result<Offer, Error> {
+        self.home(&plugin).await?;
+        let Parts { home, ways, .. } = &self.guests.parts;
+        let folder = Folder::new(&home.root(), &plugin);
+        let public_key = ways.key(&users::of_plugin(&plugin)?)?;
+        Ok(Offer { public_key, has_tree: tree::path(&folder, tree).is_dir(), free_bytes: free() })
+    }
+
+    async fn bring(self, _: Context, plugin: Name, piece: Piece) -> Result<(), Error> {
+        self.home(&plugin).await?;
+        tree::take(&Folder::new(&self.guests.parts.home.root(), &plugin), piece).await
+    }
+
+    async fn run(self, _: Context, part: Part) -> Result<(), Error> {
+        let home = self.home(&part.plugin).await?;
+        Box::pin(self.guests.run(home, part)).await
+    }
+
+    async fn end(self, _: Context, plugin: Name, remove: bool) -> Result<(), Error> {
+        let home = self.home(&plugin).await?;
+        self.guests.end(&plugin, Some(&home), remove).await;
+        Ok(())
+    }
+
+    async fn follow(self, _: Context, plugin: Name, known: Known) -> Result<News, Error> {
+        let home = self.home(&plugin).await?;
+        self.guests.follow(&plugin, &home, known).await
+    }
+
+    async fn invoke(self, context: Context, using: Using) -> Result<Content, Error> {
+        let home = self.home(&using.plugin).await?;
+        let resting = || Error::unavailable("the process of the plugin takes no calls").sent(false);
+        let guest = self.guests.known(&using.plugin, &home).ok_or_else(resting)?;
+        let program = guest.runner().and_then(|runner| runner.program()).ok_or_else(resting)?;
+        let Using { path, role, caller, may, call, body, .. } = using;
+        if !path.as_str().starts_with("_ref.") {
+            return Err(Error::invalid(format!("{path} is no path of an object")));
+        }
+        let timeout = context.deadline.saturating_duration_since(std::time::Instant::now());
+        let caller = Caller { role, name: caller };
+        let (generation, traceparent) = (None, None);
+        let body = body.0;
+        let invocation = Invocation { generation, path, caller, may, timeout, call, traceparent, body };
+        match program.invoke(invocation).await? {
+            Answered::Value(value) => Ok(Content(value)),
+            Answered::Items(_) => {
+                Err(Error::new(Code::Unimplemented, "what a process holds on another host is not iterated")
+                    .hint("have the plugin hand it over as a list"))
+            }
+        }
+    }
+
+    async fn wants(self, _: Context, plugin: Name) -> Result<Wanted, Error> {
+        let place = NodeName::parse(self.caller.name.as_str())?;
+        let hosting = self.hosting.upgrade().ok_or_else(|| Error::unavailable("no plugin has its home here"))?;
+        Ok(hosting.wants(&plugin, &place))
+    }
+}
+
+impl Guests {
+    /// A place without guests.
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let means = Arc::new(Means::new(parts.node.clone(), parts.home.clone(), parts.ways.clone()));
+        let cores = Cores::new(means.clone());
+        Arc::new(Self {
+            parts,
+            running: Arc::new(runner::Parts { means, cores, hosting: Weak::new() }),
+            guests: Default::default(),
+        })
+    }
+
+    fn mesh(&self) -> &MeshName {
+        self.parts.home.mesh()
+    }
+
+    fn known(&self, plugin: &Name, home: &NodeName) -> Option<Arc<Guest>> {
+        lock(&self.guests).get(plugin).filter(|guest| guest.home == *home).cloned()
+    }
+
+    /// The guest of that name; one of a former home of the same name ends.
+    async fn guest(&self, home: &NodeName, entry: Entry) -> Result<Arc<Guest>, Error> {
+        if let Some(guest) = self.known(&entry.name, home) {
+            guest.plugin.set_entry(entry);
+            return Ok(guest);
+        }
+        self.end(&entry.name, None, false).await;
+        let Parts { node, home: files, masks, .. } = &self.parts;
+        let (name, root) = (entry.name.clone(), files.root());
+        let folder = Folder::new(&root, &name);
+        let journal = Journal::open(&root, name.clone(), node.clone(), masks.clone());
+        let plugin = Plugin::new(entry, folder, journal);
+        let (runner, present) = Default::default();
+        let guest = Arc::new(Guest { home: home.clone(), plugin, runner, present });
+        let mut guests = lock(&self.guests);
+        if guests.len() >= MOST {
+            let message = format!("{node} runs {MOST} plugins of other nodes, which is the limit");
+            return Err(Error::new(Code::ResourceExhausted, message).hint("place it on another host"));
+        }
+        Ok(guests.entry(name).or_insert(guest).clone())
+    }
+
+    async fn run(&self, home: NodeName, part: Part) -> Result<(), Error> {
+        let folder = Folder::new(&self.parts.home.root(), &part.plugin);
+        let source = tree::path(&folder, part.tree);
+        if !source.is_dir() {
+            return Err(Error::precondition(format!("the tree {} was not brought here", part.tree)));
+        }
+        let guest = self.guest(&home, entry(&part, source)).await?;
+        let mut present = guest.present.lock().await;
+        let state = guest.plugin.standing().state;
+        let is_kept = matches!(state, State::Running | State::BackingOff | State::CrashLooping | State::Starting);
+        let runs = guest.runner().is_some() && is_kept;
+        if runs && present.as_ref().is_some_and(|known| known.asks_the_same(&part)) {
+            return Ok(());
+        }
+        let prepared = self.prepare(&guest.plugin, &part, runs).await;
+        let prepared = prepared.inspect_err(|error| {
+            if !runs {
+                guest.plugin.fail(State::Failed, error.clone());
+            }
+        })?;
+        guest.stop().await;
+        tree::keep_only(&folder, part.tree);
+        guest.plugin.enter(State::Starting);
+        let runner = Runner::start(self.running.clone(), guest.plugin.clone(), prepared);
+        *lock(&guest.runner) = Some(Arc::new(runner));
+        *present = Some(part);
+        Ok(())
+    }
+
+    async fn prepare(
+        &self,
+        plugin: &Plugin,
+        part: &Part,
+        runs: bool,
+    ) -> Result<Arc<super::super::prepare::Prepared>, Error> {
+        let enter = |state| {
+            if !runs {
+                plugin.enter(state);
+            }
+        };
+        let user = users::of_plugin(&part.plugin)?;
+        self.parts.ways.admit(&user, part.grants.clone(), &part.token).await?;
+        let stored = self.open(part)?;
+        let entry = plugin.entry();
+        let (folder, journal) = (&plugin.folder, &*plugin.journal);
+        let preparation =
+            Preparation { folder, entry: &entry, secrets: Secrets::Sent(&stored), is_here: &|_| true, journal };
+        enter(State::Fetching);
+        let brought = preparation.bring(Occasion::Reload).await?;
+        enter(State::Installing);
+        let prepared = Box::pin(preparation.equip(brought)).await?;
+        if matches!(prepared.manifest.kind, Type::Core | Type::InternalLocal) {
+            return Err(Error::invalid(format!("a plugin of type {} runs at home", prepared.manifest.kind)));
+        }
+        if prepared.manifest.serves {
+            let message = "a program that serves at the bus by itself runs on its home node";
+            return Err(Error::new(Code::Unimplemented, message).hint("leave HOST or SERVES out"));
+        }
+        Ok(plugin.is_prepared(prepared))
+    }
+
+    /// The secrets of a plugin, which are sealed to this place.
+    fn open(&self, part: &Part) -> Result<Stored, Error> {
+        let Parts { node, key, .. } = &self.parts;
+        let mut stored = Stored::new();
+        for sent in &part.secrets {
+            let name = placement::sealed_as(&part.plugin, &sent.key)?;
+            let place = secret::Place { mesh: self.mesh(), name: &name, version: 0 };
+            let sealed = sent.sealed.keys.get(node);
+            let sealed = sealed.ok_or_else(|| Error::invalid(format!("the secret {} is not for {node}", sent.key)))?;
+            let value: Zeroizing<Vec<u8>> = secret::open(place, node, key, sealed, sent.sealed.content.0.to_vec())?;
+            let secret = secret_files::Secret { value, version: sent.version.clone(), mode: sent.mode };
+            stored.insert(sent.key.clone(), secret);
+        }
+        Ok(stored)
+    }
+
+    /// Ends a guest, of that home if one is named; with `remove`, nothing of it stays.
+    async fn end(&self, plugin: &Name, home: Option<&NodeName>, remove: bool) {
+        let found = {
+            let mut guests = lock(&self.guests);
+            let is_meant = guests.get(plugin).is_some_and(|guest| home.is_none_or(|home| guest.home == *home));
+            if is_meant { guests.remove(plugin) } else { None }
+        };
+        if let Some(guest) = &found {
+            // What is being made of it is made to its end, and then ended.
+            let _present = guest.present.lock().await;
+            guest.stop().await;
+            if let Ok(user) = users::of_plugin(plugin) {
+                self.parts.ways.forget(&user).await;
+            }
+        }
+        if remove {
+            let root = self.parts.home.root();
+            let folder = Folder::new(&root, plugin);
+            // They may lie where the plugin's copy does not; what cannot be removed is no more than room that is taken.
+            let _ = secret_files::withdraw(&folder);
+            let _ = folder.remove();
+            let Parts { node, masks, .. } = &self.parts;
+            let _ = Journal::open(&root, plugin.clone(), node.clone(), masks.clone()).remove();
+        }
+    }
+
+    async fn follow(&self, plugin: &Name, home: &NodeName, known: Known) -> Result<News, Error> {
+        let away = || Error::new(Code::NotFound, format!("{} runs no plugin {plugin}", self.parts.node)).sent(false);
+        let guest = self.known(plugin, home).ok_or_else(away)?;
+        let (mut standings, mut grown) = (guest.plugin.standings(), guest.plugin.journal.grown());
+        let until = Instant::now() + NEWS;
+        loop {
+            grown.borrow_and_update();
+            let told = Told::of(&standings.borrow_and_update());
+            let (lines, read) = guest.plugin.journal.next(known.read, LINES).await?;
+            if known.told.as_ref() != Some(&told) || !lines.is_empty() || Instant::now() >= until {
+                let memory_bytes = told.pid.and_then(status::memory);
+                return Ok(News { told, memory_bytes, lines, read });
+            }
+            tokio::select! {
+                changed = standings.changed() => changed.map_err(|_| away())?,
+                changed = grown.changed() => changed.map_err(|_| away())?,
+                () = sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// Asks the homes again and again whether they still want what runs here.
+    async fn watch(&self) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            let all: Vec<(Name, NodeName)> =
+                lock(&self.guests).iter().map(|(name, guest)| (name.clone(), guest.home.clone())).collect();
+            for (name, home) in all {
+                let asker = PlacesClient::from(Asker::new(&self.parts.bus, home.as_str(), PLACES));
+                let wanted = rpc::answered(asker.wants(placement::within(ANSWER), name.clone()).await);
+                match wanted {
+                    Ok(Wanted::Here) => {}
+                    Ok(wanted) => {
+                        tracing::info!(plugin = %name, %home, "a plugin ends: its home wants it here no more");
+                        self.end(&name, Some(&home), wanted == Wanted::Nowhere).await;
+                    }
+                    // A home that is away says nothing.
+                    Err(error) => tracing::debug!(%error, plugin = %name, %home, "its home does not answer"),
+                }
+            }
+        }
+    }
+
+    /// Ends all guests.
+    pub(crate) async fn end_all(&self) {
+        let names: Vec<Name> = lock(&self.guests).keys().cloned().collect();
+        join_all(names.iter().map(|name| self.end(name, None, false))).await;
+    }
+}
+
+/// The plugin as a config file of this place would name it.
+fn entry(part: &Part, source: PathBuf) -> Entry {
+    Entry {
+        name: part.plugin.clone(),
+        table: Type::InternalRemote,
+        line: 0,
+        source: Source { location: Location::Path(source), reference: None, subdir: None, update: Update::Start },
+        host: None,
+        grants: Some(part.grants.clone()),
+        env: part.env.clone(),
+        python: part.python.clone(),
+        timeout: None,
+        enabled: true,
+        warnings: Vec::new(),
+    }
+}
+
+/// How many bytes of this host's memory are free.
+fn free() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or_default().saturating_mul(1024)
+}

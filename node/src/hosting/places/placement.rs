@@ -1,0 +1,411 @@
+//! The home of a plugin that runs elsewhere: finds a place, puts the plugin there, and follows what becomes of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aigis_proxy::{
+    Bus, Code, Error, MeshName, Name, NodeName,
+    blob::{Content, Digest},
+    bridge::{Answered, Invocation},
+    rpc::{self, Asker},
+    secret::{self, SecretName},
+    services::{ISSUER, IssuerClient},
+    subject::Caller,
+    sync::lock,
+    task,
+};
+use aigis_registry::State as Sighted;
+use serde::{Deserialize, Serialize};
+use tarpc::context::{self, Context};
+use tokio::sync::{Mutex as Turn, oneshot};
+
+use super::{
+    super::{journal, plugin::Plugin, prepare::Prepared, standing::State, ways::Ways},
+    Known, News, PLACES, Part, PlacesClient, PlacesRequest, PlacesResponse, Secret, Using,
+    choice::{self, Host},
+    tree::Packed,
+};
+use crate::plugins::{secret_files::Stored, users};
+
+/// How long a place may take for what is quickly done.
+const SHORT: Duration = Duration::from_secs(20);
+/// How long it may take to install what a plugin needs.
+const LONG: Duration = Duration::from_secs(20 * 60);
+/// How soon what failed for want of the bus is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// After which time a plugin that may run elsewhere does.
+const MOVE: Duration = Duration::from_secs(60);
+/// How often a tree is sent anew.
+const TRIES: usize = 3;
+
+/// What asks a place.
+pub(super) type Client = PlacesClient<Asker<PlacesRequest, PlacesResponse>>;
+
+/// What it is made of.
+pub(crate) struct Parts {
+    pub(crate) mesh: MeshName,
+    /// The node's own connection.
+    pub(crate) bus: Bus,
+    /// Who signs for the users of plugins.
+    pub(crate) issuer: NodeName,
+    /// Through which all of the mesh is known.
+    pub(crate) ways: Arc<Ways>,
+}
+
+impl Parts {
+    /// What asks a place.
+    pub(super) fn asker(&self, place: &NodeName) -> Client {
+        PlacesClient::from(Asker::new(&self.bus, place.as_str(), PLACES))
+    }
+}
+
+/// A plugin on its way to a place, or there. Dropping this leaves it there.
+#[derive(Debug)]
+pub(crate) struct Placement {
+    inner: Arc<Inner>,
+    end: Turn<Option<oneshot::Sender<()>>>,
+    task: Turn<Option<task::Owned>>,
+}
+
+struct Inner {
+    parts: Arc<Parts>,
+    plugin: Arc<Plugin>,
+    host: Host,
+    /// What is to run, and its secrets; held while it is being put somewhere.
+    wanted: Turn<Wanted>,
+    /// Where it is, as far as is known.
+    place: std::sync::Mutex<Option<NodeName>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("plugin", &self.plugin).field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+/// What is to run at a place.
+pub(crate) struct Wanted {
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) secrets: Stored,
+}
+
+/// What is kept over a start of the home: where the plugin is, and up to where its log was read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Ledger {
+    place: NodeName,
+    read: journal::Place,
+}
+
+/// Why a place is followed no more.
+enum Lost {
+    /// It does not know the plugin.
+    Unknown,
+    /// It is away for too long.
+    Away,
+}
+
+/// What may take that long.
+pub(super) fn within(time: Duration) -> Context {
+    let mut context = context::current();
+    context.deadline = Instant::now() + time;
+    context
+}
+
+/// The name to which a plugin's secret is bound on its way to a place.
+///
+/// # Errors
+///
+/// The two make no name.
+pub(super) fn sealed_as(plugin: &Name, key: &SecretName) -> Result<SecretName, Error> {
+    SecretName::parse(&format!("plugin/{plugin}/{}", key.as_str())).map_err(|error| Error::invalid(error.to_string()))
+}
+
+impl Placement {
+    /// Begins to run a plugin that was made ready at the `host` that it asks for.
+    ///
+    /// # Errors
+    ///
+    /// What it asks for is no host.
+    pub(crate) fn start(parts: Arc<Parts>, plugin: Arc<Plugin>, host: &str, wanted: Wanted) -> Result<Self, Error> {
+        let host = Host::read(host)?;
+        let inner = Arc::new(Inner { parts, plugin, host, wanted: Turn::new(wanted), place: Default::default() });
+        let (end, told_to_end) = oneshot::channel();
+        let kept = inner.clone();
+        let task = task::Owned::spawn("placement", async move {
+            tokio::select! {
+                () = kept.keep() => {}
+                _ = told_to_end => {}
+            }
+        });
+        Ok(Self { inner, end: Turn::new(Some(end)), task: Turn::new(Some(task)) })
+    }
+
+    /// Where it runs, or is to run.
+    pub(crate) fn place(&self) -> Option<NodeName> {
+        lock(&self.inner.place).clone()
+    }
+
+    /// Runs this in place of what runs of it now. What is wrong with it leaves that running.
+    ///
+    /// # Errors
+    ///
+    /// What the place says.
+    pub(crate) async fn renew(&self, wanted: Wanted) -> Result<(), Error> {
+        let place = self.place();
+        let mut present = self.inner.wanted.lock().await;
+        let former = std::mem::replace(&mut *present, wanted);
+        let Some(place) = place else { return Ok(()) };
+        self.inner.put(&place, &present).await.inspect_err(|_| *present = former)
+    }
+
+    /// Uses an object of its process.
+    ///
+    /// # Errors
+    ///
+    /// What the place answers; `unavailable` while there is none.
+    pub(crate) async fn invoke(&self, invocation: Invocation) -> Result<Answered, Error> {
+        let away = || Error::unavailable("the process of the plugin has no host now").sent(false);
+        let place = self.place().ok_or_else(away)?;
+        let Invocation { path, caller: Caller { role, name }, may, timeout, call, body, .. } = invocation;
+        let plugin = self.inner.plugin.name.clone();
+        let using = Using { plugin, path, role, caller: name, may, call, body: Content(body) };
+        let answered = rpc::answered(self.inner.parts.asker(&place).invoke(within(timeout), using).await)?;
+        Ok(Answered::Value(answered.0))
+    }
+
+    /// Ends it at its place.
+    pub(crate) async fn stop(&self) {
+        if let Some(end) = self.end.lock().await.take() {
+            // A task that has ended by itself needs not be told.
+            let _ = end.send(());
+        }
+        drop(self.task.lock().await.take());
+        let place = lock(&self.inner.place).take();
+        if let Some(place) = place {
+            self.inner.parts.end(&place, &self.inner.plugin.name, false).await;
+        }
+    }
+}
+
+impl Parts {
+    /// Has a place end a plugin. A place that does not hear this asks, when it is back, whether the plugin is wanted there.
+    async fn end(&self, place: &NodeName, plugin: &Name, remove: bool) {
+        if let Err(error) = rpc::answered(self.asker(place).end(within(SHORT), plugin.clone(), remove).await) {
+            tracing::warn!(%error, %place, %plugin, "a place was not told to end a plugin; it asks when it is back");
+        }
+    }
+
+    /// Has the last place of a plugin remove what it has of it.
+    pub(crate) async fn clear(&self, plugin: &Plugin) {
+        if let Some(Ledger { place, .. }) = read(plugin) {
+            self.end(&place, &plugin.name, true).await;
+        }
+    }
+}
+
+impl Inner {
+    async fn keep(&self) {
+        let mut avoided = None;
+        loop {
+            let place = self.choose(avoided.take()).await;
+            *lock(&self.place) = Some(place.clone());
+            self.plugin.change(|standing| standing.place = Some(place.clone()));
+            let put = {
+                let wanted = self.wanted.lock().await;
+                self.put(&place, &wanted).await
+            };
+            match put {
+                Ok(()) => {}
+                Err(error) if matches!(error.code, Code::Unavailable | Code::DeadlineExceeded) => {
+                    self.waits(error);
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+                Err(error) => return self.plugin.fail(State::Failed, error),
+            }
+            match self.follow(&place).await {
+                Lost::Unknown => {}
+                Lost::Away => avoided = Some(place),
+            }
+        }
+    }
+
+    /// Awaits a place, rather another one than that.
+    async fn choose(&self, avoided: Option<NodeName>) -> NodeName {
+        let Parts { ways, .. } = &*self.parts;
+        loop {
+            let chosen = async {
+                let cache = ways.cache().await?;
+                let mut changed = cache.changed();
+                let candidates = self.host.candidates(&changed.borrow_and_update());
+                Ok::<_, Error>((candidates, changed))
+            };
+            let error = match chosen.await {
+                Ok((Ok(mut hosts), _)) => {
+                    let former = lock(&self.place).clone().or_else(|| read(&self.plugin).map(|ledger| ledger.place));
+                    if let Some(former) =
+                        former.filter(|former| hosts.contains(former) && avoided.as_ref() != Some(former))
+                    {
+                        return former;
+                    }
+                    if hosts.len() > 1 {
+                        hosts.retain(|host| avoided.as_ref() != Some(host));
+                    }
+                    let tree = self.wanted.lock().await.tree();
+                    let best = match tree {
+                        Ok(tree) => choice::roomiest(&self.parts, &self.plugin.name, tree, hosts).await,
+                        Err(_) => hosts.into_iter().next(),
+                    };
+                    match best {
+                        Some(best) => return best,
+                        None => Error::unavailable("no host took it"),
+                    }
+                }
+                Ok((Err(error), mut changed)) => {
+                    self.waits(error);
+                    // Who is there may also change with the time alone.
+                    let _ = tokio::time::timeout(AGAIN, changed.changed()).await;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            self.waits(error);
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Says why it has no place, once for each reason.
+    fn waits(&self, error: Error) {
+        let standing = self.plugin.standing();
+        let is_known = standing.error.as_ref().is_some_and(|known| known.message == error.message);
+        if standing.state != State::Waiting || !is_known {
+            self.plugin.fail(State::Waiting, error);
+        }
+    }
+
+    /// Brings the plugin to a place, and has it run there.
+    async fn put(&self, place: &NodeName, wanted: &Wanted) -> Result<(), Error> {
+        let (plugin, asker, entry) = (&self.plugin.name, self.parts.asker(place), self.plugin.entry());
+        let tree = wanted.tree()?;
+        let mut offer = rpc::answered(asker.offer(within(SHORT), plugin.clone(), tree).await)?;
+        let mut tries = 0;
+        while !offer.has_tree {
+            tries += 1;
+            let sent = self.send(&asker, tree, wanted).await;
+            match sent {
+                Err(error) if tries >= TRIES || error.code != Code::FailedPrecondition => return Err(error),
+                Err(error) => tracing::debug!(%error, %plugin, %place, "the tree is sent again"),
+                Ok(()) => offer.has_tree = true,
+            }
+        }
+        let user = users::of_plugin(plugin)?;
+        let grants = Ways::grants(entry.grants.as_ref())?;
+        let issuer = IssuerClient::from(Asker::new(&self.parts.bus, self.parts.issuer.as_str(), ISSUER));
+        let token = issuer.host_plugin(within(SHORT), user, offer.public_key, grants.clone()).await;
+        let token = rpc::answered(token)?;
+        let secrets = self.seal(place, &wanted.secrets).await?;
+        let (env, python) = (entry.env.clone(), entry.python.clone());
+        let part = Part { plugin: plugin.clone(), tree, env, python, grants, secrets, token };
+        rpc::answered(asker.run(within(LONG), part).await)?;
+        self.plugin.journal.note("info", &format!("it runs on {place}"));
+        Ok(())
+    }
+
+    async fn send(&self, asker: &Client, tree: Digest, wanted: &Wanted) -> Result<(), Error> {
+        let packed = Packed::of(&self.plugin.folder, &wanted.prepared.manifest).await?;
+        let mut offset = 0;
+        loop {
+            let piece = packed.piece(tree, offset).await?;
+            offset += piece.content.0.len() as u64;
+            let is_last = piece.is_last;
+            rpc::answered(asker.bring(within(LONG), self.plugin.name.clone(), piece).await)?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Seals the secrets to the place.
+    async fn seal(&self, place: &NodeName, secrets: &Stored) -> Result<Vec<Secret>, Error> {
+        if secrets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Parts { mesh, ways, .. } = &*self.parts;
+        let to = ways.cache().await?.snapshot().sealing_key(mesh, place)?;
+        let to = BTreeMap::from([(place.clone(), to)]);
+        let seal = |(key, stored): (&SecretName, &crate::plugins::secret_files::Secret)| {
+            let name = sealed_as(&self.plugin.name, key)?;
+            let bound = secret::Place { mesh, name: &name, version: 0 };
+            let sealed = secret::seal(bound, &stored.value, &to)?;
+            Ok(Secret { key: key.clone(), version: stored.version.clone(), mode: stored.mode, sealed })
+        };
+        secrets.iter().map(seal).collect()
+    }
+
+    /// Takes over what the place tells, until it is lost.
+    async fn follow(&self, place: &NodeName) -> Lost {
+        let (plugin, asker) = (&self.plugin, self.parts.asker(place));
+        let read = read(plugin).filter(|ledger| ledger.place == *place).map(|ledger| ledger.read);
+        let mut known = Known { told: None, read: read.unwrap_or_default() };
+        let mut away_since = None;
+        loop {
+            match rpc::answered(asker.follow(within(SHORT), plugin.name.clone(), known.clone()).await) {
+                Ok(News { told, memory_bytes, lines, read }) => {
+                    away_since = None;
+                    for line in &lines {
+                        plugin.journal.adopt(line);
+                    }
+                    plugin.change(|standing| standing.mirror(place, &told, memory_bytes));
+                    if !lines.is_empty() || known.told.is_none() {
+                        write(plugin, &Ledger { place: place.clone(), read });
+                    }
+                    known = Known { told: Some(told), read };
+                }
+                Err(error) if error.code == Code::NotFound => return Lost::Unknown,
+                Err(error) => {
+                    known.told = None;
+                    let since = *away_since.get_or_insert_with(Instant::now);
+                    if self.is_offline(place).await {
+                        let message = format!("it waits for the host {place}, which is offline");
+                        self.waits(Error { cause: Some(Box::new(error)), ..Error::unavailable(message).sent(false) });
+                        if self.host.may_move() && since.elapsed() >= MOVE {
+                            return Lost::Away;
+                        }
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn is_offline(&self, place: &NodeName) -> bool {
+        let cache = self.parts.ways.cache().await;
+        cache.is_ok_and(|cache| cache.snapshot().sight(place.as_str()).state == Sighted::Offline)
+    }
+}
+
+impl Wanted {
+    /// The digest of the tree.
+    fn tree(&self) -> Result<Digest, Error> {
+        let digest = self.prepared.present.as_ref().map(|present| present.digest.as_str()).unwrap_or_default();
+        digest.parse().map_err(|_| {
+            Error::precondition("it is not known what was delivered of the plugin")
+                .hint("reload it: aish plugins reload")
+        })
+    }
+}
+
+fn read(plugin: &Plugin) -> Option<Ledger> {
+    serde_json::from_slice(&std::fs::read(plugin.folder.place()).ok()?).ok()
+}
+
+/// Without the ledger the plugin is placed anew, and some of its log read twice.
+fn write(plugin: &Plugin, ledger: &Ledger) {
+    let written = serde_json::to_vec(ledger).map(|text| crate::home::replace(&plugin.folder.place(), &text));
+    if !matches!(written, Ok(Ok(()))) {
+        tracing::debug!(plugin = %plugin.name, "where a plugin is was not written down");
+    }
+}
