@@ -33,12 +33,14 @@ impl Direct {
         Waiting(self.clone())
     }
 
-    /// Writes of a frame what the stream takes, if no other one waits. What is left then has its turn before all others.
-    pub(super) fn write(self: &Arc<Self>, frame: &mut Bytes) -> Option<Option<Waiting>> {
+    /// Writes of a frame what the stream takes, if no other one waits, and calls `going` before. What is left then has its turn
+    /// before all others.
+    pub(super) fn write(self: &Arc<Self>, frame: &mut Bytes, going: &mut dyn FnMut()) -> Option<Option<Waiting>> {
         let mut waiting = lock(&self.waiting);
         if *waiting > 0 {
             return None;
         }
+        going();
         while !frame.is_empty() {
             match (&self.stream).write(frame) {
                 Ok(count) => frame.advance(count),
@@ -74,6 +76,25 @@ mod tests {
         peer.read_to_end(&mut bytes).unwrap();
         cutter.input().extend_from_slice(&bytes);
         std::iter::from_fn(|| cutter.next().unwrap()).map(|message| message.header.id.unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_noted_before_anybody_can_read_it() {
+        let (stream, mut peer) = UnixStream::pair().unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let (outbox, _queue) = outbox();
+        let outbox = outbox.with_direct(stream);
+        let mut byte = [0];
+        let mut noted = false;
+        let header = Header::new(Kind::Invoke, Some(1));
+        outbox
+            .send_noting(header, Bytes::from_static(b"{}"), true, &mut || {
+                assert_eq!(peer.read(&mut byte).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+                noted = true;
+            })
+            .await
+            .unwrap();
+        assert!(noted && peer.read(&mut byte).unwrap() == 1);
     }
 
     #[tokio::test]

@@ -181,17 +181,12 @@ impl Invocations {
     async fn send<H: Send + 'static>(&self, header: Header, body: Bytes, held: H) -> Result<(), Error> {
         let Some(id) = header.id else { return Ok(()) };
         let (outbox, is_small, is_alone) = (self.0.outbox.clone(), body.len() <= PART, self.under_way() <= 1);
-        let unsent = Unsent { id, table: Some(self.0.table.clone()) };
+        let mut unsent = Unsent { id, table: Some(self.0.table.clone()) };
         let sending = async move {
-            let sent = match is_alone {
-                true => outbox.send_alone(header, body).await,
-                false => outbox.send(header, body).await,
-            };
+            // A process may have run it, and ended, before the next line here does.
+            let sent = outbox.send_noting(header, body, is_alone, &mut || unsent.sent()).await;
             drop(held);
-            if sent.is_ok() {
-                unsent.sent();
-            }
-            sent.map_err(|_| ended(false))
+            sent.map_err(|_| ended(unsent.table.is_none()))
         };
         if is_small {
             return sending.await;
@@ -207,7 +202,7 @@ struct Unsent {
 }
 
 impl Unsent {
-    fn sent(mut self) {
+    fn sent(&mut self) {
         if let Some(table) = self.table.take() {
             table.sent(self.id);
         }

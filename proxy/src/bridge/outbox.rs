@@ -67,12 +67,32 @@ impl Outbox {
     ///
     /// As [`Outbox::send`].
     pub(super) async fn send_alone(&self, header: Header, body: Bytes) -> Result<(), Closed> {
-        if let Some(direct) = self.direct.as_ref().filter(|_| body.len() <= SMALL) {
+        self.send_noting(header, body, true, &mut || {}).await
+    }
+
+    /// As [`Outbox::send`], or [`Outbox::send_alone`]; `going` is called right before the process can have the whole message.
+    ///
+    /// # Errors
+    ///
+    /// As [`Outbox::send`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Outbox::send`]; between `going` and the message nothing is awaited.
+    pub(super) async fn send_noting(
+        &self,
+        header: Header,
+        body: Bytes,
+        is_alone: bool,
+        going: &mut (dyn FnMut() + Send),
+    ) -> Result<(), Closed> {
+        let direct = self.direct.as_ref().filter(|_| is_alone && body.len() <= SMALL);
+        if let Some(direct) = direct {
             let mut frame = BytesMut::new();
             begin(&header, body.len(), &mut frame);
             frame.put_slice(&body);
             let mut frame = frame.freeze();
-            match direct.write(&mut frame) {
+            match direct.write(&mut frame, going) {
                 Some(None) => return Ok(()),
                 // Nothing waits, so there is room.
                 Some(waiting @ Some(_)) => {
@@ -84,7 +104,7 @@ impl Outbox {
                 None => {}
             }
         }
-        self.send(header, body).await
+        self.in_parts(header, body, going).await
     }
 
     /// Sends a message, in as many parts as it takes.
@@ -97,14 +117,18 @@ impl Outbox {
     ///
     /// A message of one part is sent or not; of several, the connection must end if this is dropped.
     pub async fn send(&self, header: Header, body: Bytes) -> Result<(), Closed> {
+        self.in_parts(header, body, &mut || {}).await
+    }
+
+    async fn in_parts(&self, header: Header, body: Bytes, going: &mut (dyn FnMut() + Send)) -> Result<(), Closed> {
         let further = Header::new(header.t, header.id);
         let (mut header, mut rest) = (header, body);
         while rest.len() > PART {
             let body = rest.split_to(PART);
-            self.put(Header { more: true, ..header }, body).await?;
+            self.put(Header { more: true, ..header }, body, &mut || {}).await?;
             header = further.clone();
         }
-        self.put(header, rest).await
+        self.put(header, rest, going).await
     }
 
     /// Sends an error: instead of an answer, or without an id as the reason why the connection ends.
@@ -124,8 +148,13 @@ impl Outbox {
         self.queue.try_send(self.outgoing(header, body)).is_ok()
     }
 
-    async fn put(&self, header: Header, body: Bytes) -> Result<(), Closed> {
-        self.queue.send(self.outgoing(header, body)).await.map_err(|_| Closed)
+    async fn put(&self, header: Header, body: Bytes, going: &mut (dyn FnMut() + Send)) -> Result<(), Closed> {
+        // From now on nothing goes past it.
+        let outgoing = self.outgoing(header, body);
+        let room = self.queue.reserve().await.map_err(|_| Closed)?;
+        going();
+        room.send(outgoing);
+        Ok(())
     }
 
     fn outgoing(&self, header: Header, body: Bytes) -> Outgoing {
