@@ -40,8 +40,9 @@ def main():
 
 def turns(callers, rounds, seconds):
     """What each round showed, by who called in which form with how many callers; the first turn warms everything up."""
-    measured = [("aigis", form, 1) for form in ("threads", "noted threads", "far threads", "inside")]
-    measured += [("aigis", form, MANY) for form in ("threads", "tasks", "noted threads", "noted tasks", "far tasks")]
+    measured = [("caller", form, 1) for form in ("threads", "noted threads", "far threads", "inside")]
+    measured += [("caller", form, MANY) for form in ("threads", "tasks", "noted threads", "noted tasks", "far tasks")]
+    measured += [("local", "threads", 1), ("local", "threads", MANY)]
     for module, single, forms in OTHERS.values():
         measured += [(module, single, 1), *((module, form, MANY) for form in forms)]
     shown = {what: [] for what in measured}
@@ -58,21 +59,27 @@ def turns(callers, rounds, seconds):
 def table_of(shown):
     """The rows, each beside what it is compared with."""
     table = Table()
-    alone = shown["aigis", "threads", 1]
+    alone = shown["caller", "threads", 1]
     for name, (module, single, _) in OTHERS.items():
         table.row(f"call on one host, 1 caller, beside {name}", alone, shown[module, single, 1], 1.0)
-    form, many = best(shown, "aigis", ("threads", "tasks"))
+    form, many = best(shown, "caller", ("threads", "tasks"))
     for name, (module, _, forms) in OTHERS.items():
         other, beside = best(shown, module, forms)
         table.row(f"call on one host, {MANY} callers ({form}), beside {name} ({other})", many, beside, 4.0)
+    for count, goal in ((1, 1.0), (MANY, 4.0)):
+        within = shown["local", "threads", count]
+        for name, (module, single, forms) in OTHERS.items():
+            beside = shown[module, single, 1] if count == 1 else best(shown, module, forms)[1]
+            who = "1 caller" if count == 1 else f"{count} callers (threads)"
+            table.row(f"call of an internal-local plugin, {who}, beside {name}", within, beside, goal)
     plain = OTHERS["nats-py"][0]
-    table.row("call to another node, 1 caller, beside nats-py", shown["aigis", "far threads", 1], shown[plain, "tasks", 1], 2.0)
-    far, beside = shown["aigis", "far tasks", MANY], shown[plain, "tasks", MANY]
+    table.row("call to another node, 1 caller, beside nats-py", shown["caller", "far threads", 1], shown[plain, "tasks", 1], 2.0)
+    far, beside = shown["caller", "far tasks", MANY], shown[plain, "tasks", MANY]
     table.row(f"call to another node, {MANY} callers (tasks), beside nats-py (tasks)", far, beside)
-    table.row("audited call on one host, 1 caller", shown["aigis", "noted threads", 1])
-    form, noted = best(shown, "aigis", ("noted threads", "noted tasks"))
+    table.row("audited call on one host, 1 caller", shown["caller", "noted threads", 1])
+    form, noted = best(shown, "caller", ("noted threads", "noted tasks"))
     table.row(f"audited call on one host, {MANY} callers ({form.split()[-1]})", noted)
-    table.row("call within one core host", shown["aigis", "inside", 1])
+    table.row("call within one core host", shown["caller", "inside", 1])
     return table
 
 

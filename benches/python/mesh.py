@@ -1,4 +1,4 @@
-"""Two nodes on this machine, joined by one bus, each with plugins to call; the caller is a plugin of the first."""
+"""Two nodes on this machine, joined by one bus, each with plugins to call; the callers are plugins of the first."""
 
 import contextlib
 import json
@@ -13,10 +13,12 @@ PATIENCE_S = 60
 
 @contextlib.contextmanager
 def two_nodes(aish, directory, callers):
-    """Starts them, and awaits the caller."""
+    """Starts them, and awaits the callers."""
     alpha, beta = Node(aish, directory, "alpha"), Node(aish, directory, "beta")
-    entries = f"[core]\n{alpha.line('neighbour')}{alpha.line('callee')}[internal]\ncaller = {{ source = "
-    entries += f'"{FOLDER}/plugins/caller", env = {{ BENCH_FOLDER = "{FOLDER}", BENCH_SOCKET = "{callers.path}" }} }}\n'
+    told = f'env = {{ BENCH_FOLDER = "{FOLDER}", BENCH_SOCKET = "{callers.path}" }}'
+    entries = f"[core]\n{alpha.line('neighbour')}{alpha.line('callee')}"
+    for table, plugin in (("internal-local", "local"), ("internal", "caller")):
+        entries += f'[{table}]\n{plugin} = {{ source = "{FOLDER}/plugins/{plugin}", {told} }}\n'
     try:
         alpha.configure("[core]\n")
         alpha.aish("up", "--detach", "--name", "alpha")
@@ -26,6 +28,7 @@ def two_nodes(aish, directory, callers):
         alpha.await_running("far")
         alpha.configure(entries)
         alpha.aish("plugins", "sync")
+        callers.await_one()
         callers.await_one()
         yield
     finally:

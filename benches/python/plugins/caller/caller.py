@@ -1,38 +1,12 @@
-"""Calls plugins by ``aigis``, from a process of its own."""
+"""A process of type `internal` that calls."""
 
 import os
 import sys
-
-import aigis
-import aigis.aio
 
 
 def launch():
     """Measures what it is told to, until that ends."""
     sys.path.append(os.environ["BENCH_FOLDER"])
-    import agent
-    import rounds
+    import calls
 
-    def threads(path):
-        return rounds.of_threads, lambda index: path
-
-    def tasks(path):
-        async def make():
-            return path
-
-        return rounds.of_tasks, make
-
-    def inside(_, callers, seconds):
-        rate = aigis.callee.inside(seconds)
-        return {"rate": rate, "p50_s": 1 / rate}
-
-    forms = {
-        "threads": threads(aigis.callee.nolog),
-        "tasks": tasks(aigis.aio.callee.nolog),
-        "noted threads": threads(aigis.callee.noted),
-        "noted tasks": tasks(aigis.aio.callee.noted),
-        "far threads": threads(aigis.far.nolog),
-        "far tasks": tasks(aigis.aio.far.nolog),
-        "inside": (inside, None),
-    }
-    agent.serve(os.environ["BENCH_SOCKET"], "aigis", forms)
+    calls.serve()
