@@ -104,8 +104,8 @@ impl Hosting {
         Ok(())
     }
 
-    /// Reads the config file again: new plugins start, lost ones stop, changed ones reload. A file that is wrong changes
-    /// nothing.
+    /// Reads the config file again: new plugins start, lost ones stop and keep their files, changed ones reload. A file that is
+    /// wrong changes nothing.
     ///
     /// # Errors
     ///
@@ -117,7 +117,8 @@ impl Hosting {
         let plugins: Vec<Arc<Plugin>> = self.seats().iter().map(|seat| seat.plugin.clone()).collect();
         for plugin in &plugins {
             if config.entry(&plugin.name).is_none_or(|entry| !entry.enabled) {
-                self.forget(plugin, false).await?;
+                // A line that is away for a moment costs nobody what the plugin wrote.
+                self.forget(plugin, true).await?;
             }
         }
         let mut fresh = Vec::new();

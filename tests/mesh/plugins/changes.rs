@@ -34,6 +34,7 @@ fn plg_68_a_hangup_has_the_config_file_read_again_and_a_wrong_one_changes_nothin
     mesh.configure(&entry);
     hangup();
     until("the lost one is gone", LIMIT, || row(&mesh, "one").is_none().then_some(()));
+    assert!(copy(&mesh, "one").is_dir(), "what it wrote is kept");
     until("the changed one was reloaded", LIMIT, || {
         Some(call(&mesh, ["two.f"]).stdout).filter(|answer| answer == "three\n")
     });
