@@ -88,7 +88,7 @@ pub(super) struct Remove {
 
 /// Read the Aigis config file again
 ///
-/// New plugins start, lost ones are removed, changed ones reload. A file that is wrong changes nothing.
+/// New plugins start, lost ones end and keep their files, changed ones reload. A file that is wrong changes nothing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Sync {
     /// The node [default: this host's]
