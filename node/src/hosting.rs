@@ -179,12 +179,13 @@ impl Hosting {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let means = Arc::new(Means::new(parts.node.clone(), parts.home.clone(), parts.ways.clone()));
         let cores = Cores::new(means.clone());
-        let Parts { home, bus, issuer, ways, .. } = &parts;
-        let (mesh, bus, issuer, ways) = (home.mesh().clone(), bus.clone(), issuer.clone(), ways.clone());
-        let placing = Arc::new(placement::Parts { mesh, bus, issuer, ways });
+        let (mesh, bus) = (parts.home.mesh().clone(), parts.bus.clone());
+        let (issuer, ways) = (parts.issuer.clone(), parts.ways.clone());
         let (seats, turn, again) = (Mutex::default(), Turn::new(()), Notify::new());
         Arc::new_cyclic(|hosting| {
-            let running = Arc::new(runner::Parts { means, cores: cores.clone(), hosting: hosting.clone() });
+            let own = Some(hosting.clone());
+            let running = Arc::new(runner::Parts { means, cores: cores.clone(), hosting: own });
+            let placing = Arc::new(placement::Parts { mesh, bus, issuer, ways, hosting: hosting.clone() });
             Self { parts, cores, running, placing, seats, turn, again }
         })
     }

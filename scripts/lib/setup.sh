@@ -254,6 +254,7 @@ setup_bus() {
     if [ -n "${AIGIS_NATS_SERVER:-}" ]; then
         bus_is_good "$AIGIS_NATS_SERVER" ||
             die "AIGIS_NATS_SERVER is $(bus_version "$AIGIS_NATS_SERVER" || true) and must be at least ${BUS_FLOOR// /, } in its line" "unset it to use the pinned $BUS_VERSION"
+        PATH=$(dirname "$AIGIS_NATS_SERVER"):$PATH
         return 0
     fi
     found=$(command -v nats-server || true)
@@ -265,6 +266,8 @@ setup_bus() {
         AIGIS_NATS_SERVER=$DATA/bin/nats-server
     fi
     export AIGIS_NATS_SERVER
+    # Some tests start a server by itself, by its name.
+    PATH=$(dirname "$AIGIS_NATS_SERVER"):$PATH
 }
 
 # Everything that building and running needs. The caller has set SCRIPT and ARGUMENTS (see enter_engine_group).

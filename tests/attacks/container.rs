@@ -12,15 +12,16 @@ use crate::{
 };
 
 /// The address of the host on the bridge of its containers.
-fn bridge() -> String {
-    docker(None, &["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"])
+/// The address of the host on the bridge that this container is on. A new engine does not know it of the bridge itself.
+pub(crate) fn gateway(of: &Container) -> String {
+    docker(None, &["inspect", &of.id, "--format", "{{.NetworkSettings.Networks.bridge.Gateway}}"])
 }
 
 #[test]
 fn atk_23_a_container_reaches_nothing_of_the_host() {
     // Up as long as one container is: the bridge has its address only then.
     let probe = Container::run(&format!("x-{}", nonce()), &[], BUSYBOX, &["sleep", "100000"]);
-    let gateway = bridge();
+    let gateway = gateway(&probe);
     let loopback = Mesh::up();
     let listening = Mesh::up_at(&format!("{gateway}:0"));
     let _row = loopback.live(&probe.name, &probe.id);

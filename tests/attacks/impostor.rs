@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use aigis_tests::{Cases, Container, Mesh, docker, nonce, until};
+use aigis_tests::{Cases, Container, Mesh, nonce, until};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use nkeys::KeyPair;
 use ring::digest::{SHA256, digest};
@@ -55,7 +55,7 @@ fn listen(mut stream: TcpStream, greeting: &[u8]) -> Vec<u8> {
 /// Two meshes whose buses speak TLS, each with a CA of its own, on the bridge of the host's containers.
 fn two_meshes() -> (Container, Mesh, Mesh) {
     let up = Container::run(&format!("x-{}", nonce()), &[], BUSYBOX, &["sleep", "100000"]);
-    let gateway = docker(None, &["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
+    let gateway = crate::container::gateway(&up);
     let [one, two] = [(); 2].map(|()| Mesh::up_at(&format!("{gateway}:0")));
     (up, one, two)
 }

@@ -36,8 +36,8 @@ pub(crate) struct Parts {
     pub(crate) means: Arc<Means>,
     /// Whose plugins are copied into those of type `internal-local`.
     pub(crate) cores: Arc<Cores>,
-    /// Where programs that serve by themselves are made known.
-    pub(crate) hosting: Weak<Hosting>,
+    /// Where programs that serve by themselves are made known, if their home is here.
+    pub(crate) hosting: Option<Weak<Hosting>>,
 }
 
 /// A plugin's process for as long as it is wanted. Dropping this kills it.
@@ -204,7 +204,7 @@ impl Run {
         let within = self.prepared.manifest.start_timeout;
         let Some(serving) = serving else { return program.entered(within).await.map(|()| None) };
         tokio::select! {
-            opened = serving.take(&self.parts.hosting, &self.plugin, within) => opened.map(Some),
+            opened = serving.take(self.parts.means.ways.bus(), self.parts.hosting.as_ref(), &self.plugin, within) => opened,
             ended = program.ended() => Err(Error::unavailable(format!("the process {ended} before it answered describe"))
                 .hint("its last lines are in the log")),
         }

@@ -9,14 +9,13 @@ use std::{
 };
 
 use aigis_proxy::{
-    Code, Error, Meta, Name, Request, SkillPath, UserName,
+    Bus, Code, Error, Meta, Name, Request, SkillPath, UserName,
     client::{self, Target},
     identity::Credential,
     plugin::Description,
     serve::{Open, Passage},
     task, with_causes,
 };
-use serde_json::Value;
 use tokio::time::{Instant, interval, sleep};
 
 use super::{
@@ -117,8 +116,8 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Asks the program what it offers until it answers, and makes that known; calls by hand reach it for as long as what
-    /// this gives is held.
+    /// Asks the program by that connection what it offers until it answers. Where its home is here, that is made known, and calls by hand reach it
+    /// for as long as what this gives is held.
     ///
     /// # Errors
     ///
@@ -126,44 +125,60 @@ impl Serving {
     /// skill that another plugin has.
     pub(super) async fn take(
         &self,
-        hosting: &Weak<Hosting>,
+        bus: &Bus,
+        home: Option<&Weak<Hosting>>,
         plugin: &Arc<Plugin>,
         within: Duration,
-    ) -> Result<Open, Error> {
-        let hosting = hosting.upgrade().ok_or_else(|| Error::unavailable("the node ends").sent(false))?;
-        let server = UserName::parse(plugin.name.as_str())?;
-        let told = hosting.ask(&server, &plugin.name, within).await?;
-        let exposed = Arc::new(Exposed::of(Description::skills(told, &plugin.name)?, Vec::new()));
-        hosting.claim(plugin, &exposed, false).await?;
-        plugin.expose(exposed);
-        hosting.publish(plugin).await;
+    ) -> Result<Option<Open>, Error> {
+        let exposed = ask(bus, &plugin.name, within).await?;
+        let Some(home) = home else { return Ok(None) };
+        let home = home.upgrade().ok_or_else(|| Error::unavailable("the node ends").sent(false))?;
+        home.offer(plugin, exposed).await?;
         let bus = self.way.connected().bus.clone();
-        Ok(hosting.parts.server.open_passage(Passage { bus, server }))
+        let passage = Passage { bus, server: UserName::parse(plugin.name.as_str())? };
+        Ok(Some(home.parts.server.open_passage(passage)))
     }
 }
 
 impl Hosting {
-    async fn ask(&self, server: &UserName, plugin: &Name, within: Duration) -> Result<Value, Error> {
-        let deadline = Instant::now() + within;
-        let target =
-            Target { server: server.clone(), ci: plugin.clone(), path: SkillPath::parse(DESCRIBE)?, timeout: None };
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let meta = Meta { timeout: Some(left.min(ANSWER)), ..Meta::default() };
-            let request = Request { meta, ..Request::default() };
-            match Box::pin(client::call(self.parts.ways.bus(), &target, request)).await {
-                // It has not subscribed yet, or had just begun to.
-                Err(error) if matches!(error.code, Code::Unavailable | Code::DeadlineExceeded) => {
-                    if Instant::now() + AGAIN >= deadline {
-                        let message = format!("it did not answer describe within {} s", within.as_secs_f64());
-                        return Err(Error::new(Code::DeadlineExceeded, message).hint(
-                            "it subscribes to what is sent to its name; a larger START_TIMEOUT gives it longer",
-                        ));
-                    }
+    /// Offers what a program says that it serves, in place of what was offered before.
+    ///
+    /// # Errors
+    ///
+    /// `already_exists` for a skill that another plugin has; and what the store says.
+    pub(super) async fn offer(&self, plugin: &Plugin, exposed: Exposed) -> Result<(), Error> {
+        let exposed = Arc::new(exposed);
+        self.claim(plugin, &exposed, false).await?;
+        plugin.expose(exposed);
+        self.publish(plugin).await;
+        Ok(())
+    }
+}
+
+/// Asks the program of a plugin what it offers, until it answers.
+///
+/// # Errors
+///
+/// As [`Serving::take`].
+pub(super) async fn ask(bus: &Bus, plugin: &Name, within: Duration) -> Result<Exposed, Error> {
+    let deadline = Instant::now() + within;
+    let server = UserName::parse(plugin.as_str())?;
+    let target = Target { server, ci: plugin.clone(), path: SkillPath::parse(DESCRIBE)?, timeout: None };
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let meta = Meta { timeout: Some(left.min(ANSWER)), ..Meta::default() };
+        let request = Request { meta, ..Request::default() };
+        match Box::pin(client::call(bus, &target, request)).await {
+            // It has not subscribed yet, or had just begun to.
+            Err(error) if matches!(error.code, Code::Unavailable | Code::DeadlineExceeded) => {
+                if Instant::now() + AGAIN >= deadline {
+                    let message = format!("it did not answer describe within {} s", within.as_secs_f64());
+                    return Err(Error::new(Code::DeadlineExceeded, message)
+                        .hint("it subscribes to what is sent to its name; a larger START_TIMEOUT gives it longer"));
                 }
-                answered => return answered,
             }
-            sleep(AGAIN).await;
+            answered => return Ok(Exposed::of(Description::skills(answered?, plugin)?, Vec::new())),
         }
+        sleep(AGAIN).await;
     }
 }

@@ -162,6 +162,28 @@ fn plg_69_dice_in_rust() {
 }
 
 #[test]
+fn plg_69_a_program_serves_from_another_host() {
+    let (plugins, mesh) = (Plugins::new(), Mesh::hosting(""));
+    let beta = mesh.joined("beta");
+    example(&plugins, &mesh, "dice-rust");
+    let source = plugins.path("dice").display().to_string();
+    let _added = mesh.aish(["plugins", "add", "dice", &source, "--host", "beta"]).good();
+    let first = settled(&mesh, "dice", "running");
+    assert_eq!(first["node"], "beta");
+    for host in [&mesh, &beta] {
+        let rolled = call(host, ["dice.roll", "6", "3"]).good().json();
+        assert!(are_dice(&rolled, 3), "{rolled}");
+    }
+    assert!(beta.path().join("run/dice.creds").exists() && !mesh.path().join("run/dice.creds").exists());
+    let _restarted = mesh.aish(["call", "dice-ci.restart"]).good();
+    assert_ne!(settled(&mesh, "dice", "running")["pid"], first["pid"]);
+    assert!(are_dice(&call(&mesh, ["dice.roll", "6", "3"]).good().json(), 3));
+    let _removed = mesh.aish(["plugins", "remove", "dice"]).good();
+    let _gone = call(&mesh, ["dice.roll", "6", "3"]).failed(69);
+    assert!(!beta.path().join("run/dice.creds").exists());
+}
+
+#[test]
 fn plg_69_dice_in_python_without_aigis() {
     serves("dice-python");
 }

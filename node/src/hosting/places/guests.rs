@@ -235,7 +235,7 @@ impl Guests {
         let cores = Cores::new(means.clone());
         Arc::new(Self {
             parts,
-            running: Arc::new(runner::Parts { means, cores, hosting: Weak::new() }),
+            running: Arc::new(runner::Parts { means, cores, hosting: None }),
             guests: Default::default(),
         })
     }
@@ -323,10 +323,6 @@ impl Guests {
         let prepared = Box::pin(preparation.equip(brought)).await?;
         if matches!(prepared.manifest.kind, Type::Core | Type::InternalLocal) {
             return Err(Error::invalid(format!("a plugin of type {} runs at home", prepared.manifest.kind)));
-        }
-        if prepared.manifest.serves {
-            let message = "a program that serves at the bus by itself runs on its home node";
-            return Err(Error::new(Code::Unimplemented, message).hint("leave HOST or SERVES out"));
         }
         Ok(plugin.is_prepared(prepared))
     }

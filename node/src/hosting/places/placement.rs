@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,7 @@ use tarpc::context::{self, Context};
 use tokio::sync::{Mutex as Turn, oneshot};
 
 use super::{
-    super::{journal, plugin::Plugin, prepare::Prepared, standing::State, ways::Ways},
+    super::{Hosting, journal, plugin::Plugin, prepare::Prepared, serving, standing::State, ways::Ways},
     Known, News, PLACES, Part, PlacesClient, PlacesRequest, PlacesResponse, Secret, Using,
     choice::{self, Host},
     tree::Packed,
@@ -53,6 +53,8 @@ pub(crate) struct Parts {
     pub(crate) issuer: NodeName,
     /// Through which all of the mesh is known.
     pub(crate) ways: Arc<Ways>,
+    /// Where programs that serve by themselves are made known.
+    pub(crate) hosting: Weak<Hosting>,
 }
 
 impl Parts {
@@ -350,13 +352,23 @@ impl Inner {
         let (plugin, asker) = (&self.plugin, self.parts.asker(place));
         let read = read(plugin).filter(|ledger| ledger.place == *place).map(|ledger| ledger.read);
         let mut known = Known { told: None, read: read.unwrap_or_default() };
-        let mut away_since = None;
+        let (mut away_since, mut offered) = (None, None);
         loop {
             match rpc::answered(asker.follow(within(SHORT), plugin.name.clone(), known.clone()).await) {
                 Ok(News { told, memory_bytes, lines, read }) => {
                     away_since = None;
                     for line in &lines {
                         plugin.journal.adopt(line);
+                    }
+                    if told.state == State::Running && told.pid != offered {
+                        if let Err(error) = self.offer().await {
+                            // It is asked again with the next news.
+                            self.waits(error);
+                            known = Known { told: None, read };
+                            tokio::time::sleep(AGAIN).await;
+                            continue;
+                        }
+                        offered = told.pid;
                     }
                     plugin.change(|standing| standing.mirror(place, &told, memory_bytes));
                     if !lines.is_empty() || known.told.is_none() {
@@ -379,6 +391,17 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// Makes known what a program serves by itself there.
+    async fn offer(&self) -> Result<(), Error> {
+        let manifest = self.wanted.lock().await.prepared.manifest.clone();
+        if !manifest.serves {
+            return Ok(());
+        }
+        let exposed = serving::ask(&self.parts.bus, &self.plugin.name, manifest.start_timeout).await?;
+        let ends = || Error::unavailable("the node ends").sent(false);
+        self.parts.hosting.upgrade().ok_or_else(ends)?.offer(&self.plugin, exposed).await
     }
 
     async fn is_offline(&self, place: &NodeName) -> bool {
