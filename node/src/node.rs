@@ -40,7 +40,10 @@ use crate::{
     home::{self, Home, MeshFile},
     hosting::{
         self, Hosting, Ways,
-        places::guests::{self, Guests},
+        places::{
+            self,
+            guests::{self, Guests},
+        },
     },
     issuer::{self, Office},
     logs::LogTap,
@@ -403,7 +406,7 @@ impl Node {
         let key = SealingKey::open(&home.sealing_key())?;
         let (masks, place) = (logs.masks().clone(), node.clone());
         let guests = Guests::new(guests::Parts { node: place, home: home.clone(), bus: bus.clone(), ways, masks, key });
-        let serving = guests::serve(&guests, Arc::downgrade(&hosting), journal.clone());
+        let serving = places::serve(&guests, Arc::downgrade(&hosting), journal.clone());
         tasks.extend(serving.await.map_err(&listening)?);
         let restart = watch::Sender::new(false);
         if let (Some(mesh::Office { keys }), Some(store)) = (&mesh.office, store) {

@@ -28,7 +28,10 @@ use crate::{
     home::{self, Home},
     hosting::{
         Ways,
-        places::guests::{self, Guests},
+        places::{
+            self,
+            guests::{self, Guests},
+        },
     },
     mask::Masks,
     mesh::store::Pin,
@@ -156,7 +159,7 @@ impl PluginHost {
             key,
         };
         let guests = Guests::new(parts);
-        let serving = guests::serve(&guests, std::sync::Weak::new(), Arc::new(NoJournal)).await;
+        let serving = places::serve(&guests, std::sync::Weak::new(), Arc::new(NoJournal)).await;
         tasks.extend(serving.map_err(doing("listen for plugins"))?);
         let connected = bus.clone();
         let renewal = Renewal {

@@ -19,10 +19,14 @@ use super::{
     standing::{LastExit, Standing, State},
 };
 
+mod bringing;
 mod choice;
+mod desk;
 pub(crate) mod guests;
 pub(crate) mod placement;
 mod tree;
+
+pub(crate) use desk::serve;
 
 /// The service name of [`Places`]; its target is the place.
 pub(crate) const PLACES: &str = "places";

@@ -1,7 +1,6 @@
 //! The home of a plugin that runs elsewhere: finds a place, puts the plugin there, and follows what becomes of it.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
@@ -11,8 +10,7 @@ use aigis_proxy::{
     blob::{Content, Digest},
     bridge::{Answered, Invocation},
     rpc::{self, Asker},
-    secret::{self, SecretName},
-    services::{ISSUER, IssuerClient},
+    secret::SecretName,
     subject::Caller,
     sync::lock,
     task,
@@ -24,22 +22,17 @@ use tokio::sync::{Mutex as Turn, oneshot};
 
 use super::{
     super::{Hosting, journal, plugin::Plugin, prepare::Prepared, serving, standing::State, ways::Ways},
-    Known, News, PLACES, Part, PlacesClient, PlacesRequest, PlacesResponse, Secret, Using,
+    Known, News, PLACES, PlacesClient, PlacesRequest, PlacesResponse, Using,
     choice::{self, Host},
-    tree::Packed,
 };
-use crate::plugins::{secret_files::Stored, users};
+use crate::plugins::secret_files::Stored;
 
 /// How long a place may take for what is quickly done.
-const SHORT: Duration = Duration::from_secs(20);
-/// How long it may take to install what a plugin needs.
-const LONG: Duration = Duration::from_secs(20 * 60);
+pub(super) const SHORT: Duration = Duration::from_secs(20);
 /// How soon what failed for want of the bus is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// After which time a plugin that may run elsewhere does.
 const MOVE: Duration = Duration::from_secs(60);
-/// How often a tree is sent anew.
-const TRIES: usize = 3;
 
 /// What asks a place.
 pub(super) type Client = PlacesClient<Asker<PlacesRequest, PlacesResponse>>;
@@ -72,9 +65,9 @@ pub(crate) struct Placement {
     task: Turn<Option<task::Owned>>,
 }
 
-struct Inner {
-    parts: Arc<Parts>,
-    plugin: Arc<Plugin>,
+pub(super) struct Inner {
+    pub(super) parts: Arc<Parts>,
+    pub(super) plugin: Arc<Plugin>,
     host: Host,
     /// What is to run, and its secrets; held while it is being put somewhere.
     wanted: Turn<Wanted>,
@@ -288,65 +281,6 @@ impl Inner {
         }
     }
 
-    /// Brings the plugin to a place, and has it run there.
-    async fn put(&self, place: &NodeName, wanted: &Wanted) -> Result<(), Error> {
-        let (plugin, asker, entry) = (&self.plugin.name, self.parts.asker(place), self.plugin.entry());
-        let tree = wanted.tree()?;
-        let mut offer = rpc::answered(asker.offer(within(SHORT), plugin.clone(), tree).await)?;
-        let mut tries = 0;
-        while !offer.has_tree {
-            tries += 1;
-            let sent = self.send(&asker, tree, wanted).await;
-            match sent {
-                Err(error) if tries >= TRIES || error.code != Code::FailedPrecondition => return Err(error),
-                Err(error) => tracing::debug!(%error, %plugin, %place, "the tree is sent again"),
-                Ok(()) => offer.has_tree = true,
-            }
-        }
-        let user = users::of_plugin(plugin)?;
-        let grants = Ways::grants(entry.grants.as_ref())?;
-        let issuer = IssuerClient::from(Asker::new(&self.parts.bus, self.parts.issuer.as_str(), ISSUER));
-        let token = issuer.host_plugin(within(SHORT), user, offer.public_key, grants.clone()).await;
-        let token = rpc::answered(token)?;
-        let secrets = self.seal(place, &wanted.secrets).await?;
-        let (env, python) = (entry.env.clone(), entry.python.clone());
-        let part = Part { plugin: plugin.clone(), tree, env, python, grants, secrets, token };
-        rpc::answered(asker.run(within(LONG), part).await)?;
-        self.plugin.journal.note("info", &format!("it runs on {place}"));
-        Ok(())
-    }
-
-    async fn send(&self, asker: &Client, tree: Digest, wanted: &Wanted) -> Result<(), Error> {
-        let packed = Packed::of(&self.plugin.folder, &wanted.prepared.manifest).await?;
-        let mut offset = 0;
-        loop {
-            let piece = packed.piece(tree, offset).await?;
-            offset += piece.content.0.len() as u64;
-            let is_last = piece.is_last;
-            rpc::answered(asker.bring(within(LONG), self.plugin.name.clone(), piece).await)?;
-            if is_last {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Seals the secrets to the place.
-    async fn seal(&self, place: &NodeName, secrets: &Stored) -> Result<Vec<Secret>, Error> {
-        if secrets.is_empty() {
-            return Ok(Vec::new());
-        }
-        let Parts { mesh, ways, .. } = &*self.parts;
-        let to = ways.cache().await?.snapshot().sealing_key(mesh, place)?;
-        let to = BTreeMap::from([(place.clone(), to)]);
-        let seal = |(key, stored): (&SecretName, &crate::plugins::secret_files::Secret)| {
-            let name = sealed_as(&self.plugin.name, key)?;
-            let bound = secret::Place { mesh, name: &name, version: 0 };
-            let sealed = secret::seal(bound, &stored.value, &to)?;
-            Ok(Secret { key: key.clone(), version: stored.version.clone(), mode: stored.mode, sealed })
-        };
-        secrets.iter().map(seal).collect()
-    }
-
     /// Takes over what the place tells, until it is lost.
     async fn follow(&self, place: &NodeName) -> Lost {
         let (plugin, asker) = (&self.plugin, self.parts.asker(place));
@@ -412,7 +346,7 @@ impl Inner {
 
 impl Wanted {
     /// The digest of the tree.
-    fn tree(&self) -> Result<Digest, Error> {
+    pub(super) fn tree(&self) -> Result<Digest, Error> {
         let digest = self.prepared.present.as_ref().map(|present| present.digest.as_str()).unwrap_or_default();
         digest.parse().map_err(|_| {
             Error::precondition("it is not known what was delivered of the plugin")
