@@ -149,6 +149,14 @@ impl Ways {
         &self.users.bus
     }
 
+    /// Throws away the key of a user that is not to call from here again.
+    pub(crate) async fn discard(&self, user: &UserName) {
+        self.forget(user).await;
+        if let Err(error) = self.users.forget(user) {
+            tracing::warn!(%error, %user, "the key of a plugin's user stays here");
+        }
+    }
+
     /// Forgets a user whose plugin is gone; its connection ends with the last process that uses it.
     pub(crate) async fn forget(&self, user: &UserName) {
         self.known.lock().await.remove(user);

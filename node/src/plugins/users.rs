@@ -87,14 +87,24 @@ impl Users {
     ///
     /// The file cannot be removed; the issuer's refusal, or that it is away.
     pub async fn end(&self, user: &UserName) -> Result<(), Error> {
-        match fs::remove_file(self.home.credential(user)) {
-            // Core plugins have none.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::precondition(format!("the key of {user} cannot be removed: {error}"))),
-            Ok(()) => {}
-        }
+        self.forget(user)?;
         let asker = IssuerClient::from(Asker::new(&self.bus, self.issuer.as_str(), ISSUER));
         rpc::answered(asker.end_plugin(context::current(), user.clone()).await)
+    }
+
+    /// Throws away the key of a user, if there is one here.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refuses.
+    pub fn forget(&self, user: &UserName) -> Result<(), Error> {
+        match fs::remove_file(self.home.credential(user)) {
+            // Core plugins have none, and those that run elsewhere have theirs there.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::precondition(format!("the key of {user} cannot be removed: {error}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Connects a user of this node's plugins, which may do what the grants say from now on. A plugin's name is claimed
@@ -104,39 +114,20 @@ impl Users {
     ///
     /// The issuer's refusal, or that it is away; a file that cannot be read or written; what keeps from the bus.
     pub async fn connect(&self, user: &UserName, grants: Vec<Grant>) -> Result<Connected, Error> {
-        let file = self.home.credential(user);
-        let unusable = |error: &dyn std::error::Error| Error::precondition(with_causes(error));
-        let known = self.known(user)?;
+        let public = self.key(user)?;
         let asker = IssuerClient::from(Asker::new(&self.bus, self.issuer.as_str(), ISSUER));
-        let issue = async |public: &str| {
-            rpc::answered(asker.host_plugin(context::current(), user.clone(), public.to_owned(), grants.clone()).await)
-        };
-        let flawed = |flaw| Error::internal(format!("the token of {user} cannot be used: {flaw}"));
-        let issuer = self.vouches.borrow().clone();
-        let credential = match known {
-            Some(known) => {
-                match issue(known.public()).await {
-                    Ok(token) => {
-                        known.renew(&token, Some(&issuer)).map_err(flawed)?;
-                        known.replace(&file).map_err(|error| unusable(&error))?;
-                    }
-                    // What was issued before holds while the issuer is away; what it may do is as it was.
-                    Err(error) if error.code == Code::Unavailable && known.expires() > Some(SystemTime::now()) => {
-                        tracing::warn!(%error, %user, "a plugin's credential is used as it is");
-                    }
-                    Err(error) => return Err(error),
-                }
-                known
+        let issued = asker.host_plugin(context::current(), user.clone(), public, grants).await;
+        match rpc::answered(issued) {
+            Ok(token) => self.admit(user, &token).await,
+            // What was issued before holds while the issuer is away; what it may do is as it was.
+            Err(error) if error.code == Code::Unavailable => {
+                let known = self.known(user)?.filter(|known| known.expires() > Some(SystemTime::now()));
+                let known = known.ok_or_else(|| error.clone())?;
+                tracing::warn!(%error, %user, "a plugin's credential is used as it is");
+                self.open(known, self.home.credential(user)).await
             }
-            None => {
-                let key = Credential::generate().map_err(|error| unusable(&error))?;
-                let token = issue(key.public()).await?;
-                let made = Credential::new(&token, key, Some(&issuer)).map_err(flawed)?;
-                made.write(&file).map_err(|error| unusable(&error))?;
-                made
-            }
-        };
-        self.open(credential, file).await
+            Err(error) => Err(error),
+        }
     }
 
     /// The public key of a user whose token somebody else will ask for: it is made at the first time, and kept with the token.

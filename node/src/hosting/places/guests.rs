@@ -229,8 +229,11 @@ impl Guests {
             // What is being made of it is made to its end, and then ended.
             let _present = guest.present.lock().await;
             guest.stop().await;
-            if let Ok(user) = users::of_plugin(plugin) {
-                self.parts.ways.forget(&user).await;
+        }
+        if let Ok(user) = users::of_plugin(plugin) {
+            match remove {
+                true => self.parts.ways.discard(&user).await,
+                false => self.parts.ways.forget(&user).await,
             }
         }
         if remove {
