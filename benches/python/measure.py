@@ -42,7 +42,7 @@ def turns(callers, rounds, seconds):
     """What each round showed, by who called in which form with how many callers; the first turn warms everything up."""
     measured = [("caller", form, 1) for form in ("threads", "noted threads", "far threads", "inside")]
     measured += [("caller", form, MANY) for form in ("threads", "tasks", "noted threads", "noted tasks", "far tasks")]
-    measured += [("local", "threads", 1), ("local", "threads", MANY)]
+    measured += [("copied", "threads", 1), ("copied", "threads", MANY)]
     for module, single, forms in OTHERS.values():
         measured += [(module, single, 1), *((module, form, MANY) for form in forms)]
     shown = {what: [] for what in measured}
@@ -67,7 +67,7 @@ def table_of(shown):
         other, beside = best(shown, module, forms)
         table.row(f"call on one host, {MANY} callers ({form}), beside {name} ({other})", many, beside, 4.0)
     for count, goal in ((1, 1.0), (MANY, 4.0)):
-        within = shown["local", "threads", count]
+        within = shown["copied", "threads", count]
         for name, (module, single, forms) in OTHERS.items():
             beside = shown[module, single, 1] if count == 1 else best(shown, module, forms)[1]
             who = "1 caller" if count == 1 else f"{count} callers (threads)"

@@ -17,7 +17,7 @@ def two_nodes(aish, directory, callers):
     alpha, beta = Node(aish, directory, "alpha"), Node(aish, directory, "beta")
     told = f'env = {{ BENCH_FOLDER = "{FOLDER}", BENCH_SOCKET = "{callers.path}" }}'
     entries = f"[core]\n{alpha.line('neighbour')}{alpha.line('callee')}"
-    for table, plugin in (("internal-local", "local"), ("internal", "caller")):
+    for table, plugin in (("internal-local", "copied"), ("internal", "caller")):
         entries += f'[{table}]\n{plugin} = {{ source = "{FOLDER}/plugins/{plugin}", {told} }}\n'
     try:
         alpha.configure("[core]\n")
