@@ -18,7 +18,7 @@ use aigis_proxy::{
 use aigis_registry::State as Sighted;
 use serde::{Deserialize, Serialize};
 use tarpc::context::{self, Context};
-use tokio::sync::{Mutex as Turn, oneshot};
+use tokio::sync::Mutex as Turn;
 
 use super::{
     super::{Hosting, journal, plugin::Plugin, prepare::Prepared, serving, standing::State, ways::Ways},
@@ -61,8 +61,8 @@ impl Parts {
 #[derive(Debug)]
 pub(crate) struct Placement {
     inner: Arc<Inner>,
-    end: Turn<Option<oneshot::Sender<()>>>,
-    task: Turn<Option<task::Owned>>,
+    /// Ends when it is dropped.
+    task: std::sync::Mutex<Option<task::Owned>>,
 }
 
 pub(super) struct Inner {
@@ -127,15 +127,9 @@ impl Placement {
     pub(crate) fn start(parts: Arc<Parts>, plugin: Arc<Plugin>, host: &str, wanted: Wanted) -> Result<Self, Error> {
         let host = Host::read(host)?;
         let inner = Arc::new(Inner { parts, plugin, host, wanted: Turn::new(wanted), place: Default::default() });
-        let (end, told_to_end) = oneshot::channel();
         let kept = inner.clone();
-        let task = task::Owned::spawn("placement", async move {
-            tokio::select! {
-                () = kept.keep() => {}
-                _ = told_to_end => {}
-            }
-        });
-        Ok(Self { inner, end: Turn::new(Some(end)), task: Turn::new(Some(task)) })
+        let task = task::Owned::spawn("placement", async move { kept.keep().await });
+        Ok(Self { inner, task: std::sync::Mutex::new(Some(task)) })
     }
 
     /// Where it runs, or is to run.
@@ -173,11 +167,7 @@ impl Placement {
 
     /// Ends it at its place.
     pub(crate) async fn stop(&self) {
-        if let Some(end) = self.end.lock().await.take() {
-            // A task that has ended by itself needs not be told.
-            let _ = end.send(());
-        }
-        drop(self.task.lock().await.take());
+        drop(lock(&self.task).take());
         let place = lock(&self.inner.place).take();
         if let Some(place) = place {
             self.inner.parts.end(&place, &self.inner.plugin.name, false).await;
