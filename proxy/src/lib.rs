@@ -34,6 +34,7 @@ pub mod blob;
 pub mod body;
 pub mod bridge;
 pub mod bus;
+pub mod chain;
 pub mod client;
 pub mod dispatch;
 pub mod envelope;

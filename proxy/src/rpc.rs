@@ -189,7 +189,7 @@ where
 /// # Errors
 ///
 /// As [`Bus::subscribe`].
-pub(crate) async fn serve_shared<Q, R, F>(
+pub async fn serve_shared<Q, R, F>(
     bus: &Bus,
     name: &'static str,
     journal: Arc<dyn Journal>,

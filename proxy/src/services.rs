@@ -13,6 +13,10 @@ use crate::{
     secret::{Sealed, SecretName, Selector},
 };
 
+pub mod chains;
+pub mod instances;
+pub mod steps;
+
 /// The service name of [`Blobs`], which all nodes share.
 pub const BLOBS: &str = "blobs";
 

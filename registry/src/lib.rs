@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+pub mod app_state;
 pub mod archive;
 pub mod asking;
 pub mod audit;
@@ -38,13 +39,16 @@ pub mod resolve;
 pub mod row;
 mod secrets;
 mod shards;
+pub mod shared;
 pub mod snapshot;
 mod spool;
 pub mod store;
 #[cfg(test)]
 mod testing;
 mod timestamp;
+pub mod tree;
 
+pub use app_state::AppState;
 pub use asking::{Addressee, Asking};
 pub use cache::Cache;
 pub use lease::LeaseKeeper;
@@ -53,6 +57,7 @@ pub use report::Reporter;
 pub use resolve::{Resolved, Service};
 pub use row::{NodeRow, Row};
 pub use secrets::Secrets;
+pub use shared::Shared;
 pub use snapshot::{Found, Sight, Snapshot};
 pub use spool::OpenError;
 pub use store::{Leaf, Registry};

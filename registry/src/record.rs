@@ -99,6 +99,14 @@ pub struct UnknownWord {
     valid: String,
 }
 
+impl UnknownWord {
+    /// Says that the text is none of these words, which name some `what`.
+    #[must_use]
+    pub fn new(what: &'static str, text: &str, words: &[&str]) -> Self {
+        Self { what, shown: aigis_proxy::quoted(text), valid: words.join(", ") }
+    }
+}
+
 macro_rules! words {
     ($type:ident, $what:literal) => {
         impl fmt::Display for $type {
@@ -111,11 +119,8 @@ macro_rules! words {
             type Err = UnknownWord;
 
             fn from_str(text: &str) -> Result<Self, UnknownWord> {
-                Self::ALL.into_iter().find(|word| word.as_str() == text).ok_or_else(|| UnknownWord {
-                    what: $what,
-                    shown: aigis_proxy::quoted(text),
-                    valid: Self::ALL.map(Self::as_str).join(", "),
-                })
+                let found = Self::ALL.into_iter().find(|word| word.as_str() == text);
+                found.ok_or_else(|| UnknownWord::new($what, text, &Self::ALL.map(Self::as_str)))
             }
         }
     };

@@ -131,7 +131,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Whether `signature` is that of the public key over `bytes`.
-pub(crate) fn verifies(public: &str, bytes: &[u8], signature: &[u8]) -> bool {
+/// Whether `signature` is that of the public key over `bytes` (Ed25519, RFC 8032).
+#[must_use]
+pub fn verifies(public: &str, bytes: &[u8], signature: &[u8]) -> bool {
     KeyPair::from_public_key(public).is_ok_and(|pair| pair.verify(bytes, signature).is_ok())
 }

@@ -123,6 +123,7 @@ pub fn template(mesh: &MeshName, role: Role) -> Template {
                 format!("$KV.records.*.*.{OWN}"),
                 format!("$KV.leases.live.{OWN}"),
                 "$KV.blobs.>".to_owned(),
+                "$KV.shared.>".to_owned(),
                 format!("{prefix}.event.*.{OWN}.>"),
                 format!("{prefix}.log.{OWN}.>"),
             ]);

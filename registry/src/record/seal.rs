@@ -15,6 +15,9 @@ pub enum Damage {
     /// It stands under the key of another.
     #[error("it stands under a key that is not its own")]
     Place,
+    /// No node of the mesh has signed it.
+    #[error("no node of the mesh has signed it")]
+    Writer,
 }
 
 #[derive(Serialize, Deserialize)]
