@@ -49,6 +49,43 @@ root_base() {
     write_users "$1"
 }
 
+# All that busybox can do, under the names by which it is called: what assistants of the library stand on.
+root_busybox() {
+    unpack_packages "$1" busybox-static
+    mkdir -p "$1/bin"
+    local tool
+    for tool in $("$1/bin/busybox" --list); do
+        [ -e "$1/bin/$tool" ] || ln -s busybox "$1/bin/$tool"
+    done
+    write_users "$1"
+}
+
+# Python with pip, as this distribution has it.
+root_python() {
+    unpack_packages "$1" python3 python3-pip python3-venv bash coreutils ca-certificates
+    [ -e "$1/usr/bin/sh" ] || ln -s bash "$1/usr/bin/sh"
+    ln -sf python3 "$1/usr/bin/python"
+    # The image is the environment: pip may write to it.
+    rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED
+    mkdir -p "$1/etc/ssl/certs"
+    cp -L /etc/ssl/certs/ca-certificates.crt "$1/etc/ssl/certs/ca-certificates.crt"
+    write_users "$1"
+}
+
+# The JavaScript runtime bun, from its package, with the C library that it was built for.
+root_bun() {
+    unpack_packages "$1" bash coreutils libc6 libgcc-s1 libstdc++6
+    [ -e "$1/usr/bin/sh" ] || ln -s bash "$1/usr/bin/sh"
+    local machine package
+    machine=$(uname -m)
+    case $machine in x86_64) package=bun-linux-x64-baseline ;; aarch64) package=bun-linux-aarch64 ;; *) die "bun has no package for $machine" ;; esac
+    mkdir -p "$1/usr/local/bin" "$IMAGE_CACHE/bun"
+    (cd "$IMAGE_CACHE/bun" && timeout 300 npm pack --silent "@oven/$package@1.2.23" >/dev/null && tar -xzf oven-"$package"-*.tgz)
+    install -m 755 "$IMAGE_CACHE/bun/package/bin/bun" "$1/usr/local/bin/bun"
+    rm -rf "$IMAGE_CACHE/bun"
+    write_users "$1"
+}
+
 root_clock() {
     root_base "$1"
     install -m 755 "$ROOT/samples/clock/clock.sh" "$1/usr/bin/clock.sh"
@@ -110,6 +147,11 @@ make_image() {
     done
 }
 
+# name_image NAME OWN: has the engine know the image OWN by the name that a Dockerfile asks for, unless it has one of that name.
+name_image() {
+    timeout 30 docker image inspect "$1" >/dev/null 2>&1 || timeout 30 docker tag "$2" "$1"
+}
+
 images_lock() {
     mkdir -p "$DATA"
     exec 8>"$DATA/images.lock"
@@ -138,5 +180,13 @@ test_images() {
     make_image aigis-test/stack stack 'CMD ["/usr/bin/supervisord","-n","-c","/etc/supervisor/supervisord.conf"]' \
         'ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' 'EXPOSE 80' 'EXPOSE 6379' 'EXPOSE 8000'
     make_image aigis-test/srv srv 'CMD ["/srv"]' 'EXPOSE 9000'
+    command -v npm >/dev/null || apt_install npm
+    make_image aigis-test/tools busybox 'CMD ["sh"]' 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+    make_image aigis-test/python python 'CMD ["python"]' 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
+        'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt' 'ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt'
+    make_image aigis-test/bun bun 'CMD ["bun"]' 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+    name_image busybox:latest aigis-test/tools:latest
+    name_image python:3.12-slim aigis-test/python:latest
+    name_image oven/bun:alpine aigis-test/bun:latest
     images_unlock
 }
