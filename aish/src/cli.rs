@@ -11,9 +11,10 @@ use clap::{
 
 use crate::{
     command::{
-        audit::Audit, call::Call, completions::Completions, describe::Describe, doctor::Doctor, down::Down,
-        events::Events, exec::Exec, join::Join, list::List, logs::Logs, man::Man, message::Message, nodes::Nodes,
-        plugins::Plugins, sdk_bridge::SdkBridge, secrets::Secrets, tokens::Tokens, up::Up, users::Users, wrap::Wrap,
+        apps::Apps, assistants::Assistants, audit::Audit, call::Call, chains::Chains, completions::Completions,
+        describe::Describe, doctor::Doctor, down::Down, events::Events, exec::Exec, join::Join, list::List, logs::Logs,
+        man::Man, message::Message, nodes::Nodes, plugins::Plugins, push::Push, sdk_bridge::SdkBridge,
+        secrets::Secrets, tokens::Tokens, up::Up, users::Users, why::Why, wrap::Wrap,
     },
     duration,
     exit::{Failure, Usage},
@@ -108,6 +109,11 @@ pub(crate) enum Command {
     Logs(Logs),
     Exec(Exec),
     Wrap(Wrap),
+    Push(Push),
+    Apps(Apps),
+    Assistants(Assistants),
+    Chains(Chains),
+    Why(Why),
     Events(Events),
     Audit(Audit),
     Doctor(Doctor),
@@ -137,6 +143,11 @@ impl Command {
             Self::Logs(_) => "logs",
             Self::Exec(_) => "exec",
             Self::Wrap(_) => "wrap",
+            Self::Push(_) => "push",
+            Self::Apps(_) => "apps",
+            Self::Assistants(_) => "assistants",
+            Self::Chains(_) => "chains",
+            Self::Why(_) => "why",
             Self::Events(_) => "events",
             Self::Audit(_) => "audit",
             Self::Doctor(_) => "doctor",
@@ -172,6 +183,7 @@ pub(crate) fn message_parser(name: &'static str) -> Parser {
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, Refusal> {
     check(&arguments)?;
     let form = form(&arguments);
+    let arguments = told_apart(arguments, form);
     let place = place(&arguments, form);
     parsed(routed(arguments, form)).map_err(|error| refusal(error, &place))
 }
@@ -348,6 +360,20 @@ fn form(arguments: &[OsString]) -> Form {
 fn routed(mut arguments: Vec<OsString>, form: Form) -> Vec<OsString> {
     if matches!(form, Form::Message) {
         arguments.insert(1, MESSAGE.into());
+    }
+    arguments
+}
+
+/// Tells the flag of `aish apps rm` that deletes an app's data from the option of that name that every command has.
+fn told_apart(mut arguments: Vec<OsString>, form: Form) -> Vec<OsString> {
+    let Form::Command(first) = form else { return arguments };
+    if arguments.get(first).is_some_and(|word| word == "apps") {
+        let removal = arguments.iter().skip(first).position(|word| word == "rm").map(|at| first + at);
+        for word in removal.and_then(|at| arguments.get_mut(at..)).into_iter().flatten() {
+            if word == "--data" {
+                *word = "--delete-data".into();
+            }
+        }
     }
     arguments
 }

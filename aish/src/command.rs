@@ -2,9 +2,12 @@
 
 use crate::{cli::Command, context::Context, exit::Failure};
 
+pub(crate) mod apps;
+pub(crate) mod assistants;
 pub(crate) mod audit;
 mod broadcast;
 pub(crate) mod call;
+pub(crate) mod chains;
 pub(crate) mod completions;
 pub(crate) mod describe;
 pub(crate) mod doctor;
@@ -18,12 +21,22 @@ pub(crate) mod man;
 pub(crate) mod message;
 pub(crate) mod nodes;
 pub(crate) mod plugins;
+pub(crate) mod push;
 pub(crate) mod sdk_bridge;
 pub(crate) mod secrets;
 pub(crate) mod tokens;
 pub(crate) mod up;
 pub(crate) mod users;
+pub(crate) mod why;
 pub(crate) mod wrap;
+
+pub(crate) use secrets::Unseen;
+
+/// The word that something has in JSON.
+fn word(value: &impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().map(str::to_owned).unwrap_or_default()
+}
 
 /// Runs a command that ends by itself.
 ///
@@ -33,7 +46,11 @@ pub(crate) mod wrap;
 pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
         // These end in order when a signal comes, so they are run where signals are.
-        Command::Up(_) | Command::Wrap(_) => Ok(()),
+        Command::Up(_) | Command::Wrap(_) | Command::Push(_) => Ok(()),
+        Command::Apps(apps) => apps.run(context).await,
+        Command::Assistants(assistants) => assistants.run(context).await,
+        Command::Why(why) => why.run(context).await,
+        Command::Chains(chains) => chains.run(context).await,
         Command::Down(down) => down.run(context).await,
         Command::Join(join) => join.run(context).await,
         Command::List(list) => list.run(context).await,

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, env, ffi::OsStr, ffi::OsString, time::Duration};
 
-use aigis_registry::{CiRecord, Kind};
+use aigis_registry::{
+    Asking, CiRecord, Kind, Shared,
+    shared::{ChainRecord, Key},
+};
 use clap_complete::{CompleteEnv, CompletionCandidate};
 
 use crate::{cli, context::Context};
@@ -36,6 +39,35 @@ pub(crate) fn plugins(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |record| if record.kind == Kind::Plugin { vec![record.name.to_string()] } else { Vec::new() })
 }
 
+/// The names of apps that begin so.
+pub(crate) fn apps(current: &OsStr) -> Vec<CompletionCandidate> {
+    offered(current, |record| if record.kind == Kind::App { vec![record.name.to_string()] } else { Vec::new() })
+}
+
+/// The ids of chains that begin so.
+pub(crate) fn chains(current: &OsStr) -> Vec<CompletionCandidate> {
+    shared(current, async |shared| {
+        let chains = shared.list::<ChainRecord>(Key::CHAINS).await.unwrap_or_default();
+        chains.into_iter().map(|(_, version)| version.content.id.as_str().to_owned()).collect()
+    })
+}
+
+/// The names of assistants that begin so.
+pub(crate) fn assistants(current: &OsStr) -> Vec<CompletionCandidate> {
+    shared(current, async |shared| {
+        let known = crate::command::push::known(&shared).await.unwrap_or_default();
+        known.into_iter().map(|known| known.name.to_string()).collect()
+    })
+}
+
+/// What the records that change hands give that begins so.
+fn shared(current: &OsStr, words: impl AsyncFnOnce(Shared) -> Vec<String>) -> Vec<CompletionCandidate> {
+    let Some(current) = current.to_str() else { return Vec::new() };
+    let words = asked(async |asking| words(asking.shared()).await).unwrap_or_default();
+    let words: BTreeSet<String> = words.into_iter().filter(|word| word.starts_with(current)).collect();
+    words.into_iter().take(MOST).map(CompletionCandidate::new).collect()
+}
+
 /// The paths of skills that begin so, each as it is called from anywhere.
 pub(crate) fn paths(current: &OsStr) -> Vec<CompletionCandidate> {
     offered(current, |record| {
@@ -58,13 +90,20 @@ fn offered(current: &OsStr, words: impl Fn(&CiRecord) -> Vec<String>) -> Vec<Com
 
 /// The CIs of the mesh that the line is about.
 fn records() -> Option<Vec<CiRecord>> {
+    asked(async |asking| {
+        let snapshot = asking.snapshot();
+        snapshot.cis().filter(|record| !record.is_gone()).map(|record| (**record).clone()).collect()
+    })
+}
+
+/// What the mesh that the line is about says, if it does soon.
+fn asked<T>(ask: impl AsyncFnOnce(&Asking) -> T) -> Option<T> {
     let line = ["aish".into()].into_iter().chain(of_the_mesh(env::args_os().collect())).chain(["list".into()]);
     let context = Context::new(cli::parse(line.collect()).ok()?.global);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let found = runtime.block_on(async {
-        let session = tokio::time::timeout(WITHIN, context.session()).await.ok()?.ok()?;
-        let snapshot = session.snapshot();
-        Some(snapshot.cis().filter(|record| !record.is_gone()).map(|record| (**record).clone()).collect())
+        let answer = async { Some(ask(&context.session().await.ok()?).await) };
+        tokio::time::timeout(WITHIN, answer).await.ok()?
     });
     runtime.shutdown_background();
     found

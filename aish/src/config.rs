@@ -7,11 +7,9 @@ use std::{
     time::Duration,
 };
 
-use aigis_node::{
-    mesh::{CREDENTIAL_LIFE, DEFAULT_PORT},
-    toml_file::{self, Table},
-};
+use aigis_node::mesh::{CREDENTIAL_LIFE, DEFAULT_PORT};
 use aigis_proxy::{NodeName, text_file::Error};
+use aigis_registry::toml_file::{self, Table};
 
 use crate::{
     duration,
@@ -43,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) metrics: Option<SocketAddr>,
     /// How many bytes of audit may wait for the bus.
     pub(crate) audit_room: Option<u64>,
+    /// What Python apps are built on.
+    pub(crate) python_image: Option<String>,
     /// How long running calls get when the node ends.
     pub(crate) grace: Option<Duration>,
 }
@@ -68,7 +68,7 @@ impl Config {
 fn read(path: &Path) -> Result<Config, Error> {
     toml_file::read(
         path,
-        &["name", "credential_life", "labels", "bus", "engine", "metrics", "audit", "shutdown"],
+        &["name", "credential_life", "labels", "bus", "engine", "metrics", "audit", "apps", "shutdown"],
         |root| {
             let mut config = Config {
                 name: root.text("name", NodeName::choose)?,
@@ -93,6 +93,9 @@ fn read(path: &Path) -> Result<Config, Error> {
             }
             if let Some(audit) = root.table("audit", Some(&["room"]))? {
                 config.audit_room = audit.text("room", room)?;
+            }
+            if let Some(apps) = root.table("apps", Some(&["python_image"]))? {
+                config.python_image = apps.text("python_image", image)?;
             }
             if let Some(shutdown) = root.table("shutdown", Some(&["grace"]))? {
                 config.grace = shutdown.text("grace", duration::parse)?;
@@ -161,6 +164,11 @@ fn engine_address(text: &str) -> Result<String, String> {
     let path = text.strip_prefix("unix://").unwrap_or_default();
     let form = || "write the engine's socket, such as unix:///var/run/docker.sock".to_owned();
     path.starts_with('/').then(|| text.to_owned()).ok_or_else(form)
+}
+
+fn image(text: &str) -> Result<String, &'static str> {
+    let form = "write an image's name, such as python:3.12-slim";
+    aigis_assistants::builtin::is_image(text).then(|| text.to_owned()).ok_or(form)
 }
 
 /// How long a credential holds: the form of durations, and days.

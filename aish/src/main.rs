@@ -16,14 +16,18 @@ use crate::{
 
 mod ask;
 mod bridge;
+mod chains;
 mod cli;
 mod command;
 mod completion;
 mod config;
 mod confirm;
 mod context;
+mod coordinator;
 mod duration;
 mod exit;
+mod follow;
+mod forward;
 mod frames;
 mod issuer;
 mod message;
@@ -34,8 +38,11 @@ mod quantity;
 mod reference;
 mod render;
 mod renewal;
+mod scratch;
 mod signals;
+mod state_dir;
 mod telemetry;
+mod upload;
 mod url;
 mod values;
 mod wrap;
@@ -101,6 +108,15 @@ async fn run(cli: Cli) -> ExitCode {
             finish(context.output, Box::pin(plugins.stay(&context, signals)).await)
         }
         Command::Wrap(wrap) => finish(context.output, Box::pin(wrap.run(&context, signals)).await),
+        // A signal to it may mean the chain, or the app.
+        Command::Push(push) => {
+            let result = tokio::select! {
+                result = Box::pin(push.run(&context, signals)).instrument(span) => result,
+                error = context.over() => Err(error.into()),
+            };
+            context.close().await;
+            finish(context.output, result)
+        }
         command => {
             let result = tokio::select! {
                 result = Box::pin(command::run(command, &context)).instrument(span) => Some(result),

@@ -68,6 +68,28 @@ impl Output {
         self.stdout_terminal
     }
 
+    /// Whether only results are wanted.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Whether a person can be asked: at the terminal, and not by a program.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.stderr_terminal && !self.json && io::stdin().is_terminal()
+    }
+
+    /// A bar for so many bytes on their way; only for a person.
+    pub(crate) fn bar(&self, bytes: u64) -> Option<indicatif::ProgressBar> {
+        (self.stderr_terminal && !self.quiet && !self.json).then(|| {
+            let bar = indicatif::ProgressBar::new(bytes);
+            let style = "{bar:30} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}";
+            match indicatif::ProgressStyle::with_template(style) {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        })
+    }
+
     /// Prints a result's text, with one newline at its end.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         let text = text.strip_suffix('\n').unwrap_or(text);

@@ -41,6 +41,21 @@ impl Signals {
         futures::future::select_all(waits).await;
     }
 
+    /// Awaits one of them, and says which.
+    pub(crate) async fn next(&mut self) -> SignalKind {
+        if self.0.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        let waits = self.0.iter_mut().map(|(kind, signal)| {
+            let kind = *kind;
+            Box::pin(async move {
+                signal.recv().await;
+                kind
+            })
+        });
+        futures::future::select_all(waits).await.0
+    }
+
     /// Parts SIGHUP from the others: from now on it is no signal that ends the command.
     pub(crate) fn hangups(&mut self) -> Hangups {
         let place = self.0.iter().position(|(kind, _)| *kind == SignalKind::hangup());

@@ -7,7 +7,7 @@ use std::io;
 pub(crate) enum Error {
     /// The arguments make no sense.
     #[error(
-        "usage: aigis-bench [--quick] [SUBJECT…], with calls, local, streams, bodies, gather, names, timeouts and mesh for subjects"
+        "usage: aigis-bench [--quick] [SUBJECT…], with calls, local, streams, bodies, gather, names, timeouts, mesh and chains for subjects"
     )]
     Usage,
     /// Something of the system failed.

@@ -8,6 +8,7 @@ mod bodies;
 mod bus;
 mod callee;
 mod calls;
+mod chains;
 mod engine;
 mod error;
 mod gather;
@@ -69,7 +70,7 @@ const QUICK: Effort = Effort {
 
 type Subject = (&'static str, fn(Effort, &mut Table) -> Result<(), Error>);
 
-const SUBJECTS: [Subject; 8] = [
+const SUBJECTS: [Subject; 9] = [
     ("calls", calls::measure),
     ("local", local::measure),
     ("streams", streams::measure),
@@ -78,6 +79,7 @@ const SUBJECTS: [Subject; 8] = [
     ("names", names::measure),
     ("timeouts", timeouts::measure),
     ("mesh", mesh::measure),
+    ("chains", chains::measure),
 ];
 
 fn main() -> ExitCode {

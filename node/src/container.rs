@@ -25,7 +25,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::PathBuf,
-    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
+    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, Weak},
 };
 
 use aigis_proxy::{
@@ -146,6 +146,8 @@ pub struct Container {
     alias: Option<Name>,
     bound: Mutex<Arc<Bound>>,
     applying: tokio::sync::Mutex<()>,
+    /// The CI that people meet, where that is not this one: of an app, whose container this is.
+    face: OnceLock<Weak<dyn Ci>>,
 }
 
 impl fmt::Debug for Container {
@@ -159,7 +161,19 @@ impl Container {
     #[must_use]
     pub fn new(host: Arc<Host>, name: Name, bound: Bound) -> Self {
         let alias = naming::alias(&name);
-        Self { host, name, alias, bound: Mutex::new(Arc::new(bound)), applying: tokio::sync::Mutex::new(()) }
+        let (bound, face) = (Mutex::new(Arc::new(bound)), OnceLock::new());
+        Self { host, name, alias, bound, applying: tokio::sync::Mutex::new(()), face }
+    }
+
+    /// Has what people say to it go by the skills of that CI, which it stands behind.
+    pub(crate) fn stand_behind(&self, face: Weak<dyn Ci>) {
+        // The first one stays: a container belongs to one app.
+        let _ = self.face.set(face);
+    }
+
+    /// The CI that people meet.
+    pub(crate) fn face(self: &Arc<Self>) -> Arc<dyn Ci> {
+        self.face.get().and_then(Weak::upgrade).unwrap_or_else(|| Arc::clone(self) as Arc<dyn Ci>)
     }
 
     /// Binds it to another container of its name, or to what has become of the same one.

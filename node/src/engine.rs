@@ -8,14 +8,18 @@
 //! [`watch::Watch`].
 
 mod act;
+mod build;
 mod container;
+mod create;
 mod error;
 mod events;
 mod exec;
 mod fields;
+mod images;
 mod inspection;
 mod logs;
 mod query;
+mod raw;
 mod transport;
 pub mod watch;
 
@@ -36,10 +40,13 @@ use time::OffsetDateTime;
 use tokio::{sync::Semaphore, time::Instant};
 
 pub use act::Limits;
+pub use build::{BuildRequest, Building, Progress};
 pub use container::{CheckStatus, Container, ContainerId, InvalidContainerId, Listing, State};
+pub use create::{Bind, Recipe, Volume};
 pub use error::Error;
 pub use events::{Event, EventLine, EventStream};
 pub use exec::{ExecHandle, ExecOutput, ExecRequest, ExecSession, ExecState, OutputStream};
+pub use images::ImageConfig;
 pub use inspection::{Check, Inspection, Mount, Network, Port, Published, RestartPolicy};
 #[cfg(any(test, fuzzing))]
 pub(crate) use logs::entries as log_entries;

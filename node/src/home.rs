@@ -188,6 +188,12 @@ impl Home {
         self.root().join("report")
     }
 
+    /// What became of each instance of an app that ran here.
+    #[must_use]
+    pub fn apps(&self) -> PathBuf {
+        self.root().join("apps")
+    }
+
     /// What admins asked of the node at run time.
     #[must_use]
     pub fn duties_file(&self) -> PathBuf {

@@ -112,6 +112,23 @@ pub fn kill(pid: u32, id: &ContainerId) -> bool {
     belongs(pid, id) && pidfd_send_signal(&handle, Signal::KILL).is_ok()
 }
 
+/// Whether a container's first process would not notice a TERM: the kernel keeps from a first process what it neither handles
+/// nor waits for. Where that cannot be seen, it is taken to notice.
+#[must_use]
+pub fn is_deaf(pid: u32, id: &ContainerId) -> bool {
+    let Ok(status) = read_text(Path::new(&format!("/proc/{pid}/status")), 64 * 1024) else { return false };
+    deaf(&status) && belongs(pid, id)
+}
+
+fn deaf(status: &str) -> bool {
+    // SIGTERM is number 15, and the masks begin with number 1.
+    let has_term = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).map(|mask| mask & (1 << 14) != 0)
+    };
+    has_term("SigCgt:") == Some(false) && has_term("SigBlk:") == Some(false)
+}
+
 fn look_here<T: Default>(
     pid: u32,
     id: &ContainerId,
@@ -208,6 +225,14 @@ fn text(bytes: Vec<u8>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chn_43_who_neither_handles_nor_waits_for_term_is_deaf() {
+        let status = |blocked: &str, caught: &str| format!("Name:\tsh\nSigBlk:\t{blocked}\nSigCgt:\t{caught}\n");
+        let (none, term) = ("0000000000000000", "0000000000004000");
+        assert!(deaf(&status(none, none)) && deaf(&status(none, "0000000000000002")));
+        assert!(!deaf(&status(none, term)) && !deaf(&status(term, none)) && !deaf("Name:\tsh\n"));
+    }
 
     #[test]
     fn bad_65_a_process_list_with_other_columns_is_read_as_far_as_it_goes() {

@@ -49,7 +49,7 @@ mod plugin;
 mod prepare;
 mod process;
 mod program;
-mod restart;
+pub(crate) mod restart;
 mod runner;
 mod running;
 mod secrets;

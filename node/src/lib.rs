@@ -16,6 +16,7 @@
 //! assert_eq!(decide("do not restart", &["web"], &skills), Decision::Negated);
 //! ```
 
+mod apps;
 pub mod bus_server;
 mod cluster;
 pub mod container;
@@ -24,6 +25,7 @@ mod duties;
 pub mod engine;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod gateway;
 pub mod grammar;
 pub mod home;
 pub mod host;
@@ -38,6 +40,7 @@ pub mod naming;
 pub mod node;
 mod offered;
 mod own;
+mod owned;
 pub mod plugin_host;
 pub mod plugins;
 pub mod process;
@@ -50,8 +53,8 @@ pub mod secrets;
 pub mod services;
 pub mod shelf;
 mod socket;
+mod steps;
 pub mod text;
-pub mod toml_file;
 pub mod trust;
 mod upkeep;
 pub mod usage;

@@ -164,7 +164,7 @@ impl fmt::Debug for Masking {
 }
 
 impl Masking {
-    fn by(mask: Arc<Mask>) -> Self {
+    pub(crate) fn by(mask: Arc<Mask>) -> Self {
         let (held, hidden) = (Hidden::default(), Vec::new());
         Self { masks: None, mask, held, hidden, followers: Vec::new(), masked: false }
     }

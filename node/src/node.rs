@@ -15,19 +15,22 @@ use aigis_proxy::{
     blob::{self, Store},
     bus::{self, ConnectError},
     dispatch::Dispatcher,
-    identity::{CaCertificate, MeshCa, MeshKeys, ServerFiles},
+    identity::{CaCertificate, Credential, MeshCa, MeshKeys, ServerFiles},
     secret::{KeyFileError, SealingKey, SignedSealing},
     serve::Server,
     service_info, task,
+    tunnel::Hub,
 };
 use aigis_registry::{
-    Cache, CiRecord, Kind, LeaseKeeper, OpenError, Registry, Reporter, SkillNote, Timestamp, audit::AuditJournal,
+    Cache, CiRecord, Kind, LeaseKeeper, OpenError, Reach, Registry, Reporter, Shared, SkillNote, Timestamp,
+    audit::AuditJournal,
 };
 use futures::FutureExt as _;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::watch;
 
 use crate::{
+    apps::{self, Apps},
     bus_server::{self, BusServer},
     cluster::{Cluster, Phase, growth, member::Member, messenger::Messenger},
     container::Host,
@@ -37,6 +40,7 @@ use crate::{
         Engine,
         watch::{EngineState, Watch},
     },
+    gateway::{self, Gateway},
     home::{self, Home, MeshFile},
     hosting::{
         self, Hosting, Ways,
@@ -51,6 +55,7 @@ use crate::{
     metrics::Endpoint,
     offered,
     own::{self, OwnCi},
+    owned::Mark,
     plugins::{config::Config, users::Users},
     reconcile::Reconciler,
     registrar::Registrar,
@@ -59,7 +64,7 @@ use crate::{
     secrets::{self, Vault},
     shelf,
     socket::Socket,
-    trust,
+    steps, trust,
     upkeep::{self, StoreKeeper, Upkeep},
     usage::Sampler,
     witness,
@@ -103,6 +108,8 @@ pub struct Options {
     pub labels: BTreeMap<String, String>,
     /// Where to serve `/metrics`, if at all.
     pub metrics: Option<SocketAddr>,
+    /// Where the apps of the mesh are served over HTTP, if they are.
+    pub gateway: Option<gateway::Options>,
     /// Where the engine is asked, unless `DOCKER_HOST` says; the usual socket if absent.
     pub engine: Option<String>,
     /// How many bytes of audit may wait for the bus; the journal's own bound if absent.
@@ -155,6 +162,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The address of the gateway.
+    #[error("the gateway cannot listen on {address}")]
+    Gateway {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// The key that opens its secrets.
     #[error("the key to which this node's secrets are sealed cannot be used")]
     Sealing(#[from] KeyFileError),
@@ -180,6 +196,8 @@ pub struct Node {
     file: MeshFile,
     home: Home,
     bus: Bus,
+    cache: Cache,
+    credential: Arc<Credential>,
     server: Server,
     directory: Arc<Directory>,
     lease: LeaseKeeper,
@@ -191,6 +209,7 @@ pub struct Node {
     socket: Socket,
     hosting: Arc<Hosting>,
     guests: Arc<Guests>,
+    steps: Arc<steps::Place>,
     restart: watch::Sender<bool>,
     _lock: Arc<fs::File>,
 }
@@ -213,11 +232,18 @@ impl Node {
             Some(address) => Some(Endpoint::bind(address).await.map_err(|source| Error::Metrics { address, source })?),
             None => None,
         };
+        let gateway = match options.gateway.clone() {
+            Some(options) => {
+                let address = options.address;
+                Some(Gateway::bind(options).await.map_err(|source| Error::Gateway { address, source })?)
+            }
+            None => None,
+        };
         let mut mesh = mesh::up(&options.home, &wanted).await?;
         let bus_server = mesh.server.take();
         let is_shared = mesh.cluster.as_ref().is_some_and(|cluster| cluster.phase() == Phase::Grown);
         // The lock is held to the end: nobody else may adopt a server that is about to end.
-        match Self::join(options, lock.clone(), metrics, mesh, bus_server.as_ref()).await {
+        match Self::join(options, lock.clone(), (metrics, gateway), mesh, bus_server.as_ref()).await {
             Ok(node) => Ok(Self { bus_server, ..node }),
             Err(error) => {
                 match bus_server {
@@ -235,7 +261,7 @@ impl Node {
     async fn join(
         options: Options,
         lock: Arc<fs::File>,
-        metrics: Option<Endpoint>,
+        (metrics, gateway): (Option<Endpoint>, Option<Gateway>),
         mesh: Mesh,
         server_of_bus: Option<&BusServer>,
     ) -> Result<Self, Error> {
@@ -408,6 +434,18 @@ impl Node {
         let guests = Guests::new(guests::Parts { node: place, home: home.clone(), bus: bus.clone(), ways, masks, key });
         let serving = places::serve(&guests, Arc::downgrade(&hosting), journal.clone());
         tasks.extend(serving.await.map_err(&listening)?);
+        let mark = Mark::new(mesh.credential.public());
+        let steps = steps::Place::new(steps::Parts {
+            node: node.clone(),
+            home: home.clone(),
+            mark: mark.clone(),
+            bus: bus.clone(),
+            cache: cache.clone(),
+            engine: host.engine.clone(),
+            duties: duties.clone(),
+            vault: vault.clone(),
+            masks: logs.masks().clone(),
+        });
         let restart = watch::Sender::new(false);
         if let (Some(mesh::Office { keys }), Some(store)) = (&mesh.office, store) {
             let (url, ca, cluster) = (mesh.file.bus.clone(), mesh.ca.clone(), mesh.cluster.clone());
@@ -452,8 +490,14 @@ impl Node {
         });
         let reconciler = Reconciler::new(containers, BTreeSet::new(), Instant::now());
         room.expect(&known);
-        let mut registrar =
-            Registrar::new(host.clone(), directory.clone(), server.clone(), registry, reconciler, reporter.clone());
+        let mut registrar = Registrar::new(
+            host.clone(),
+            directory.clone(),
+            server.clone(),
+            registry.clone(),
+            reconciler,
+            reporter.clone(),
+        );
         // What changed on the engine meanwhile is put right before the mesh hears that this node lives.
         heard(&host.watch).await;
         registrar.settle().await;
@@ -461,6 +505,29 @@ impl Node {
         let revoked = mesh.office.as_ref().map(|office| MeshKeys::revocations(&office.keys)).unwrap_or_default();
         // Whoever comes back after a start of the node finds its secrets open.
         vault.ready(OPEN_WITHIN).await;
+        tasks.extend(steps::serve(&steps, journal.clone()).await.map_err(&listening)?);
+        let apps = Apps::new(apps::Parts {
+            mesh: home.mesh().clone(),
+            mark,
+            node: node.clone(),
+            host: host.clone(),
+            bus: bus.clone(),
+            cache: cache.clone(),
+            vault: vault.clone(),
+            directory: home.apps(),
+        })
+        .map_err(mesh::Error::from)?;
+        let hub = Hub::open(&bus).await.map_err(&listening)?;
+        let of_apps = known.iter().filter(|record| record.kind == Kind::App && !record.is_gone());
+        let means = apps::ci::Means {
+            registry: registry.clone(),
+            directory: directory.clone(),
+            server: server.clone(),
+            known: of_apps.map(|record| record.name.clone()).collect(),
+            url: gateway.as_ref().map(Gateway::url),
+        };
+        tasks.extend(apps.serve(&hub, journal.clone(), means).await.map_err(&listening)?);
+        tasks.extend(gateway.map(|gateway| gateway.serve(Reach::new(&hub, &Shared::new(&bus, &cache), None))));
         let socket = Socket::listen(&home, &server, vouches.clone(), revoked, room.clone());
         let giving = room.clone();
         tasks.push(task::Owned::spawn("secrets of offers", async move { giving.give().await }));
@@ -513,6 +580,8 @@ impl Node {
             file,
             home,
             bus,
+            cache,
+            credential: mesh.credential,
             server,
             directory,
             lease,
@@ -524,6 +593,7 @@ impl Node {
             socket,
             hosting,
             guests,
+            steps,
             restart,
             _lock: lock,
         })
@@ -533,6 +603,36 @@ impl Node {
     #[must_use]
     pub fn file(&self) -> &MeshFile {
         &self.file
+    }
+
+    /// Where the mesh keeps its files on this host.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The node's connection.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// What the node knows of the mesh.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Its credential.
+    #[must_use]
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// Where it puts down what is done.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<AuditJournal> {
+        &self.journal
     }
 
     /// Completes when the node must start anew, since its bus is about to be another.
@@ -576,6 +676,7 @@ impl Node {
             socket,
             hosting,
             guests,
+            steps,
             ..
         } = self;
         // A file that cannot be removed misleads nobody: readers compare the process id.
@@ -585,6 +686,7 @@ impl Node {
         }
         lease.goodbye(Duration::from_secs(2)).await;
         server.stop(grace).await;
+        steps.leave();
         tokio::join!(hosting.end_all(grace), guests.end_all());
         logs.shut();
         reporter.goodbye().await;

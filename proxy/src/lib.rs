@@ -62,6 +62,7 @@ mod tags;
 pub mod task;
 pub mod text_file;
 pub mod trace;
+pub mod tunnel;
 
 pub use bus::Bus;
 pub use envelope::{Meta, Request};

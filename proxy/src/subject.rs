@@ -219,6 +219,18 @@ impl Subjects {
         format!("{}log.{publisher}.>", self.prefix)
     }
 
+    /// A side of a tunnel, as the other side sends to it: the hub of its process, and the connection there.
+    #[must_use]
+    pub fn tunnel(&self, receiver: &UserName, hub: &Token, connection: &Token) -> String {
+        format!("{}tunnel.{receiver}.{}.{}", self.prefix, hub.as_str(), connection.as_str())
+    }
+
+    /// All that is sent to one hub.
+    #[must_use]
+    pub fn tunnels(&self, receiver: &UserName, hub: &Token) -> String {
+        format!("{}tunnel.{receiver}.{}.*", self.prefix, hub.as_str())
+    }
+
     /// Reads the caller of a typed service's request.
     #[must_use]
     pub fn rpc_caller(&self, subject: &str) -> Option<Caller> {

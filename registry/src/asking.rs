@@ -16,6 +16,7 @@ use crate::{
     cache::Cache,
     record::{Kind, SkillNote, State},
     resolve::{Resolved, Service},
+    shared::Shared,
     snapshot::{self, Snapshot},
 };
 
@@ -85,6 +86,12 @@ impl Asking {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.cache.snapshot()
+    }
+
+    /// The records that change hands, to be read.
+    #[must_use]
+    pub fn shared(&self) -> Shared {
+        Shared::new(self.client.bus(), &self.cache)
     }
 
     /// The registry, as it changes.

@@ -33,6 +33,7 @@ pub mod cache;
 pub mod fuzz;
 pub mod lease;
 pub mod observer;
+pub mod reach;
 pub mod record;
 pub mod report;
 pub mod resolve;
@@ -46,12 +47,14 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 mod timestamp;
+pub mod toml_file;
 pub mod tree;
 
 pub use app_state::AppState;
 pub use asking::{Addressee, Asking};
 pub use cache::Cache;
 pub use lease::LeaseKeeper;
+pub use reach::Reach;
 pub use record::{Capacity, CiRecord, Container, Engine, Kind, NodeRecord, SkillNote, State};
 pub use report::Reporter;
 pub use resolve::{Resolved, Service};

@@ -18,7 +18,7 @@ use aigis_proxy::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use app::{AppRecord, Instance};
+pub use app::{AppRecord, Instance, InstanceEnd};
 pub use assistant::AssistantRecord;
 pub use chain::{
     Budget, ChainRecord, Failure, Hold, Holder, LogNote, Offer, PlacementNote, Source, Status, StepRecord, StepStatus,

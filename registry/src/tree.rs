@@ -4,7 +4,7 @@ use std::path::Path;
 
 use aigis_proxy::{
     Code, Error,
-    blob::{Life, Store},
+    blob::{Life, Store, Stored},
     chain::Tree,
 };
 use tokio::io::AsyncWriteExt as _;
@@ -24,6 +24,8 @@ pub struct Kept {
     pub entries: u64,
     /// How many bytes its files have.
     pub bytes: u64,
+    /// How many chunks it has, with those that list the others.
+    pub chunks: usize,
     /// How many chunks were sent, because the mesh lacked them.
     pub sent_chunks: usize,
     /// How many bytes those had.
@@ -53,10 +55,14 @@ pub async fn store(
     match packed.map_err(|_| Error::internal("the thread that packs a tree ended"))? {
         Ok(Packed { entries, bytes }) => {
             let stored = stored?;
-            let (sent_chunks, sent_bytes) = (stored.chunks_sent, stored.bytes_sent);
-            Ok(Kept { tree: Some(stored.blob), entries, bytes, sent_chunks, sent_bytes })
+            let Stored { blob, chunks, chunks_sent: sent_chunks, bytes_sent: sent_bytes } = stored;
+            Ok(Kept { tree: Some(blob), entries, bytes, chunks, sent_chunks, sent_bytes })
         }
         Err(archive::Error::Empty) => Ok(Kept::default()),
+        // A store that takes no more breaks the packing off: why it does not is what counts.
+        Err(archive::Error::Stream(broken)) => {
+            Err(stored.err().unwrap_or_else(|| archive::Error::Stream(broken).into()))
+        }
         // What was sent of half a tree is named by nobody, and swept.
         Err(error) => Err(error.into()),
     }

@@ -184,9 +184,11 @@ test_images() {
     make_image aigis-test/tools busybox 'CMD ["sh"]' 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
     make_image aigis-test/python python 'CMD ["python"]' 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
         'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt' 'ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt'
-    make_image aigis-test/bun bun 'CMD ["bun"]' 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+    # One test builds on it: without the package registry of npm all others still run.
+    (make_image aigis-test/bun bun 'CMD ["bun"]' 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin') ||
+        say "there is no image of bun: the test that builds on it will fail"
     name_image busybox:latest aigis-test/tools:latest
     name_image python:3.12-slim aigis-test/python:latest
-    name_image oven/bun:alpine aigis-test/bun:latest
+    name_image oven/bun:alpine aigis-test/bun:latest || true
     images_unlock
 }

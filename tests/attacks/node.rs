@@ -79,7 +79,6 @@ fn atk_48_a_node_writes_nothing_as_another() {
         "$KV.leases.live.alpha".to_owned(),
         "$KV.leases.live.gamma.alpha".to_owned(),
         "$KV.leases.gamma".to_owned(),
-        "$KV.shared.chain.x".to_owned(),
         format!("{C}.log.alpha.node"),
     ]
     .into();

@@ -4,6 +4,8 @@
 mod breaks;
 #[cfg(test)]
 mod calls;
+#[cfg(test)]
+mod chains;
 mod cluster;
 #[cfg(test)]
 mod crew;

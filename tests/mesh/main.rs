@@ -17,6 +17,8 @@ mod blobs;
 #[cfg(test)]
 mod by_hand;
 #[cfg(test)]
+mod chains;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod debug;

@@ -361,6 +361,18 @@ impl Mesh {
         self.with_input(args, None)
     }
 
+    /// Runs `aish` in that directory, with no input.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the binary cannot be run.
+    pub fn in_directory<S: AsRef<OsStr>>(&self, directory: &Path, args: impl IntoIterator<Item = S>) -> Ran {
+        let started = Instant::now();
+        let mut command = self.command();
+        command.current_dir(directory).args(args).stdin(Stdio::null());
+        Ran::of(command.output().unwrap_or_else(|error| panic!("{error}")), started)
+    }
+
     /// Runs `aish` with these variables in its environment as well.
     ///
     /// # Panics

@@ -145,3 +145,13 @@ fn help_shows_what_can_be_typed_and_what_the_exit_codes_mean() {
     let Err(Refusal::Asked(help)) = read("--help") else { panic!() };
     assert!(!help.contains(MESSAGE) && help.contains("Exit codes: 0 answered"), "{help}");
 }
+
+#[test]
+fn chn_56_the_data_of_an_app_is_no_directory() {
+    for line in ["--data /d apps rm web --data", "--data /d apps rm --data web --yes"] {
+        let cli = read(line).unwrap();
+        assert_eq!(cli.global.data.as_deref(), Some(std::path::Path::new("/d")), "{line}");
+        assert!(format!("{:?}", cli.command).contains("delete_data: true"), "{line}");
+    }
+    assert!(read("apps list --data /d").is_ok());
+}

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use called::Called;
 use set::Set;
+pub(super) use set::{For, keep};
+pub(crate) use value::Unseen;
 
 use crate::{context::Context, exit::Failure, issuer::Desk};
 

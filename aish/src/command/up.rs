@@ -10,6 +10,7 @@ use std::{
 
 use aigis_node::{
     Home, LogTap, Options,
+    gateway::{self, Domain},
     home::MeshFile,
     mesh::{CREDENTIAL_LIFE, DEFAULT_PORT},
     node,
@@ -28,6 +29,7 @@ use crate::{
     signals::Signals,
 };
 
+mod coordinator;
 mod keep;
 mod plugins;
 mod serve;
@@ -40,6 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const BESIDE: Duration = Duration::from_secs(1);
 /// How much of its log is shown when it does not come up.
 const SHOWN: u64 = 4 * 1024;
+/// Where the gateway listens if no port is named.
+const GATEWAY_PORT: u16 = 8080;
 
 /// Start this host's node, and with it a mesh if there is none
 ///
@@ -73,6 +77,12 @@ pub(crate) struct Up {
     /// Serve /metrics for Prometheus there: IP or IP:PORT, of this host alone [default port: 9464]
     #[arg(long, value_name = "ADDR", value_parser = loopback)]
     metrics: Option<SocketAddr>,
+    /// Serve the apps of the mesh over HTTP there, each as APP.DOMAIN and APP-PORT.DOMAIN: IP or IP:PORT [default port: 8080]
+    #[arg(long, value_name = "ADDR", value_parser = gateway)]
+    gateway: Option<SocketAddr>,
+    /// The domain of the gateway
+    #[arg(long, value_name = "DOMAIN", requires = "gateway", default_value_t)]
+    domain: Domain,
     /// The Aigis config file, which names the plugins of this node [default: config.aigis in ~/.config/aigis, or where
     /// AIGIS_CONFIG_DIR says, if it is there]
     #[arg(long, short, value_name = "FILE")]
@@ -117,6 +127,11 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 fn socket(text: &str, usual: u16) -> Result<SocketAddr, String> {
     let alone = || text.parse::<IpAddr>().map(|address| SocketAddr::new(address, usual));
     text.parse().or_else(|_| alone()).map_err(|_| format!("write IP or IP:PORT, such as 127.0.0.1:{usual}"))
+}
+
+/// Reads where the gateway listens.
+fn gateway(text: &str) -> Result<SocketAddr, String> {
+    socket(text, GATEWAY_PORT)
 }
 
 /// Reads `IP` or `IP:PORT` of this host alone.
@@ -166,6 +181,7 @@ impl Up {
             let _ = rustix::process::setsid();
         }
         let grace = config.grace.unwrap_or(node::GRACE);
+        let python_image = config.python_image.clone();
         let detached = self.detached;
         let options = Options { ca, logs, plugins, ..self.options(home.clone(), name, bus, config) };
         // A store is accepted once, by whoever asked for it, and a site ended once.
@@ -188,7 +204,7 @@ impl Up {
         if let Err(Failure::Output(error)) = said {
             tracing::warn!(%error, "nobody was told that the node is up");
         }
-        Box::pin(serve::until_told(node, again, grace, (&mut signals, &mut hangups))).await
+        Box::pin(serve::until_told(node, again, grace, python_image.as_deref(), (&mut signals, &mut hangups))).await
     }
 
     /// Reads the file that is named, or the usual one if it is there.
@@ -212,6 +228,8 @@ impl Up {
         let mut labels = config.labels;
         labels.extend(self.label);
         let metrics = self.metrics.or(config.metrics);
+        let domain = self.domain;
+        let gateway = self.gateway.map(|address| gateway::Options { address, domain });
         let Config { engine, audit_room, .. } = config;
         let credential_life = config.credential_life.unwrap_or(CREDENTIAL_LIFE);
         let (new_store, logs) = (self.new_store, LogTap::default());
@@ -229,6 +247,7 @@ impl Up {
             new_store,
             labels,
             metrics,
+            gateway,
             engine,
             audit_room,
             plugins: None,
@@ -269,6 +288,8 @@ impl Up {
             name: None,
             label,
             metrics,
+            gateway: None,
+            domain: Domain::default(),
             config: None,
             node_config: None,
             new_store: false,
@@ -371,6 +392,9 @@ impl Up {
         }
         if let Some(metrics) = self.metrics {
             command.args(["--metrics", &metrics.to_string()]);
+        }
+        if let Some(gateway) = self.gateway {
+            command.args(["--gateway", &gateway.to_string(), "--domain", &self.domain.to_string()]);
         }
         for (key, value) in &self.label {
             command.args(["--label", &format!("{key}={value}")]);

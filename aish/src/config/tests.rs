@@ -21,6 +21,9 @@ port = 9464
 [audit]
 room = "128 MiB"
 
+[apps]
+python_image = "registry.example:5000/python@sha256:1"
+
 [shutdown]
 grace = "30s"
 "#;
@@ -63,6 +66,7 @@ fn a_whole_file_is_read_and_an_empty_one_says_nothing() {
         engine: Some("unix:///run/docker.sock".to_owned()),
         metrics: Some("127.0.0.1:9464".parse().unwrap()),
         audit_room: Some(128 << 20),
+        python_image: Some("registry.example:5000/python@sha256:1".to_owned()),
         grace: Some(Duration::from_secs(30)),
     };
     assert_eq!(Config::read(&path).unwrap(), whole);
@@ -85,7 +89,7 @@ fn bad_37_what_is_no_toml_or_unknown_or_doubled() {
     starts(
         "frobnicate = 1",
         "1:1",
-        &["known here: name, credential_life, labels, bus, engine, metrics, audit, shutdown"],
+        &["known here: name, credential_life, labels, bus, engine, metrics, audit, apps, shutdown"],
     );
     starts("x.y.z = 1", "1:1", &["unknown table \"x\""]);
     starts("name = \"a\"\nname = \"b\"", "2:1", &["\"name\"", "on line 1 and on line 2"]);
@@ -136,6 +140,7 @@ fn bad_39_values_out_of_range() {
     for grace in ["0s", "-1s", "25h"] {
         starts(&format!("[shutdown]\ngrace = \"{grace}\""), "2:9", &["shutdown.grace", "at most 24h"]);
     }
+    starts("[apps]\npython_image = \"-x\"", "2:16", &["apps.python_image: write an image's name"]);
     starts("[shutdown]\ngrace = 10", "2:9", &["shutdown.grace is of type integer"]);
     for room in ["-1 MiB", "64", "1 KiB", "2 GiB", "lots"] {
         starts(&format!("[audit]\nroom = \"{room}\""), "2:8", &["audit.room", room, "1 MiB to 1 GiB"]);

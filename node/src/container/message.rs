@@ -54,7 +54,7 @@ async fn message(container: Arc<Container>, call: Call, said: Said) -> Result<Re
     let mut own_names = vec![container.name().as_str()];
     own_names.extend(container.alias().map(aigis_proxy::Name::as_str));
     let message = Message { text: &said.text, confirm: said.confirm, own_names: &own_names };
-    let ci: Arc<dyn Ci> = Arc::clone(&container) as Arc<dyn Ci>;
+    let ci = container.face();
     let dispatcher = container.host().dispatcher();
     // Boxed: what it runs may be any skill of this table, this one not among them.
     let (text, answers) = Box::pin(crate::message::answer(ci, message, &call, dispatcher, text::render)).await?;

@@ -11,13 +11,13 @@ use aigis_proxy::{
     Grant, Name, NoGrant, quoted,
     text_file::{self, Error},
 };
+use aigis_registry::toml_file::{self, Entry as Line, Table};
 use serde::{Serialize, Serializer};
 
 use super::{
     Type,
     source::{Location, Reference, Source, Subdirectory, Update},
 };
-use crate::toml_file::{self, Entry as Line, Table};
 
 mod edit;
 mod lines;

@@ -1,6 +1,8 @@
 //! What `node` promises, shown on a real engine.
 
 #[cfg(test)]
+mod apps;
+#[cfg(test)]
 mod container;
 #[cfg(test)]
 mod engine;

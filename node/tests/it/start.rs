@@ -27,6 +27,7 @@ fn options(home: &Home, listen: SocketAddr) -> Options {
         ended_sites: Vec::new(),
         labels: Default::default(),
         metrics: None,
+        gateway: None,
         engine: Some("unix:///nowhere/docker.sock".to_owned()),
         audit_room: None,
         plugins: None,

@@ -35,6 +35,8 @@ const INDEX_WITHIN: Duration = Duration::from_secs(10 * 60);
 pub struct Stored {
     /// The blob.
     pub blob: Blob,
+    /// How many chunks it has, with those that list the others.
+    pub chunks: usize,
     /// How many chunks were sent, because the mesh lacked them.
     pub chunks_sent: usize,
     /// How many bytes those had.
@@ -81,7 +83,7 @@ impl Store {
     async fn put_cut<R: AsyncRead + Unpin>(&self, life: Life, mut cutter: Cutter<R>) -> Result<Stored, Error> {
         // Read before anything is asked: whatever a sweep does from here on shows by its mark.
         let mark = if life == Life::Kept { Some(Mark::read(&self.bus).await?) } else { None };
-        let (mut whole, mut size) = (Hasher::new(), 0);
+        let (mut whole, mut size, mut chunks) = (Hasher::new(), 0, 0);
         let mut gathering = Gathering::default();
         let mut sending = Sending {
             store: self,
@@ -98,7 +100,9 @@ impl Store {
             whole.add(&chunk);
             size += chunk.len() as u64;
             let part = Part::of(&chunk);
+            chunks += 1;
             if let Some(list) = gathering.add(part) {
+                chunks += 1;
                 sending.add(Part::of(&list), list).await?;
             }
             sending.add(part, chunk).await?;
@@ -109,13 +113,14 @@ impl Store {
             return Err(Error::new(Code::ResourceExhausted, format!("a blob of {size} bytes has too many chunks")));
         };
         if let Some(list) = last {
+            chunks += 1;
             sending.add(Part::of(&list), list).await?;
         }
         sending.finish().await?;
         let (chunks_sent, bytes_sent) = (sending.chunks, sending.bytes);
         let blob = Blob { digest: whole.end(), size };
         self.put_index(life, &blob, index, mark).await?;
-        Ok(Stored { blob, chunks_sent, bytes_sent })
+        Ok(Stored { blob, chunks, chunks_sent, bytes_sent })
     }
 
     /// Begins to read a blob.

@@ -27,7 +27,7 @@ pub struct Wish {
     pub replace: bool,
     /// Whether to wait for a chain of the app that runs, rather than to supersede it.
     pub queue: bool,
-    /// Where it is to run; what was said before holds if absent. See [`Push::on`].
+    /// Where it is to run; what was said before holds if absent: nodes by name, or labels `KEY=VALUE`; all must hold.
     pub on: Option<Vec<String>>,
 }
 
@@ -218,7 +218,7 @@ pub struct NewAssistant {
     pub name: String,
     /// Its folder, without the file of secrets.
     pub folder: Tree,
-    /// What its `assistant.toml` says, as JSON; see `docs/specs/chains.md`.
+    /// What its `assistant.toml` says, as JSON; see `docs/chains.md`.
     pub settings: serde_json::Value,
 }
 

@@ -48,6 +48,8 @@ pub trait Instances {
     async fn output(app: Name, instance: InstanceId, from: u64) -> Result<Written, Error>;
     /// Sends an instance a signal, and has it not started again; for operators.
     async fn signal(app: Name, instance: InstanceId, signal: Signal) -> Result<(), Error>;
+    /// Removes the volumes that an app has here, with what is in them, once no instance of it is left here; for nodes.
+    async fn remove_volumes(app: Name) -> Result<(), Error>;
     /// Says whether the engine here has that image; for nodes.
     async fn has_image(image: String) -> Result<bool, Error>;
     /// Stores an image of the engine here as a kept blob, an archive as the engine writes it; for nodes.

@@ -165,8 +165,10 @@ pub struct Finished {
     /// How the assistant's process ended.
     pub exit_code: Option<i64>,
     /// `/out/app`, or the tree of a repository; only of what ended well.
+    #[serde(default, deserialize_with = "made", skip_serializing_if = "Option::is_none")]
     pub app_tree: Option<Tree>,
     /// The state after the step: what it was before, with what the assistant wrote; without `next`.
+    #[serde(default, deserialize_with = "made", skip_serializing_if = "Option::is_none")]
     pub state_tree: Option<Tree>,
     /// What the assistant wrote as `next`, trimmed; absent if that is empty, `nil` or `null`.
     pub next: Option<String>,
@@ -178,6 +180,11 @@ pub struct Finished {
     /// What was odd, but no reason to fail.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// Reads a tree that was made, be it empty: `null` is the empty tree, and only what is absent was not made.
+fn made<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Tree>, D::Error> {
+    Tree::deserialize(deserializer).map(Some)
 }
 
 /// An image that was built, as its configuration has it.
@@ -292,4 +299,18 @@ pub trait Steps {
     async fn end(attempt: Attempt, epoch: u64) -> Result<(), Error>;
     /// Drops all that is kept of a step, once its result stands in the record.
     async fn forget(chain: ChainId, step: u32, epoch: u64) -> Result<(), Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chn_08_an_empty_tree_is_another_thing_than_none() {
+        for app_tree in [None, Some(None), Some(Some(Blob { digest: crate::blob::Digest::of(b"x"), size: 1 }))] {
+            let finished = Finished { app_tree, ..Finished::default() };
+            let text = serde_json::to_string(&finished).unwrap();
+            assert_eq!(serde_json::from_str::<Finished>(&text).unwrap(), finished, "{text}");
+        }
+    }
 }

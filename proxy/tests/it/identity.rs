@@ -218,11 +218,17 @@ async fn a_node_writes_its_own_records_and_reads_all_through_the_imports() {
     assert_eq!((&entry.value[..], entry.revision), (&b"one"[..], 1));
     assert_eq!(&last(&vera, "KV_records", "$KV.records.node.alpha").await.unwrap().payload[..], b"two");
 
-    for foreign in ["$KV.records.ci.web.beta", "$KV.records.node.beta", "$KV.leases.live.beta", "$KV.shared.chain.x"] {
+    for foreign in ["$KV.records.ci.web.beta", "$KV.records.node.beta", "$KV.leases.live.beta", "$KV.leases.chain.x"] {
         alpha.publish(foreign, "x".into()).await.unwrap();
         events.expect(&format!("Permissions Violation for Publish to \"{foreign}\"")).await;
     }
-    for write in ["$KV.records.ci.web.vera", "$KV.leases.live.vera", "$KV.blobs.x", "$JS.API.STREAM.PURGE.KV_records"] {
+    for write in [
+        "$KV.records.ci.web.vera",
+        "$KV.leases.live.vera",
+        "$KV.shared.app.x",
+        "$KV.blobs.x",
+        "$JS.API.STREAM.PURGE.KV_records",
+    ] {
         vera.publish(write, "x".into()).await.unwrap();
         vera_events.expect(&format!("Permissions Violation for Publish to \"{write}\"")).await;
     }

@@ -31,4 +31,6 @@ mod sweeps;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod tunnels;
+#[cfg(test)]
 mod unread;

@@ -132,7 +132,10 @@ impl From<Error> for aigis_proxy::Error {
             Error::Stream(_) | Error::Write { .. } => Code::Internal,
             _ => Code::InvalidArgument,
         };
-        Self::new(code, text)
+        let changed = matches!(error, Error::Changed { .. });
+        let made = Self::new(code, text);
+        // Whoever packs a tree that others write to may try again.
+        if changed { made.with("changed", true) } else { made }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is known of an app.
 
 use aigis_proxy::{
-    Name, NodeName, UserName,
+    Error, Name, NodeName, UserName,
     chain::{ChainId, Tree},
     identity::Mandate,
     services::{
@@ -92,6 +92,29 @@ pub struct Instance {
     /// How it ended by itself, if it did: it is not started again.
     #[serde(default)]
     pub exit_code: Option<i64>,
+    /// The same, with what its place told of it; also where it could not be started.
+    #[serde(default)]
+    pub end: Option<InstanceEnd>,
     /// When it was named.
     pub since: Timestamp,
+}
+
+/// How an instance ended, as its place told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceEnd {
+    /// How its process ended, if it ran.
+    #[serde(default)]
+    pub exit_code: Option<i64>,
+    /// Whether the kernel ended it for its memory.
+    #[serde(default)]
+    pub out_of_memory: bool,
+    /// The last of what it wrote.
+    #[serde(default)]
+    pub log: Tree,
+    /// Who ended it, if somebody did.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// Why it could not be started.
+    #[serde(default)]
+    pub error: Option<Error>,
 }

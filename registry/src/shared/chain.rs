@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use aigis_proxy::{
     Code, Name, NodeName, UserName,
-    blob::Blob,
+    blob::{Blob, Digest},
     chain::{ChainId, Tree},
     identity::Mandate,
     services::{chains::PushOptions, steps::Question},
@@ -178,6 +178,9 @@ pub struct ChainRecord {
     /// Where its steps and the app are to run.
     #[serde(default)]
     pub on: Vec<String>,
+    /// The folders of the assistants that users had pushed when it was, by their whole names: it runs these versions.
+    #[serde(default)]
+    pub assistants: BTreeMap<String, Tree>,
     /// What was said when it was pushed.
     pub options: PushOptions,
     /// Whether it waits for another chain of the app.
@@ -316,4 +319,16 @@ pub struct StepRecord {
     /// Failures of the mesh at earlier attempts, in words.
     #[serde(default)]
     pub earlier: Vec<String>,
+    /// A digest of what it found, without what says nothing of an app's progress.
+    #[serde(default)]
+    pub likeness: Option<Digest>,
+    /// What was odd, but no reason to fail.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// The volumes of the image that it built: an app that has some stays where they are.
+    #[serde(default)]
+    pub volumes: Vec<String>,
+    /// Seconds in which it waited for answers.
+    #[serde(default)]
+    pub asked_s: u64,
 }

@@ -96,7 +96,7 @@ async fn r_02_a_lease_made_anew_over_its_mark_ends_again() {
 #[tokio::test]
 async fn r_08_a_write_waits_for_a_store_that_is_not_there_yet_and_no_longer_than_it_may() {
     let server = BusServer::start().await;
-    let bus = server.user("alpha", Role::Node).await;
+    let bus = server.user("olga", Role::Operator).await;
     let begun = std::time::Instant::now();
     let error = kv::put(&bus, Bucket::Shared, "chain.x", "x".into(), Expect::Anything, Duration::from_secs(1)).await;
     assert!(matches!(error, Err(Error::Denied { .. })), "{error:?}");

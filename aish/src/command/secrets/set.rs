@@ -2,10 +2,11 @@ use std::{ffi::OsString, path::PathBuf};
 
 use aigis_node::mask;
 use aigis_proxy::{
-    Code, Error,
-    secret::{self, Place, Selector},
+    Code, Error, NodeName,
+    secret::{self, Place, SecretName, Selector},
     services::WantedSecret,
 };
+use aigis_registry::Snapshot;
 use serde_json::json;
 
 use super::{called::Called, joined, recipients, value};
@@ -56,41 +57,64 @@ impl Set {
                 "the value of {name} has fewer than {least} bytes: where a program prints it, it cannot be masked"
             ));
         }
-        let issuer = Desk::of(context).await?;
-        let snapshot = context.session().await?.snapshot();
-        let known = snapshot.secret(&name);
-        let selectors = match known {
-            _ if !self.selectors.is_empty() => self.selectors,
-            Some(known) => known.selectors.clone(),
-            None => match called.home(&snapshot)? {
-                Some(home) => vec![home],
-                None => vec![this_host(context)?],
-            },
-        };
-        let mesh = &context.global.mesh;
-        let nodes = recipients::find(&snapshot, mesh, &selectors)?;
-        let mut version = known.map_or(0, |known| known.version) + 1;
-        for _ in 0..ROUNDS {
-            let sealed = secret::seal(Place { mesh, name: &name, version }, &value, &nodes)?;
-            let wanted = WantedSecret { name: name.clone(), version, selectors: selectors.clone(), sealed };
-            match issuer.set_secret(wanted).await {
-                Ok(()) => {
-                    let nodes: Vec<_> = nodes.into_keys().collect();
-                    if context.output.is_json() {
-                        let set = json!({"name": name, "version": version, "for": selectors, "nodes": nodes});
-                        return context.output.json(&set);
-                    }
-                    return context.output.text(&format!("{name} has version {version}, for {}", joined(&nodes)));
-                }
-                // Another admin was first; the later value counts, and this is the later one.
-                Err(Error { code: Code::FailedPrecondition, data: Some(data), .. }) if data["version"].is_u64() => {
-                    version = data["version"].as_u64().unwrap_or_default() + 1;
-                }
-                Err(error) => return Err(error.into()),
-            }
+        let home = |snapshot: &Snapshot| called.home(snapshot);
+        let wanted = if self.selectors.is_empty() { For::Before(&home) } else { For::These(self.selectors) };
+        let Kept { version, selectors, nodes } = keep(context, &name, &value, wanted).await?;
+        if context.output.is_json() {
+            return context.output.json(&json!({"name": name, "version": version, "for": selectors, "nodes": nodes}));
         }
-        Err(Error::unavailable(format!("the secret {name} changes too often; try again")).sent(false).into())
+        context.output.text(&format!("{name} has version {version}, for {}", joined(&nodes)))
     }
+}
+
+/// Whom a secret is for.
+pub(crate) enum For<'a> {
+    /// These.
+    These(Vec<Selector>),
+    /// Those that it was for before; a new one for its home, or else for this host.
+    Before(&'a dyn Fn(&Snapshot) -> Result<Option<Selector>, Failure>),
+}
+
+/// A value that is kept.
+pub(crate) struct Kept {
+    version: u64,
+    selectors: Vec<Selector>,
+    nodes: Vec<NodeName>,
+}
+
+/// Seals a value to the nodes that it is for, and has it kept.
+///
+/// # Errors
+///
+/// What the issuer says.
+pub(crate) async fn keep(context: &Context, name: &SecretName, value: &[u8], wanted: For<'_>) -> Result<Kept, Failure> {
+    let issuer = Desk::of(context).await?;
+    let snapshot = context.session().await?.snapshot();
+    let known = snapshot.secret(name);
+    let selectors = match (wanted, known) {
+        (For::These(selectors), _) => selectors,
+        (For::Before(_), Some(known)) => known.selectors.clone(),
+        (For::Before(home), None) => match home(&snapshot)? {
+            Some(home) => vec![home],
+            None => vec![this_host(context)?],
+        },
+    };
+    let mesh = &context.global.mesh;
+    let nodes = recipients::find(&snapshot, mesh, &selectors)?;
+    let mut version = known.map_or(0, |known| known.version) + 1;
+    for _ in 0..ROUNDS {
+        let sealed = secret::seal(Place { mesh, name, version }, value, &nodes)?;
+        let wanted = WantedSecret { name: name.clone(), version, selectors: selectors.clone(), sealed };
+        match issuer.set_secret(wanted).await {
+            Ok(()) => return Ok(Kept { version, selectors, nodes: nodes.into_keys().collect() }),
+            // Another admin was first; the later value counts, and this is the later one.
+            Err(Error { code: Code::FailedPrecondition, data: Some(data), .. }) if data["version"].is_u64() => {
+                version = data["version"].as_u64().unwrap_or_default() + 1;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::unavailable(format!("the secret {name} changes too often; try again")).sent(false).into())
 }
 
 fn this_host(context: &Context) -> Result<Selector, Failure> {

@@ -60,10 +60,16 @@ fn line(from: impl io::BufRead) -> io::Result<Bytes> {
 }
 
 /// A terminal that does not show what is typed, until this is dropped.
-struct Unseen(Termios);
+#[derive(Debug)]
+pub(crate) struct Unseen(Termios);
 
 impl Unseen {
-    fn begin() -> io::Result<Self> {
+    /// Begins to show nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the terminal says.
+    pub(crate) fn begin() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
         let mut modes = before.clone();
         modes.local_modes -= LocalModes::ECHO;

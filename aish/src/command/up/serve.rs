@@ -7,6 +7,7 @@ use aigis_proxy::{Code, Error, bus::ConnectError, kv::SetupError, with_causes};
 
 use tokio::time::{Instant, sleep};
 
+use super::coordinator;
 use crate::{
     exit::Failure,
     signals::{Hangup, Hangups, Signals},
@@ -42,8 +43,10 @@ pub(super) async fn until_told(
     mut node: Node,
     options: Options,
     grace: Duration,
+    python_image: Option<&str>,
     (signals, hangups): (&mut Signals, &mut Hangups),
 ) -> Result<(), Failure> {
+    let mut chains = coordinator::start(&node, python_image).await;
     loop {
         let must_end = tokio::select! {
             () = signals.any() => true,
@@ -56,6 +59,9 @@ pub(super) async fn until_told(
             },
             () = node.must_restart() => false,
         };
+        if let Some(chains) = chains.take() {
+            chains.stop().await;
+        }
         if must_end {
             tracing::info!("the node ends");
             node.stop(grace).await;
@@ -66,6 +72,7 @@ pub(super) async fn until_told(
             node = again(&options) => node?,
             () = signals.any() => return Ok(()),
         };
+        chains = coordinator::start(&node, python_image).await;
     }
 }
 

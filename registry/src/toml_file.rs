@@ -1,7 +1,7 @@
 //! Reading TOML strictly: every key must be known, and what is wrong is told with its place.
 //!
 //! ```
-//! use aigis_node::toml_file;
+//! use aigis_registry::toml_file;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let path = std::path::Path::new("node.toml");
@@ -23,11 +23,12 @@ use aigis_proxy::{
     quoted,
     text_file::{self, Error, place, told},
 };
-use aigis_registry::resolve::distance;
 use toml::{
     Spanned,
     de::{DeString, DeTable, DeValue},
 };
+
+use crate::resolve::distance;
 
 /// A file's text, for places.
 #[derive(Debug, Clone, Copy)]
@@ -277,6 +278,23 @@ impl<'a> Table<'a> {
         let read = read.and_then(|number| T::try_from(number).ok()).filter(|number| range.contains(number));
         read.map(Some)
             .ok_or_else(|| self.refuse(key, format!("{} is out of range; {expected}", quoted(number.as_str()))))
+    }
+
+    /// The number of that key, which need not be a whole one.
+    ///
+    /// # Errors
+    ///
+    /// It is something else, or out of the range.
+    pub fn number(&self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Error> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let expected = format!("write a number from {} to {}, without quotes", range.start(), range.end());
+        let text = match value.get_ref() {
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+            DeValue::Float(number) => number.as_str(),
+            _ => return Err(self.wrong_type(key, value, &expected)),
+        };
+        let read = text.parse::<f64>().ok().filter(|number| range.contains(number));
+        read.map(Some).ok_or_else(|| self.refuse(key, format!("{} is out of range; {expected}", quoted(text))))
     }
 
     /// Whether the key stands there.

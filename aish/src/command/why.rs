@@ -1,0 +1,101 @@
+use std::fmt::Write as _;
+
+use aigis_proxy::Name;
+use aigis_registry::shared::{ChainRecord, Offer, StepRecord};
+use serde_json::{Value, json};
+
+use super::chains::show::steps;
+use crate::{chains, context::Context, exit::Failure, quantity};
+
+/// Say why a chain went as it did: what began, where each step ran, and what the other nodes offered
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  aish why shop\n  aish why 3fa9c1")]
+pub(crate) struct Why {
+    /// A chain: its id, or the last 6 or more characters of it; or an app, of which the last chain is meant
+    #[arg(value_name = "CHAIN|APP")]
+    what: String,
+}
+
+impl Why {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let shared = context.session().await?.shared();
+        let app = match Name::parse(&self.what) {
+            Ok(name) => match chains::app(&shared, &name).await {
+                // What is no app may be the end of an id.
+                Err(_) if chains::is_cut(&self.what) || self.what.starts_with("chn_") => None,
+                app => Some(app?),
+            },
+            Err(_) => None,
+        };
+        let chain = match app {
+            Some(app) => chains::find(&shared, app.chain.as_str()).await?,
+            None => chains::find(&shared, &self.what).await?,
+        };
+        let steps = steps(&shared, &chain).await?;
+        if context.output.is_json() {
+            return context.output.json(&object(&chain, &steps));
+        }
+        context.output.text(&text(&chain, &steps))
+    }
+}
+
+fn object(chain: &ChainRecord, steps: &[StepRecord]) -> Value {
+    let steps: Vec<Value> = steps
+        .iter()
+        .map(|step| {
+            json!({
+                "n": step.n, "assistant": step.assistant, "node": step.node, "status": step.status,
+                "reason": step.placement.reason, "chosen": step.placement.chosen, "bids": step.placement.bids,
+                "earlier": step.earlier, "error": step.error,
+            })
+        })
+        .collect();
+    json!({
+        "chain": chain.id, "app": chain.app, "status": chain.status, "status_reason": chain.status_reason,
+        "on": chain.on, "error": chain.error, "steps": steps,
+    })
+}
+
+fn text(chain: &ChainRecord, steps: &[StepRecord]) -> String {
+    let mut out = format!("{} {} is {}", chain.app, chain.id, chain.status);
+    if !chain.status_reason.is_empty() {
+        let _ = write!(out, ": {}", chain.status_reason);
+    }
+    out.push('\n');
+    if !chain.on.is_empty() {
+        let _ = writeln!(out, "it is to run on {}", chain.on.join(", "));
+    }
+    for step in steps {
+        let node = step.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
+        let reason = &step.placement.reason;
+        let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let _ = writeln!(out, "step {} {}{node}{reason}", step.n, step.assistant);
+        for offer in &step.placement.bids {
+            let mark = if step.placement.chosen.as_ref() == Some(&offer.node) { "*" } else { " " };
+            let _ = writeln!(out, "  {mark} {}: {}", offer.node, offered(offer));
+        }
+        for earlier in &step.earlier {
+            let _ = writeln!(out, "    an earlier attempt failed: {earlier}");
+        }
+        if let Some(error) = &step.error {
+            let _ = writeln!(out, "    {}", error.message);
+        }
+    }
+    out
+}
+
+fn offered(offer: &Offer) -> String {
+    match (&offer.bid, &offer.refusal) {
+        (_, Some(refusal)) => refusal.clone(),
+        (Some(bid), None) => format!(
+            "{} memory, {:.1} processors and {} disk free, {} running, has {} of the blobs and {} of the images",
+            quantity::bytes(bid.free_memory_bytes),
+            bid.free_cpus,
+            quantity::bytes(bid.free_disk_bytes),
+            bid.running,
+            bid.blobs,
+            bid.images
+        ),
+        (None, None) => "no answer".to_owned(),
+    }
+}

@@ -1,0 +1,182 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+struct Made(tempfile::TempDir);
+
+impl Made {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            fs::write(directory.path().join(name), content).unwrap();
+        }
+        Self(directory)
+    }
+
+    fn read(&self) -> Result<Folder, Error> {
+        Folder::read(self.0.path())
+    }
+
+    fn refused(&self) -> Error {
+        let error = self.read().unwrap_err();
+        assert_eq!(error.code, aigis_proxy::Code::InvalidArgument);
+        error
+    }
+}
+
+const GOOD: &str = "FROM busybox\nENTRYPOINT [\"/assistant/cmd\"]\n";
+
+#[test]
+fn a_folder_without_settings_has_the_usual_ones() {
+    let made = Made::new(&[("name", "test2\n"), ("Dockerfile", GOOD), ("cmd", "#!/bin/sh")]);
+    let folder = made.read().unwrap();
+    assert_eq!(folder.name.as_str(), "test2");
+    assert_eq!(folder.settings, Settings::default());
+    assert!(folder.settings.has_network() && folder.secrets.is_none());
+}
+
+#[test]
+fn chn_63_what_a_folder_lacks_is_named() {
+    for (files, file, says) in [
+        (&[("Dockerfile", GOOD)][..], "name", "has no file name"),
+        (&[("name", "x")], "Dockerfile", "has no Dockerfile"),
+        (&[("name", "x"), ("Dockerfile", "FROM busybox\n")], "Dockerfile", "neither ENTRYPOINT nor CMD"),
+        (&[("name", "local:x"), ("Dockerfile", GOOD)], "name", "has ':' at position 6"),
+        (&[("name", ""), ("Dockerfile", GOOD)], "name", "is empty"),
+        (
+            &[("name", "x"), ("Dockerfile", GOOD), ("assistant.toml", "\nnetwrk = \"none\"")],
+            "assistant.toml",
+            "assistant.toml:2:1: unknown key \"netwrk\"; did you mean \"network\"?",
+        ),
+        (
+            &[("name", "x"), ("Dockerfile", GOOD), ("assistant.toml", "network = \"some\"")],
+            "assistant.toml",
+            "assistant.toml:1:11: network: write \"full\" or \"none\"",
+        ),
+        (
+            &[("name", "x"), ("Dockerfile", GOOD), (".aigis-env", "A=1\nB\n")],
+            ".aigis-env",
+            ".aigis-env:2:1: this is no variable",
+        ),
+    ] {
+        let error = Made::new(files).refused();
+        assert!(error.message.contains(says), "{files:?}: {}", error.message);
+        assert_eq!(error.detail("file"), Some(&json!(file)), "{files:?}");
+    }
+    let error = Folder::read(Path::new("/nonexistent")).unwrap_err();
+    assert!(error.message.contains("no directory"), "{error}");
+}
+
+#[test]
+fn settings_read_back_from_their_json() {
+    let text = "description = \" mends \"\ndetect = [\"*.py\", \"!Dockerfile\"]\nstep_timeout = \"90s\"\nnetwork = \"none\"\n\
+        deterministic = true\nmemory = \"256m\"\ncpus = 1.5\nuser = true\n";
+    let settings = Settings::parse(Path::new("assistant.toml"), text).unwrap();
+    let expected = json!({
+        "description": "mends", "detect": ["*.py", "!Dockerfile"], "step_timeout_s": 90, "network": "none",
+        "deterministic": true, "memory_bytes": 268_435_456, "cpus": 1.5, "user": true,
+    });
+    assert_eq!(settings.to_json(), expected);
+    assert_eq!(Settings::of_json(&expected).unwrap(), settings);
+    assert_eq!(Settings::of_json(&serde_json::Value::Null).unwrap(), Settings::default());
+    assert_eq!(Settings::of_json(&Settings::default().to_json()).unwrap(), Settings::default());
+    assert!(Settings::of_json(&json!({"colour": 1})).is_err());
+    for bad in [
+        "step_timeout = \"0s\"",
+        "step_timeout = 30",
+        "step_timeout = \"25h\"",
+        "memory = \"1k\"",
+        "memory = \"9999999999999g\"",
+        "cpus = 0",
+        "cpus = \"2\"",
+        "cpus = nan",
+        "detect = [\"[\"]",
+        "detect = [\"!a\"]",
+        "user = \"yes\"",
+    ] {
+        let error = Settings::parse(Path::new("assistant.toml"), bad).unwrap_err();
+        assert!(error.message.starts_with("assistant.toml:1:"), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn chn_34_variables_are_read_as_other_programs_read_them() {
+    let text = "# keys\nA=1\n export B = two words # said\nC='it''s # no'\n\nD=\"a\\nb \\\"q\\\" \\$x\" # end\nE=\nF=a#b\n\
+        G=\"first\nsecond\"\r\nH='$A'\n";
+    let error = dotenv::parse(Path::new("e"), text).unwrap_err();
+    assert_eq!(error.to_string(), "e:4:1: C: something follows its quotes");
+    let text = text.replace("it''s", "its");
+    let read = dotenv::parse(Path::new("e"), &text).unwrap();
+    let expected = [
+        ("A", "1"),
+        ("B", "two words"),
+        ("C", "its # no"),
+        ("D", "a\nb \"q\" $x"),
+        ("E", ""),
+        ("F", "a#b"),
+        ("G", "first\nsecond"),
+        ("H", "$A"),
+    ];
+    assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+#[test]
+fn bad_variables_are_told_by_line_and_without_their_value() {
+    for (text, says) in [
+        ("A=1\nA=2", "e:2:1: A stands there twice; keep one"),
+        ("A=1\nsecret", "e:2:1: this is no variable; write NAME=VALUE"),
+        ("1A=secret", "e:1:1: what stands before = is no name"),
+        ("A=\"secret", "e:1:1: A: its quotes are not closed"),
+        ("export=x\nA='secret", "e:2:1: A: its quotes are not closed"),
+    ] {
+        let error = dotenv::parse(Path::new("e"), text).unwrap_err().to_string();
+        assert!(error.starts_with(says) && !error.contains("secret"), "{error}");
+    }
+    // In some shells a word, here a name.
+    assert_eq!(dotenv::parse(Path::new("e"), "export=x").unwrap(), [("export".to_owned(), "x".to_owned())]);
+}
+
+proptest! {
+    #[test]
+    fn any_variables_read_back(values in prop::collection::vec(".*", 0..5)) {
+        let variables: Variables =
+            values.into_iter().enumerate().map(|(number, value)| (format!("V{number}"), value)).collect();
+        let text = dotenv::write(&variables);
+        prop_assert_eq!(dotenv::parse(Path::new("e"), &text).unwrap(), variables);
+    }
+
+    #[test]
+    fn no_text_breaks_the_readers(text in "(?s).*") {
+        let _ = dotenv::parse(Path::new("e"), &text);
+        let _ = dockerfile::Dockerfile::parse(&text).has_command();
+        let _ = Settings::parse(Path::new("e"), &text);
+    }
+}
+
+#[test]
+fn chn_63_a_dockerfile_says_what_runs_in_its_last_stage() {
+    for (text, expected) in [
+        ("FROM a\nCMD [\"x\"]", true),
+        ("from a\nentrypoint /run", true),
+        ("FROM a\nCMD [\"x\"]\nFROM b", false),
+        ("FROM a\nENTRYPOINT []\nCMD []", false),
+        ("FROM a\n# CMD x", false),
+        ("FROM a\nRUN echo \\\n# CMD no\n  CMD x", false),
+        ("FROM a\nRUN <<EOF\nCMD x\nEOF", false),
+        ("FROM a\nCOPY <<-\"EOF\" /f\n\tCMD x\n\tEOF\nCMD y", true),
+        ("# escape=`\nFROM a\nRUN a `\n CMD b", false),
+        ("FROM a\nCMD \\\n\n  # why\n  [\"x\", \\\n  \"y\"]", true),
+        ("", false),
+    ] {
+        assert_eq!(dockerfile::Dockerfile::parse(text).has_command(), expected, "{text}");
+    }
+}
+
+#[test]
+fn chn_20_exposed_ports_come_in_the_order_of_the_file() {
+    let text = "FROM a\nEXPOSE 1\nFROM b\nexpose 80/udp 3000\nEXPOSE \\\n 90";
+    assert_eq!(dockerfile::Dockerfile::parse(text).exposed(), ["80/udp", "3000", "90"]);
+    let lines: Vec<usize> = dockerfile::Dockerfile::parse(text).instructions.iter().map(|it| it.line).collect();
+    assert_eq!(lines, [1, 2, 3, 4, 5]);
+}

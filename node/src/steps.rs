@@ -1,0 +1,28 @@
+//! What this node does for chains: it runs the steps that coordinators place on it, and keeps each attempt with its result
+//! on its disk until it is told to forget it.
+//!
+//! A container, a build or a clone belongs to an *attempt*, not to who asked for it: it runs on while the bus is away, while
+//! coordinators change, and, for a container, while this process starts anew.
+
+mod attempt;
+mod build;
+mod cache;
+mod collect;
+mod container;
+mod desk;
+mod dockerfile;
+mod dockerignore;
+mod folder;
+mod images;
+pub(crate) mod init;
+mod log;
+mod place;
+mod repository;
+mod rooms;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod user;
+
+pub(crate) use desk::serve;
+pub(crate) use place::{Parts, Place};

@@ -1,0 +1,148 @@
+//! How much is run here at once, and what was offered of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use aigis_proxy::{Code, Error, chain::ChainId, services::steps::Room};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+/// How many steps and builds run at once.
+const STEPS: usize = 4;
+const BUILDS: usize = 2;
+/// How long a bid holds.
+const HOLDS: Duration = Duration::from_secs(30);
+/// How long it holds against others who want the same room: every place bids for a step, and one of them is taken.
+const ALONE: Duration = Duration::from_secs(3);
+/// Most bids that are open, besides those that hold a room: apps have no bound of their own.
+const BIDS: usize = 256;
+
+/// The rooms of a place.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    steps: Arc<Semaphore>,
+    builds: Arc<Semaphore>,
+    bids: Mutex<BTreeMap<String, Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    since: Instant,
+    chain: ChainId,
+    room: Room,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Rooms {
+    pub(super) fn new() -> Self {
+        let (steps, builds) = (Arc::new(Semaphore::new(STEPS)), Arc::new(Semaphore::new(BUILDS)));
+        Self { steps, builds, bids: Mutex::default() }
+    }
+
+    fn of(&self, room: Room) -> Option<&Arc<Semaphore>> {
+        match room {
+            Room::Step => Some(&self.steps),
+            Room::Build => Some(&self.builds),
+            Room::App => None,
+        }
+    }
+
+    /// Keeps room for a while under an id. A chain has one step at a time, and so one bid.
+    pub(super) fn offer(&self, chain: &ChainId, room: Room) -> Result<String, Error> {
+        self.expire();
+        self.yield_to(chain, room);
+        let full = |what| Err(Error::new(Code::ResourceExhausted, what).sent(false));
+        let permit = match self.of(room) {
+            None => None,
+            Some(rooms) => match rooms.clone().try_acquire_owned() {
+                Ok(permit) => Some(permit),
+                Err(_) if room == Room::Build => return full(format!("{BUILDS} builds run here already")),
+                Err(_) => return full(format!("{STEPS} steps run here already")),
+            },
+        };
+        let mut bids = self.bids.lock().unwrap_or_else(PoisonError::into_inner);
+        if bids.len() >= BIDS {
+            return full(format!("{BIDS} bids are open here"));
+        }
+        let id = format!("bid_{}", uuid::Uuid::now_v7().simple());
+        bids.insert(id.clone(), Held { since: Instant::now(), chain: chain.clone(), room, permit });
+        Ok(id)
+    }
+
+    /// Gives back what the same chain was offered before, and, if there is no room, what another one has not taken up soon.
+    fn yield_to(&self, chain: &ChainId, room: Room) {
+        let mut bids = self.bids.lock().unwrap_or_else(PoisonError::into_inner);
+        bids.retain(|_, held| held.chain != *chain);
+        let is_full = self.of(room).is_some_and(|rooms| rooms.available_permits() == 0);
+        let idle = bids.iter().filter(|(_, held)| held.room == room && held.since.elapsed() >= ALONE);
+        let oldest = idle.min_by_key(|(_, held)| held.since).map(|(id, _)| id.clone());
+        if let Some(oldest) = oldest.filter(|_| is_full) {
+            bids.remove(&oldest);
+        }
+    }
+
+    /// Takes up a bid, once.
+    pub(super) fn take(&self, bid: &str, room: Room) -> Option<OwnedSemaphorePermit> {
+        self.expire();
+        let mut bids = self.bids.lock().unwrap_or_else(PoisonError::into_inner);
+        bids.remove(bid).filter(|held| held.room == room)?.permit
+    }
+
+    /// Waits in order for room.
+    pub(super) async fn enter(&self, room: Room) -> Option<OwnedSemaphorePermit> {
+        // They are never closed.
+        self.of(room)?.clone().acquire_owned().await.ok()
+    }
+
+    /// Gives back what was offered and not taken up.
+    pub(super) fn expire(&self) {
+        let now = Instant::now();
+        self.bids.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, held| held.since + HOLDS > now);
+    }
+
+    /// How many steps and builds run, or have room kept for them.
+    pub(super) fn running(&self) -> usize {
+        STEPS + BUILDS - self.steps.available_permits() - self.builds.available_permits()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bid_holds_its_room_and_is_taken_once() {
+        let rooms = Rooms::new();
+        let offer = |room| rooms.offer(&ChainId::new(), room);
+        let bids: Vec<String> = (0..BUILDS).map(|_| offer(Room::Build).unwrap()).collect();
+        assert_eq!(offer(Room::Build).unwrap_err().code, Code::ResourceExhausted);
+        assert!(offer(Room::Step).is_ok() && offer(Room::App).is_ok());
+        let taken = rooms.take(&bids[0], Room::Build);
+        assert!(taken.is_some() && rooms.take(&bids[0], Room::Build).is_none());
+        tokio::time::advance(HOLDS + Duration::from_secs(1)).await;
+        let again = offer(Room::Build).unwrap();
+        assert!(offer(Room::Build).is_err(), "one is taken, one is offered");
+        assert!(rooms.take(&again, Room::Step).is_none(), "another kind of room");
+        drop(taken);
+        assert!(offer(Room::Build).is_ok() && offer(Room::Build).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn chn_37_a_bid_that_nobody_takes_up_yields_to_who_needs_the_room() {
+        let rooms = Rooms::new();
+        let chain = ChainId::new();
+        let own: Vec<String> = (0..=BUILDS).map(|_| rooms.offer(&chain, Room::Build).unwrap()).collect();
+        assert!(rooms.take(&own[0], Room::Build).is_none(), "a chain has one bid");
+        let other = rooms.offer(&ChainId::new(), Room::Build).unwrap();
+        assert!(rooms.offer(&ChainId::new(), Room::Build).is_err());
+        tokio::time::advance(ALONE).await;
+        assert!(rooms.offer(&ChainId::new(), Room::Build).is_ok());
+        assert!(rooms.take(&own[BUILDS], Room::Build).is_none(), "the oldest went");
+        assert!(rooms.take(&other, Room::Build).is_some());
+    }
+}

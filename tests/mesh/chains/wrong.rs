@@ -1,0 +1,83 @@
+//! What is refused, and with which words.
+
+use aigis_tests::Mesh;
+
+use super::{COPY, Source, ended, write};
+
+#[test]
+fn chn_14_names_that_nobody_knows() {
+    let (mesh, source) = (Mesh::up(), Source::new(&[("keep", "")]));
+    source.known(&mesh, "cp", COPY);
+    let next = |name: &str| source.assistant("names", &format!("{COPY}echo {name} > /out/state/next"));
+    let ran = ended(source.push(&mesh, &["--assistant", &next("local:cq")]), 1);
+    assert!(ran.stderr.contains("local:cp"), "{}", ran.stderr);
+    let _ran = ended(source.push(&mesh, &["--assistant", &next("cp")]), 0);
+    assert_eq!(source.steps(&mesh), ["local:names", "local:cp"]);
+    let _ran = ended(source.push(&mesh, &["--assistant", &next("nocolon")]), 1);
+    let before = mesh.aish(["chains", "list", "--json"]).good().json().as_array().map(Vec::len);
+    let _refused = source.push(&mesh, &["--assistant", "nosuch"]).failed(65);
+    assert_eq!(mesh.aish(["chains", "list", "--json"]).good().json().as_array().map(Vec::len), before);
+}
+
+#[test]
+fn chn_54_where_it_is_to_run_must_be_somewhere() {
+    let (mesh, source) = (Mesh::up(), Source::new(&[("keep", "")]));
+    let folder = source.assistant("cp", COPY);
+    let _unknown = source.push(&mesh, &["--assistant", &folder, "--on", "nosuch"]).failed(68);
+    let ran = ended(source.push(&mesh, &["--assistant", &folder, "--on", "zone=nowhere"]), 69);
+    assert!(ran.stderr.contains("alpha"), "{}", ran.stderr);
+    let _ran = ended(source.push(&mesh, &["--assistant", &folder, "--on", "alpha"]), 0);
+    assert_eq!(source.chain(&mesh)["steps"][0]["node"], "alpha");
+}
+
+#[test]
+fn chn_62_a_viewer_looks_and_changes_nothing() {
+    let (mesh, source) = (Mesh::up(), Source::new(&[("keep", "")]));
+    let folder = source.assistant("cp", COPY);
+    let _ran = ended(source.push(&mesh, &["--assistant", &folder]), 0);
+    let id = source.chain(&mesh)["id"].as_str().unwrap().to_owned();
+    let vera = mesh.user("vera", "viewer");
+    let as_vera = |args: &[&str]| mesh.aish([&["--creds", vera.as_str()], args].concat());
+    let seen = as_vera(&["chains", "list", "--json"]);
+    assert!(seen.code == 0 && seen.stdout.contains(&id), "{seen:?}");
+    let path = source.path();
+    let push = as_vera(&["push", path.to_str().unwrap(), "--assistant", "cp"]);
+    assert_eq!(push.code, 77, "{push:?}");
+    assert_eq!(as_vera(&["chains", "cancel", &id]).code, 77);
+    assert_eq!(mesh.aish(["chains", "list", "--json"]).good().json().as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn chn_63_a_folder_that_is_no_assistant_says_why() {
+    let (mesh, source) = (Mesh::up(), Source::new(&[]));
+    type Files = &'static [(&'static str, &'static str)];
+    let cases: [(&str, Files, &str); 4] = [
+        ("noname", &[("Dockerfile", "FROM busybox\nCMD true\n")], "name"),
+        ("nofile", &[("name", "nofile")], "Dockerfile"),
+        ("nocmd", &[("name", "nocmd"), ("Dockerfile", "FROM busybox\n")], "ENTRYPOINT"),
+        (
+            "badkey",
+            &[("name", "badkey"), ("Dockerfile", "FROM busybox\nCMD true\n"), ("assistant.toml", "detekt = []\n")],
+            "detekt",
+        ),
+    ];
+    for (folder, files, named) in cases {
+        let path = source.path().join(folder);
+        files.iter().for_each(|(file, content)| write(&path.join(file), content));
+        let ran = mesh.aish(["assistants", "push", path.to_str().unwrap()]).failed(65);
+        assert!(ran.stderr.contains(named), "{ran:?}");
+    }
+}
+
+#[test]
+fn chn_65_a_chain_keeps_the_assistant_with_which_it_began() {
+    let (mesh, source) = (Mesh::up(), Source::new(&[("keep", "")]));
+    source.known(&mesh, "cp", &format!("echo old\n{COPY}"));
+    let folder = source.assistant("waits", &format!("sleep 4\n{COPY}echo local:cp > /out/state/next"));
+    let id = source.begun(&mesh, &["--assistant", &folder]);
+    source.known(&mesh, "cp", &format!("echo new\n{COPY}"));
+    let ran = ended(mesh.aish(["chains", "follow", &id]), 0);
+    assert!(ran.stderr.contains("[local:cp] old"), "{}", ran.stderr);
+    let ran = ended(source.push(&mesh, &["--assistant", "cp"]), 0);
+    assert!(ran.stderr.contains("[local:cp] new"), "{}", ran.stderr);
+}
