@@ -84,13 +84,14 @@ fn slow(seconds: u32) -> String {
 fn chn_54_chn_70_steps_run_where_they_are_asked_to() {
     let fleet = Fleet::shared();
     let (alpha, work) = (fleet.on("alpha"), Work::new(&fleet, &["beta"]));
-    let _label = alpha.aish(["nodes", "label", "beta", &format!("for={}", work.name)]);
+    let _label = alpha.aish(["nodes", "label", "beta", &format!("for={}", work.name)]).good();
+    until("the label is known", LIMIT, || {
+        let nodes = alpha.aish(["nodes", "--json"]).good().stdout;
+        nodes.contains(&work.name).then_some(())
+    });
     let folder = work.assistant("greets", "printf 'FROM busybox\\nCMD [\"echo\", \"hello\"]\\n' > /out/app/Dockerfile\necho builtin:dockerfile > /out/state/next");
     for place in ["beta".to_owned(), format!("for={}", work.name)] {
-        let ran = until("the label is known", LIMIT, || {
-            let ran = work.push(alpha, &["--assistant", &folder, "--on", &place]);
-            (ran.code != 69).then_some(ran)
-        });
+        let ran = work.push(alpha, &["--assistant", &folder, "--on", &place]);
         assert_eq!((ran.code, ran.stdout.as_str()), (0, "hello\n"), "{}", ran.stderr);
         let chains = alpha.aish(["chains", "list", "--app", &work.name, "--json"]).good().json();
         let id = chains.as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
@@ -133,6 +134,9 @@ fn chn_48_a_step_runs_elsewhere_when_its_place_dies() {
     let chain = becomes(alpha, &id, "it ends elsewhere", |chain| chain["status"] == "done");
     assert!(chain["steps"][0]["attempt"].as_u64() >= Some(2) && chain["steps"][0]["node"] != place.as_str(), "{chain}");
     fleet.lab().heal(&place).unwrap();
+    until("all are back", LIMIT, || {
+        alpha.rows(&["--kind", "node"]).iter().all(|row| row["state"] == "live").then_some(())
+    });
     let engine = fleet.lab().engine(&place).unwrap().host();
     until("the stale container is ended", LIMIT, || {
         let left = docker(Some(&engine), &["ps", "-q", "--filter", &format!("label=aigis.owner=chain/{id}")]);
