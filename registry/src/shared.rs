@@ -9,8 +9,6 @@ mod chain;
 mod key;
 mod version;
 
-use std::time::Duration;
-
 use aigis_proxy::{
     Bus, Code, Error,
     identity::Credential,
@@ -222,6 +220,3 @@ impl Watch {
 fn damaged(key: &Key, damage: &Damage) -> Error {
     Error::new(Code::DataLoss, format!("the record {key} is damaged: {damage}"))
 }
-
-/// How long it may take until a record that was written is seen by a watch.
-pub const SEEN: Duration = Duration::from_secs(5);
