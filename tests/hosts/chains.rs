@@ -98,6 +98,8 @@ fn chn_54_chn_70_steps_run_where_they_are_asked_to() {
         let chain = shown(alpha, &id).unwrap();
         assert_eq!(chain["steps"][0]["node"], "beta", "{chain}");
     }
+    let removed = work.aish(alpha, &["apps", "rm", &work.name, "--yes"]);
+    assert_eq!(removed.code, 0, "{removed:?}");
 }
 
 #[test]
