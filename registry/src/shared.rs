@@ -19,8 +19,8 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use app::{AppRecord, Instance, InstanceEnd};
 pub use assistant::AssistantRecord;
 pub use chain::{
-    Budget, ChainRecord, Failure, Hold, Holder, LogNote, Offer, PlacementNote, Source, Status, StepRecord, StepStatus,
-    Trees,
+    Budget, ChainRecord, Earlier, Failure, Hold, Holder, LogNote, Offer, PlacementNote, Source, Status, StepRecord,
+    StepStatus, Trees,
 };
 pub use key::Key;
 pub use version::Version;

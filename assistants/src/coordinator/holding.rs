@@ -158,12 +158,13 @@ impl Core {
         }
     }
 
-    /// Brings a chain to what it is to become, if it is still held here and nobody asked for anything else that matters.
+    /// Brings a chain to what it is to become, if it is still held here and nobody has asked for anything else meanwhile: who
+    /// does is answered that it stands, so it must not be written over.
     pub(super) async fn settle(&self, was: &ChainRecord, becomes: ChainRecord, epoch: u64) -> Result<(), Error> {
         let becomes = over_without_holder(becomes);
-        self.update(&was.id, epoch, |_| Some(becomes.clone())).await?;
-        if becomes.status.is_over() {
-            self.leave_behind(&becomes).await;
+        let settled = self.update(&was.id, epoch, |record| (record == was).then(|| becomes.clone())).await?;
+        if settled.content.status.is_over() {
+            self.leave_behind(&settled.content).await;
         }
         Ok(())
     }

@@ -131,11 +131,13 @@ impl Desk {
         let key = Key::Chain(id.clone());
         let revision = patiently(|| core.records.shared.create(&key, &record)).await?;
         let Some(revision) = revision else { return Err(Error::internal("a new chain has the id of another")) };
-        self.write_app(&push, &id, on, at).await?;
         if !push.wish.queue {
-            for former in live {
+            for former in &live {
                 self.supersede(&former.content.id, &id).await?;
             }
+        }
+        if self.outdoes_rivals(&push.wish, &id, &live).await? {
+            self.write_app(&push, &id, on, at).await?;
         }
         let version = Version { revision, content: record };
         core.board.note_chain(&version);
@@ -143,6 +145,24 @@ impl Desk {
             core.take(&Arc::new(version), Duration::ZERO);
         }
         Ok(id)
+    }
+
+    /// Whether this chain goes on beside pushes that came in the same moment: of those that saw nothing of each other, the
+    /// one with the latest id does.
+    async fn outdoes_rivals(&self, wish: &Wish, id: &ChainId, seen: &[Version<ChainRecord>]) -> Result<bool, Error> {
+        let is_seen = |rival: &ChainRecord| rival.id == *id || seen.iter().any(|known| known.content.id == rival.id);
+        for rival in self.live(wish).await? {
+            let rival = rival.content;
+            if is_seen(&rival) || rival.queued_behind.is_some() {
+                continue;
+            }
+            if rival.id > *id {
+                self.supersede(id, &rival.id).await?;
+            } else if !wish.queue {
+                self.supersede(&rival.id, id).await?;
+            }
+        }
+        Ok(self.core.records.chain(id).await?.content.cancelled_by.is_none())
     }
 
     async fn supersede(&self, former: &ChainId, by: &ChainId) -> Result<(), Error> {

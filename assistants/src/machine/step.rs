@@ -7,7 +7,7 @@ use aigis_proxy::{
 };
 use aigis_registry::{
     Timestamp,
-    shared::{ChainRecord, LogNote, PlacementNote, StepRecord, StepStatus, Trees},
+    shared::{ChainRecord, Earlier, LogNote, PlacementNote, StepRecord, StepStatus, Trees},
 };
 
 use super::{AGAIN, failure};
@@ -87,8 +87,7 @@ pub fn failed_by_mesh(
     let again = AGAIN.get(journal.earlier.len()).copied();
     let status = if again.is_some() { StepStatus::Superseded } else { StepStatus::Failed };
     let mut earlier = journal.earlier.clone();
-    let at = journal.node.as_ref().map(|node| format!(" at {node}")).unwrap_or_default();
-    earlier.push(format!("attempt {}{at}: {}", journal.attempt, error.message));
+    earlier.push(Earlier { attempt: journal.attempt, node: journal.node.clone(), message: error.message.clone() });
     let error = Some(failure(error, journal.n));
     (StepRecord { status, earlier, error, ended_at: Some(now), ..journal.clone() }, again)
 }
@@ -100,12 +99,8 @@ pub fn lost(journal: &StepRecord, now: Timestamp) -> (StepRecord, Option<std::ti
     failed_by_mesh(journal, &Error::unavailable(format!("{node} is offline")), now)
 }
 
-/// The places at which attempts failed by the mesh's fault, from what is noted of those.
+/// The places at which attempts failed by the mesh's fault.
 #[must_use]
-pub fn failed_places(earlier: &[String]) -> Vec<NodeName> {
-    let place = |note: &String| {
-        let (head, _) = note.split_once(": ")?;
-        NodeName::parse(head.split_once(" at ")?.1).ok()
-    };
-    earlier.iter().filter_map(place).collect()
+pub fn failed_places(earlier: &[Earlier]) -> Vec<NodeName> {
+    earlier.iter().filter_map(|attempt| attempt.node.clone()).collect()
 }

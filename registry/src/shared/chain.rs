@@ -275,6 +275,27 @@ pub struct PlacementNote {
     pub reason: String,
 }
 
+/// An attempt that the mesh failed: its place was lost, or could not do what it was to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// Which attempt.
+    pub attempt: u32,
+    /// Where; none for what the holder did itself.
+    pub node: Option<NodeName>,
+    /// Why it failed.
+    pub message: String,
+}
+
+impl fmt::Display for Earlier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "attempt {}", self.attempt)?;
+        if let Some(node) = &self.node {
+            write!(f, " at {node}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
 /// The journal of a step, under `chain.<id>.step.<n>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
@@ -316,9 +337,9 @@ pub struct StepRecord {
     /// Why it failed.
     #[serde(default)]
     pub error: Option<Failure>,
-    /// Failures of the mesh at earlier attempts, in words.
+    /// Attempts before this one, which the mesh failed.
     #[serde(default)]
-    pub earlier: Vec<String>,
+    pub earlier: Vec<Earlier>,
     /// A digest of what it found, without what says nothing of an app's progress.
     #[serde(default)]
     pub likeness: Option<Digest>,

@@ -200,7 +200,7 @@ fn step_text(step: &StepRecord) -> String {
     line("log", step.log.map(|note| format!("{} bytes", note.blob.size + note.dropped)).unwrap_or_default());
     line("place", step.placement.reason.clone());
     for earlier in &step.earlier {
-        line("earlier", earlier.clone());
+        line("earlier", earlier.to_string());
     }
     for warning in &step.warnings {
         line("warning", warning.clone());
