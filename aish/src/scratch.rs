@@ -17,7 +17,7 @@ impl Scratch {
     ///
     /// That it cannot be made.
     pub(crate) fn below(parent: &Path) -> io::Result<Self> {
-        let path = parent.join(format!("{PREFIX}{}", uuid::Uuid::now_v7().simple()));
+        let path = parent.join(name());
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
@@ -38,7 +38,12 @@ impl Scratch {
 }
 
 /// How its name begins.
-pub(crate) const PREFIX: &str = ".aigis-part-";
+const PREFIX: &str = ".aigis-part-";
+
+/// A name that nothing else has, for what is not yet what it is to be.
+pub(crate) fn name() -> String {
+    format!("{PREFIX}{}", uuid::Uuid::now_v7().simple())
+}
 
 impl Drop for Scratch {
     fn drop(&mut self) {

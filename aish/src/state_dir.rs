@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -10,7 +11,10 @@ use std::{
 use aigis_proxy::{Error, Name, blob::Store, chain::Tree, text_file};
 use aigis_registry::{AppState, archive::Limits, tree};
 
-use crate::{exit::Failure, scratch::Scratch};
+use crate::{
+    exit::Failure,
+    scratch::{self, Scratch},
+};
 
 pub(crate) mod back;
 
@@ -112,8 +116,14 @@ impl StateDir {
     ///
     /// What cannot be written.
     pub(crate) fn make(&self, app: &Name) -> Result<String, Error> {
-        let id = self.id()?;
-        self.made(id.as_deref(), app).map_err(|error| self.unwritable(&error))
+        self.id()?;
+        let _turn = self.prepare(app).map_err(|error| self.unwritable(&error))?;
+        if let Some(id) = self.id()? {
+            return Ok(id);
+        }
+        let id = uuid::Uuid::now_v7().to_string();
+        self.write("id", format!("{id}\n").as_bytes()).map_err(|error| self.unwritable(&error))?;
+        Ok(id)
     }
 
     /// As [`StateDir::make`], as the directory of a project that is known.
@@ -122,15 +132,18 @@ impl StateDir {
     ///
     /// As [`StateDir::make`].
     pub(crate) fn adopt(&self, app: &Name, project: &str) -> Result<(), Error> {
-        let made = self.made(Some(project), app).and_then(|_| self.write("id", format!("{project}\n").as_bytes()));
-        made.map_err(|error| self.unwritable(&error))
+        let _turn = self.prepare(app).map_err(|error| self.unwritable(&error))?;
+        self.write("id", format!("{project}\n").as_bytes()).map_err(|error| self.unwritable(&error))
     }
 
-    fn made(&self, id: Option<&str>, app: &Name) -> io::Result<String> {
+    /// Makes all but the id. While the returned file is open nobody else does: of two first pushes, one names the project.
+    fn prepare(&self, app: &Name) -> io::Result<File> {
         match fs::DirBuilder::new().mode(0o700).create(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.path.is_dir() => {}
             made => made?,
         }
+        let turn = File::open(&self.path)?;
+        turn.lock()?;
         fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700))?;
         if !self.path.join(".gitignore").exists() {
             self.write(".gitignore", b"*\n")?;
@@ -139,12 +152,7 @@ impl StateDir {
             self.write("version", VERSION.as_bytes())?;
         }
         self.write("app", format!("{app}\n").as_bytes())?;
-        if let Some(id) = id {
-            return Ok(id.to_owned());
-        }
-        let id = uuid::Uuid::now_v7().to_string();
-        self.write("id", format!("{id}\n").as_bytes())?;
-        Ok(id)
+        Ok(turn)
     }
 
     fn unwritable(&self, error: &io::Error) -> Error {
@@ -191,10 +199,12 @@ impl StateDir {
     /// Writes a file in one go, so that nobody reads half of it.
     fn write(&self, file: &str, content: &[u8]) -> io::Result<()> {
         use io::Write as _;
-        let part = self.path.join(format!(".{file}.part"));
-        let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        out.write_all(content)?;
-        fs::rename(&part, self.path.join(file))
+        let part = self.path.join(scratch::name());
+        let put = || {
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?.write_all(content)?;
+            fs::rename(&part, self.path.join(file))
+        };
+        put().inspect_err(|_| drop(fs::remove_file(&part)))
     }
 
     /// Where a file goes that an assistant and the user both changed.

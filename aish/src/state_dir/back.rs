@@ -142,7 +142,7 @@ impl Sides<'_> {
 /// Puts a file or a link at a path, in one go.
 fn place(thing: &Thing, to: &Path) -> io::Result<()> {
     let name = to.file_name().unwrap_or_default().to_string_lossy();
-    let part = to.with_file_name(format!("{}{}", crate::scratch::PREFIX, uuid::Uuid::now_v7().simple()));
+    let part = to.with_file_name(crate::scratch::name());
     let put = || {
         match thing {
             Thing::File { content, runs } => {

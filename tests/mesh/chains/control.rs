@@ -134,6 +134,30 @@ fn chn_53_a_newer_push_takes_the_place_of_an_older_one() {
 }
 
 #[test]
+fn chn_53_of_pushes_at_once_one_goes_on() {
+    let (mesh, source) = (Mesh::up(), Source::new(&[("keep", "")]));
+    let quick = source.assistant("quick", COPY);
+    let _first = ended(source.push(&mesh, &["--assistant", &quick]), 0);
+    let slow = source.assistant("slow", &format!("{SLOW}{COPY}"));
+    let push = || source.begun(&mesh, &["--assistant", &slow]);
+    let ids: Vec<String> = std::thread::scope(|scope| {
+        let pushes: Vec<_> = (0..4).map(|_| scope.spawn(push)).collect();
+        pushes.into_iter().map(|push| push.join().unwrap()).collect()
+    });
+    let over = |id: &String| {
+        let chain = shown(&mesh, id);
+        (!chain["ended_at"].is_null()).then_some(chain)
+    };
+    let chains = until("all have ended", LIMIT, || ids.iter().map(over).collect::<Option<Vec<_>>>());
+    let (done, others): (Vec<_>, Vec<_>) = chains.iter().partition(|chain| chain["status"] == "done");
+    assert_eq!(done.len(), 1, "{chains:?}");
+    for other in others {
+        let reason = other["status_reason"].as_str().unwrap();
+        assert!(other["status"] == "cancelled" && reason.contains("superseded by chn_"), "{other}");
+    }
+}
+
+#[test]
 fn chn_46_a_chain_goes_on_after_its_coordinator_died() {
     let (mesh, source) = (Mesh::up(), Source::new(&[("keep", "")]));
     let folder = source.assistant("slow", &format!("{}{COPY}", SLOW.replace("20", "10")));
