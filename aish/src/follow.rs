@@ -6,11 +6,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use aigis_proxy::{
-    Bus, Error,
+    Address, Bus, Error, NodeName,
     services::{chains::Control, instances::Signal},
 };
 use aigis_registry::{
-    Asking,
+    Asking, Kind, Resolved, State,
     shared::{AppRecord, ChainRecord, Key, Seen, Status, StepRecord, Watch},
 };
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
@@ -41,6 +41,8 @@ const ENDING: Duration = Duration::from_secs(45);
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often what cannot be told by a record is looked at again.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a place may take to serve an app that is ready under its name.
+const NAMED: Duration = Duration::from_secs(10);
 
 /// How a chain is followed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,11 +93,13 @@ pub(crate) async fn follow(
         ports,
         told: None,
         told_ready: false,
+        ready_since: None,
         interrupts: 0,
         give_up: None,
         deeds: FuturesUnordered::new(),
         steps: BTreeMap::new(),
         app: None,
+        asking: asking.clone(),
         bus,
         chain,
         wishes,
@@ -105,6 +109,7 @@ pub(crate) async fn follow(
 }
 
 struct Follower<'a> {
+    asking: Asking,
     bus: Bus,
     chain: ChainRecord,
     steps: BTreeMap<u32, StepRecord>,
@@ -118,6 +123,8 @@ struct Follower<'a> {
     /// Which status was told last.
     told: Option<(Status, String)>,
     told_ready: bool,
+    /// Since when only its name is waited for.
+    ready_since: Option<Instant>,
     /// How often the user pressed Ctrl-C.
     interrupts: u32,
     /// When it is no longer waited for an end that was asked for.
@@ -128,7 +135,7 @@ struct Follower<'a> {
 
 impl Follower<'_> {
     async fn run(mut self, mut watch: Watch, mut signals: Option<&mut Signals>) -> Result<Followed, Failure> {
-        let mut link = self.bus.link();
+        let (mut link, mut names) = (self.bus.link(), self.asking.changed());
         let (mut up, mut whole) = (true, false);
         if self.wishes.cancels {
             self.interrupt(SignalKind::interrupt()).await?;
@@ -174,6 +181,7 @@ impl Follower<'_> {
                         self.teller.note(words).await?;
                     }
                 }
+                _ = names.changed(), if self.ready_since.is_some() => {}
                 () = sleep_until(late) => if self.give_up.is_some_and(|late| late <= Instant::now()) {
                     let id = &self.chain.id;
                     self.teller.note(format!("{id} does not end; see: aish chains show {id}")).await?;
@@ -221,7 +229,11 @@ impl Follower<'_> {
                 self.teller.note(format!("{} does not listen on {ports}", self.chain.app)).await?;
             }
             if self.wishes.until_ready && self.interrupts == 0 && (instance.ready || !instance.silent.is_empty()) {
-                return Ok(Some(true));
+                let since = *self.ready_since.get_or_insert_with(Instant::now);
+                // What comes next will speak of it by its name.
+                if self.is_named(&instance.node) || since.elapsed() > NAMED {
+                    return Ok(Some(true));
+                }
             }
         }
         let over = self.chain.status.is_over() && self.logs.is_told(&self.steps) && self.outputs.is_told();
@@ -232,6 +244,17 @@ impl Follower<'_> {
     fn serving(&self) -> Option<&aigis_registry::shared::Instance> {
         let instance = self.app.as_ref()?.instance.as_ref();
         instance.filter(|one| one.id.chain == self.chain.id && one.exit_code.is_none() && one.end.is_none())
+    }
+
+    /// Whether the app is known by its name, at that place.
+    fn is_named(&self, place: &NodeName) -> bool {
+        let address = Address { name: self.chain.app.clone(), node: None };
+        match self.asking.snapshot().resolve(&address) {
+            Ok(Resolved::One(one)) => {
+                one.state == State::Live && one.record.kind == Kind::App && one.record.node == *place
+            }
+            _ => false,
+        }
     }
 
     async fn tell_status(&mut self) -> Result<(), Failure> {

@@ -309,7 +309,7 @@ impl Apps {
     }
 
     /// Connects to a port of the app's instance in force.
-    async fn connect(&self, app: &Name, port: u16) -> Result<TcpStream, Error> {
+    async fn connect(&self, app: &Name, port: u16) -> Result<(TcpStream, InstanceId), Error> {
         let node = &self.parts.node;
         let id = {
             let state = lock(&self.state);
@@ -325,7 +325,7 @@ impl Apps {
             |why: &str| Error::unavailable(format!("the app {app} does not take connections: {why}")).sent(false);
         let address = run.address().ok_or_else(|| away("it does not run yet, or not any more"))?;
         match tokio::time::timeout(CONNECT, TcpStream::connect(SocketAddr::new(address, port))).await {
-            Ok(Ok(tcp)) => Ok(tcp),
+            Ok(Ok(tcp)) => Ok((tcp, id)),
             Ok(Err(error)) => Err(away(&format!("port {port}: {error}"))),
             Err(_) => Err(away(&format!("port {port}: no answer within {} s", CONNECT.as_secs()))),
         }

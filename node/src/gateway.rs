@@ -1,8 +1,9 @@
 //! The gateway: HTTP for the apps of the mesh, each by a name below one domain, wherever it runs.
 //!
-//! HTTP itself is hyper's on both sides. A request goes to its app over a tunnel of its own, so that the next one goes where the
-//! app is by then; upgrades, such as WebSockets, stay joined until one side ends.
+//! HTTP itself is hyper's on both sides. A request goes to its app over a tunnel; one that can be repeated may go over the tunnel of
+//! an earlier one, if that leads to the instance which serves now. Upgrades, such as WebSockets, stay joined until one side ends.
 
+mod kept;
 mod passing;
 mod route;
 
@@ -14,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, task::JoinSet};
 
+use kept::Kept;
 use passing::Passing;
 pub use route::{Domain, InvalidDomain};
 
@@ -56,7 +58,8 @@ impl Gateway {
 
     /// Serves the apps until the task is dropped.
     pub(crate) fn serve(self, reach: Reach) -> task::Owned {
-        let passing = Arc::new(Passing { domain: self.domain, reach });
+        tracing::info!(url = self.url(), "the gateway serves");
+        let passing = Arc::new(Passing { domain: self.domain, reach, kept: Kept::default() });
         task::Owned::spawn("gateway", accept(self.listener, passing))
     }
 }

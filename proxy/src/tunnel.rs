@@ -20,6 +20,7 @@ use crate::{
     error::{Code, Error},
     name::{Name, NodeName},
     rpc,
+    services::chains::InstanceId,
     subject::Token,
 };
 
@@ -55,10 +56,17 @@ impl Side {
 #[tarpc::service(derive = [serde::Serialize, serde::Deserialize])]
 pub trait Tunnels {
     /// Connects to a port of an app, and answers with this place's side once the app has taken the connection.
-    async fn open(app: Name, port: u16, back: Side) -> Result<Side, Error>;
+    async fn open(app: Name, port: u16, back: Side) -> Result<Opened, Error>;
 }
 
-/// Opens a tunnel to a port of an app that runs on that node.
+/// What a place answers of a tunnel that it has opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    side: Side,
+    instance: InstanceId,
+}
+
+/// Opens a tunnel to a port of an app that runs on that node, and says to which of its instances it leads.
 ///
 /// # Errors
 ///
@@ -67,16 +75,16 @@ pub trait Tunnels {
 /// # Cancel safety
 ///
 /// Dropped, the place finds within seconds that nobody is there.
-pub async fn dial(hub: &Hub, node: &NodeName, app: &Name, port: u16) -> Result<Tunnel, Error> {
+pub async fn dial(hub: &Hub, node: &NodeName, app: &Name, port: u16) -> Result<(Tunnel, InstanceId), Error> {
     let asker = rpc::Asker::new(hub.bus(), node.as_str(), TUNNELS);
     let (connection, opening) = hub.expect()?;
     let mut context = context::current();
     context.deadline = std::time::Instant::now() + DIALLING;
     let client = TunnelsClient::from(asker);
     let back = Side::new(hub.token(), &connection);
-    let side = rpc::answered(client.open(context, app.clone(), port, back).await)?;
+    let Opened { side, instance } = rpc::answered(client.open(context, app.clone(), port, back).await)?;
     let (there, their_connection) =
         side.tokens().map_err(|error| Error::new(Code::Internal, format!("{node} answered so that {error}")))?;
     let subject = hub.bus().subjects().tunnel(&node.user(), &there, &their_connection);
-    Ok(opening.begin(subject))
+    Ok((opening.begin(subject), instance))
 }

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aigis_proxy::{
-    Code, Error, Name, task,
+    Code, Error, Name,
+    services::chains::InstanceId,
+    task,
     tunnel::{self, Hub, Tunnel},
 };
 use tokio::{
@@ -53,7 +55,7 @@ impl Reach {
         }
     }
 
-    /// Opens a tunnel to a port of an app, where it runs now. While it does not run or listen, or is on its way to another
+    /// Opens a tunnel to a port of an app, where it runs now, and says to which of its instances it leads. While it does not run or listen, or is on its way to another
     /// place, that is tried again for so long.
     ///
     /// # Errors
@@ -63,7 +65,7 @@ impl Reach {
     /// # Cancel safety
     ///
     /// Nothing is left behind when the future is dropped.
-    pub async fn dial(&self, app: &Name, port: u16, patience: Duration) -> Result<Tunnel, Error> {
+    pub async fn dial(&self, app: &Name, port: u16, patience: Duration) -> Result<(Tunnel, InstanceId), Error> {
         let until = Instant::now() + patience;
         let mut known = self.known.clone();
         loop {
@@ -72,7 +74,7 @@ impl Reach {
             let record = record.ok_or_else(|| unknown(app))?;
             let error = match serving(&record) {
                 Ok(instance) => match tunnel::dial(&self.hub, &instance.node, app, port).await {
-                    Ok(tunnel) => return Ok(tunnel),
+                    Ok(dialled) => return Ok(dialled),
                     Err(error) => error,
                 },
                 Err(error) => error,

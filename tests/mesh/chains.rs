@@ -2,6 +2,8 @@
 
 mod control;
 mod first;
+mod gateway;
+mod ports;
 mod questions;
 mod running;
 mod state;

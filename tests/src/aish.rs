@@ -140,6 +140,18 @@ impl Mesh {
         mesh
     }
 
+    /// Starts a mesh of one node, `alpha`, with more options of `aish up`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Mesh::up_over`].
+    #[must_use]
+    pub fn up_with(options: &[&str]) -> Self {
+        let mesh = Self::new(&[&["--name", "alpha", "--listen", "127.0.0.1:0"], options].concat(), Vec::new());
+        mesh.start();
+        mesh
+    }
+
     /// Starts a mesh, every command of it with these variables in its environment.
     ///
     /// # Panics

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use aigis_proxy::{Error, Name, task};
+use aigis_proxy::{Error, Name, services::chains::InstanceId, task};
 use aigis_registry::{Reach, reach, shared::AppRecord};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -13,7 +13,10 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 
-use super::Domain;
+use super::{
+    Domain,
+    kept::{Kept, Sender},
+};
 
 /// How long the records of apps may take to be read for the first time.
 const KNOWN: Duration = Duration::from_secs(3);
@@ -41,6 +44,7 @@ type Answer = Response<Either<Incoming, Full<Bytes>>>;
 pub(super) struct Passing {
     pub(super) domain: Domain,
     pub(super) reach: Reach,
+    pub(super) kept: Kept,
 }
 
 impl Passing {
@@ -58,7 +62,7 @@ impl Passing {
             Ok(port) => port,
             Err(error) => return unavailable(&error),
         };
-        match self.pass(request, from, &host, &app.name, port).await {
+        match self.pass(request, from, &host, &app, port).await {
             Ok(answer) => answer,
             Err(Failed::Dial(error)) if app.instance.as_ref().is_some_and(|instance| !instance.ready) => {
                 unavailable(&error)
@@ -91,7 +95,7 @@ impl Passing {
         mut request: Request<Incoming>,
         from: SocketAddr,
         host: &str,
-        app: &Name,
+        app: &AppRecord,
         port: u16,
     ) -> Result<Answer, Failed> {
         let is_upgrade = has_token(request.headers(), &header::CONNECTION, "upgrade")
@@ -99,31 +103,54 @@ impl Passing {
         let client = is_upgrade.then(|| hyper::upgrade::on(&mut request));
         rewrite(&mut request, from, host, is_upgrade);
         // What can be said again is, where the app was about to end when it was said.
-        let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        let tries = if is_safe && !is_upgrade && request.body().is_end_stream() { TRIES } else { 1 };
-        let (head, body) = request.into_parts();
-        let mut body = Some(body);
-        for left in (0..tries).rev() {
-            let tunnel = self.reach.dial(app, port, PATIENCE).await.map_err(Failed::Dial)?;
-            let shaken = hyper::client::conn::http1::handshake(TokioIo::new(tunnel)).await;
-            let (mut sender, connection) = shaken.map_err(Failed::Http)?;
-            // It ends with the answer, or with whoever reads it.
-            drop(task::spawn("request to an app", async move {
-                if let Err(error) = connection.with_upgrades().await {
-                    tracing::debug!(%error, "a connection to an app ended early");
+        let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+            && !is_upgrade
+            && request.body().is_end_stream();
+        if !is_safe {
+            let (mut sender, _) = self.connect(&app.name, port).await?;
+            let answer = sender.send_request(request.map(Either::Left)).await.map_err(Failed::Http)?;
+            return Ok(returned(answer, client));
+        }
+        let again = request.into_parts().0;
+        let again = || Request::from_parts(again.clone(), Either::Right(Full::new(Bytes::new())));
+        if let Some(instance) = &app.instance
+            && let Some(mut sender) = self.kept.take(&instance.id, port)
+        {
+            match sender.send_request(again()).await {
+                Ok(answer) => {
+                    self.kept.put(instance.id.clone(), port, sender);
+                    return Ok(returned(answer, None));
                 }
-            }));
-            let outgoing = match body.take() {
-                Some(body) => Either::Left(body),
-                None => Either::Right(Full::new(Bytes::new())),
-            };
-            match sender.send_request(Request::from_parts(head.clone(), outgoing)).await {
-                Ok(answer) => return Ok(returned(answer, client)),
-                Err(error) if left == 0 => return Err(Failed::Http(error)),
-                Err(error) => tracing::debug!(%app, %error, "a request is sent to an app again"),
+                // The app has closed it meanwhile.
+                Err(error) => tracing::debug!(app = %app.name, %error, "a connection that was kept was of no use"),
             }
         }
-        Err(Failed::Dial(Error::unavailable(format!("the app {app} does not answer"))))
+        for left in (0..TRIES).rev() {
+            let (mut sender, instance) = self.connect(&app.name, port).await?;
+            match sender.send_request(again()).await {
+                Ok(answer) => {
+                    self.kept.put(instance, port, sender);
+                    return Ok(returned(answer, None));
+                }
+                Err(error) if left == 0 => return Err(Failed::Http(error)),
+                Err(error) => tracing::debug!(app = %app.name, %error, "a request is sent to an app again"),
+            }
+        }
+        Err(Failed::Dial(Error::unavailable(format!("the app {} does not answer", app.name))))
+    }
+
+    /// A new connection to an app, and to which of its instances it leads.
+    async fn connect(&self, app: &Name, port: u16) -> Result<(Sender, InstanceId), Failed> {
+        let (tunnel, instance) = self.reach.dial(app, port, PATIENCE).await.map_err(Failed::Dial)?;
+        let shaken = hyper::client::conn::http1::handshake(TokioIo::new(tunnel)).await;
+        let (sender, connection) = shaken.map_err(Failed::Http)?;
+        // It ends with its last answer, or with whoever reads that.
+        drop(task::spawn("requests to an app", async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "a connection to an app ended early");
+            }
+        }));
+        Ok((sender, instance))
     }
 }
 

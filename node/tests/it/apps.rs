@@ -345,7 +345,7 @@ async fn chn_39_an_app_is_made_ready_spoken_with_and_ended() {
     let end = Instant::now() + SOON;
     let mut tunnel = loop {
         match tunnel::dial(&hub, &alpha, &place.app, 7000).await {
-            Ok(tunnel) => break tunnel,
+            Ok((tunnel, _)) => break tunnel,
             Err(error) => assert!(Instant::now() < end, "{error}"),
         }
     };

@@ -1,24 +1,40 @@
 //! The side of a tunnel where the app runs.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use tarpc::{context::Context, server::Serve as _};
 use tokio::net::TcpStream;
 
-use super::{Hub, Side, TUNNELS, Tunnels};
+use super::{Hub, Opened, Side, TUNNELS, Tunnels};
 use crate::{
-    dispatch::Journal,
+    dispatch::{Begun, Deed, Journal, Outcome},
+    envelope::Request,
     error::{Code, Error},
-    name::Name,
-    role::Role,
+    name::{Address, Name, NodeName, SkillPath, UserName},
+    role::{Effect, Role},
     rpc,
+    services::chains::InstanceId,
     subject::Caller,
+    sync::lock,
     task,
 };
 
-/// A connection to an app that is being made.
-pub type Dialled = BoxFuture<'static, Result<TcpStream, Error>>;
+/// For how long after its last connection to a port a person's next one there is the same use of it, on audit.
+const USE: Duration = Duration::from_secs(10 * 60);
+/// Most uses that are remembered; whoever makes more is noted more often.
+const USES: usize = 1_024;
+
+/// A connection to an app that is being made, and to which of its instances it leads.
+pub type Dialled = BoxFuture<'static, Result<(TcpStream, InstanceId), Error>>;
+
+/// Who spoke with which port of which app, and when last.
+type Uses = Mutex<HashMap<(UserName, Name, u16), Instant>>;
 
 type Dial = dyn Fn(Name, u16) -> Dialled + Send + Sync;
 
@@ -26,6 +42,8 @@ type Dial = dyn Fn(Name, u16) -> Dialled + Send + Sync;
 struct Place {
     hub: Hub,
     dial: Arc<Dial>,
+    journal: Arc<dyn Journal>,
+    uses: Arc<Uses>,
     caller: Caller,
 }
 
@@ -47,25 +65,64 @@ pub async fn serve(
     dial: impl Fn(Name, u16) -> Dialled + Send + Sync + 'static,
 ) -> Result<task::Owned, Error> {
     let (own, dial): (Hub, Arc<Dial>) = (hub.clone(), Arc::new(dial));
-    let target = hub.bus().user().to_string();
-    rpc::serve(hub.bus(), &target, TUNNELS, journal, move |caller, context, request| {
-        let place = Place { hub: own.clone(), dial: dial.clone(), caller };
+    let (target, refusals, uses) = (hub.bus().user().to_string(), journal.clone(), Arc::<Uses>::default());
+    rpc::serve(hub.bus(), &target, TUNNELS, refusals, move |caller, context, request| {
+        let (hub, dial, journal, uses) = (own.clone(), dial.clone(), journal.clone(), uses.clone());
+        let place = Place { hub, dial, journal, uses, caller };
         async move { place.serve().serve(context, request).await }.boxed()
     })
     .await
 }
 
+impl Place {
+    /// Connects to the app. What a person does there is on audit, once for each use of a port: a page alone makes dozens of
+    /// connections. What a node passes on is asked of it by nobody that the mesh knows.
+    async fn connect(&self, app: &Name, port: u16) -> Result<(TcpStream, InstanceId), Error> {
+        if self.caller.role == Role::Node || !self.is_new(app, port) {
+            return (self.dial)(app.clone(), port).await;
+        }
+        let node = NodeName::parse(self.hub.bus().user().as_str()).ok();
+        let (ci, path) = (Address { name: app.clone(), node }, SkillPath::parse("tunnels.open")?);
+        let kwargs = serde_json::Map::from_iter([("port".to_owned(), port.into())]);
+        let request = Request { kwargs, ..Request::default() };
+        let (caller, effect) = (&self.caller, Effect::Write);
+        let deed = Deed { caller, ci: &ci, path: &path, effect, request: &request, body: None };
+        if let Begun::Repeat(outcome) = self.journal.begin(deed).await? {
+            // It has no key, by which it could be one.
+            outcome?;
+        }
+        let dialled = (self.dial)(app.clone(), port).await;
+        let outcome = dialled.as_ref().map(|_| serde_json::Value::Null).map_err(Clone::clone);
+        self.journal.end(deed, Outcome::from(&outcome)).await;
+        dialled
+    }
+
+    /// Whether the caller has not spoken with that port of late; notes that now they do.
+    fn is_new(&self, app: &Name, port: u16) -> bool {
+        let (now, mut uses) = (Instant::now(), lock(&self.uses));
+        if uses.len() >= USES {
+            uses.retain(|_, last| now.duration_since(*last) < USE);
+        }
+        if uses.len() >= USES {
+            uses.clear();
+        }
+        let last = uses.insert((self.caller.name.clone(), app.clone(), port), now);
+        last.is_none_or(|last| now.duration_since(last) >= USE)
+    }
+}
+
 impl Tunnels for Place {
-    async fn open(self, _: Context, app: Name, port: u16, back: Side) -> Result<Side, Error> {
+    async fn open(self, _: Context, app: Name, port: u16, back: Side) -> Result<Opened, Error> {
         let Caller { role, name } = &self.caller;
         if !matches!(role, Role::Operator | Role::Admin | Role::Node) {
             let message = format!("the role {role} does not permit {name} to speak with {app}");
+            self.journal.refused(&self.caller, &format!("{app} tunnels.open"), &message).await;
             return Err(Error::new(Code::PermissionDenied, message)
                 .hint("ask an admin for an operator's credential")
                 .sent(false));
         }
         let (hub, connection) = back.tokens()?;
-        let tcp = (self.dial)(app, port).await?;
+        let (tcp, instance) = self.connect(&app, port).await?;
         let subject = self.hub.bus().subjects().tunnel(name, &hub, &connection);
         let (own, opening) = self.hub.expect()?;
         let tunnel = opening.begin(subject);
@@ -73,6 +130,6 @@ impl Tunnels for Place {
         let _ = tcp.set_nodelay(true);
         // It ends with the connection on either side.
         drop(task::spawn("tunnel to an app", tunnel.join(tcp)));
-        Ok(Side::new(self.hub.token(), &own))
+        Ok(Opened { side: Side::new(self.hub.token(), &own), instance })
     }
 }

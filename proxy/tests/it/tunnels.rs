@@ -3,7 +3,10 @@
 use std::{io::ErrorKind, time::Duration};
 
 use aigis_proxy::{
-    Code, Error, Name, NodeName, Role, task,
+    Code, Error, Name, NodeName, Role,
+    chain::ChainId,
+    services::chains::InstanceId,
+    task,
     tunnel::{self, Hub, Tunnel},
 };
 use futures::{FutureExt as _, future::join_all};
@@ -38,7 +41,8 @@ async fn scene() -> Scene {
                 return Err(Error::new(Code::NotFound, format!("no app {app} runs here")));
             }
             let refused = |error: std::io::Error| Error::unavailable(error.to_string());
-            TcpStream::connect(("127.0.0.1", port)).await.map_err(refused)
+            let instance = InstanceId { chain: ChainId::new(), step: 1, epoch: 1 };
+            Ok((TcpStream::connect(("127.0.0.1", port)).await.map_err(refused)?, instance))
         }
         .boxed()
     });
@@ -48,7 +52,9 @@ async fn scene() -> Scene {
 }
 
 async fn dial(hub: &Hub, app: &str, port: u16) -> Result<Tunnel, Error> {
-    tunnel::dial(hub, &NodeName::parse("alpha").unwrap(), &Name::parse(app).unwrap(), port).await
+    tunnel::dial(hub, &NodeName::parse("alpha").unwrap(), &Name::parse(app).unwrap(), port)
+        .await
+        .map(|(tunnel, _)| tunnel)
 }
 
 async fn listen() -> (TcpListener, u16) {

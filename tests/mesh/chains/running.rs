@@ -106,10 +106,8 @@ fn chn_59_an_app_is_a_ci_and_its_container_is_none() {
     let (mesh, source) = (Mesh::up(), web("here"));
     let _ran = ended(source.push(&mesh, &["--until", "ready"]), 0);
     let name = source.name.as_str();
-    let status = until("it answers", LIMIT, || {
-        let ran = mesh.aish([name, "status", "--json"]);
-        (ran.code == 0).then(|| ran.json())
-    });
+    // At once: who was told that it is ready knows it by its name.
+    let status = mesh.aish([name, "status", "--json"]).good().json();
     let ids = containers(name);
     assert_eq!(ids.len(), 1);
     let image = docker(None, &["inspect", "--format", "{{.Image}}", &ids[0]]);
