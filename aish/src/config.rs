@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use aigis_node::mesh::{CREDENTIAL_LIFE, DEFAULT_PORT};
+use aigis_node::{
+    mesh::{CREDENTIAL_LIFE, DEFAULT_PORT},
+    supply,
+};
 use aigis_proxy::{NodeName, text_file::Error};
 use aigis_registry::toml_file::{self, Table};
 
@@ -43,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) audit_room: Option<u64>,
     /// What Python apps are built on.
     pub(crate) python_image: Option<String>,
+    /// What is said of the images that builds and apps name.
+    pub(crate) images: supply::Settings,
     /// How long running calls get when the node ends.
     pub(crate) grace: Option<Duration>,
 }
@@ -68,7 +73,7 @@ impl Config {
 fn read(path: &Path) -> Result<Config, Error> {
     toml_file::read(
         path,
-        &["name", "credential_life", "labels", "bus", "engine", "metrics", "audit", "apps", "shutdown"],
+        &["name", "credential_life", "labels", "bus", "engine", "metrics", "audit", "apps", "builds", "shutdown"],
         |root| {
             let mut config = Config {
                 name: root.text("name", NodeName::choose)?,
@@ -97,12 +102,34 @@ fn read(path: &Path) -> Result<Config, Error> {
             if let Some(apps) = root.table("apps", Some(&["python_image"]))? {
                 config.python_image = apps.text("python_image", image)?;
             }
+            if let Some(builds) = root.table("builds", Some(&["base_images", "mirrors"]))? {
+                if let Some(images) = builds.table("base_images", None)? {
+                    config.images.base_images = pairs(&images, image, image)?;
+                }
+                if let Some(mirrors) = builds.table("mirrors", None)? {
+                    config.images.mirrors = pairs(&mirrors, registry, mirror)?;
+                }
+            }
             if let Some(shutdown) = root.table("shutdown", Some(&["grace"]))? {
                 config.grace = shutdown.text("grace", duration::parse)?;
             }
             Ok(config)
         },
     )
+}
+
+/// The pairs of a table whose keys are the author's own.
+fn pairs(
+    table: &Table<'_>,
+    key: impl Fn(&str) -> Result<String, &'static str>,
+    value: impl Fn(&str) -> Result<String, &'static str>,
+) -> Result<BTreeMap<String, String>, Error> {
+    let mut read = BTreeMap::new();
+    for entry in table.entries() {
+        let name = key(entry.key()).map_err(|why| entry.refuse_key(why))?;
+        read.extend(table.text(entry.key(), &value)?.map(|value| (name, value)));
+    }
+    Ok(read)
 }
 
 fn read_labels(labels: &Table<'_>) -> Result<BTreeMap<String, String>, Error> {
@@ -169,6 +196,19 @@ fn engine_address(text: &str) -> Result<String, String> {
 fn image(text: &str) -> Result<String, &'static str> {
     let form = "write an image's name, such as python:3.12-slim";
     aigis_assistants::builtin::is_image(text).then(|| text.to_owned()).ok_or(form)
+}
+
+fn registry(text: &str) -> Result<String, &'static str> {
+    let is_host = supply::is_registry(text) && aigis_assistants::builtin::is_image(text) && !text.contains(['/', '@']);
+    is_host.then(|| text.to_owned()).ok_or("write a registry's host, such as docker.io or ghcr.io")
+}
+
+fn mirror(text: &str) -> Result<String, &'static str> {
+    let host = text.split('/').next().unwrap_or_default();
+    let form =
+        "write a mirror's host, perhaps with a path, and no http://, such as localhost:5000 or mirror.example/hub";
+    let is_mirror = registry(host).is_ok() && aigis_assistants::builtin::is_image(text) && !text.contains('@');
+    is_mirror.then(|| text.to_owned()).ok_or(form)
 }
 
 /// How long a credential holds: the form of durations, and days.

@@ -13,6 +13,7 @@ mod known;
 mod library;
 pub(crate) mod log;
 mod means;
+mod moves;
 mod place;
 pub(crate) mod records;
 mod serve;

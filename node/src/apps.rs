@@ -9,6 +9,7 @@ mod note;
 mod run;
 mod spool;
 mod start;
+mod sweep;
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +34,7 @@ use aigis_registry::{
 use futures::FutureExt as _;
 use tokio::net::TcpStream;
 
-use crate::{container::Host, home, owned::Mark, secrets::Vault};
+use crate::{container::Host, home, owned::Mark, secrets::Vault, supply::Supply};
 use run::Run;
 
 /// How soon the records are watched again after that failed.
@@ -56,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) cache: Cache,
     pub(crate) vault: Vault,
+    pub(crate) supply: Supply,
     /// Where it is noted what became of each instance.
     pub(crate) directory: PathBuf,
 }
@@ -75,6 +77,8 @@ struct State {
     records: BTreeMap<Name, AppRecord>,
     /// Whether all of them have been read.
     is_whole: bool,
+    /// Whether all that they name has a run since.
+    is_settled: bool,
     runs: Vec<Attended>,
     /// What has ended, and when.
     past: Vec<(std::time::Instant, Arc<Run>)>,
@@ -125,7 +129,9 @@ impl Apps {
         let desk = desk::serve(self, journal).await?;
         let cis = task::Owned::spawn("CIs of apps", ci::serve(self.clone(), means));
         let watched = self.clone();
-        Ok(vec![tunnels, desk, cis, task::Owned::spawn("apps", async move { watched.watch().await })])
+        let swept = self.clone();
+        let sweep = task::Owned::spawn("sweep of apps", async move { swept.keep_swept().await });
+        Ok(vec![tunnels, desk, cis, sweep, task::Owned::spawn("apps", async move { watched.watch().await })])
     }
 
     /// Follows the records.
@@ -201,6 +207,7 @@ impl Apps {
         names.sort();
         names.dedup();
         names.iter().for_each(|name| self.settle(name));
+        lock(&self.state).is_settled = true;
     }
 
     /// Makes of an app what its record says.
@@ -257,6 +264,15 @@ impl Apps {
         state.past.push((std::time::Instant::now(), run.clone()));
         drop(state);
         self.settle(&run.app);
+    }
+
+    /// Waits, at most for so long, until what is about to end has left nothing on the engine.
+    pub(crate) async fn ended(&self, within: Duration) {
+        let until = tokio::time::Instant::now() + within;
+        let is_ending = || lock(&self.state).runs.iter().any(|attended| attended.run.is_ending());
+        while is_ending() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// The other instances of its app here.

@@ -10,7 +10,7 @@ mod route;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use aigis_proxy::task;
-use aigis_registry::Reach;
+use aigis_registry::{Reach, record};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, task::JoinSet};
@@ -54,6 +54,12 @@ impl Gateway {
     pub(crate) fn url(&self) -> String {
         let port = self.listener.local_addr().map(|address| address.port()).unwrap_or_default();
         format!("http://APP.{}:{port}", self.domain)
+    }
+
+    /// What the node's record tells of it.
+    pub(crate) fn note(&self) -> record::Gateway {
+        let is_local = self.listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+        record::Gateway { url: self.url(), is_local }
     }
 
     /// Serves the apps until the task is dropped.

@@ -54,6 +54,7 @@ pub mod services;
 pub mod shelf;
 mod socket;
 mod steps;
+pub mod supply;
 pub mod text;
 pub mod trust;
 mod upkeep;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The label that says what a thing belongs to: `app/NAME`, `chain/ID`. What bears it is no CI of its own.
-const OWNER: &str = "aigis.owner";
+pub(crate) const OWNER: &str = "aigis.owner";
 /// The label that says which node made it.
 const NODE: &str = "aigis.node";
 /// How much of a mark goes into names.
@@ -27,6 +27,11 @@ impl Mark {
     /// Whether those are labels of something that this node made.
     pub(crate) fn is_on(&self, labels: &BTreeMap<String, String>) -> bool {
         labels.contains_key(OWNER) && labels.get(NODE).is_some_and(|node| **node == *self.0)
+    }
+
+    /// Whose it is, if those are labels of something that this node made: `app/NAME`, `chain/ID`.
+    pub(crate) fn owner<'a>(&self, labels: &'a BTreeMap<String, String>) -> Option<&'a str> {
+        labels.get(OWNER).filter(|_| self.is_on(labels)).map(String::as_str)
     }
 
     /// A part of it, in lower case, for names that must differ from those of other nodes.

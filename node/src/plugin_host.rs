@@ -207,6 +207,7 @@ fn record(
         engine_since_at: None,
         capacity: upkeep::capacity(&home.root()),
         sealing: Some(sealing),
+        gateway: None,
         started_at: now,
         updated_at: now,
     }

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod build;
+mod built;
 mod cache;
 mod collect;
 mod container;

@@ -74,6 +74,8 @@ pub(crate) struct Parts {
     pub(crate) bus_server: Option<watch::Receiver<bus_server::Status>>,
     /// The key to which secrets of the node are sealed.
     pub(crate) sealing: SignedSealing,
+    /// Its gateway, if it has one.
+    pub(crate) gateway: Option<record::Gateway>,
 }
 
 /// What it takes to make again what a bus server kept in memory alone.
@@ -110,7 +112,7 @@ impl Upkeep {
     /// Makes the task's parts; `id` is the public key of the node's user, `ci` the record under which it is known.
     #[must_use]
     pub(crate) fn new(parts: Parts, id: &str, ci: CiRecord) -> Self {
-        let Parts { host, registry, bus, pin, store, duties, reporter, bus_server, sealing } = parts;
+        let Parts { host, registry, bus, pin, store, duties, reporter, bus_server, sealing, gateway } = parts;
         let met = pin.guard().known();
         let now = Timestamp::now();
         let record = NodeRecord {
@@ -124,6 +126,7 @@ impl Upkeep {
             engine_since_at: None,
             capacity: Capacity::default(),
             sealing: Some(sealing),
+            gateway,
             started_at: now,
             updated_at: now,
         };

@@ -55,7 +55,7 @@ pub use asking::{Addressee, Asking};
 pub use cache::Cache;
 pub use lease::LeaseKeeper;
 pub use reach::Reach;
-pub use record::{Capacity, CiRecord, Container, Engine, Kind, NodeRecord, SkillNote, State};
+pub use record::{Capacity, CiRecord, Container, Engine, Gateway, Kind, NodeRecord, SkillNote, State};
 pub use report::Reporter;
 pub use resolve::{Resolved, Service};
 pub use row::{NodeRow, Row};

@@ -325,6 +325,23 @@ pub struct Capacity {
     pub disk_free_bytes: Option<u64>,
 }
 
+/// What a node's record tells of its gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gateway {
+    /// Where an app is served, with `APP` in place of its name: `http://APP.localhost:8080`.
+    pub url: String,
+    /// Whether only this host reaches it.
+    pub is_local: bool,
+}
+
+impl Gateway {
+    /// Where an app is served.
+    #[must_use]
+    pub fn url_of(&self, app: &Name) -> String {
+        self.url.replacen("APP", app.as_str(), 1)
+    }
+}
+
 /// The record of a node, under `node.<name>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
@@ -355,6 +372,9 @@ pub struct NodeRecord {
     /// The key to which secrets are sealed that it may open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealing: Option<SignedSealing>,
+    /// Its gateway, if it serves the mesh's apps over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Gateway>,
     /// When it started.
     pub started_at: Timestamp,
     /// When this was written last.

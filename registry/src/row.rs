@@ -282,6 +282,7 @@ mod tests {
             engine_since_at: Some(now),
             capacity: Capacity::default(),
             sealing: None,
+            gateway: None,
             started_at: now,
             updated_at: now,
         };

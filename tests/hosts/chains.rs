@@ -9,18 +9,18 @@ use serde_json::Value;
 use crate::crew::operator;
 
 /// A bound on every wait, far above what is granted: what is asked here is whether, not how soon.
-const LIMIT: Duration = Duration::from_secs(180);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 const COPY: &str = "cp -a /in/app/. /out/app/\n";
 
 /// Something to push, an assistant, and who pushes it. The hosts share the machine's files.
-struct Work {
-    name: String,
+pub(crate) struct Work {
+    pub(crate) name: String,
     folder: tempfile::TempDir,
     creds: String,
 }
 
 impl Work {
-    fn new(fleet: &Fleet, hosts: &[&str]) -> Self {
+    pub(crate) fn new(fleet: &Fleet, hosts: &[&str]) -> Self {
         for host in hosts {
             fleet.lab().engine(host).unwrap().load("busybox:latest").unwrap();
         }
@@ -35,11 +35,11 @@ impl Work {
         self.folder.path().join(&self.name)
     }
 
-    fn write(&self, file: &str, content: &str) {
+    pub(crate) fn write(&self, file: &str, content: &str) {
         fs::write(self.path().join(file), content).unwrap();
     }
 
-    fn assistant(&self, name: &str, script: &str) -> String {
+    pub(crate) fn assistant(&self, name: &str, script: &str) -> String {
         let folder = self.folder.path().join(name);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("name"), name).unwrap();
@@ -51,16 +51,16 @@ impl Work {
         folder.to_str().unwrap().to_owned()
     }
 
-    fn aish(&self, mesh: &Mesh, args: &[&str]) -> Ran {
+    pub(crate) fn aish(&self, mesh: &Mesh, args: &[&str]) -> Ran {
         mesh.aish([&["--creds", self.creds.as_str()], args].concat())
     }
 
-    fn push(&self, mesh: &Mesh, options: &[&str]) -> Ran {
+    pub(crate) fn push(&self, mesh: &Mesh, options: &[&str]) -> Ran {
         let path = self.path();
         self.aish(mesh, &[&["push", path.to_str().unwrap()], options].concat())
     }
 
-    fn begun(&self, mesh: &Mesh, options: &[&str]) -> String {
+    pub(crate) fn begun(&self, mesh: &Mesh, options: &[&str]) -> String {
         let ran = self.push(mesh, &[options, &["--no-follow"]].concat());
         assert_eq!(ran.code, 0, "{ran:?}");
         ran.stdout.trim().to_owned()
@@ -72,11 +72,11 @@ fn shown(mesh: &Mesh, id: &str) -> Option<Value> {
     (ran.code == 0).then(|| ran.json())
 }
 
-fn becomes(mesh: &Mesh, id: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn becomes(mesh: &Mesh, id: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     until(&format!("{id}: {what}"), LIMIT, || shown(mesh, id).filter(|chain| is(chain)))
 }
 
-fn slow(seconds: u32) -> String {
+pub(crate) fn slow(seconds: u32) -> String {
     format!("echo begun\nfor i in $(seq {seconds}); do date; sleep 1; done\n{COPY}")
 }
 

@@ -1,6 +1,8 @@
 //! Several hosts, on a lab. Run by `cargo test -p aigis-tests --test hosts`: in one process, so that they share a lab.
 
 #[cfg(test)]
+mod apps;
+#[cfg(test)]
 mod breaks;
 #[cfg(test)]
 mod calls;

@@ -4,6 +4,7 @@ mod control;
 mod first;
 mod gateway;
 mod ports;
+mod places;
 mod questions;
 mod running;
 mod state;

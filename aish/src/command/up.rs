@@ -230,7 +230,7 @@ impl Up {
         let metrics = self.metrics.or(config.metrics);
         let domain = self.domain;
         let gateway = self.gateway.map(|address| gateway::Options { address, domain });
-        let Config { engine, audit_room, .. } = config;
+        let Config { engine, audit_room, images, .. } = config;
         let credential_life = config.credential_life.unwrap_or(CREDENTIAL_LIFE);
         let (new_store, logs) = (self.new_store, LogTap::default());
         let bus_cluster = self.bus_cluster.map(|nodes| nodes.map(|nodes| nodes.0).unwrap_or_default());
@@ -249,6 +249,7 @@ impl Up {
             metrics,
             gateway,
             engine,
+            images,
             audit_room,
             plugins: None,
             logs,

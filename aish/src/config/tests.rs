@@ -24,9 +24,17 @@ room = "128 MiB"
 [apps]
 python_image = "registry.example:5000/python@sha256:1"
 
+[builds]
+base_images = { "python:3.12-slim" = "localhost:5000/python:3.12-slim" }
+mirrors = { "docker.io" = "localhost:5000" }
+
 [shutdown]
 grace = "30s"
 "#;
+
+fn pair(key: &str, value: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(key.to_owned(), value.to_owned())])
+}
 
 fn given(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     let directory = tempfile::tempdir().unwrap();
@@ -67,6 +75,10 @@ fn a_whole_file_is_read_and_an_empty_one_says_nothing() {
         metrics: Some("127.0.0.1:9464".parse().unwrap()),
         audit_room: Some(128 << 20),
         python_image: Some("registry.example:5000/python@sha256:1".to_owned()),
+        images: supply::Settings {
+            base_images: pair("python:3.12-slim", "localhost:5000/python:3.12-slim"),
+            mirrors: pair("docker.io", "localhost:5000"),
+        },
         grace: Some(Duration::from_secs(30)),
     };
     assert_eq!(Config::read(&path).unwrap(), whole);
@@ -89,7 +101,7 @@ fn bad_37_what_is_no_toml_or_unknown_or_doubled() {
     starts(
         "frobnicate = 1",
         "1:1",
-        &["known here: name, credential_life, labels, bus, engine, metrics, audit, apps, shutdown"],
+        &["known here: name, credential_life, labels, bus, engine, metrics, audit, apps, builds, shutdown"],
     );
     starts("x.y.z = 1", "1:1", &["unknown table \"x\""]);
     starts("name = \"a\"\nname = \"b\"", "2:1", &["\"name\"", "on line 1 and on line 2"]);
@@ -141,6 +153,11 @@ fn bad_39_values_out_of_range() {
         starts(&format!("[shutdown]\ngrace = \"{grace}\""), "2:9", &["shutdown.grace", "at most 24h"]);
     }
     starts("[apps]\npython_image = \"-x\"", "2:16", &["apps.python_image: write an image's name"]);
+    starts("[builds]\nmirror = 1", "2:1", &["\"mirror\" in [builds]", "did you mean \"mirrors\"?"]);
+    starts("[builds.base_images]\n\"-x\" = \"y\"", "2:1", &["write an image's name"]);
+    starts("[builds.base_images]\nx = \"a b\"", "2:5", &["write an image's name"]);
+    starts("[builds.mirrors]\nhub = \"localhost:5000\"", "2:1", &["write a registry's host"]);
+    starts("[builds.mirrors]\n\"docker.io\" = \"http://localhost\"", "2:15", &["no http://"]);
     starts("[shutdown]\ngrace = 10", "2:9", &["shutdown.grace is of type integer"]);
     for room in ["-1 MiB", "64", "1 KiB", "2 GiB", "lots"] {
         starts(&format!("[audit]\nroom = \"{room}\""), "2:8", &["audit.room", room, "1 MiB to 1 GiB"]);

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::{
     Core, ends,
+    moves::{self, Turn},
     records::{now, patiently, superseded},
 };
 use crate::machine;
@@ -62,7 +63,7 @@ pub(crate) fn claimable(
     me: &NodeName,
     holder_state: impl Fn(&NodeName) -> State,
     other: impl Fn(&ChainId) -> Option<Status>,
-    is_lost: impl Fn(&AppRecord) -> bool,
+    turn: impl Fn(&AppRecord) -> Option<Turn>,
 ) -> Option<Claim> {
     if record.status.is_over() {
         return None;
@@ -75,7 +76,7 @@ pub(crate) fn claimable(
     }
     let is_wanted = record.cancelled_by.is_some()
         || match record.status {
-            Status::Serving => ends::verdict(record, app, app.is_some_and(&is_lost)).is_some(),
+            Status::Serving => ends::verdict(record, app, app.and_then(&turn)).is_some(),
             Status::Held => record.hold.as_ref().is_none_or(|hold| hold.until.is_some_and(|until| until <= now())),
             _ => record.queued_behind.as_ref().is_none_or(|other_id| is_out_of_the_way(other(other_id))),
         };
@@ -131,8 +132,8 @@ impl Core {
             let app = app.as_ref().map(|app| &app.content);
             let state = |node: &NodeName| self.known.state(node);
             let other = |id: &ChainId| others.get(id).copied();
-            let is_lost = |app: &AppRecord| app.trouble.is_none() && self.is_abandoned(app);
-            if let Some(claim) = claimable(record, app, &self.parts.node, state, other, is_lost) {
+            let turn = |app: &AppRecord| self.turn(app, moves::is_time(record.updated_at));
+            if let Some(claim) = claimable(record, app, &self.parts.node, state, other, turn) {
                 let wait = if claim == Claim::Own { Duration::ZERO } else { jitter() };
                 self.take(chain, wait);
             }

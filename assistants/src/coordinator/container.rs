@@ -69,18 +69,18 @@ impl Core {
         let is_moved = |step: &StepRecord| {
             step.n + 1 == record.step && step.assistant == "builtin:exec" && step.exit_code.is_none()
         };
-        if !steps.iter().any(is_moved)
-            && let Some(error) = machine::stuck(record, steps, &assistant, likeness)
-        {
+        let is_moved = steps.iter().any(is_moved);
+        if !is_moved && let Some(error) = machine::stuck(record, steps, &assistant, likeness) {
             return self.fail(version, &error).await;
         }
+        let likeness = (!is_moved).then_some(likeness);
         if let Some(name) = assistant.strip_prefix("builtin:") {
             if builtin::find(name).is_none() {
                 let error = Error::invalid(format!("there is no assistant {assistant}"));
                 return self.fail(version, &error).await;
             }
             let begun = machine::begun(record, before, (assistant, None), PlacementNote::default(), now());
-            let journal = StepRecord { likeness: Some(likeness), ..begun };
+            let journal = StepRecord { likeness, ..begun };
             self.write_journal(record, Some(journal.clone())).await?;
             return Box::pin(self.run_step(record, &journal, epoch, None)).await;
         }
@@ -99,7 +99,7 @@ impl Core {
         };
         let Some((found, note)) = self.find_place(record, before, &wanted, epoch).await? else { return Ok(()) };
         let begun = machine::begun(record, before, (assistant, contained.folder), note, now());
-        let journal = StepRecord { likeness: Some(likeness), ..begun };
+        let journal = StepRecord { likeness, ..begun };
         match found {
             Found::Place(_, bid) => {
                 self.write_journal(record, Some(journal.clone())).await?;

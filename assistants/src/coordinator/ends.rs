@@ -7,12 +7,10 @@ use aigis_registry::shared::{
 
 use super::{
     Core,
+    moves::Turn,
     records::{now, patiently, superseded},
 };
 use crate::machine;
-
-/// How long the place of an app may be away before the app is moved.
-const AWAY: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Why a chain that serves does so no more.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,14 +21,14 @@ pub(crate) enum Verdict {
     Removed,
     /// An instance of another chain is in force.
     Superseded(String),
-    /// Its place is lost, and it may run elsewhere.
-    Lost,
+    /// Its place cannot keep it, or can again.
+    Turned(Turn),
     /// Its instance has ended.
     Ended(Box<InstanceEnd>),
 }
 
 /// Whether a chain that serves still does; `None` if so.
-pub(crate) fn verdict(record: &ChainRecord, app: Option<&AppRecord>, is_lost: bool) -> Option<Verdict> {
+pub(crate) fn verdict(record: &ChainRecord, app: Option<&AppRecord>, turn: Option<Turn>) -> Option<Verdict> {
     if record.status != Status::Serving {
         return None;
     }
@@ -44,15 +42,10 @@ pub(crate) fn verdict(record: &ChainRecord, app: Option<&AppRecord>, is_lost: bo
         Some(instance) if instance.id.chain != record.id => Some(Verdict::Superseded(instance.id.chain.to_string())),
         Some(instance) if !app.stopped => match ended(instance) {
             Some(end) => Some(Verdict::Ended(Box::new(end))),
-            None => (is_lost && may_move(app)).then_some(Verdict::Lost),
+            None => turn.map(Verdict::Turned),
         },
         Some(_) => None,
     }
-}
-
-/// Whether an app is bound to no node by name, and not on its way to another already.
-fn may_move(app: &AppRecord) -> bool {
-    app.candidate.is_none() && app.on.iter().all(|one| one.contains('='))
 }
 
 /// How an instance ended, if it did.
@@ -82,8 +75,8 @@ impl Core {
     pub(super) async fn end_serving(&self, record: &ChainRecord, epoch: u64) -> Result<bool, Error> {
         let app = patiently(|| self.records.app(&record.app)).await?;
         let app = app.as_ref().map(|app| &app.content);
-        let is_lost = app.is_some_and(|app| self.is_abandoned(app));
-        let Some(verdict) = verdict(record, app, is_lost) else { return Ok(false) };
+        let turn = app.and_then(|app| self.turn(app, true));
+        let Some(verdict) = verdict(record, app, turn) else { return Ok(false) };
         let steps = patiently(|| self.records.steps(&record.id)).await?;
         let steps: Vec<StepRecord> = steps.into_iter().map(|step| step.content).collect();
         let journal = steps.iter().find(|step| step.n == record.step).cloned();
@@ -104,18 +97,17 @@ impl Core {
                 self.write_journal(record, note(StepStatus::Cancelled)).await?;
                 self.settle(record, machine::cancelled(&gone, at), epoch).await?;
             }
-            Verdict::Lost => {
-                let has_volumes = steps.iter().any(|step| !step.volumes.is_empty());
-                let Some(journal) = journal.filter(|_| !has_volumes) else {
-                    self.note_trouble(record).await?;
-                    self.settle(record, record.clone(), epoch).await?;
+            Verdict::Turned(turn) => match self.turned(record, journal.as_ref(), &steps, turn).await? {
+                Some(journal) => {
+                    self.write_journal(record, Some(journal.clone())).await?;
+                    self.settle(record, machine::goes_elsewhere(record, &journal, at), epoch).await?;
+                }
+                None => {
+                    // That it was looked at stands in the record, so that nobody does so again at once.
+                    self.settle(record, ChainRecord { updated_at: at, ..record.clone() }, epoch).await?;
                     return Err(superseded(&record.id));
-                };
-                tracing::warn!(chain = %record.id, app = %record.app, "an app is moved: its place is lost");
-                let journal = machine::moved(record, &journal, &steps, at);
-                self.write_journal(record, Some(journal.clone())).await?;
-                self.settle(record, machine::committed(record, &journal, at), epoch).await?;
-            }
+                }
+            },
             Verdict::Superseded(by) => {
                 self.write_journal(record, note(StepStatus::Done)).await?;
                 let over = machine::done(record, &format!("superseded by {by}"), at);
@@ -150,24 +142,6 @@ impl Core {
             }
         }
         Ok(true)
-    }
-
-    /// Whether the place of an app is away for so long that the app may run elsewhere.
-    pub(super) fn is_abandoned(&self, app: &AppRecord) -> bool {
-        app.instance
-            .as_ref()
-            .is_some_and(|instance| instance.node != self.parts.node && self.known.offline_for(&instance.node) >= AWAY)
-    }
-
-    /// Notes that an app cannot be moved from a place that is lost.
-    async fn note_trouble(&self, record: &ChainRecord) -> Result<(), Error> {
-        let change = |app: &AppRecord| {
-            let Some(instance) = &app.instance else { return Ok(None) };
-            let trouble = format!("{} is offline, and its volumes are there", instance.node);
-            let is_new = app.trouble.as_ref() != Some(&trouble);
-            Ok(is_new.then(|| AppRecord { trouble: Some(trouble), ..app.clone() }))
-        };
-        patiently(|| self.records.change_app(&record.app, change)).await.map(drop)
     }
 
     /// The journal of the step whose app ended: its state has `exit` and `log`, and `after` says what comes next.

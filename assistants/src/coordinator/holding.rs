@@ -116,7 +116,7 @@ impl Core {
     }
 
     /// Whether a place is surely away. This node is not, whatever the bus says.
-    pub(super) fn is_lost(&self, place: &NodeName) -> bool {
+    pub(crate) fn is_lost(&self, place: &NodeName) -> bool {
         *place != self.parts.node && self.known.state(place) == State::Offline
     }
 

@@ -88,8 +88,13 @@ impl Work {
         let mut bid = None;
         if journal.node.is_none() {
             let blobs = blobs.into_iter().collect();
+            // Who has the app's former image has most of its layers at hand.
+            let images = match &work {
+                Ordered::Build(work) => vec![work.tag.clone()],
+                Ordered::Assistant(_) | Ordered::Git(_) => Vec::new(),
+            };
             let limits = Limits::default();
-            let wanted = Wanted { chain: record.id.clone(), step: journal.n, room, blobs, images: Vec::new(), limits };
+            let wanted = Wanted { chain: record.id.clone(), step: journal.n, room, blobs, images, limits };
             let found = core.find_place(record, Some(&journal), &wanted, self.epoch).await?;
             let Some((found, note)) = found else { return Err(superseded(&record.id)) };
             journal.placement = note;

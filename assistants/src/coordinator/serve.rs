@@ -4,7 +4,7 @@ use std::{sync::Mutex, time::Duration};
 
 use aigis_proxy::{
     Code, Error, NodeName,
-    chain::Tree,
+    chain::{ChainId, Tree},
     rpc::{self, Asker},
     services::{
         chains::{InstanceId, Restart},
@@ -84,12 +84,20 @@ fn stands(app: &AppRecord, record: &ChainRecord, step: u32) -> Now {
 /// The app with a new instance: in force at once if none is, else beside the one that is.
 fn named(app: &AppRecord, instance: Instance) -> AppRecord {
     let is_served = app.instance.as_ref().is_some_and(|former| ends::ended(former).is_none()) && !app.stopped;
-    let named = AppRecord { stopped: false, trouble: None, ..app.clone() };
+    let named = AppRecord { stopped: false, trouble: None, stranded: None, ..app.clone() };
     if is_served {
         AppRecord { candidate: Some(instance), ..named }
     } else {
         AppRecord { instance: Some(instance), candidate: None, ..named }
     }
+}
+
+/// The chain that has taken this one's place, if one has. One that failed leaves the app to that which serves: its instance
+/// may still have to go elsewhere.
+fn superseded_by<'a>(app: &'a AppRecord, record: &ChainRecord) -> Option<&'a ChainId> {
+    let is_in_force = app.instance.as_ref().is_some_and(|instance| instance.id.chain == record.id);
+    let is_followed = app.candidate.as_ref().is_some_and(|candidate| candidate.id.chain != record.id);
+    (app.chain != record.id && (is_followed || !is_in_force)).then_some(&app.chain)
 }
 
 impl Core {
@@ -109,9 +117,8 @@ impl Core {
             let instance = self.instance(record, journal, epoch, new, log).await?;
             log.line(&format!("{} serves at {}", record.app, instance.node));
             let change = |app: &AppRecord| {
-                if app.chain != record.id {
-                    let message = format!("superseded by {}", app.chain);
-                    return Err(Error::precondition(message));
+                if let Some(by) = superseded_by(app, record) {
+                    return Err(Error::precondition(format!("superseded by {by}")));
                 }
                 let is_named = stands(app, record, step) != Now::Unnamed;
                 Ok((!is_named).then(|| named(app, instance.clone())))
@@ -137,6 +144,7 @@ impl Core {
                             instance: app.candidate.clone(),
                             candidate: None,
                             trouble: None,
+                            stranded: None,
                             ..app.clone()
                         }))
                     };

@@ -12,6 +12,7 @@ use aigis_proxy::{
 };
 use aigis_registry::shared::{AppRecord, ChainRecord, Instance, Key, Version};
 use futures::future::join_all;
+use tokio::time::timeout;
 
 use super::Desk;
 use crate::{
@@ -21,6 +22,9 @@ use crate::{
 
 /// How long a node may take to end an app and remove its data.
 const REMOVED: Duration = Duration::from_secs(20);
+/// How long a command waits for the end of an app, and for one answer of its place.
+const ENDED: Duration = Duration::from_secs(18);
+const OUTPUT: Duration = Duration::from_secs(12);
 /// How often a record is deleted again because it changed meanwhile.
 const ROUNDS: usize = 20;
 
@@ -28,8 +32,12 @@ impl Desk {
     /// Stops, starts or removes an app.
     pub(super) async fn change(&self, app: Name, change: AppChange) -> Result<(), Error> {
         match change {
-            AppChange::Stop => self.change_record(&app, |record| Ok(stopped(record))).await,
-            AppChange::Start => self.change_record(&app, started).await,
+            AppChange::Stop => {
+                let changed = self.change_record(&app, |record| Ok(stopped(record))).await?;
+                self.ended(&changed).await;
+                Ok(())
+            }
+            AppChange::Start => self.change_record(&app, started).await.map(drop),
             AppChange::Remove { data } => self.remove_app(&app, data).await,
         }
     }
@@ -38,10 +46,29 @@ impl Desk {
         &self,
         app: &Name,
         change: impl Fn(&AppRecord) -> Result<Option<AppRecord>, Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<AppRecord, Error> {
         match patiently(|| self.core.records.change_app(app, &change)).await {
             Err(error) if error.code == Code::NotFound => Err(unknown(app)),
-            done => done.map(drop),
+            done => done.map(|version| version.content),
+        }
+    }
+
+    /// Waits for a while until the places of an app's instances have ended them; they do so in any case.
+    async fn ended(&self, app: &AppRecord) {
+        let instances = app.instance.iter().chain(&app.candidate);
+        join_all(instances.map(|instance| timeout(ENDED, self.instance_ended(&app.name, instance)))).await;
+    }
+
+    async fn instance_ended(&self, app: &Name, instance: &Instance) {
+        let asker = Asker::new(&self.core.parts.bus, instance.node.as_str(), INSTANCES);
+        let client = InstancesClient::from(asker);
+        while !self.core.is_lost(&instance.node) {
+            let output = client.output(within(OUTPUT), app.clone(), instance.id.clone(), u64::MAX).await;
+            match rpc::answered(output) {
+                Ok(written) if written.exit_code.is_none() => {}
+                // It has ended, or is not known there any more.
+                _ => return,
+            }
         }
     }
 
@@ -60,7 +87,11 @@ impl Desk {
         for _ in 0..ROUNDS {
             let known = patiently(|| records.app(app)).await?.ok_or_else(|| unknown(app))?;
             if patiently(|| records.shared.delete(&key, known.revision)).await? {
-                return if data { self.remove_data(app).await } else { Ok(()) };
+                if data {
+                    return self.remove_data(app).await;
+                }
+                self.ended(&known.content).await;
+                return Ok(());
             }
         }
         Err(Error::unavailable(format!("the record {key} changes all the time")))
@@ -108,5 +139,5 @@ fn started(app: &AppRecord) -> Result<Option<AppRecord>, Error> {
     }
     let instance =
         Instance { ready: false, silent: Vec::new(), exit_code: None, end: None, since: now(), ..instance.clone() };
-    Ok(Some(AppRecord { stopped: false, trouble: None, instance: Some(instance), ..app.clone() }))
+    Ok(Some(AppRecord { stopped: false, trouble: None, stranded: None, instance: Some(instance), ..app.clone() }))
 }

@@ -197,6 +197,7 @@ impl Desk {
                 app_tree: former.map_or(push.tree, |app| app.app_tree),
                 state_tree: former.map_or(push.state_tree, |app| app.state_tree),
                 trouble: None,
+                stranded: None,
             };
             let written = match &known {
                 Some(known) => patiently(|| records.shared.put(&key, &app, known.revision)).await?,

@@ -155,8 +155,18 @@ pub fn moved(record: &ChainRecord, journal: &StepRecord, steps: &[StepRecord], n
         output: Some(build.map_or(here, |build| build.input)),
         next: Some(build.map_or_else(|| journal.assistant.clone(), |build| build.assistant.clone())),
         ended_at: Some(now),
+        // That it finds the same elsewhere is no loop.
+        likeness: None,
         ..journal.clone()
     }
+}
+
+/// The record after [`moved`]: at the step that runs again, which the budget has counted already.
+#[must_use]
+pub fn goes_elsewhere(record: &ChainRecord, journal: &StepRecord, now: Timestamp) -> ChainRecord {
+    let mut becomes = committed(record, journal, now);
+    becomes.budget.used_steps = record.budget.used_steps.saturating_sub(1);
+    becomes
 }
 
 fn seconds(from: Timestamp, to: Timestamp) -> u64 {

@@ -117,6 +117,7 @@ impl Mesh {
             engine_since_at: None,
             capacity: Capacity::default(),
             sealing: None,
+            gateway: None,
             started_at: now,
             updated_at: now,
         };

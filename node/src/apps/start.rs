@@ -75,8 +75,8 @@ pub(super) async fn find(
 /// `unavailable` for what may be otherwise in a while; all else is the app's own.
 pub(super) async fn prepare(parts: &Parts, app: &Name, instance: &Instance) -> Result<ImageConfig, Error> {
     permit(parts, app, instance).await?;
-    bring(parts, instance).await?;
-    Ok(parts.host.engine.image_config(&instance.image).await?)
+    let image = bring(parts, instance).await?;
+    Ok(parts.host.engine.image_config(&image).await?)
 }
 
 /// Makes the container of an instance, and starts it. What it needs of this host's memory is given back too, if anything.
@@ -96,7 +96,7 @@ pub(super) async fn make(
     let limits = &instance.limits;
     let volumes = image.volumes.iter().map(|target| Volume { name: volume(&network, target), target: target.clone() });
     let mut recipe = Recipe {
-        image: instance.image.clone(),
+        image: image.id.clone(),
         // As the entry point, with no arguments: so that nothing of the image's own stands before or behind it.
         entrypoint: (!instance.cmd.is_empty()).then(|| instance.cmd.clone()),
         workingdir: instance.workingdir.clone(),
@@ -229,15 +229,20 @@ async fn permit(parts: &Parts, app: &Name, instance: &Instance) -> Result<(), Er
     Ok(())
 }
 
-/// Sees to it that the engine has the image.
-async fn bring(parts: &Parts, instance: &Instance) -> Result<(), Error> {
-    let engine = &parts.host.engine;
-    match engine.image(&instance.image).await {
-        Err(engine::Error::NotFound { .. }) => {}
-        found => return found.map(drop).map_err(Error::from),
+/// Sees to it that the engine has the image, and says under which name: what is neither there nor in an archive is pulled.
+async fn bring(parts: &Parts, instance: &Instance) -> Result<String, Error> {
+    let (engine, image) = (&parts.host.engine, &instance.image);
+    let is_name = !image.starts_with("sha256:");
+    let here = if is_name { parts.supply.name(image) } else { image };
+    if engine.has_image(here).await? {
+        return Ok(here.to_owned());
     }
     let Some(blob) = instance.archive else {
-        let message = format!("the engine of {} has no image {}", parts.node, aigis_proxy::quoted(&instance.image));
+        if is_name {
+            let say = |status: &str| tracing::info!(%image, status, "the image of an app is brought");
+            return parts.supply.bring(image, say).await;
+        }
+        let message = format!("the engine of {} has no image {}", parts.node, aigis_proxy::quoted(image));
         return Err(Error::precondition(message).hint("push the app again, so that the image is built"));
     };
     let (mut writer, reader) = tokio::io::duplex(BETWEEN);
@@ -251,12 +256,9 @@ async fn bring(parts: &Parts, instance: &Instance) -> Result<(), Error> {
     let (copied, loaded) = tokio::join!(copying, loading);
     // An archive that breaks off is the reason, and that it cannot be loaded its consequence.
     copied.and(loaded.map_err(Error::from))?;
-    match engine.image(&instance.image).await {
-        Ok(_) => Ok(()),
-        Err(engine::Error::NotFound { .. }) => {
-            Err(Error::internal(format!("the archive has no image {}", aigis_proxy::quoted(&instance.image))))
-        }
-        Err(error) => Err(error.into()),
+    match engine.has_image(image).await? {
+        true => Ok(image.clone()),
+        false => Err(Error::internal(format!("the archive has no image {}", aigis_proxy::quoted(image)))),
     }
 }
 

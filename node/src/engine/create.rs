@@ -225,6 +225,26 @@ impl Engine {
         }
     }
 
+    /// The names of the networks that bear a label of that key, with their labels.
+    ///
+    /// # Errors
+    ///
+    /// As every request.
+    pub async fn networks(&self, label: &str) -> Result<BTreeMap<String, BTreeMap<String, String>>, Error> {
+        const ASK: Asked = Asked { what: "list its networks", endpoint: "GET /networks" };
+        let mut asked = query::Query::new();
+        asked.add("filters", &json!({ "label": [label] }).to_string());
+        let value = self.json(ASK, &format!("/networks{asked}")).await?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let read = |network: &Value| {
+            let labels = network.get("Labels").and_then(Value::as_object);
+            let labels = labels.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), text(value)?)));
+            Some((network.get("Name").and_then(text)?, labels.collect()))
+        };
+        let found = value.as_array().map_or(&[][..], Vec::as_slice);
+        Ok(found.iter().filter_map(read).collect())
+    }
+
     /// The names of all volumes.
     ///
     /// # Errors

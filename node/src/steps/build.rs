@@ -1,13 +1,13 @@
 //! Builds of images: a context with its Dockerfile goes to the engine's BuildKit, and its words into the log.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fs, io,
     path::{Path, PathBuf},
 };
 
 use aigis_proxy::{
-    Code, Error, quoted,
+    Code, Error, Name,
     services::steps::{BuildWork, Finished, Image},
 };
 use aigis_registry::{
@@ -17,7 +17,10 @@ use aigis_registry::{
 use tokio_util::io::{ReaderStream, SyncIoBridge};
 
 use super::{attempt::Live, dockerfile, dockerignore::Ignored, folder::trouble, place::Place};
-use crate::engine::{BuildRequest, Engine, Error as EngineError, ImageConfig, Progress};
+use crate::{
+    engine::{BuildRequest, Engine, Error as EngineError, ImageConfig, Progress},
+    supply::Supply,
+};
 
 /// How many lines of a failed build are told.
 const LAST: usize = 20;
@@ -33,12 +36,13 @@ const KNOWS_LINK: u32 = 23;
 const OTHER: &str = ".aigis.Dockerfile";
 
 /// Builds what a step asks for.
-pub(super) async fn run(place: &Place, live: &Live, work: &BuildWork) -> Result<Finished, Error> {
+pub(super) async fn run(place: &Place, live: &Live, app: &Name, work: &BuildWork) -> Result<Finished, Error> {
     let context = live.folder.path().join("work");
     place.patiently(async || fresh(place, work, &context).await).await?;
     let wanted = Wanted { context: &context, dockerfile: work.dockerfile.as_deref(), tag: &work.tag };
     let made = build(place, live, &wanted).await?;
-    let ImageConfig { id, entrypoint, cmd, workingdir, exposed, volumes, .. } = made;
+    place.built.note(&made.image.id, app);
+    let ImageConfig { id, entrypoint, cmd, workingdir, exposed, volumes, .. } = made.image;
     let image = Image { id, entrypoint, cmd, workingdir, exposed, volumes };
     Ok(Finished { image: Some(image), ..Finished::default() })
 }
@@ -59,8 +63,16 @@ pub(super) struct Wanted<'a> {
     pub(super) tag: &'a str,
 }
 
+/// What was built.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) image: ImageConfig,
+    /// What it was built on, by the names under which this host's engine has it.
+    pub(super) bases: Vec<String>,
+}
+
 /// Builds an image; what the builder says goes into the log.
-pub(super) async fn build(place: &Place, live: &Live, wanted: &Wanted<'_>) -> Result<ImageConfig, Error> {
+pub(super) async fn build(place: &Place, live: &Live, wanted: &Wanted<'_>) -> Result<Built, Error> {
     let own = own(wanted.context)?;
     let text = match (wanted.dockerfile, &own) {
         (Some(text), _) => text.to_owned(),
@@ -80,7 +92,7 @@ pub(super) async fn build(place: &Place, live: &Live, wanted: &Wanted<'_>) -> Re
         live.log.say("the engine's builder does not know --link: it is left out of the copy that is built");
         used = plain;
     }
-    bases(engine, live, &mut used).await?;
+    bases(&place.parts.supply, live, &mut used).await?;
     let name = match &own {
         Some(own) if *own == used => "Dockerfile",
         None => "Dockerfile",
@@ -96,7 +108,8 @@ pub(super) async fn build(place: &Place, live: &Live, wanted: &Wanted<'_>) -> Re
     put().map_err(|error| trouble("the Dockerfile cannot be written", &error))?;
     let request = BuildRequest { dockerfile: name.to_owned(), tag: Some(wanted.tag.to_owned()) };
     let image = send(engine, live, wanted.context, &request, &used).await?;
-    Ok(engine.image_config(image.as_deref().unwrap_or(wanted.tag)).await?)
+    let image = engine.image_config(image.as_deref().unwrap_or(wanted.tag)).await?;
+    Ok(Built { image, bases: dockerfile::bases(&used) })
 }
 
 /// The context's own Dockerfile.
@@ -118,30 +131,31 @@ fn own(context: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-/// Sees to it that the engine has what the build begins with: what it has is used, what it lacks is pulled.
-async fn bases(engine: &Engine, live: &Live, text: &mut String) -> Result<(), Error> {
-    if let Some(image) = dockerfile::syntax(text)
-        && !engine.has_image(&image).await?
-        && let Err(error) = pull(engine, live, &image).await
-    {
-        // The engine's own builder knows nearly all of it; what it does not know it names, with its line.
-        live.log.say(&format!("the engine's own builder is used: {image} cannot be had: {error}"));
-        *text = dockerfile::without_syntax(text);
-    }
-    for image in dockerfile::bases(text) {
-        if !engine.has_image(&image).await? {
-            pull(engine, live, &image).await.map_err(|error| {
-                let message = format!("the base image {} is not here and cannot be pulled: {error}", quoted(&image));
-                Error::unavailable(message).hint("give the engine the image, or a way to its registry")
-            })?;
+/// Sees to it that the engine has what the build begins with, and that the Dockerfile names what it has.
+async fn bases(supply: &Supply, live: &Live, text: &mut String) -> Result<(), Error> {
+    let say = |status: &str| live.log.say(status);
+    if let Some(image) = dockerfile::syntax(text) {
+        match supply.bring(&image, say).await {
+            Ok(other) if other == image => {}
+            Ok(other) => *text = dockerfile::with_syntax(text, &image, &other),
+            Err(error) => {
+                // The engine's own builder knows nearly all of it; what it does not know it names, with its line.
+                live.log.say(&format!("the engine's own builder is used: {image} cannot be had: {error}"));
+                *text = dockerfile::without_syntax(text);
+            }
         }
     }
+    let mut others = BTreeMap::new();
+    for image in dockerfile::bases(text) {
+        let other = supply.bring(&image, say).await?;
+        if other != image {
+            others.insert(image, other);
+        }
+    }
+    if !others.is_empty() {
+        *text = dockerfile::with_bases(text, &others);
+    }
     Ok(())
-}
-
-async fn pull(engine: &Engine, live: &Live, image: &str) -> Result<(), EngineError> {
-    live.log.say(&format!("=> pull {image}"));
-    engine.pull(image, |status| live.log.say(status)).await
 }
 
 /// Sends the context, and writes down what the builder says; gives the image's id, if it tells it.

@@ -54,11 +54,22 @@ pub(super) fn syntax(text: &str) -> Option<String> {
     directive(text, "syntax").filter(|image| !image.is_empty())
 }
 
-/// The images on which its stages are built, each once; what only the builder can tell is left out.
-pub(super) fn bases(text: &str) -> Vec<String> {
+/// Where a Dockerfile names an image that a stage is built on, or copies from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Base {
+    /// The line at which its instruction begins, counted from 1.
+    line: usize,
+    /// The word as it stands there.
+    word: String,
+    /// The image that it means.
+    image: String,
+}
+
+/// All that a Dockerfile says of images; what only the builder can tell is left out.
+fn named(text: &str) -> Vec<Base> {
     let (mut values, mut stages, mut found) = (BTreeMap::new(), Vec::new(), Vec::new());
     let mut global = true;
-    for Instruction { text, .. } in instructions(text) {
+    for Instruction { line, text } in instructions(text) {
         let mut words = text.split_whitespace();
         let Some(keyword) = words.next() else { continue };
         if global && keyword.eq_ignore_ascii_case("ARG") {
@@ -69,24 +80,74 @@ pub(super) fn bases(text: &str) -> Vec<String> {
         } else if keyword.eq_ignore_ascii_case("FROM") {
             global = false;
             let words: Vec<&str> = words.filter(|word| !word.starts_with("--")).collect();
-            let Some(image) = words.first().and_then(|image| expanded(image, &values)) else { continue };
+            let Some(word) = words.first() else { continue };
+            let Some(image) = expanded(word, &values) else { continue };
             let stage = words.get(1).filter(|word| word.eq_ignore_ascii_case("AS")).and_then(|_| words.get(2));
-            if image != "scratch" && !stages.contains(&image.to_ascii_lowercase()) && !found.contains(&image) {
-                found.push(image);
+            if image != "scratch" && !stages.contains(&image.to_ascii_lowercase()) {
+                found.push(Base { line, word: (*word).to_owned(), image });
             }
             stages.extend(stage.map(|stage| stage.to_ascii_lowercase()));
         } else if keyword.eq_ignore_ascii_case("COPY") {
             let from = words.filter_map(|word| word.strip_prefix("--from=")).next();
             let is_stage = |name: &str| name.parse::<usize>().is_ok() || stages.contains(&name.to_ascii_lowercase());
-            if let Some(image) = from.and_then(|from| expanded(from, &values))
+            if let Some((word, image)) = from.and_then(|from| Some((from, expanded(from, &values)?)))
                 && !is_stage(&image)
-                && !found.contains(&image)
             {
-                found.push(image);
+                found.push(Base { line, word: word.to_owned(), image });
             }
         }
     }
     found
+}
+
+/// The images on which its stages are built, each once; what only the builder can tell is left out.
+pub(super) fn bases(text: &str) -> Vec<String> {
+    let mut images = Vec::new();
+    for Base { image, .. } in named(text) {
+        if !images.contains(&image) {
+            images.push(image);
+        }
+    }
+    images
+}
+
+/// The Dockerfile with other images in the place of those, by their names. Its lines stay where they are.
+pub(super) fn with_bases(text: &str, others: &BTreeMap<String, String>) -> String {
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    for Base { line, word, image } in named(text) {
+        let Some(other) = others.get(&image) else { continue };
+        // An instruction may go on over several lines.
+        for line in lines.iter_mut().skip(line - 1) {
+            if let Some(at) = stands(line, &word) {
+                line.replace_range(at..at + word.len(), other);
+                break;
+            }
+        }
+    }
+    lines.concat()
+}
+
+/// Where a word stands in a line, by itself or as what `--from=` says.
+fn stands(line: &str, word: &str) -> Option<usize> {
+    let begins = |at: usize| {
+        let before = line.get(..at).unwrap_or_default();
+        before.is_empty() || before.ends_with(char::is_whitespace) || before.ends_with("--from=")
+    };
+    let ends = |at: usize| {
+        line.get(at + word.len()..).is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+    };
+    line.match_indices(word).map(|(at, _)| at).find(|at| begins(*at) && ends(*at))
+}
+
+/// The Dockerfile with another image to read it.
+pub(super) fn with_syntax(text: &str, image: &str, other: &str) -> String {
+    let mut done = false;
+    let line = |line: &str| {
+        let is_it = !done && directive(line, "syntax").as_deref() == Some(image);
+        done |= is_it;
+        if is_it { line.replacen(image, other, 1) } else { line.to_owned() }
+    };
+    text.split_inclusive('\n').map(line).collect()
 }
 
 /// A word with its variables replaced; `None` if one is not known.
@@ -202,6 +263,23 @@ mod tests {
         assert_eq!(syntax(&without_syntax(text)), None);
         assert_eq!(without_syntax(text).lines().count(), text.lines().count());
         assert_eq!(without_syntax("FROM a\n"), "FROM a\n");
+    }
+
+    #[test]
+    fn images_are_replaced_where_they_are_named() {
+        let text = "# syntax=docker/dockerfile:1\nARG V=3\nFROM --platform=linux/amd64 py:${V} AS py\nFROM \\\n  node:20 AS n\n\
+            FROM py\nRUN echo node:20\nCOPY --from=node:20 node:20 /b\nCOPY --from=py /a /b\nFROM other\n";
+        let others = [("py:3", "localhost:5000/py:3"), ("node:20", "n@sha256:1"), ("py", "no")];
+        let others = others.into_iter().map(|(from, to)| (from.to_owned(), to.to_owned())).collect();
+        let made = with_bases(text, &others);
+        assert_eq!(
+            made,
+            "# syntax=docker/dockerfile:1\nARG V=3\nFROM --platform=linux/amd64 localhost:5000/py:3 AS py\nFROM \\\n  \
+            n@sha256:1 AS n\nFROM py\nRUN echo node:20\nCOPY --from=n@sha256:1 node:20 /b\nCOPY --from=py /a /b\nFROM other\n"
+        );
+        assert_eq!(bases(&made), ["localhost:5000/py:3", "n@sha256:1", "other"]);
+        assert_eq!(with_bases(text, &BTreeMap::new()), text);
+        assert_eq!(syntax(&with_syntax(text, "docker/dockerfile:1", "mine:1")).unwrap(), "mine:1");
     }
 
     #[test]

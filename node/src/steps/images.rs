@@ -18,7 +18,7 @@ use aigis_registry::{Timestamp, tree};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{attempt::Live, build, dockerfile, place::Place};
+use super::{attempt::Live, build, place::Place};
 use crate::{engine::ImageConfig, home};
 
 /// How long an image is kept that nobody uses.
@@ -85,21 +85,20 @@ impl Images {
         place.patiently(fetch).await?;
         let tag = tag(&work.assistant, &key);
         let wanted = build::Wanted { context: &context, dockerfile: None, tag: &tag };
-        let text = fs::read_to_string(context.join("Dockerfile")).unwrap_or_default();
         let built = build::build(place, live, &wanted).await;
-        let config = built.map_err(|error| {
+        let built = built.map_err(|error| {
             let message = format!("the image of {}: {}", work.assistant, error.message);
             Error { message, ..error }
         })?;
         let mut bases = BTreeMap::new();
-        for name in dockerfile::bases(&text) {
+        for name in built.bases {
             if let Ok(base) = place.parts.engine.image_config(&name).await {
                 bases.insert(name, base.id);
             }
         }
         let used_at = OffsetDateTime::now_utc().unix_timestamp();
-        self.note(&key, Some(Known { image: config.id.clone(), tag, bases, used_at }));
-        Ok(config)
+        self.note(&key, Some(Known { image: built.image.id.clone(), tag, bases, used_at }));
+        Ok(built.image)
     }
 
     /// The image that was built before, if the engine still has it and its bases are the same.

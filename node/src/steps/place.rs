@@ -21,13 +21,15 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     attempt::{Live, cancelled},
-    build, cache, container,
+    build,
+    built::Built,
+    cache, container,
     folder::{self, Folder, trouble},
     images::Images,
     repository,
     rooms::Rooms,
 };
-use crate::{duties::Duties, engine::Engine, home::Home, mask::Masks, owned::Mark, secrets::Vault};
+use crate::{duties::Duties, engine::Engine, home::Home, mask::Masks, owned::Mark, secrets::Vault, supply::Supply};
 
 /// How long the registry may take to show who pushed.
 const SEEN: Duration = Duration::from_secs(3);
@@ -51,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) duties: Arc<Duties>,
     pub(crate) vault: Vault,
     pub(crate) masks: Masks,
+    pub(crate) supply: Supply,
 }
 
 /// What came of an attempt.
@@ -73,6 +76,7 @@ pub(crate) struct Place {
     pub(super) blobs: Store,
     pub(super) root: PathBuf,
     pub(super) images: Images,
+    pub(super) built: Built,
     pub(super) rooms: Rooms,
     known: Mutex<BTreeMap<Attempt, Arc<Live>>>,
     /// The newest epoch that was heard of each chain.
@@ -84,8 +88,9 @@ impl Place {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let root = parts.home.root().join("steps");
         let images = Images::open(parts.home.root().join("step-images.json"));
+        let built = Built::open(parts.home.root().join("app-images.json"));
         let (known, epochs) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { blobs: Store::new(&parts.bus), root, images, rooms: Rooms::new(), parts, known, epochs })
+        Arc::new(Self { blobs: Store::new(&parts.bus), root, images, built, rooms: Rooms::new(), parts, known, epochs })
     }
 
     pub(super) fn attempts(&self) -> MutexGuard<'_, BTreeMap<Attempt, Arc<Live>>> {
@@ -156,7 +161,7 @@ impl Place {
         let version = version.map_err(|error| refused(&format!("it has no Docker engine that answers: {error}")))?;
         let mut images = 0;
         for image in wanted.images.iter().take(16) {
-            images += usize::from(engine.has_image(image).await.unwrap_or(false));
+            images += usize::from(self.parts.supply.has(image).await.unwrap_or(false));
         }
         let free_memory_bytes = free_memory();
         if let Some(memory) = wanted.limits.memory_bytes
@@ -272,7 +277,9 @@ impl Place {
             },
             _ if again => Err(restarted()).into(),
             Work::Build(work) => match enter(Room::Build).await {
-                Ok(_room) => within(limit, live.unless_ended(Box::pin(build::run(self, live, work)))).await.into(),
+                Ok(_room) => {
+                    within(limit, live.unless_ended(Box::pin(build::run(self, live, &order.app, work)))).await.into()
+                }
                 Err(error) => Err(error).into(),
             },
             Work::Git(work) => match enter(Room::Step).await {

@@ -40,6 +40,7 @@ impl Place {
             }
             if is_seldom {
                 self.images.sweep(&self).await;
+                self.built.sweep(&self, &shared).await;
             }
         }
     }

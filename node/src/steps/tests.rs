@@ -71,6 +71,7 @@ impl Place {
             metrics: None,
             gateway: None,
             engine: None,
+            images: Default::default(),
             audit_room: None,
             plugins: None,
             logs: LogTap::default(),

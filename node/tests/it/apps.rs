@@ -129,6 +129,7 @@ async fn node(home: &Home, gateway: u16) -> Node {
             domain: gateway::Domain::default(),
         }),
         engine: None,
+        images: Default::default(),
         audit_room: None,
         plugins: None,
         logs: LogTap::default(),
@@ -259,6 +260,7 @@ impl Place {
             app_tree: None,
             state_tree: None,
             trouble: None,
+            stranded: None,
         };
         let follows = *self.revision.lock().unwrap();
         let written = self.shared.put(&Key::App(self.app.clone()), &record, follows).await.unwrap();

@@ -29,6 +29,7 @@ fn options(home: &Home, listen: SocketAddr) -> Options {
         metrics: None,
         gateway: None,
         engine: Some("unix:///nowhere/docker.sock".to_owned()),
+        images: Default::default(),
         audit_room: None,
         plugins: None,
         logs: LogTap::default(),

@@ -51,6 +51,9 @@ pub struct AppRecord {
     /// Why it does not run though it should, if so.
     #[serde(default)]
     pub trouble: Option<String>,
+    /// Why it is not run elsewhere though its place is lost or being emptied, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stranded: Option<String>,
 }
 
 /// An instance of an app: a container that a place runs.

@@ -97,6 +97,7 @@ async fn flt_02_what_a_removed_node_wrote_is_gone_until_it_joins_again() {
         engine_since_at: None,
         capacity: Default::default(),
         sealing: None,
+        gateway: None,
         started_at: now,
         updated_at: now,
     };

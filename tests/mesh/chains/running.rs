@@ -46,14 +46,14 @@ pub(crate) fn removed(mesh: &Mesh, source: &Source) {
     until("no container is left", LIMIT, || containers(&source.name).is_empty().then_some(()));
 }
 
-fn containers(app: &str) -> Vec<String> {
+pub(crate) fn containers(app: &str) -> Vec<String> {
     let listed = docker(None, &["ps", "-aq", "--no-trunc", "--filter", &format!("label=aigis.owner=app/{app}")]);
     listed.split_whitespace().map(str::to_owned).collect()
 }
 
 const WEB: &str = "FROM busybox\nCOPY index.html /www/index.html\nEXPOSE 8080\nCMD [\"httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n";
 
-fn web(body: &str) -> Source {
+pub(crate) fn web(body: &str) -> Source {
     Source::new(&[("Dockerfile", WEB), ("index.html", body)])
 }
 

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use aigis_proxy::{Address, SkillPath, client::Response};
+use aigis_proxy::{Address, NodeName, SkillPath, client::Response};
 use aigis_registry::{
-    Asking, State,
+    Asking, NodeRecord, State,
     shared::{AppRecord, Key},
 };
 use futures::future::join_all;
@@ -26,7 +26,8 @@ impl List {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let asking = context.session().await?;
         let apps = asking.shared().list::<AppRecord>(Key::APPS).await?;
-        let rows = apps.iter().map(async |(_, version)| row(&asking, &version.content).await);
+        let own = context.mesh_file()?.and_then(|mesh| mesh.node);
+        let rows = apps.iter().map(async |(_, version)| row(&asking, &version.content, own.as_ref()).await);
         let rows = join_all(rows).await;
         if context.output.is_json() {
             return context.output.json(&rows);
@@ -35,8 +36,8 @@ impl List {
     }
 }
 
-/// An app as programs see it.
-pub(super) async fn row(asking: &Asking, app: &AppRecord) -> Value {
+/// An app as programs see it, on the host of that node.
+pub(super) async fn row(asking: &Asking, app: &AppRecord, own: Option<&NodeName>) -> Value {
     let (status, reason) = status(asking, app);
     let said =
         if matches!(status, "serving" | "degraded" | "starting") { said(asking, app).await } else { Value::Null };
@@ -45,9 +46,25 @@ pub(super) async fn row(asking: &Asking, app: &AppRecord) -> Value {
     let image = instance.map(|instance| &instance.image);
     json!({
         "name": app.name, "node": instance.map(|instance| &instance.node), "status": status, "reason": reason,
-        "health": health, "url": said.get("url"), "ports": instance.map_or(&[][..], |instance| &instance.ports),
+        "health": health, "url": url(asking, app, own), "ports": instance.map_or(&[][..], |instance| &instance.ports),
         "chain": app.chain, "image": image, "pushed_by": app.pushed_by, "pushed_at": app.pushed_at,
     })
+}
+
+/// Where an app is served over HTTP for who asks here: at the gateway of this host's node, else at the first, by the nodes'
+/// names, that other hosts reach. None for an app without ports.
+fn url(asking: &Asking, app: &AppRecord, own: Option<&NodeName>) -> Option<String> {
+    let instance = app.instance.as_ref().or(app.candidate.as_ref())?;
+    let snapshot = asking.snapshot();
+    let is_live = |node: &NodeRecord| snapshot.sight(node.name.as_str()).state != State::Offline;
+    let own = own.and_then(|own| snapshot.node(own)).and_then(|node| node.gateway.as_ref());
+    let others = || {
+        let nodes = snapshot.nodes().filter(|node| snapshot.removal(&node.name).is_none() && is_live(node));
+        nodes.filter_map(|node| node.gateway.as_ref()).find(|gateway| !gateway.is_local)
+    };
+    // What lives of the snapshot ends with this.
+    let gateway = own.or_else(others)?;
+    (!instance.ports.is_empty()).then(|| gateway.url_of(&app.name))
 }
 
 /// How an app stands, and why, if that needs a reason.
@@ -68,14 +85,17 @@ fn status(asking: &Asking, app: &AppRecord) -> (&'static str, Option<String>) {
             let error = instance.end.as_ref().and_then(|end| end.error.as_ref()).map(|error| error.message.clone());
             ("ended", error.or(code.map(|code| format!("exit code {code}"))))
         }
-        Some(trouble) => ("offline", Some(trouble.clone())),
-        None if is_away() => ("offline", Some(format!("the node {} is offline", instance.node))),
-        None if !instance.silent.is_empty() => {
+        _ if is_away() => {
+            let why = || format!("the node {} is offline", instance.node);
+            ("offline", Some(app.stranded.clone().unwrap_or_else(why)))
+        }
+        _ if !instance.silent.is_empty() => {
             let ports = instance.silent.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
             ("degraded", Some(format!("does not listen on {ports}")))
         }
-        None if instance.ready || instance.ports.is_empty() => ("serving", None),
-        None => ("starting", None),
+        Some(trouble) => ("offline", Some(trouble.clone())),
+        None if instance.ready || instance.ports.is_empty() => ("serving", app.stranded.clone()),
+        None => ("starting", app.stranded.clone()),
     }
 }
 

@@ -1,7 +1,10 @@
 use std::fmt::Write as _;
 
-use aigis_proxy::Name;
-use aigis_registry::shared::{AppRecord, ChainRecord, Instance, Key};
+use aigis_proxy::{Error, Name};
+use aigis_registry::{
+    Shared,
+    shared::{AppRecord, ChainRecord, Instance, Key, StepRecord},
+};
 use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
 
@@ -22,7 +25,9 @@ impl Show {
         let shared = asking.shared();
         let app = chains::app(&shared, &self.name).await?;
         let chain = shared.get::<ChainRecord>(&Key::Chain(app.chain.clone())).await?.map(|version| version.content);
-        let row = list::row(&asking, &app).await;
+        let own = context.mesh_file()?.and_then(|mesh| mesh.node);
+        let row = list::row(&asking, &app, own.as_ref()).await;
+        let volumes = volumes(&shared, &app).await?;
         if context.output.is_json() {
             let mut object = json!(app);
             if let (Some(keys), Some(row)) = (object.as_object_mut(), row.as_object()) {
@@ -30,14 +35,24 @@ impl Show {
                     keys.insert(key.to_owned(), row.get(key).cloned().unwrap_or_default());
                 }
                 keys.insert("last_chain".to_owned(), json!(chain));
+                keys.insert("volumes".to_owned(), json!(volumes));
             }
             return context.output.json(&object);
         }
-        context.output.text(&text(&app, chain.as_ref(), &row))
+        context.output.text(&text(&app, chain.as_ref(), &row, &volumes))
     }
 }
 
-fn text(app: &AppRecord, chain: Option<&ChainRecord>, row: &Value) -> String {
+/// The volumes of what serves, as its image declares them: each is kept at its place over pushes.
+async fn volumes(shared: &Shared, app: &AppRecord) -> Result<Vec<String>, Error> {
+    let Some(instance) = app.instance.as_ref().or(app.candidate.as_ref()) else { return Ok(Vec::new()) };
+    let steps = shared.list::<StepRecord>(&Key::steps(&instance.id.chain)).await?;
+    let built = steps.into_iter().map(|(_, step)| step.content).filter(|step| step.n < instance.id.step);
+    let last = built.filter(|step| matches!(step.assistant.as_str(), "builtin:dockerfile" | "builtin:python"));
+    Ok(last.max_by_key(|step| step.n).map(|step| step.volumes).unwrap_or_default())
+}
+
+fn text(app: &AppRecord, chain: Option<&ChainRecord>, row: &Value, volumes: &[String]) -> String {
     let mut out = String::new();
     let word = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default();
     let mut line = |key: &str, value: &str| {
@@ -64,5 +79,6 @@ fn text(app: &AppRecord, chain: Option<&ChainRecord>, row: &Value) -> String {
             line(what, &format!("on {node} since {since}{ports}, image {image}"));
         }
     }
+    line("volumes", &volumes.join(", "));
     out
 }

@@ -1,0 +1,541 @@
+//! What happens from a node's options to the moment when it answers.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::OpenOptionsExt,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use aigis_proxy::{
+    Bus, Error as CallError,
+    blob::{self, Store},
+    bus::{self, ConnectError},
+    dispatch::Dispatcher,
+    identity::{MeshCa, MeshKeys, ServerFiles},
+    secret::{SealingKey, SignedSealing},
+    serve::Server,
+    service_info, task,
+    tunnel::Hub,
+};
+use aigis_registry::{
+    Cache, CiRecord, Kind, LeaseKeeper, Reach, Registry, Reporter, Shared, SkillNote, Timestamp, audit::AuditJournal,
+};
+use futures::FutureExt as _;
+use rustix::fs::{FlockOperation, flock};
+use tokio::sync::watch;
+
+use super::{Error, Node, Options};
+use crate::{
+    apps::{self, Apps},
+    bus_server::{self, BusServer},
+    cluster::{Cluster, Phase, growth, member::Member, messenger::Messenger},
+    container::Host,
+    directory::Directory,
+    duties::Duties,
+    engine::{
+        Engine,
+        watch::{EngineState, Watch},
+    },
+    gateway::Gateway,
+    home::{self, Home},
+    hosting::{
+        self, Hosting, Ways,
+        places::{
+            self,
+            guests::{self, Guests},
+        },
+    },
+    issuer::{self, Office},
+    mesh::{self, Mesh, Wanted},
+    metrics::Endpoint,
+    offered,
+    own::{self, OwnCi},
+    owned::Mark,
+    plugins::{config::Config, users::Users},
+    reconcile::Reconciler,
+    registrar::Registrar,
+    renewal::Renewal,
+    revocations,
+    secrets::{self, Vault},
+    shelf,
+    socket::Socket,
+    steps,
+    supply::Supply,
+    trust,
+    upkeep::{self, StoreKeeper, Upkeep},
+    usage::Sampler,
+    witness,
+};
+
+/// How long the bus may take to give what a start needs.
+const WITHIN: Duration = Duration::from_secs(20);
+/// How long is waited between two attempts to reach it.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long the engine may take to be heard before the node goes on without it.
+const ENGINE_WITHIN: Duration = Duration::from_secs(5);
+/// How long the secrets may take to be opened before the node goes on without some.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
+
+impl Node {
+    /// Starts a node, and returns when it answers and the mesh knows of it.
+    ///
+    /// # Errors
+    ///
+    /// Says which part did not start, and why. What was started before is ended; a bus server that ran before stays.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let (node, bus, ca) = (options.node.clone(), options.bus.clone(), options.ca.clone());
+        let (credential_life, new_store) = (options.credential_life, options.new_store);
+        let (listen, bus_cluster) = (options.listen, options.bus_cluster.clone());
+        let (sites, ended_sites) = (options.bus_sites.clone(), options.ended_sites.clone());
+        let wanted = Wanted { node, listen, bus_cluster, sites, ended_sites, bus, ca, credential_life, new_store };
+        options.home.create().map_err(mesh::Error::from)?;
+        let lock = Arc::new(lock(&options.home)?);
+        let metrics = match options.metrics {
+            Some(address) => Some(Endpoint::bind(address).await.map_err(|source| Error::Metrics { address, source })?),
+            None => None,
+        };
+        let gateway = match options.gateway.clone() {
+            Some(options) => {
+                let address = options.address;
+                Some(Gateway::bind(options).await.map_err(|source| Error::Gateway { address, source })?)
+            }
+            None => None,
+        };
+        let mut mesh = mesh::up(&options.home, &wanted).await?;
+        let bus_server = mesh.server.take();
+        let is_shared = mesh.cluster.as_ref().is_some_and(|cluster| cluster.phase() == Phase::Grown);
+        // The lock is held to the end: nobody else may adopt a server that is about to end.
+        match Self::join(options, lock.clone(), (metrics, gateway), mesh, bus_server.as_ref()).await {
+            Ok(node) => Ok(Self { bus_server, ..node }),
+            Err(error) => {
+                match bus_server {
+                    // The others need it.
+                    Some(bus_server) if is_shared => bus_server.leave(),
+                    Some(bus_server) => bus_server.give_back().await,
+                    None => {}
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Joins a mesh whose bus is up, and serves.
+    async fn join(
+        options: Options,
+        lock: Arc<fs::File>,
+        (metrics, gateway): (Option<Endpoint>, Option<Gateway>),
+        mesh: Mesh,
+        server_of_bus: Option<&BusServer>,
+    ) -> Result<Self, Error> {
+        let bus_status = server_of_bus.map(BusServer::status);
+        let has_other_sites = !options.bus_sites.is_empty() || !options.ended_sites.is_empty();
+        let Options { home, node, labels, engine, images, audit_room, credential_life, plugins, logs, .. } = options;
+        // The engine is listened to while the bus is spoken to.
+        let engine = Engine::from_env_or(engine.as_deref());
+        let watch = Watch::spawn(engine.clone());
+        let sampler = Sampler::spawn(engine.clone(), watch.observation());
+        let reporter = Reporter::open(&home.report(), node.clone())?;
+        logs.open(&reporter);
+        let duties = Arc::new(Duties::open(home.duties_file(), labels).map_err(mesh::Error::from)?);
+        let bus_options = |label: &str| bus::Options {
+            url: mesh.file.bus.clone(),
+            ca: mesh.ca.clone(),
+            credential: mesh.credential.clone(),
+            label: format!("aigis {node} {label}"),
+        };
+        let doing = |what| move |source: CallError| Error::Start { what, source };
+        let bus = match &mesh.office {
+            Some(_) => connect(bus_options("calls"), mesh.file.supervised).await?,
+            None => reach(|| bus_options("calls"), mesh.file.supervised).await?,
+        };
+        let version = bus.server_version();
+        if !version.parse().is_ok_and(bus::Version::is_supported) {
+            tracing::warn!(version, "the bus's server lacks fixes that the mesh relies on; see: aish doctor");
+        }
+        bus.guard_store(mesh.store.guard());
+        let lease = LeaseKeeper::prepare(bus_options("lease"), &node, mesh.store.guard()).map_err(Error::Lease)?;
+        let registry = Registry::new(bus.clone(), node.clone());
+        registry.note_birth().await.map_err(doing("note the bus's start"))?;
+        mesh.store.keep().map_err(mesh::Error::from)?;
+        let issuer = mesh.file.issuer.clone();
+        // Only the issuer decides on others, and so must know of all of them at any time.
+        let opening = async {
+            match &mesh.office {
+                Some(_) => Cache::open(&bus, Some(issuer), WITHIN).await,
+                None => Cache::issued(&bus, issuer, WITHIN).await,
+            }
+            .map_err(doing("read the registry"))
+        };
+        let loading = async { registry.load(WITHIN).await.map_err(doing("read its records")) };
+        let (known, cache) = tokio::try_join!(loading, opening)?;
+        let issued = Timestamp::from(time::OffsetDateTime::from(mesh.credential.issued()));
+        if let Some(removal) = cache.snapshot().removal(&node).filter(|removal| issued <= removal.at) {
+            return Err(Error::Removed { node, at: removal.at });
+        }
+        let journal = match audit_room {
+            Some(room) => AuditJournal::open_with(&home.audit(), mesh.credential.clone(), room)?,
+            None => AuditJournal::open(&home.audit(), mesh.credential.clone())?,
+        };
+        let journal = Arc::new(journal);
+        let mut tasks = vec![journal.ship(&bus), journal.tell_counts(), reporter.ship(&bus)];
+        tasks.push(witness::tell(&journal, registry.clone()));
+        if bus_status.is_some() {
+            tasks.push(bus_server::refusals::note(home.bus_log(), journal.clone(), cache.clone()));
+        }
+        let mut host = Host::new(node.clone(), engine, watch, sampler, home.root());
+        host.masks = logs.masks().clone();
+        let host = Arc::new(host);
+        let directory = Arc::new(Directory::new(node.clone(), cache.clone(), registry.clone()));
+        let dispatcher = Dispatcher::new(directory.clone(), journal.clone());
+        host.set_dispatcher(dispatcher.clone());
+        let server = Server::new(bus.clone(), dispatcher.clone());
+        let key = SealingKey::open(&home.sealing_key())?;
+        let sealing = SignedSealing::sign(key.public(), &mesh.credential);
+        let masks = logs.masks().clone();
+        let vault =
+            Vault::start(secrets::Parts { mesh: home.mesh().clone(), node: node.clone(), key, masks }, &bus, &cache);
+        shelf::sweep();
+        let room = Arc::new(offered::Room::new(offered::Parts {
+            node: node.clone(),
+            registry: registry.clone(),
+            cache: cache.clone(),
+            directory: directory.clone(),
+            server: server.clone(),
+            duties: duties.clone(),
+            vault: vault.clone(),
+        }));
+        let (vouching, vouches) = watch::channel(mesh.issuer.clone());
+        let (url, ca, label) = (mesh.file.bus.clone(), mesh.ca.clone(), format!("aigis {node}"));
+        let users = Users {
+            home: home.clone(),
+            bus: bus.clone(),
+            issuer: mesh.file.issuer.clone(),
+            vouches: vouches.clone(),
+            store: mesh.store.guard(),
+            options: Box::new(move |credential, user| bus::Options {
+                url: url.clone(),
+                ca: ca.clone(),
+                credential,
+                label: format!("{label} {user}"),
+            }),
+            keys: Mutex::default(),
+        };
+        let ways = Arc::new(Ways::new(users, Some(server.clone())));
+        let hosting = Hosting::new(hosting::Parts {
+            node: node.clone(),
+            home: home.clone(),
+            registry: registry.clone(),
+            cache: cache.clone(),
+            directory: directory.clone(),
+            server: server.clone(),
+            dispatcher: dispatcher.clone(),
+            duties: duties.clone(),
+            vault: vault.clone(),
+            masks: logs.masks().clone(),
+            ways: ways.clone(),
+            config: plugins.clone(),
+            bus: bus.clone(),
+            issuer: mesh.file.issuer.clone(),
+        });
+        let own = Arc::new(OwnCi::new(own::Parts {
+            host: host.clone(),
+            directory: directory.clone(),
+            bus: bus.clone(),
+            server: server.clone(),
+            dispatcher,
+            bus_server: bus_status.clone(),
+            duties: duties.clone(),
+            room: room.clone(),
+            hosting: hosting.clone(),
+            reporter: reporter.clone(),
+            metrics: metrics.as_ref().map(|endpoint| endpoint.address),
+        }));
+        tasks.extend(metrics.map(|endpoint| endpoint.serve(own.clone(), journal.clone())));
+        directory.insert(own, None, true);
+        let record = CiRecord {
+            skills: own::table().skills().iter().map(|skill| SkillNote::from(&**skill)).collect(),
+            labels: duties.standing().labels,
+            ..CiRecord::new(node.ci(), node.clone(), Kind::Node)
+        };
+        offered::claim(&registry, &cache, &record, false).await.map_err(doing("claim its name"))?;
+        let store = mesh.office.as_ref();
+        let store = store.map(|office| StoreKeeper {
+            keys: office.keys.clone(),
+            url: mesh.file.bus.clone(),
+            ca: mesh.ca.clone(),
+            replicas: match (&mesh.cluster, &bus_status) {
+                (Some(cluster), _) => Some(cluster.replicas()),
+                (None, Some(_)) => Some(1),
+                (None, None) => None,
+            },
+            pin: mesh.store.clone(),
+        });
+        let parts = upkeep::Parts {
+            host: host.clone(),
+            registry: registry.clone(),
+            bus: bus.clone(),
+            pin: mesh.store.clone(),
+            store: store.clone(),
+            duties: duties.clone(),
+            reporter: reporter.clone(),
+            bus_server: bus_status,
+            sealing,
+            gateway: gateway.as_ref().map(Gateway::note),
+        };
+        let mut upkeep = Upkeep::new(parts, mesh.credential.public(), record);
+        upkeep.settle().await.map_err(doing("write its record"))?;
+        let subjects = bus.subjects();
+        let listening = doing("listen for calls");
+        tasks.push(server.listen(&subjects.by_hand_control()).await.map_err(&listening)?);
+        for target in directory.targets(&node.ci()) {
+            tasks.push(server.listen_by_hand(&target).await.map_err(&listening)?);
+        }
+        tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
+        tasks.push(blob::serve(&bus, journal.clone()).await.map_err(&listening)?);
+        let key = SealingKey::open(&home.sealing_key())?;
+        let (masks, place) = (logs.masks().clone(), node.clone());
+        let guests = Guests::new(guests::Parts { node: place, home: home.clone(), bus: bus.clone(), ways, masks, key });
+        let serving = places::serve(&guests, Arc::downgrade(&hosting), journal.clone());
+        tasks.extend(serving.await.map_err(&listening)?);
+        let mark = Mark::new(mesh.credential.public());
+        let supply = Supply::new(host.engine.clone(), images);
+        let steps = steps::Place::new(steps::Parts {
+            node: node.clone(),
+            home: home.clone(),
+            mark: mark.clone(),
+            bus: bus.clone(),
+            cache: cache.clone(),
+            engine: host.engine.clone(),
+            duties: duties.clone(),
+            vault: vault.clone(),
+            masks: logs.masks().clone(),
+            supply: supply.clone(),
+        });
+        let restart = watch::Sender::new(false);
+        if let (Some(mesh::Office { keys }), Some(store)) = (&mesh.office, store) {
+            let (url, ca, cluster) = (mesh.file.bus.clone(), mesh.ca.clone(), mesh.cluster.clone());
+            let messenger = Arc::new(Messenger::new(keys.clone(), url, ca, cluster.clone()));
+            tasks.push(messenger.start());
+            // A bus of others goes on with what it was told last, which a start that failed may have changed since.
+            if has_other_sites || !mesh.file.supervised {
+                let [_, account, _] = keys.accounts();
+                match Box::pin(messenger.tell(&account)).await {
+                    Err(error) if has_other_sites => return Err(doing("tell the bus of its sites")(error)),
+                    Err(error) => tracing::debug!(%error, "the bus was not told of the accounts"),
+                    Ok(_) => {}
+                }
+            }
+            let authority = MeshCa::open(&home.issuer(), home.mesh()).map_err(mesh::Error::from)?;
+            tasks.extend(cluster.as_ref().map(|cluster| growing(cluster, restart.clone())));
+            let office = Office {
+                keys: keys.clone(),
+                journal: journal.clone(),
+                node: node.clone(),
+                store,
+                url: mesh.file.bus.clone(),
+                ca: mesh.ca.clone(),
+                messenger,
+                cluster: cluster.map(|cluster| (cluster, authority)),
+                registry: registry.clone(),
+                cache: cache.clone(),
+                blobs: Store::new(&bus),
+                credential_life,
+                revoking: Arc::default(),
+            };
+            office.note(&mesh.credential).await.map_err(doing("write its user's record"))?;
+            let (file, usual) = (home.default_credential(), mesh::first_admin());
+            office.first_admin(&file, &usual).await.map_err(doing("see to its admin's credential"))?;
+            tasks.push(witness::note(journal.clone(), cache.clone(), node.clone()));
+            tasks.extend(issuer::serve(&bus, office).await.map_err(&listening)?);
+        }
+        let containers = containers(&known);
+        directory.names(|names| {
+            names.chosen.insert(node.ci());
+            names.containers.extend(containers.iter().map(|(_, name)| name.clone()));
+        });
+        let reconciler = Reconciler::new(containers, BTreeSet::new(), Instant::now());
+        room.expect(&known);
+        let mut registrar = Registrar::new(
+            host.clone(),
+            directory.clone(),
+            server.clone(),
+            registry.clone(),
+            reconciler,
+            reporter.clone(),
+        );
+        // What changed on the engine meanwhile is put right before the mesh hears that this node lives.
+        heard(&host.watch).await;
+        registrar.settle().await;
+        tasks.push(server.listen(&subjects.served_by(bus.user())).await.map_err(&listening)?);
+        let revoked = mesh.office.as_ref().map(|office| MeshKeys::revocations(&office.keys)).unwrap_or_default();
+        // Whoever comes back after a start of the node finds its secrets open.
+        vault.ready(OPEN_WITHIN).await;
+        tasks.extend(steps::serve(&steps, journal.clone()).await.map_err(&listening)?);
+        let apps = Apps::new(apps::Parts {
+            mesh: home.mesh().clone(),
+            mark,
+            node: node.clone(),
+            host: host.clone(),
+            bus: bus.clone(),
+            cache: cache.clone(),
+            vault: vault.clone(),
+            supply,
+            directory: home.apps(),
+        })
+        .map_err(mesh::Error::from)?;
+        let hub = Hub::open(&bus).await.map_err(&listening)?;
+        let of_apps = known.iter().filter(|record| record.kind == Kind::App && !record.is_gone());
+        let means = apps::ci::Means {
+            registry: registry.clone(),
+            directory: directory.clone(),
+            server: server.clone(),
+            known: of_apps.map(|record| record.name.clone()).collect(),
+            url: gateway.as_ref().map(Gateway::url),
+        };
+        tasks.extend(apps.serve(&hub, journal.clone(), means).await.map_err(&listening)?);
+        tasks.extend(gateway.map(|gateway| gateway.serve(Reach::new(&hub, &Shared::new(&bus, &cache), None))));
+        let socket = Socket::listen(&home, &server, vouches.clone(), revoked, room.clone());
+        let giving = room.clone();
+        tasks.push(task::Owned::spawn("secrets of offers", async move { giving.give().await }));
+        tasks.push(task::Owned::spawn("offers", async move { room.keep().await }));
+        tasks.push(revocations::watch(&cache, &server, socket.revoked.clone()));
+        tasks.push(trust::watch(cache.changed(), vouching, home.clone()));
+        let connected = bus.clone();
+        let renewal = Renewal {
+            reach: Box::new(move || std::future::ready(Ok(connected.clone())).boxed()),
+            credential: mesh.credential.clone(),
+            file: home.credential(&node.user()),
+            issuer: mesh.file.issuer.clone(),
+            vouches,
+        };
+        tasks.push(renewal.start());
+        if let (Some(cluster), None) = (&mesh.cluster, &mesh.office) {
+            let member = Member {
+                bus: bus.clone(),
+                issuer: mesh.file.issuer.clone(),
+                vouches: mesh.issuer.clone(),
+                cluster: cluster.clone(),
+                tls: ServerFiles::new(home.bus()).tls(),
+                ca_file: home.ca_file(),
+                running: server_of_bus.and_then(BusServer::given),
+                restart: restart.clone(),
+            };
+            tasks.push(member.start());
+        }
+        tasks.push(task::Owned::spawn("registrar", registrar.run()));
+        tasks.push(task::Owned::spawn("upkeep", upkeep.run()));
+        tasks.push(task::Owned::spawn("sweep of blobs", aigis_registry::blobs::keep_swept(bus.clone())));
+        lease.begin();
+        lease.ready(WITHIN).await.map_err(doing("keep its lease"))?;
+        home::replace(&home.ready_file(), format!("{}\n", std::process::id()).as_bytes()).map_err(mesh::Error::from)?;
+        if let Some(path) = plugins {
+            // It was read before the start; what became wrong since is told where plugins are.
+            let config = Config::read_or_empty(&path).map_err(|error| tracing::error!(%error, "no plugin is started"));
+            let beginning = hosting.clone();
+            tasks.push(task::Owned::spawn("plugins", async move {
+                if let Ok(config) = config {
+                    beginning.begin(config, &known).await;
+                }
+            }));
+        }
+        tasks.push(task::Owned::spawn("plugins-again", hosting.clone().sync_when_told()));
+        reporter.node_event("joined", serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
+        let file = mesh.file;
+        let bus_server = None;
+        Ok(Self {
+            file,
+            home,
+            bus,
+            cache,
+            credential: mesh.credential,
+            server,
+            directory,
+            lease,
+            journal,
+            reporter,
+            logs,
+            bus_server,
+            tasks,
+            socket,
+            hosting,
+            guests,
+            steps,
+            apps,
+            restart,
+            _lock: lock,
+        })
+    }
+}
+
+/// On the issuer: asks for a new start once the other servers of the bus run and it is still alone.
+fn growing(cluster: &Arc<Cluster>, restart: watch::Sender<bool>) -> task::Owned {
+    let cluster = cluster.clone();
+    task::Owned::spawn("growth", async move {
+        if cluster.phase() != Phase::Alone {
+            return;
+        }
+        while !growth::can(&cluster).await {
+            tokio::time::sleep(RETRY).await;
+        }
+        tracing::info!("the other servers of the bus run; the node starts anew to make them one bus");
+        restart.send_replace(true);
+    })
+}
+
+/// Connects: to this host's own server, if the bus has one here and it answers. So a server elsewhere that stands still
+/// does not take this node with it.
+async fn connect(options: bus::Options, own_server: bool) -> Result<Bus, ConnectError> {
+    if own_server { Bus::connect_in_order(options).await } else { Bus::connect(options).await }
+}
+
+/// Connects to a bus that is not this host's to start, and may be about to.
+pub(crate) async fn reach(options: impl Fn() -> bus::Options, own_server: bool) -> Result<Bus, ConnectError> {
+    let deadline = Instant::now() + WITHIN;
+    let mut said = false;
+    loop {
+        match connect(options(), own_server).await {
+            Err(error @ ConnectError::Unreachable { .. }) if Instant::now() < deadline => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::info!(%error, "trying again");
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+/// Takes the lock that makes this process the only one of this node, and notes its process id.
+pub(crate) fn lock(home: &Home) -> Result<fs::File, Error> {
+    let path = home.pid_file();
+    let failed = |source| Error::Lock { path: path.display().to_string(), source };
+    let open = || fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = open().map_err(failed)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let pid = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+        return Err(Error::Running { pid });
+    }
+    file.set_len(0).map_err(failed)?;
+    fs::write(&path, format!("{}\n", std::process::id())).map_err(failed)?;
+    Ok(file)
+}
+
+/// The container CIs that this node's records name, as pairs of container name and CI name.
+fn containers(known: &[CiRecord]) -> Vec<(String, aigis_proxy::Name)> {
+    known
+        .iter()
+        .filter(|record| !record.is_gone())
+        .filter_map(|record| record.container.as_ref().map(|container| (container.name.clone(), record.name.clone())))
+        .collect()
+}
+
+/// Waits until the engine was heard for the first time, or found to be away.
+async fn heard(watch: &Watch) {
+    let mut observed = watch.observation();
+    let known = observed.wait_for(|observation| observation.engine != EngineState::Unknown);
+    if tokio::time::timeout(ENGINE_WITHIN, known).await.is_err() {
+        tracing::warn!("the engine says nothing; its containers follow when it does");
+    }
+}
