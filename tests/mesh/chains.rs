@@ -3,8 +3,8 @@
 mod control;
 mod first;
 mod gateway;
-mod ports;
 mod places;
+mod ports;
 mod questions;
 mod running;
 mod state;
