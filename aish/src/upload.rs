@@ -6,14 +6,16 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use aigis_proxy::{Bus, Error, blob::Store, chain::Tree};
+use aigis_proxy::{Bus, Code, Error, blob::Store, chain::Tree};
 use aigis_registry::{
     archive::{self, Kind, Limits},
     tree,
 };
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 pub(crate) use rules::Rules;
 pub(crate) use scan::{Scan, Stamp, scan};
@@ -25,6 +27,9 @@ mod scan;
 
 /// How often a tree is read again because a file of it changed meanwhile.
 const ROUNDS: usize = 3;
+/// How long a bus is waited for that was lost while a tree was on its way, and how long between two tries.
+const AWAY: Duration = Duration::from_secs(5 * 60);
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A tree that the mesh has.
 #[derive(Debug, Clone, Copy, Default)]
@@ -123,6 +128,7 @@ pub(crate) async fn rehearse(root: &Path) -> Result<(), Failure> {
 pub(crate) async fn send(output: &Output, bus: &Bus, root: &Path, bytes: u64) -> Result<Uploaded, Failure> {
     let store = Store::new(bus);
     let mut round = 0;
+    let mut patience: Option<Instant> = None;
     loop {
         round += 1;
         let (files, bar) = (Arc::new(AtomicU64::new(0)), output.bar(bytes));
@@ -132,6 +138,15 @@ pub(crate) async fn send(output: &Output, bus: &Bus, root: &Path, bytes: u64) ->
         }
         match stored {
             Err(error) if error.detail("changed").is_some() && round < ROUNDS => {}
+            Err(error) if is_lost(bus, &error) && patience.is_none_or(|until| Instant::now() < until) => {
+                if patience.is_none() {
+                    output.note("bus lost; the upload goes on when it is back");
+                    patience = Some(Instant::now() + AWAY);
+                }
+                // What has arrived is not sent again, and what was lost is no change of the tree.
+                round -= 1;
+                sleep(AGAIN).await;
+            }
             Err(error) => return Err(error.into()),
             Ok(kept) => {
                 let tree::Kept { tree, bytes, chunks, sent_chunks, sent_bytes, .. } = kept;
@@ -140,6 +155,13 @@ pub(crate) async fn send(output: &Output, bus: &Bus, root: &Path, bytes: u64) ->
             }
         }
     }
+}
+
+/// Whether something failed because this process has lost its bus, or just found it again.
+fn is_lost(bus: &Bus, error: &Error) -> bool {
+    let link = bus.link();
+    let link = link.borrow();
+    (!link.up || link.broken_before) && matches!(error.code, Code::Unavailable | Code::DeadlineExceeded)
 }
 
 /// What goes, by the rules of the tree; counts the files.

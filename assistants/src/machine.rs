@@ -23,7 +23,7 @@ pub use change::{
     standing,
 };
 pub use control::{control, rewound};
-pub use step::{begun, ended, failed_by_mesh, failed_places, lost};
+pub use step::{begun, ended, failed_by_mesh, failed_places, lost, was_placed};
 
 /// How long is waited before what the mesh failed is tried again; after the last of these it has failed.
 pub const AGAIN: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(8), Duration::from_secs(30)];

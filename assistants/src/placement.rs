@@ -14,6 +14,8 @@ use aigis_registry::{
 use futures::future::join_all;
 use tarpc::context;
 
+/// How long a place may take to hear that it was not chosen.
+const TOLD: Duration = Duration::from_millis(500);
 /// How long a place may take to say what it has to offer.
 const WITHIN: Duration = Duration::from_secs(2);
 
@@ -99,9 +101,18 @@ pub fn best<'a>(offers: &'a [Offer], lost: &[NodeName]) -> Option<(&'a NodeName,
     Some((node, bid, reason))
 }
 
-/// What follows from what was offered.
+/// Why nobody has offered is no reason to give up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hope {
+    /// Somebody cannot be seen well enough, or lacks something now.
+    pub waits: bool,
+    /// Somebody has only others before this one.
+    pub is_full: bool,
+}
+
+/// What follows from what was offered. An error that says `full` is of places that do as much as they may.
 #[must_use]
-pub fn chosen(offers: Vec<Offer>, lost: &[NodeName], waits: bool) -> (Found, PlacementNote) {
+pub fn chosen(offers: Vec<Offer>, lost: &[NodeName], hope: Hope) -> (Found, PlacementNote) {
     if let Some((node, bid, reason)) = best(&offers, lost) {
         let found = Found::Place(node.clone(), bid.clone());
         let note = PlacementNote { chosen: Some(node.clone()), reason, bids: offers };
@@ -114,8 +125,9 @@ pub fn chosen(offers: Vec<Offer>, lost: &[NodeName], waits: bool) -> (Found, Pla
     let all = if told.is_empty() { "the mesh has no node".to_owned() } else { told.join("; ") };
     let error = Error::unavailable(format!("no place takes it: {all}"))
         .hint("see: aish nodes list; a node needs a Docker engine to take steps and apps");
+    let error = if hope.is_full { error.with("full", true) } else { error };
     let note = PlacementNote { chosen: None, reason: error.message.clone(), bids: offers };
-    (if waits { Found::Later(error) } else { Found::Nobody(error) }, note)
+    (if hope.waits || hope.is_full { Found::Later(error) } else { Found::Nobody(error) }, note)
 }
 
 /// Asks all nodes that could take it.
@@ -130,36 +142,52 @@ pub async fn ask(
         let note = PlacementNote { reason: error.message.clone(), ..PlacementNote::default() };
         return (Found::Nobody(error), note);
     }
-    let mut waits = !snapshot.is_whole() || !snapshot.is_connected();
+    let mut hope = Hope { waits: !snapshot.is_whole() || !snapshot.is_connected(), is_full: false };
     let (mut offers, mut asked) = (Vec::new(), Vec::new());
     for node in snapshot.nodes().filter(|node| snapshot.removal(&node.name).is_none()) {
         let state = snapshot.sight(node.name.as_str()).state;
         match unfit(node, state, on) {
-            None => asked.push(bid(bus, node.name.clone(), wanted)),
+            None => asked.push(node.name.clone()),
             Some(refusal) => {
                 // Whoever cannot be judged yet may live.
-                waits |= state == State::Unknown && unfit(node, State::Live, on).is_none();
+                hope.waits |= state == State::Unknown && unfit(node, State::Live, on).is_none();
                 offers.push(Offer { node: node.name.clone(), bid: None, refusal: Some(refusal) });
             }
         }
     }
-    for (offer, is_full) in join_all(asked).await {
-        waits |= is_full;
+    for (offer, more) in join_all(asked.iter().map(|node| bid(bus, node.clone(), wanted))).await {
+        hope.waits |= more.waits;
+        hope.is_full |= more.is_full;
         offers.push(offer);
     }
     offers.sort_by(|a, b| a.node.cmp(&b.node));
-    chosen(offers, lost, waits)
+    let (found, note) = chosen(offers, lost, hope);
+    if let Found::Place(chosen, _) = &found {
+        // What the others keep for it would be in the way of those who wait there.
+        join_all(asked.into_iter().filter(|node| node != chosen).map(|node| decline(bus, node, wanted))).await;
+    }
+    (found, note)
+}
+
+/// Tells a node that it was not chosen; one that does not hear it finds out by itself.
+async fn decline(bus: &Bus, node: NodeName, wanted: &Wanted) {
+    let asker = StepsClient::from(Asker::new(bus, node.as_str(), STEPS));
+    let told = rpc::answered(asker.decline(within(TOLD), wanted.chain.clone()).await);
+    if let Err(error) = told {
+        tracing::debug!(%node, %error, "a bid is not declined");
+    }
 }
 
 /// Asks a node; says also whether it only lacks room now, or did not answer.
-async fn bid(bus: &Bus, node: NodeName, wanted: &Wanted) -> (Offer, bool) {
+async fn bid(bus: &Bus, node: NodeName, wanted: &Wanted) -> (Offer, Hope) {
     let asker = StepsClient::from(Asker::new(bus, node.as_str(), STEPS));
     let asking = asker.bid(within(WITHIN), wanted.clone());
     match rpc::answered(asking.await) {
-        Ok(bid) => (Offer { node, bid: Some(bid), refusal: None }, false),
+        Ok(bid) => (Offer { node, bid: Some(bid), refusal: None }, Hope::default()),
         Err(error) => {
-            let is_full = matches!(error.code, Code::ResourceExhausted | Code::DeadlineExceeded | Code::Unavailable);
-            (Offer { node, bid: None, refusal: Some(error.message) }, is_full)
+            let waits = matches!(error.code, Code::ResourceExhausted | Code::DeadlineExceeded | Code::Unavailable);
+            let hope = Hope { waits, is_full: error.detail("full").is_some() };
+            (Offer { node, bid: None, refusal: Some(error.message) }, hope)
         }
     }
 }
@@ -213,11 +241,13 @@ mod tests {
     #[test]
     fn chn_54_nobody_says_why_for_each_node() {
         let offers = vec![offer("alpha", None), offer("beta", None)];
-        let (found, note) = chosen(offers, &[], false);
+        let (found, note) = chosen(offers.clone(), &[], Hope::default());
         let Found::Nobody(error) = found else { panic!("{found:?}") };
         assert_eq!(error.code, Code::Unavailable);
         assert_eq!(error.message, "no place takes it: alpha is full; beta is full");
         assert_eq!((note.chosen, note.bids.len()), (None, 2));
+        let (found, _) = chosen(offers, &[], Hope { waits: true, is_full: true });
+        assert!(matches!(found, Found::Later(error) if error.detail("full").is_some()), "it waits in line");
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub mod client;
 pub mod dispatch;
 pub mod envelope;
 mod error;
+pub mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod headers;

@@ -6,6 +6,7 @@ use aigis_proxy::{
     Code, Error,
     blob::{Life, Store},
     chain::ChainId,
+    fault::{self, Point},
     services::steps::{Ended, Finished},
 };
 use aigis_registry::{
@@ -145,6 +146,7 @@ impl Core {
             // Whoever asked for its end meanwhile is heard by whoever claims it next.
             Some(machine::serving(&with_state, &journal, &reason, now()))
         };
+        fault::point(Point::ChainServing);
         let serving = self.update(&record.id, epoch, change).await?;
         self.leave_behind(&serving.content).await;
         // What it was built with is needed no more.

@@ -7,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use aigis_proxy::{Error, NodeName, chain::ChainId, sync::lock, task};
+use aigis_proxy::{
+    Error, NodeName,
+    chain::ChainId,
+    fault::{self, Point},
+    sync::lock,
+    task,
+};
 use aigis_registry::{
     State,
     shared::{AppRecord, ChainRecord, Key, Status, Version},
@@ -167,6 +173,7 @@ impl Core {
         let Some(revision) = self.records.shared.put(&key, &record, seen.revision).await? else { return Ok(()) };
         tracing::debug!(chain = %record.id, epoch = record.epoch, "a chain is held here");
         let claimed = Version { revision, content: record };
+        fault::point(Point::ChainClaimed);
         self.board.note_chain(&claimed);
         let epoch = claimed.content.epoch;
         match Box::pin(self.hold(&claimed.content.id, epoch)).await {

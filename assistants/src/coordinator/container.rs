@@ -6,6 +6,7 @@ use aigis_proxy::{
     Code, Error,
     blob::Blob,
     chain::{Attempt, Tree},
+    fault::{self, Point},
     secret::SecretName,
     services::steps::{AssistantWork, Ended, Limits, Order, Room, Wanted, Work},
 };
@@ -33,8 +34,10 @@ use crate::{
 const STEP: u64 = 30 * 60;
 /// How long between two looks for a place.
 const AGAIN: Duration = Duration::from_secs(2);
-/// How long a place is looked for that nobody can be seen well enough to offer, or has room for.
+/// How long a place is looked for that nobody can be seen well enough to offer, or has what it wants.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// How long a step waits in all while others run at each place.
+const IN_LINE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An assistant that runs in a container.
 #[derive(Debug)]
@@ -82,6 +85,7 @@ impl Core {
             let begun = machine::begun(record, before, (assistant, None), PlacementNote::default(), now());
             let journal = StepRecord { likeness, ..begun };
             self.write_journal(record, Some(journal.clone())).await?;
+            fault::point(Point::StepBegun);
             return Box::pin(self.run_step(record, &journal, epoch, None)).await;
         }
         let contained = match self.contained(&assistant, record, steps).await {
@@ -103,7 +107,11 @@ impl Core {
         match found {
             Found::Place(_, bid) => {
                 self.write_journal(record, Some(journal.clone())).await?;
+                fault::point(Point::StepBegun);
                 Box::pin(self.run_step(record, &journal, epoch, Some(bid.id))).await
+            }
+            Found::Nobody(error) if machine::was_placed(&journal) => {
+                self.note_failed_by_mesh(record, journal, &error, epoch).await
             }
             Found::Later(error) | Found::Nobody(error) => {
                 let error = Some(machine::failure(&error, journal.n));
@@ -111,6 +119,21 @@ impl Core {
                 self.write_journal(record, Some(failed)).await
             }
         }
+    }
+
+    /// Writes that the mesh failed an attempt of which nothing runs, and waits until the next one.
+    async fn note_failed_by_mesh(
+        &self,
+        record: &ChainRecord,
+        journal: StepRecord,
+        error: &Error,
+        epoch: u64,
+    ) -> Result<(), Error> {
+        let (failed, pause) = machine::failed_by_mesh(&journal, error, now());
+        tracing::info!(chain = %record.id, step = journal.n, %error, "an attempt failed by the mesh's fault");
+        self.write_journal(record, Some(failed)).await?;
+        self.pause(&record.id, epoch, pause.unwrap_or_default()).await;
+        Ok(())
     }
 
     /// Looks for a place for as long as it is worth it; `None` if somebody wanted something of the chain meanwhile.
@@ -122,13 +145,18 @@ impl Core {
         epoch: u64,
     ) -> Result<Option<(Found, PlacementNote)>, Error> {
         let lost = before.map(|before| machine::failed_places(&before.earlier)).unwrap_or_default();
-        let until = tokio::time::Instant::now() + PATIENCE;
+        let begun = tokio::time::Instant::now();
+        let mut until = begun + PATIENCE;
         let mut said = String::new();
         loop {
             let cache = patiently(|| self.known.whole()).await?;
             let (found, note) =
                 crate::placement::ask(&self.parts.bus, &cache.snapshot(), wanted, &record.on, &lost).await;
             let Found::Later(error) = &found else { return Ok(Some((found, note))) };
+            if error.detail("full").is_some() {
+                // Who waits in line gets a place, however long those before take.
+                until = (tokio::time::Instant::now() + PATIENCE).min(begun + IN_LINE);
+            }
             if tokio::time::Instant::now() >= until {
                 return Ok(Some((found, note)));
             }
@@ -241,6 +269,7 @@ impl Core {
         mut ended: Ended,
         epoch: u64,
     ) -> Result<(), Error> {
+        fault::point(Point::StepEnded);
         // Somebody may have added what came before.
         let state = ended.result.as_ref().ok().and_then(|finished| finished.state_tree);
         if let Some(state) = state {

@@ -6,6 +6,7 @@ use aigis_proxy::{
     Code, Error, NodeName,
     blob::Store,
     chain::{ChainId, Tree},
+    fault::{self, Point},
 };
 use aigis_registry::{
     AppState, State,
@@ -62,7 +63,9 @@ impl Core {
                 Next::Commit => {
                     let Some(journal) = journal else { continue };
                     let becomes = machine::committed(record, journal, now());
+                    fault::point(Point::StepNoted);
                     if self.write(&version, becomes.clone()).await? {
+                        fault::point(Point::StepCommitted);
                         if becomes.status.is_over() {
                             self.leave_behind(&becomes).await;
                         }

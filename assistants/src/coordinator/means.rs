@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     builtin::{Means, NewInstance, Served},
+    machine,
     placement::Found,
     selection::Known,
 };
@@ -100,6 +101,10 @@ impl Work {
             journal.placement = note;
             match found {
                 Found::Place(node, taken) => (journal.node, bid) = (Some(node), Some(taken.id)),
+                Found::Nobody(error) if machine::was_placed(&journal) => {
+                    *lock(&self.journal) = journal;
+                    return Err(error);
+                }
                 Found::Later(error) | Found::Nobody(error) => {
                     *lock(&self.journal) = journal;
                     return Err(error.with("place", "none"));

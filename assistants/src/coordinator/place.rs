@@ -5,6 +5,7 @@ use std::time::Duration;
 use aigis_proxy::{
     Code, Error, NodeName,
     chain::{Attempt, ChainId},
+    fault::{self, Point},
     rpc::{self, Asker},
     services::steps::{Ended, Known, News, Order, Question, STEPS, StepsClient, StepsRequest, StepsResponse},
 };
@@ -86,7 +87,10 @@ impl Core {
         loop {
             if !is_ordered {
                 match rpc::answered(client.run(within(COMMAND), order.clone()).await) {
-                    Ok(()) => (is_ordered, silent_since) = (true, None),
+                    Ok(()) => {
+                        fault::point(Point::StepOrdered);
+                        (is_ordered, silent_since) = (true, None);
+                    }
                     Err(error) if super::records::is_away(&error) => {
                         let since = *silent_since.get_or_insert_with(Instant::now);
                         if since.elapsed() > SILENT {

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     builtin::NewInstance,
+    machine,
     placement::{Found, within},
 };
 
@@ -198,7 +199,8 @@ impl Core {
         log: &StepLog,
     ) -> Result<Instance, Error> {
         let options = &record.options;
-        let step = lock(journal).n;
+        let before = lock(journal).clone();
+        let step = before.n;
         let wanted = Wanted {
             chain: record.id.clone(),
             step,
@@ -207,10 +209,14 @@ impl Core {
             images: vec![new.image.clone()],
             limits: options.limits.clone(),
         };
-        let found = self.find_place(record, None, &wanted, epoch).await?;
+        let found = self.find_place(record, Some(&before), &wanted, epoch).await?;
         let Some((found, note)) = found else { return Err(superseded(&record.id)) };
         let (node, has_image) = match found {
             Found::Place(node, bid) => (node, bid.images > 0),
+            Found::Nobody(error) if machine::was_placed(&before) => {
+                lock(journal).placement = note;
+                return Err(error);
+            }
             Found::Later(error) | Found::Nobody(error) => {
                 lock(journal).placement = note;
                 return Err(error.with("place", "none"));

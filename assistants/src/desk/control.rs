@@ -9,7 +9,7 @@ use aigis_proxy::{
         steps::{STEPS, StepsClient},
     },
 };
-use aigis_registry::shared::{ChainRecord, Key, StepRecord, Version};
+use aigis_registry::shared::{AppRecord, ChainRecord, Key, Status, StepRecord, Version};
 use serde_json::{Value, json};
 
 use super::Desk;
@@ -46,6 +46,7 @@ impl Desk {
             let known = records.chain(chain).await?.content;
             // What would be refused must not change the journals.
             if machine::control(&known, &steps, &asked, &self.caller.name, now())?.is_some() {
+                self.take_back(&known).await?;
                 for step in machine::rewound(&steps, from.unwrap_or(known.step)) {
                     patiently(|| records.journal(chain, &step)).await?;
                 }
@@ -55,6 +56,31 @@ impl Desk {
         let version = patiently(|| records.change_chain(chain, change)).await?;
         self.core.board.note_chain(&version);
         Ok(word(&version.content))
+    }
+
+    /// Makes a chain that goes on again the one of its app, unless another one goes on: an app has one that does.
+    async fn take_back(&self, chain: &ChainRecord) -> Result<(), Error> {
+        let records = &self.core.records;
+        let Some(app) = patiently(|| records.app(&chain.app)).await? else { return Ok(()) };
+        let newer = app.content.chain;
+        if newer == chain.id {
+            return Ok(());
+        }
+        let key = Key::Chain(newer.clone());
+        let other: Option<Version<ChainRecord>> = patiently(|| records.get(&key)).await?;
+        let is_live = |status: Status| !status.is_over() && status != Status::Serving;
+        if let Some(other) = other.filter(|other| is_live(other.content.status)) {
+            let message = format!(
+                "the chain {newer} of {} is {}: {} waits for its end",
+                chain.app, other.content.status, chain.id
+            );
+            return Err(Error::precondition(message)
+                .with("status", chain.status.as_str())
+                .hint(format!("follow it: aish chains follow {newer}, or end it: aish chains cancel {newer}")));
+        }
+        let change =
+            |app: &AppRecord| Ok((app.chain == newer).then(|| AppRecord { chain: chain.id.clone(), ..app.clone() }));
+        patiently(|| records.change_app(&chain.app, change)).await.map(drop)
     }
 
     /// Gives an answer to whoever asks: a container's goes to its place and stands in no record.

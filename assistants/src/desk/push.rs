@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use aigis_proxy::{
     Code, Error,
     chain::{ChainId, Tree},
+    fault::{self, Point},
     services::chains::{Push, Wish},
 };
 use aigis_registry::{
@@ -128,16 +129,21 @@ impl Desk {
         let queued_behind = live.last().map(|chain| chain.content.id.clone());
         let begun = chain(&push, &id, first, &on, queued_behind, &self.caller.name, at);
         let record = ChainRecord { assistants: self.pushed_assistants().await?, ..begun };
+        // The app first: a chain that stands goes on, and what it runs must be in its app's record by then.
+        self.write_app(&push, &id, &on, at).await?;
+        fault::point(Point::PushTaken);
         let key = Key::Chain(id.clone());
         let revision = patiently(|| core.records.shared.create(&key, &record)).await?;
         let Some(revision) = revision else { return Err(Error::internal("a new chain has the id of another")) };
+        fault::point(Point::PushRecorded);
         if !push.wish.queue {
             for former in &live {
                 self.supersede(&former.content.id, &id).await?;
             }
         }
-        if self.outdoes_rivals(&push.wish, &id, &live).await? {
-            self.write_app(&push, &id, on, at).await?;
+        match self.rival(&push.wish, &id, &live).await? {
+            None => self.write_app(&push, &id, &on, at).await?,
+            Some(rival) => self.yield_to(&id, &rival).await?,
         }
         let version = Version { revision, content: record };
         core.board.note_chain(&version);
@@ -147,9 +153,14 @@ impl Desk {
         Ok(id)
     }
 
-    /// Whether this chain goes on beside pushes that came in the same moment: of those that saw nothing of each other, the
-    /// one with the latest id does.
-    async fn outdoes_rivals(&self, wish: &Wish, id: &ChainId, seen: &[Version<ChainRecord>]) -> Result<bool, Error> {
+    /// The push that came in the same moment and goes on in place of this one, if one does: of those that saw nothing of each
+    /// other, the one with the latest id.
+    async fn rival(
+        &self,
+        wish: &Wish,
+        id: &ChainId,
+        seen: &[Version<ChainRecord>],
+    ) -> Result<Option<ChainRecord>, Error> {
         let is_seen = |rival: &ChainRecord| rival.id == *id || seen.iter().any(|known| known.content.id == rival.id);
         for rival in self.live(wish).await? {
             let rival = rival.content;
@@ -157,12 +168,29 @@ impl Desk {
                 continue;
             }
             if rival.id > *id {
-                self.supersede(id, &rival.id).await?;
-            } else if !wish.queue {
+                return Ok(Some(rival));
+            }
+            if !wish.queue {
                 self.supersede(&rival.id, id).await?;
             }
         }
-        Ok(self.core.records.chain(id).await?.content.cancelled_by.is_none())
+        Ok(None)
+    }
+
+    /// Ends this push's chain for one that came in the same moment, whose app it is then.
+    async fn yield_to(&self, id: &ChainId, rival: &ChainRecord) -> Result<(), Error> {
+        self.supersede(id, &rival.id).await?;
+        let change = |app: &AppRecord| {
+            Ok((app.chain == *id).then(|| AppRecord {
+                pushed_by: rival.created_by.clone(),
+                pushed_at: rival.created_at,
+                chain: rival.id.clone(),
+                source: rival.source.clone(),
+                on: rival.on.clone(),
+                ..app.clone()
+            }))
+        };
+        patiently(|| self.core.records.change_app(&rival.app, change)).await.map(drop)
     }
 
     async fn supersede(&self, former: &ChainId, by: &ChainId) -> Result<(), Error> {
@@ -177,12 +205,15 @@ impl Desk {
         patiently(|| self.core.records.change_chain(former, change)).await.map(drop)
     }
 
-    /// Writes what was pushed into the app's record, which is made if there is none.
-    async fn write_app(&self, push: &Push, id: &ChainId, on: Vec<String>, at: Timestamp) -> Result<(), Error> {
+    /// Writes what was pushed into the app's record, which is made if there is none, unless it stands there.
+    async fn write_app(&self, push: &Push, id: &ChainId, on: &[String], at: Timestamp) -> Result<(), Error> {
         let (records, key) = (&self.core.records, Key::App(push.wish.app.clone()));
         for _ in 0..ROUNDS {
             let known = patiently(|| records.app(&push.wish.app)).await?;
             let former = known.as_ref().map(|app| &app.content);
+            if former.is_some_and(|app| app.chain == *id) {
+                return Ok(());
+            }
             let app = AppRecord {
                 name: push.wish.app.clone(),
                 project: push.wish.project.clone().unwrap_or_default(),
@@ -190,7 +221,7 @@ impl Desk {
                 pushed_at: at,
                 chain: id.clone(),
                 source: Source { tree: push.tree, from: push.from.clone() },
-                on: on.clone(),
+                on: on.to_vec(),
                 stopped: false,
                 instance: former.and_then(|app| app.instance.clone()),
                 candidate: None,

@@ -99,6 +99,13 @@ pub fn lost(journal: &StepRecord, now: Timestamp) -> (StepRecord, Option<std::ti
     failed_by_mesh(journal, &Error::unavailable(format!("{node} is offline")), now)
 }
 
+/// Whether an attempt that no place takes is the mesh's failure, and tried again: something of the chain was placed before, so
+/// that a place there was. A chain that nobody can take from its start says so at once.
+#[must_use]
+pub fn was_placed(journal: &StepRecord) -> bool {
+    journal.n > 1 || !journal.earlier.is_empty()
+}
+
 /// The places at which attempts failed by the mesh's fault.
 #[must_use]
 pub fn failed_places(earlier: &[Earlier]) -> Vec<NodeName> {

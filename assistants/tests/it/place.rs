@@ -129,6 +129,10 @@ impl Steps for Desk {
         })
     }
 
+    async fn decline(self, _: Context, _: ChainId) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn run(self, _: Context, order: Order) -> Result<(), Error> {
         let mut told = self.0.told.lock().unwrap();
         let attempt = order.attempt.clone();

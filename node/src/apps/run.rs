@@ -11,6 +11,7 @@ use std::{
 
 use aigis_proxy::{
     Code, Error, Name,
+    fault::{self, Point},
     services::{
         chains::{InstanceId, Reported, Restart},
         instances::{Signal, Written},
@@ -194,6 +195,7 @@ impl Run {
                 }
                 Err(error) => return self.over(Reported::Failed { error }),
             };
+            fault::point(Point::AppStarted);
             self.note.change(|note| note.started = true);
             self.view.send_modify(|view| view.container = Some(id.clone()));
             let exit = self.attend(&id).await;
@@ -223,6 +225,7 @@ impl Run {
         if let Some(id) = start::find(parts, app, instance, self.note.get().started).await? {
             return Ok(id);
         }
+        fault::point(Point::AppNamed);
         let image = start::prepare(parts, app, instance).await?;
         if !image.volumes.is_empty()
             && let Some(apps) = self.apps.upgrade()

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use aigis_proxy::{
     Code, Error, Name, Role,
     blob::{Digest, Life, Store},
+    fault::{self, Point},
     secret::SecretName,
 };
 use aigis_registry::shared::Instance;
@@ -115,6 +116,7 @@ pub(super) async fn make(
         false => Some(hand_over(parts, &name, instance, image, &secrets, &mut recipe)?),
     };
     let id = engine.create(&name, &recipe).await?;
+    fault::point(Point::AppMade);
     start(parts, &id).await?;
     Ok((id, shelf))
 }

@@ -8,6 +8,7 @@ use std::{
 
 use aigis_proxy::{
     Code, Error, Name,
+    fault::{self, Point},
     services::steps::{BuildWork, Finished, Image},
 };
 use aigis_registry::{
@@ -42,6 +43,7 @@ pub(super) async fn run(place: &Place, live: &Live, app: &Name, work: &BuildWork
     let wanted = Wanted { context: &context, dockerfile: work.dockerfile.as_deref(), tag: &work.tag };
     let made = build(place, live, &wanted).await?;
     place.built.note(&made.image.id, app);
+    fault::point(Point::PlaceBuilt);
     let ImageConfig { id, entrypoint, cmd, workingdir, exposed, volumes, .. } = made.image;
     let image = Image { id, entrypoint, cmd, workingdir, exposed, volumes };
     Ok(Finished { image: Some(image), ..Finished::default() })

@@ -12,6 +12,7 @@ use std::{
 use aigis_proxy::{
     Code, Error,
     chain::Attempt,
+    fault::{self, Point},
     services::steps::{AssistantWork, Finished, Order},
 };
 use aigis_registry::{Timestamp, tree};
@@ -42,6 +43,8 @@ const MEMORY: u64 = 2 * 1024 * 1024 * 1024;
 const PIDS: u64 = 1_024;
 /// How long a container has to end after TERM.
 const GRACE: Duration = Duration::from_secs(10);
+/// What a container ends with that is not ended by itself: with its engine, or with the machine.
+const TAKEN_DOWN: [i64; 3] = [137, 143, 255];
 /// How long an engine may be away before what ran there counts as lost.
 const AWAY: Duration = Duration::from_secs(60);
 /// How long is waited until it is asked again.
@@ -71,7 +74,7 @@ pub(super) async fn run(place: &Place, live: &Arc<Live>, order: &Order, work: &A
     match began {
         Ok(Began::Cached(finished)) => Ok(*finished).into(),
         Ok(Began::Running { id, _shelf }) => {
-            let outcome = Box::pin(attend(place, live, order, work, &id)).await;
+            let outcome = Box::pin(attend(place, live, order, work, (&id, again))).await;
             outcome.unwrap_or_else(|error| Err(error).into())
         }
         Err(error) => Err(error).into(),
@@ -134,12 +137,14 @@ async fn begin(place: &Place, live: &Arc<Live>, order: &Order, work: &AssistantW
     let id = live.unless_ended(async { Ok(engine.create(&name, &recipe).await?) }).await?;
     let at = Timestamp::now().to_string();
     live.folder.keep_begun(&Begun { log_from: live.log.len(), at, image: image.id })?;
+    fault::point(Point::PlaceMade);
     engine.start(&id).await.map_err(|error| match &error {
         EngineError::Refused { words, .. } => {
             Error::precondition(format!("{} cannot be started: {words}", work.assistant))
         }
         _ => error.into(),
     })?;
+    fault::point(Point::PlaceStarted);
     Ok(Began::Running { id, _shelf: shelf })
 }
 
@@ -208,13 +213,13 @@ async fn secrets(place: &Place, work: &AssistantWork) -> Result<BTreeMap<String,
     init::pairs(text)
 }
 
-/// Attends a container until it has ended, and takes what it left.
+/// Attends a container until it has ended, and takes what it left. `again` says that a former life of this process began it.
 async fn attend(
     place: &Place,
     live: &Arc<Live>,
     order: &Order,
     work: &AssistantWork,
-    id: &ContainerId,
+    (id, again): (&ContainerId, bool),
 ) -> Result<Outcome, Error> {
     let begun = live.folder.begun();
     if let Some(begun) = &begun {
@@ -260,6 +265,7 @@ async fn attend(
         }
     };
     drop((attending, ending));
+    fault::point(Point::PlaceRan);
     let engine = &place.parts.engine;
     if why.is_some() {
         end(engine, id).await;
@@ -273,8 +279,9 @@ async fn attend(
     }
     let found = engine.inspect(id).await?;
     let exit_code = found.exit_code.unwrap_or(-1);
-    if was_away && exit_code != 0 {
-        // An engine that goes takes with it what it runs.
+    // An engine that goes takes with it what it runs; it may have gone and come back before this process did.
+    let is_taken_down = was_away || (again && !found.oom_killed && TAKEN_DOWN.contains(&exit_code));
+    if why.is_none() && exit_code != 0 && is_taken_down {
         return Err(Error::unavailable(format!("engine lost: the container ended with {exit_code} while it was away")));
     }
     let (input, output, assistant) = (live.folder.input(), live.folder.output(), work.assistant.clone());

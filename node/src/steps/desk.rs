@@ -56,6 +56,12 @@ impl Steps for Desk {
         self.place.bid(wanted).await
     }
 
+    async fn decline(self, _: Context, chain: ChainId) -> Result<(), Error> {
+        self.permit()?;
+        self.place.rooms.decline(&chain);
+        Ok(())
+    }
+
     async fn run(self, _: Context, order: Order) -> Result<(), Error> {
         self.permit()?;
         self.place.run(order).await

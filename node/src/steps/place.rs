@@ -12,6 +12,7 @@ use aigis_proxy::{
     Bus, Code, Error, NodeName, Role,
     blob::{Life, Store},
     chain::{Attempt, ChainId},
+    fault::{self, Point},
     identity::Mandate,
     services::steps::{Bid, Ended, Finished, Order, Room, Wanted, Work},
     task,
@@ -155,6 +156,18 @@ impl Place {
         if standing.cordoned {
             return Err(refused("the node is cordoned"));
         }
+        // First: who has no room need not ask an engine that has enough to do.
+        let id = self.rooms.offer(&wanted.chain, wanted.room)?;
+        let offered = self.offered(&wanted, id).await;
+        if offered.is_err() {
+            self.rooms.decline(&wanted.chain);
+        }
+        offered
+    }
+
+    /// What this place has, for something that it has room for.
+    async fn offered(&self, wanted: &Wanted, id: String) -> Result<Bid, Error> {
+        let refused = |what: &str| Error::precondition(what.to_owned()).sent(false);
         let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
         let engine = self.parts.engine.until(deadline);
         let version = engine.version().await;
@@ -171,7 +184,6 @@ impl Place {
             return Err(Error::new(Code::ResourceExhausted, message).sent(false));
         }
         let blobs = wanted.blobs.iter().filter(|blob| self.images.knows(blob)).count();
-        let id = self.rooms.offer(&wanted.chain, wanted.room)?;
         Ok(Bid {
             id,
             free_cpus: free_cpus(),
@@ -210,6 +222,7 @@ impl Place {
             }
             let folder = Folder::new(&self.root, &attempt);
             folder.keep_order(&order)?;
+            fault::point(Point::PlaceOrdered);
             let live = Live::open(attempt.clone(), folder).map_err(|error| trouble("a log cannot be made", &error))?;
             attempts.insert(attempt, live.clone());
             live
@@ -318,9 +331,11 @@ impl Place {
         };
         let ended_at = Timestamp::now().to_string();
         let ended = Ended { result, remains, started_at, ended_at, log, log_dropped };
+        fault::point(Point::PlaceStored);
         if let Err(error) = live.folder.keep_ended(&ended) {
             tracing::warn!(%error, attempt = %live.attempt, "how a step ended is not on the disk");
         }
+        fault::point(Point::PlaceNoted);
         // Only now: until it is on the disk how it ended, the container itself says so.
         container::remove(self, &live.attempt).await;
         live.folder.clear();

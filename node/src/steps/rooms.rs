@@ -19,6 +19,8 @@ const BUILDS: usize = 2;
 const HOLDS: Duration = Duration::from_secs(30);
 /// How long it holds against others who want the same room: every place bids for a step, and one of them is taken.
 const ALONE: Duration = Duration::from_secs(3);
+/// How long somebody is in line who was told that there is no room, and has not asked again.
+const IN_LINE: Duration = Duration::from_secs(5);
 /// Most bids that are open, besides those that hold a room: apps have no bound of their own.
 const BIDS: usize = 256;
 
@@ -28,6 +30,8 @@ pub(super) struct Rooms {
     steps: Arc<Semaphore>,
     builds: Arc<Semaphore>,
     bids: Mutex<BTreeMap<String, Held>>,
+    /// Who waits for room, the oldest chain first, since their ids are in the order of time.
+    line: Mutex<BTreeMap<ChainId, (Room, Instant)>>,
 }
 
 #[derive(Debug)]
@@ -41,7 +45,7 @@ struct Held {
 impl Rooms {
     pub(super) fn new() -> Self {
         let (steps, builds) = (Arc::new(Semaphore::new(STEPS)), Arc::new(Semaphore::new(BUILDS)));
-        Self { steps, builds, bids: Mutex::default() }
+        Self { steps, builds, bids: Mutex::default(), line: Mutex::default() }
     }
 
     fn of(&self, room: Room) -> Option<&Arc<Semaphore>> {
@@ -52,13 +56,27 @@ impl Rooms {
         }
     }
 
-    /// Keeps room for a while under an id. A chain has one step at a time, and so one bid.
+    /// Keeps room for a while under an id, for the oldest chain of those that wait for it. A chain has one step at a time, and
+    /// so one bid.
     pub(super) fn offer(&self, chain: &ChainId, room: Room) -> Result<String, Error> {
         self.expire();
         self.yield_to(chain, room);
-        let full = |what| Err(Error::new(Code::ResourceExhausted, what).sent(false));
+        let id = self.keep(chain, room);
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        match &id {
+            Ok(_) => drop(line.remove(chain)),
+            Err(_) => drop(line.insert(chain.clone(), (room, Instant::now()))),
+        }
+        id
+    }
+
+    fn keep(&self, chain: &ChainId, room: Room) -> Result<String, Error> {
+        let full = |what| Err(Error::new(Code::ResourceExhausted, what).with("full", true).sent(false));
         let permit = match self.of(room) {
             None => None,
+            Some(rooms) if rooms.available_permits() > 0 && rooms.available_permits() <= self.before(chain, room) => {
+                return full("others have waited longer for room here".to_owned());
+            }
             Some(rooms) => match rooms.clone().try_acquire_owned() {
                 Ok(permit) => Some(permit),
                 Err(_) if room == Room::Build => return full(format!("{BUILDS} builds run here already")),
@@ -72,6 +90,18 @@ impl Rooms {
         let id = format!("bid_{}", uuid::Uuid::now_v7().simple());
         bids.insert(id.clone(), Held { since: Instant::now(), chain: chain.clone(), room, permit });
         Ok(id)
+    }
+
+    /// How many older chains wait for such a room.
+    fn before(&self, chain: &ChainId, room: Room) -> usize {
+        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.range(..chain).filter(|(_, (wanted, _))| *wanted == room).count()
+    }
+
+    /// Gives back what was offered to a chain, which waits no more either.
+    pub(super) fn decline(&self, chain: &ChainId) {
+        self.bids.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, held| held.chain != *chain);
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).remove(chain);
     }
 
     /// Gives back what the same chain was offered before, and, if there is no room, what another one has not taken up soon.
@@ -103,6 +133,7 @@ impl Rooms {
     pub(super) fn expire(&self) {
         let now = Instant::now();
         self.bids.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, held| held.since + HOLDS > now);
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, (_, since)| *since + IN_LINE > now);
     }
 
     /// How many steps and builds run, or have room kept for them.
@@ -129,7 +160,28 @@ mod tests {
         assert!(offer(Room::Build).is_err(), "one is taken, one is offered");
         assert!(rooms.take(&again, Room::Step).is_none(), "another kind of room");
         drop(taken);
+        tokio::time::advance(IN_LINE).await;
         assert!(offer(Room::Build).is_ok() && offer(Room::Build).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn chn_37_the_oldest_chain_in_line_is_the_next() {
+        let rooms = Rooms::new();
+        let mut chains = (0..=BUILDS + 2).map(|_| ChainId::new()).collect::<Vec<_>>();
+        chains.sort();
+        let [second, third] = [BUILDS, BUILDS + 1].map(|at| chains[at].clone());
+        let ids: Vec<String> = chains[..BUILDS].iter().map(|chain| rooms.offer(chain, Room::Build).unwrap()).collect();
+        let taken = rooms.take(&ids[0], Room::Build);
+        let _other = rooms.take(&ids[1], Room::Build);
+        assert!(rooms.offer(&third, Room::Build).is_err() && rooms.offer(&second, Room::Build).is_err());
+        drop(taken);
+        let refused = rooms.offer(&third, Room::Build).unwrap_err();
+        assert!(refused.detail("full").is_some() && refused.message.contains("longer"), "{refused:?}");
+        assert!(rooms.offer(&second, Room::Build).is_ok());
+        rooms.decline(&second);
+        assert!(rooms.offer(&third, Room::Build).is_ok(), "who declines is out of line, and gives its room back");
+        rooms.decline(&third);
+        assert!(rooms.offer(&chains[BUILDS + 2], Room::Build).is_ok(), "nobody is left in line");
     }
 
     #[tokio::test(start_paused = true)]
@@ -139,9 +191,10 @@ mod tests {
         let own: Vec<String> = (0..=BUILDS).map(|_| rooms.offer(&chain, Room::Build).unwrap()).collect();
         assert!(rooms.take(&own[0], Room::Build).is_none(), "a chain has one bid");
         let other = rooms.offer(&ChainId::new(), Room::Build).unwrap();
-        assert!(rooms.offer(&ChainId::new(), Room::Build).is_err());
+        let third = ChainId::new();
+        assert!(rooms.offer(&third, Room::Build).is_err());
         tokio::time::advance(ALONE).await;
-        assert!(rooms.offer(&ChainId::new(), Room::Build).is_ok());
+        assert!(rooms.offer(&third, Room::Build).is_ok());
         assert!(rooms.take(&own[BUILDS], Room::Build).is_none(), "the oldest went");
         assert!(rooms.take(&other, Room::Build).is_some());
     }

@@ -289,6 +289,8 @@ pub trait Steps {
     /// Says what this place would give, and keeps that for a moment; `failed_precondition` or `resource_exhausted` says why
     /// nothing.
     async fn bid(wanted: Wanted) -> Result<Bid, Error>;
+    /// Gives back what this place keeps for a chain that found another one, and its place in line here.
+    async fn decline(chain: ChainId) -> Result<(), Error>;
     /// Begins an attempt. One that is known already, running or ended, stays as it is; older attempts of the step are ended.
     async fn run(order: Order) -> Result<(), Error>;
     /// Waits until something is new of an attempt, or some seconds have passed.

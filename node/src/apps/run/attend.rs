@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aigis_proxy::services::{chains::Reported, instances::Output};
+use aigis_proxy::{
+    fault::{self, Point},
+    services::{chains::Reported, instances::Output},
+};
 use futures::StreamExt as _;
 use tokio::{
     net::TcpStream,
@@ -139,6 +142,7 @@ impl Run {
             if silent.is_empty() && (address.is_some() || self.instance.ports.is_empty()) {
                 self.view.send_modify(|view| (view.ready, view.silent) = (true, Vec::new()));
                 if !self.note.get().ready {
+                    fault::point(Point::AppReady);
                     self.note.change(|note| {
                         note.ready = true;
                         note.untold.push(Reported::Ready);
