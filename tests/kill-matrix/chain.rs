@@ -30,13 +30,14 @@ pub(crate) fn teach(mesh: &Mesh) {
     }
 }
 
-/// Begins a chain of an app that no other has, and gives its id.
-pub(crate) fn begin(mesh: &Mesh) -> String {
+/// Begins a chain of an app that no other has, from a host where somebody may or by these credentials, and gives its id.
+pub(crate) fn begin(mesh: &Mesh, creds: Option<&str>) -> String {
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
     write(&folder.path().join("trace"), "line 0\n");
     let (name, path) = (format!("five-{}", nonce()), folder.path().to_str().unwrap_or_default().to_owned());
     let options = ["--assistant", "local:step-1", "--on", WORKS, "--name", &name, "--no-follow", "--no-save"];
-    let pushed = mesh.aish([&["push", &path][..], &options[..]].concat());
+    let by = creds.map(|creds| ["--creds", creds]);
+    let pushed = mesh.aish([by.as_ref().map_or(&[][..], |by| &by[..]), &["push", &path], &options[..]].concat());
     assert_eq!(pushed.code, 0, "{pushed:?}");
     pushed.stdout.trim().to_owned()
 }

@@ -1,6 +1,7 @@
 //! Chains: a pushed tree becomes a running app, by assistants in containers and builtins.
 
 mod control;
+mod deaths;
 mod first;
 mod gateway;
 mod places;

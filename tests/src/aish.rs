@@ -315,6 +315,16 @@ impl Mesh {
         assert_eq!(up.code, 0, "{up:?}\n{}", self.log());
     }
 
+    /// Starts the node with these variables in its environment as well.
+    ///
+    /// # Panics
+    ///
+    /// As [`Mesh::start`].
+    pub fn start_with(&self, environment: &[(&str, String)]) {
+        let up = self.aish_in(environment, &self.up);
+        assert_eq!(up.code, 0, "{up:?}\n{}", self.log());
+    }
+
     /// Starts the node if that can be done.
     pub fn try_start(&self) -> Ran {
         self.aish(&self.up)
