@@ -195,7 +195,7 @@ fn engine_address(text: &str) -> Result<String, String> {
 
 fn image(text: &str) -> Result<String, &'static str> {
     let form = "write an image's name, such as python:3.12-slim";
-    aigis_assistants::builtin::is_image(text).then(|| text.to_owned()).ok_or(form)
+    aigis_registry::app_state::is_image(text).then(|| text.to_owned()).ok_or(form)
 }
 
 fn registry(text: &str) -> Result<String, &'static str> {

@@ -22,8 +22,6 @@ mod python;
 #[cfg(test)]
 mod testing;
 
-pub use exec::is_image;
-
 /// What a builtin works with.
 pub struct Context {
     /// The app.

@@ -6,9 +6,9 @@ use std::{
 };
 
 use aigis_proxy::{Error, Name, text_file};
+use aigis_registry::dotenv::{self, Variables};
 
 pub mod dockerfile;
-pub mod dotenv;
 mod settings;
 
 pub use settings::{Network, Settings};
@@ -24,9 +24,6 @@ pub const DOCKERFILE: &str = "Dockerfile";
 pub const SETTINGS: &str = "assistant.toml";
 /// The files that may hold variables; the first that is there counts. They are never uploaded.
 pub const SECRETS: [&str; 2] = [".aigis-env", ".ayup-env"];
-
-/// Names and values of variables, in the order of their file.
-pub type Variables = Vec<(String, String)>;
 
 /// An assistant as its folder describes it.
 #[derive(Debug, Clone, PartialEq)]

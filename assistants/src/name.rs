@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use aigis_proxy::{Error, Name, quoted};
+use aigis_proxy::{Code, Error, Name, quoted};
 use aigis_registry::resolve::distance;
 use serde::{Deserialize, Serialize, de};
 
@@ -96,6 +96,19 @@ impl AssistantName {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whether this version can run it.
+    ///
+    /// # Errors
+    ///
+    /// `unimplemented` for an `.aip` agent.
+    pub fn check_runs(&self) -> Result<(), Error> {
+        if self.kind != Kind::Aip {
+            return Ok(());
+        }
+        let message = format!("{self} cannot run: this version runs no .aip agents in chains");
+        Err(Error::new(Code::Unimplemented, message).hint("see which assistants there are: aish assistants list"))
     }
 
     /// The name without the kind.

@@ -107,6 +107,7 @@ pub fn choose(
             error.message = format!("{by}: {}", error.message);
             error
         })?;
+        name.check_runs()?;
         Ok(Selection::One(Choice { name, reason: format!("named by {by}") }))
     };
     if let Some(asked) = asked {

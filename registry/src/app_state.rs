@@ -20,6 +20,8 @@ pub const MAX_BYTES: u64 = 1024 * 1024;
 pub const MAX_LOG: u64 = 10 * 1024 * 1024;
 /// What is written where nothing comes next.
 pub const NIL: &str = "nil";
+/// Longest reference of an image, and longest name of an assistant, in bytes.
+const MAX_REFERENCE: usize = 600;
 /// What says nothing of an app's progress.
 const IDLE: [&str; 4] = ["exit", "log", "next", "version"];
 
@@ -120,15 +122,20 @@ impl AppState {
     }
 
     /// Takes over what was written: a file that says nothing clears the one of its name, any other takes its place, and what
-    /// was not written stays.
-    pub fn merge(&mut self, written: Self) {
-        for (name, content) in written.files {
-            if says_nothing(&content) {
-                self.files.remove(&name);
-            } else if self.files.len() < MAX_FILES || self.files.contains_key(&name) {
+    /// was not written stays. Says what it left out because there are too many.
+    pub fn merge(&mut self, written: Self) -> Vec<String> {
+        let (clears, sets): (Vec<_>, Vec<_>) =
+            written.files.into_iter().partition(|(_, content)| says_nothing(content));
+        clears.iter().for_each(|(name, _)| drop(self.files.remove(name)));
+        let mut left_out = Vec::new();
+        for (name, content) in sets {
+            if self.files.len() < MAX_FILES || self.files.contains_key(&name) {
                 self.files.insert(name, content);
+            } else {
+                left_out.push(format!("{name}: there are more than {MAX_FILES} files"));
             }
         }
+        left_out
     }
 
     /// Takes `next` out: what comes next, trimmed, if anything does.
@@ -183,6 +190,20 @@ impl AppState {
         Ok(Some(text))
     }
 
+    /// The image that is run, by its name or id.
+    ///
+    /// # Errors
+    ///
+    /// As [`AppState::cmd`].
+    pub fn image(&self) -> Result<Option<String>, Error> {
+        let Some(text) = self.text("image") else { return Ok(None) };
+        let text = text.trim();
+        if !is_image(text) {
+            return Err(wrong("image", text, "is no reference of an image"));
+        }
+        Ok(Some(text.to_owned()))
+    }
+
     /// The app's TCP ports, the main one first.
     ///
     /// # Errors
@@ -214,6 +235,14 @@ impl AppState {
         self.cmd()?;
         self.workingdir()?;
         self.ports()?;
+        self.image()?;
+        for file in ["first", "after"] {
+            if let Some(name) = self.name_of(file)
+                && (name.len() > MAX_REFERENCE || name.chars().any(char::is_control))
+            {
+                return Err(wrong(file, &name, "is no name of an assistant"));
+            }
+        }
         if let Some(version) = self.text("version")
             && !is_version(&version)
         {
@@ -233,6 +262,14 @@ impl AppState {
         let kept = self.files.iter().filter(|(name, _)| !IDLE.contains(&name.as_str()));
         Self { files: kept.map(|(name, content)| (name.clone(), content.clone())).collect() }
     }
+}
+
+/// Whether a text can be the reference of an image: its name with a tag or a digest, or its id.
+#[must_use]
+pub fn is_image(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    begins && text.len() <= MAX_REFERENCE && text.chars().all(good)
 }
 
 fn wrong(file: &str, value: &str, what: &str) -> Error {

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use super::{
     Builtin, Context, Outcome,
     app::{App, blocking, json},
+    python::BASE,
 };
 
 mod compiled;
@@ -43,6 +44,12 @@ impl Plan {
 
     fn command(&mut self, words: &[&str]) {
         self.cmd = words.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    /// Has what would be built on one image be built on another.
+    fn base(&mut self, usual: &str, own: &str) {
+        let usual = format!("FROM {usual}");
+        self.instructions.iter_mut().filter(|line| **line == usual).for_each(|line| *line = format!("FROM {own}"));
     }
 
     fn dockerfile(&self) -> String {
@@ -99,7 +106,8 @@ impl Builtin for Detect {
 
 async fn detect(context: &Context) -> Result<Outcome, Error> {
     let directory = context.app_dir.clone();
-    let analysis = blocking(move || Ok(analyse(App::new(&directory)))).await?;
+    let python = context.means.python_image();
+    let analysis = blocking(move || Ok(analyse(App::new(&directory), python.as_deref().unwrap_or(BASE)))).await?;
     let mut state = context.state.clone();
     match analysis {
         Analysis::HasDockerfile => context.means.log("Dockerfile: the app says by itself how it is built"),
@@ -127,7 +135,7 @@ enum Analysis {
     Nothing { reasons: Vec<String> },
 }
 
-fn analyse(app: App<'_>) -> Analysis {
+fn analyse(app: App<'_>, python: &str) -> Analysis {
     if app.has("Dockerfile") {
         return Analysis::HasDockerfile;
     }
@@ -136,6 +144,7 @@ fn analyse(app: App<'_>) -> Analysis {
         let Some(file) = app.first(rule.files) else { continue };
         match (rule.plan)(app, file) {
             Ok(mut plan) => {
+                plan.base(BASE, python);
                 if let Some(line) = web(app) {
                     plan.found("Procfile", format!("its web: line is the command: {line}"));
                     // A line of a Procfile is for a shell.

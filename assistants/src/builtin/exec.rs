@@ -1,13 +1,11 @@
 //! `builtin:exec`: runs the app.
 
-use aigis_proxy::{Error, quoted};
+use aigis_proxy::Error;
 use futures::future::BoxFuture;
 
 use super::{Builtin, Context, NewInstance, Outcome, Served, app::lacks};
 
 pub(super) const NAME: &str = "exec";
-/// Longest reference of an image, in bytes.
-const MAX_REFERENCE: usize = 512;
 
 /// Runs the image of the state.
 #[derive(Debug)]
@@ -29,11 +27,11 @@ impl Builtin for Exec {
 
 async fn exec(context: &Context) -> Result<Outcome, Error> {
     let state = &context.state;
-    let Some(image) = state.text("image") else {
+    let Some(image) = state.image()? else {
         return Err(lacks(NAME, "the state file image").hint("begin with builtin:dockerfile, which builds one"));
     };
     let instance = NewInstance {
-        image: reference(image.trim())?,
+        image,
         cmd: state.cmd()?.unwrap_or_default(),
         workingdir: state.workingdir()?,
         ports: state.ports()?,
@@ -51,24 +49,6 @@ async fn exec(context: &Context) -> Result<Outcome, Error> {
         }
     }
     Ok(outcome)
-}
-
-/// Whether a text can be the reference of an image: its name with a tag or a digest, or its id.
-#[must_use]
-pub fn is_image(text: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
-    let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    begins && text.len() <= MAX_REFERENCE && text.chars().all(good)
-}
-
-/// A reference of an image, which is the word of an assistant.
-fn reference(text: &str) -> Result<String, Error> {
-    if !is_image(text) {
-        return Err(
-            Error::invalid(format!("image: {} is no reference of an image", quoted(text))).with("file", "image")
-        );
-    }
-    Ok(text.to_owned())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
 use aigis_proxy::{
     Error,
     chain::Tree,
-    services::steps::{Ask, BuildWork, Question},
+    services::steps::{Ask, BuildWork, Question, confirmed},
 };
 use futures::future::BoxFuture;
 
@@ -129,7 +129,7 @@ async fn derive(context: &Context) -> Result<(String, Tree), Error> {
         until: String::new(),
     };
     let answer = context.means.ask(question).await?;
-    if !matches!(answer.trim().to_ascii_lowercase().as_str(), "yes" | "y" | "true") {
+    if confirmed(&answer) != Some(true) {
         return Err(Error::precondition("the app has no requirements.txt: provide requirements.txt")
             .hint("an empty one will do for an app that needs no packages"));
     }

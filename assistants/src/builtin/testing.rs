@@ -39,6 +39,7 @@ struct Notes {
     ends: Option<i64>,
     served: Vec<NewInstance>,
     kept: Vec<Vec<(String, String)>>,
+    python_image: Option<String>,
 }
 
 impl Seen {
@@ -77,6 +78,11 @@ impl Bench {
     /// What builds give.
     pub(crate) fn builds(&self, image: Image) {
         self.seen.notes().image = Some(image);
+    }
+
+    /// What the node says that Python apps are built on.
+    pub(crate) fn python_image(&self, image: &str) {
+        self.seen.notes().python_image = Some(image.to_owned());
     }
 
     /// What questions are answered with; none for nobody.
@@ -189,7 +195,7 @@ impl Means for Seen {
     }
 
     fn python_image(&self) -> Option<String> {
-        None
+        self.notes().python_image.clone()
     }
 
     fn serve(&self, instance: NewInstance) -> BoxFuture<'_, Result<Served, Error>> {

@@ -192,10 +192,7 @@ impl Core {
     async fn contained(&self, assistant: &str, record: &ChainRecord, steps: &[StepRecord]) -> Result<Contained, Error> {
         let unknown = || Error::invalid(format!("there is no assistant {assistant}"));
         let whole: AssistantName = assistant.parse()?;
-        if whole.kind() == Kind::Aip {
-            let message = format!("{assistant} cannot run: this version runs no .aip agents in chains");
-            return Err(Error::new(Code::Unimplemented, message));
-        }
+        whole.check_runs()?;
         let key = Key::Assistant(whole.kind().to_string(), whole.short().parse().map_err(|_| unknown())?);
         let mut known: Option<Version<AssistantRecord>> = patiently(|| self.records.get(&key)).await?;
         if known.is_none() && whole.kind() == Kind::Remote {
@@ -270,6 +267,11 @@ impl Core {
         epoch: u64,
     ) -> Result<(), Error> {
         fault::point(Point::StepEnded);
+        if let Err(error) = self.named(&ended, journal).await?
+            && let Ok(finished) = std::mem::replace(&mut ended.result, Err(error))
+        {
+            ended.remains = finished;
+        }
         // Somebody may have added what came before.
         let state = ended.result.as_ref().ok().and_then(|finished| finished.state_tree);
         if let Some(state) = state {
@@ -310,6 +312,29 @@ impl Core {
             }
             _ => self.write_journal(record, Some(machine::ended(journal, &ended, now()))).await,
         }
+    }
+
+    /// Whether there is an assistant of each name that a step wrote; the outer error is the mesh's.
+    async fn named(&self, ended: &Ended, journal: &StepRecord) -> Result<Result<(), Error>, Error> {
+        let Ok(finished) = &ended.result else { return Ok(Ok(())) };
+        let mut named = Vec::from_iter(finished.next.clone().map(|next| ("next", next)));
+        if let Some(tree) = finished.state_tree.filter(|tree| *tree != journal.input.state) {
+            let after = patiently(|| self.state(&tree)).await?.after();
+            let before = patiently(|| self.state(&journal.input.state)).await?.after();
+            named.extend(after.filter(|after| before.as_ref() != Some(after)).map(|after| ("after", after)));
+        }
+        for (file, name) in named {
+            let known = match self.resolve(&name).await {
+                Ok(known) => known.parse::<AssistantName>().and_then(|name| name.check_runs()),
+                Err(error) if super::records::is_away(&error) && error.detail("sent").is_some() => return Err(error),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = known {
+                let message = format!("{} wrote {file}: {}", journal.assistant, error.message);
+                return Ok(Err(Error { message, ..error }.with("file", file)));
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// Ends the attempt that runs, and writes that.

@@ -5,14 +5,17 @@ use std::{collections::VecDeque, sync::Mutex, time::Duration};
 use aigis_proxy::{blob::Content, chain::ChainId, services::chains::LogPiece, sync::lock};
 use tokio::{sync::watch, time::Instant};
 
-/// How much of a log is kept in memory.
-const KEPT: usize = 4 * 1024 * 1024;
+/// How much of a log's beginning is kept, and how much of its end.
+const HEAD: usize = 5 * 1024 * 1024;
+const TAIL: usize = 5 * 1024 * 1024;
 /// How much goes into one answer.
 const PIECE: usize = 256 * 1024;
 /// How long more is waited for.
 const NEWS: Duration = Duration::from_secs(10);
 /// How many logs of steps that have ended are kept for who reads late.
 const ENDED: usize = 32;
+/// How many bytes they may have together.
+const ENDED_BYTES: usize = 32 * 1024 * 1024;
 
 /// The log of a step while it runs.
 #[derive(Debug)]
@@ -25,11 +28,38 @@ pub(crate) struct StepLog {
 
 #[derive(Debug, Default)]
 struct Text {
-    /// How many bytes were dropped at its beginning.
-    from: u64,
-    bytes: VecDeque<u8>,
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    /// How many bytes stood between the two, and were dropped.
+    dropped: u64,
     progress: Option<(u32, String)>,
     is_ended: bool,
+}
+
+impl Text {
+    fn write(&mut self, bytes: &[u8]) {
+        let (first, rest) = bytes.split_at(bytes.len().min(HEAD - self.head.len()));
+        self.head.extend_from_slice(first);
+        self.tail.extend(rest);
+        let surplus = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..surplus);
+        self.dropped += surplus as u64;
+    }
+
+    fn len(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
+    /// Bytes from that one on, or from the next that was not dropped; and from where they are.
+    fn read(&self, from: u64) -> (Vec<u8>, u64) {
+        let head = self.head.len() as u64;
+        let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX);
+        if from < head {
+            return (self.head.iter().skip(at(from)).take(PIECE).copied().collect(), from);
+        }
+        let from = from.clamp(head + self.dropped, self.dropped + self.len() as u64);
+        (self.tail.iter().skip(at(from - head - self.dropped)).take(PIECE).copied().collect(), from)
+    }
 }
 
 impl StepLog {
@@ -42,13 +72,7 @@ impl StepLog {
     }
 
     pub(crate) fn write(&self, bytes: &[u8]) {
-        {
-            let mut text = lock(&self.text);
-            text.bytes.extend(bytes);
-            let surplus = text.bytes.len().saturating_sub(KEPT);
-            text.bytes.drain(..surplus);
-            text.from += surplus as u64;
-        }
+        lock(&self.text).write(bytes);
         self.touch();
     }
 
@@ -84,19 +108,21 @@ impl StepLog {
         self.touch();
     }
 
-    /// All that is kept of it, and how much was dropped before.
+    /// What is kept of it: all, or its two ends with a line between them that says how much is missing; and how much that is.
     pub(crate) fn all(&self) -> (Vec<u8>, u64) {
         let text = lock(&self.text);
-        (text.bytes.iter().copied().collect(), text.from)
+        let mut bytes = text.head.clone();
+        if text.dropped > 0 {
+            bytes.extend_from_slice(format!("\n{{dropped: {}}}\n", text.dropped).as_bytes());
+        }
+        bytes.extend(&text.tail);
+        (bytes, text.dropped)
     }
 
     fn piece(&self, from: u64) -> LogPiece {
         let text = lock(&self.text);
-        let end = text.from + text.bytes.len() as u64;
-        let from = from.clamp(text.from, end);
-        let skip = usize::try_from(from - text.from).unwrap_or_default();
-        let log: Vec<u8> = text.bytes.iter().skip(skip).take(PIECE).copied().collect();
-        let is_last = text.is_ended && from + log.len() as u64 == end;
+        let (log, from) = text.read(from);
+        let is_last = text.is_ended && from + log.len() as u64 == text.dropped + text.len() as u64;
         LogPiece { log: Content(log.into()), from, progress: text.progress.clone(), is_last }
     }
 
@@ -134,11 +160,13 @@ impl Logs {
         let mut logs = lock(&self.logs);
         logs.retain(|(known, _)| *known != key);
         logs.push_back((key, log.clone()));
-        let ended = logs.iter().filter(|(_, log)| lock(&log.text).is_ended).count();
-        if ended > ENDED
+        let ended = logs.iter().map(|(_, log)| lock(&log.text)).filter(|text| text.is_ended).map(|text| text.len());
+        let (mut count, mut bytes) = ended.fold((0, 0), |(count, bytes), length| (count + 1, bytes + length));
+        while (count > ENDED || bytes > ENDED_BYTES)
             && let Some(oldest) = logs.iter().position(|(_, log)| lock(&log.text).is_ended)
+            && let Some((_, gone)) = logs.remove(oldest)
         {
-            logs.remove(oldest);
+            (count, bytes) = (count - 1, bytes - lock(&gone.text).len());
         }
         log
     }
@@ -161,12 +189,18 @@ mod tests {
         let found = logs.find(&chain, 1).unwrap();
         let piece = found.follow(0).await;
         assert_eq!((&piece.log.0[..], piece.from, piece.is_last), (&b"one\n"[..], 0, false));
-        log.write(&vec![b'x'; KEPT]);
+        log.write(&vec![b'x'; HEAD + TAIL]);
         assert_eq!(found.follow(4).await.log.0.len(), PIECE);
-        assert_eq!(found.follow(0).await.from, 4, "what was dropped is gone");
+        let piece = found.follow(HEAD as u64).await;
+        assert_eq!((piece.from, piece.log.0.len()), (HEAD as u64 + 4, PIECE), "what was dropped is gone");
+        log.line("last");
         log.finish();
         let (all, dropped) = log.all();
-        let end = all.len() as u64 + dropped;
+        assert_eq!(dropped, 9);
+        assert!(all.starts_with(b"one\nxx") && all.ends_with(b"xxlast\n"));
+        let between = b"x\n{dropped: 9}\nx";
+        assert_eq!(&all[HEAD - 1..HEAD - 1 + between.len()], between);
+        let end = (HEAD + TAIL) as u64 + dropped;
         assert!(found.follow(end).await.is_last && found.follow(end + 9).await.is_last);
     }
 }

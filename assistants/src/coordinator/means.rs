@@ -134,6 +134,7 @@ impl Work {
         let given = options.answers.get(&question.id).cloned();
         let given = given.or_else(|| (options.yes && question.kind == Ask::Confirm).then(|| "yes".to_owned()));
         if let Some(given) = given {
+            question.check(&given)?;
             self.log.line(&format!("{} {given} (flag)", question.ask));
             return Ok(given);
         }

@@ -102,6 +102,7 @@ impl Desk {
                 Ok(word(&record))
             }
             _ => {
+                question.check(&value)?;
                 let change = |record: &ChainRecord| {
                     let mut becomes = record.clone();
                     becomes.answers.insert(question.id.clone(), value.clone());

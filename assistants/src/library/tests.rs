@@ -46,6 +46,7 @@ impl Step {
             assert!(install.status.success(), "{install:?}");
         }
         command.env("PATH", &tools).env("AIGIS_ROOT", self.root.path()).env("AIGIS_STEP", step.to_string());
+        command.env("AIGIS_ASSISTANT", format!("remote:{}", self.assistant));
         command.current_dir(self.root.path()).output().unwrap()
     }
 

@@ -45,3 +45,11 @@ fn chn_14_a_short_name_is_the_only_match_or_an_error_with_the_candidates() {
     let nothing_near = resolve("zzzzzzzzz", &known).unwrap_err();
     assert_eq!(nothing_near.hint.as_deref(), Some("see what there is: aish assistants list"));
 }
+
+#[test]
+fn what_cannot_run_yet_says_so() {
+    let error = "aip:agents/x.aip".parse::<AssistantName>().unwrap().check_runs().unwrap_err();
+    assert_eq!(error.code, aigis_proxy::Code::Unimplemented);
+    assert!(error.message.starts_with("aip:agents/x.aip cannot run"), "{error}");
+    assert!("local:x".parse::<AssistantName>().unwrap().check_runs().is_ok());
+}

@@ -284,7 +284,7 @@ pub(super) fn secrets(parts: &Parts, app: &Name) -> Result<BTreeMap<String, Zero
             .hint(format!("an admin sets it again: aish secrets set {name}"))
     };
     let text = std::str::from_utf8(value.bytes.as_slice()).map_err(|_| wrong(""))?;
-    init::pairs(text).map_err(|error| wrong(&format!(": {}", error.message)))
+    init::pairs(name.as_str(), text).map_err(|error| wrong(&format!(": {}", error.message)))
 }
 
 #[cfg(test)]

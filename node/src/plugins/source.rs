@@ -143,19 +143,45 @@ impl GitUrl {
         &self.0
     }
 
-    /// The password in it.
+    /// The password in it, or what stands for one where a server takes it as the user's name.
     pub(super) fn password(&self) -> Option<&str> {
-        let (_, rest) = self.0.split_once("://")?;
+        let (scheme, rest) = self.0.split_once("://")?;
         let (login, _) = rest.split('/').next()?.rsplit_once('@')?;
-        let (_, password) = login.split_once(':')?;
-        Some(password).filter(|password| !password.is_empty())
+        let secret = match login.split_once(':') {
+            Some((_, password)) => password,
+            // Over http a name alone is a token; over ssh it is only whom to log in as.
+            None if scheme.to_ascii_lowercase().starts_with("http") => login,
+            None => return None,
+        };
+        Some(secret).filter(|secret| !secret.is_empty())
+    }
+
+    /// Whether a password stands in it.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.password().is_some()
+    }
+
+    /// Which repository it is, however one logs in: the URL without user, password, `.git` and slashes at its end.
+    #[must_use]
+    pub fn repository(&self) -> String {
+        let url = match self.0.split_once("://") {
+            Some((scheme, rest)) => {
+                let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+                format!("{}://{}{path}", scheme.to_ascii_lowercase(), host.to_ascii_lowercase())
+            }
+            None => self.0.split_once('@').map_or(self.0.clone(), |(_, rest)| rest.to_owned()),
+        };
+        let url = url.trim_end_matches('/');
+        url.strip_suffix(".git").unwrap_or(url).to_owned()
     }
 }
 
 impl fmt::Display for GitUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.password() {
-            Some(password) => f.write_str(&self.0.replacen(&format!(":{password}@"), ":***@", 1)),
+            Some(password) => f.write_str(&self.0.replacen(&format!("{password}@"), "***@", 1)),
             None => f.write_str(&self.0),
         }
     }

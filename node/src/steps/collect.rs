@@ -25,7 +25,15 @@ pub(super) fn state(input: &Path, output: &Path, assistant: &str) -> Result<Left
     let unreadable = |error: io::Error| trouble("the state of a step cannot be read", &error);
     let (mut before, _) = AppState::read(&input.join("state")).map_err(unreadable)?;
     before.clear("next");
-    let (mut written, warnings) = AppState::read(&output.join("state")).map_err(unreadable)?;
+    let (mut wrong, place) = (None, output.join("state"));
+    let (mut written, mut warnings) = match is_directory(&place) {
+        true => AppState::read(&place).map_err(unreadable)?,
+        false => {
+            let message = format!("{assistant} put something else in the place of the directory /out/state");
+            wrong = Some(Error::invalid(message).with("path", "/out/state"));
+            Default::default()
+        }
+    };
     if written.get("next").is_none()
         && let Some(next) = beside(&output.join("next"))
     {
@@ -33,8 +41,7 @@ pub(super) fn state(input: &Path, output: &Path, assistant: &str) -> Result<Left
     }
     let next = written.take_next();
     let mut state = before.clone();
-    state.merge(written);
-    let mut wrong = None;
+    warnings.extend(state.merge(written));
     for _ in 0..MENDS {
         let Err(error) = state.check() else { break };
         let file = error.detail("file").and_then(|file| file.as_str()).unwrap_or_default().to_owned();
@@ -46,6 +53,14 @@ pub(super) fn state(input: &Path, output: &Path, assistant: &str) -> Result<Left
         wrong.get_or_insert(Error { message, ..error });
     }
     Ok(Left { state, next, warnings, wrong })
+}
+
+/// Whether that is a directory, or nothing. A link would lead out of what the container has, to what is the host's.
+fn is_directory(path: &Path) -> bool {
+    match fs::symlink_metadata(path) {
+        Ok(about) => about.is_dir(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// `/out/next`, if that is a small regular file.
@@ -81,6 +96,9 @@ pub(super) async fn finished(place: &Place, live: &Live, left: Left, remains: &F
         return Err(wrong);
     }
     let (app, limits) = (live.folder.output().join("app"), archive::Limits::TREE);
+    if !app.exists() || !is_directory(&app) {
+        return Err(Error::invalid("/out/app cannot be taken: it is no directory").with("path", "/out/app"));
+    }
     let kept = place.patiently(async || tree::store(&place.blobs, &app, |_, _| true, limits).await).await;
     let kept = kept.map_err(|error| match error.code {
         Code::Unavailable | Code::DeadlineExceeded => error,
@@ -123,6 +141,18 @@ mod tests {
         assert_eq!(read(&beside).next.as_deref(), Some("local:b"));
         fs::write(beside.path().join("out/state/next"), "nil").unwrap();
         assert_eq!(read(&beside).next, None, "/out/next counts only if it alone exists");
+    }
+
+    #[test]
+    fn chn_32_a_link_in_the_place_of_the_state_leads_nowhere() {
+        let dir = folders(&[("mykey", "1")], &[]);
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("shadow"), "hidden").unwrap();
+        fs::remove_dir(dir.path().join("out/state")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("out/state")).unwrap();
+        let left = read(&dir);
+        assert!(left.wrong.unwrap().message.contains("/out/state"));
+        assert_eq!(left.state.files().collect::<Vec<_>>(), [("mykey", &b"1"[..])]);
     }
 
     #[test]

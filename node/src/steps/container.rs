@@ -27,7 +27,7 @@ use super::{
     folder::{Begun, trouble},
     init,
     place::{Outcome, Place, is_cancelled, too_long},
-    user,
+    user::{self, Told},
 };
 use crate::{
     engine::{Bind, ContainerId, Engine, Error as EngineError, LogQuery, Recipe},
@@ -181,6 +181,7 @@ fn recipe(place: &Place, live: &Live, order: &Order, work: &AssistantWork) -> Re
             format!("AIGIS_APP={}", order.app),
             format!("AIGIS_CHAIN={chain}"),
             format!("AIGIS_STEP={step}"),
+            format!("AIGIS_ASSISTANT={}", work.assistant),
             "AIGIS_USER_SOCKET=/in/user.sock".to_owned(),
         ],
         // As Docker has it: an image without one begins at the root.
@@ -210,7 +211,7 @@ async fn secrets(place: &Place, work: &AssistantWork) -> Result<BTreeMap<String,
     let Some(value) = values.get(name) else { return Ok(BTreeMap::new()) };
     let text =
         std::str::from_utf8(&value.bytes).map_err(|_| Error::invalid("the assistant's secrets are no UTF-8 text"))?;
-    init::pairs(text)
+    init::pairs(name.as_str(), text)
 }
 
 /// Attends a container until it has ended, and takes what it left. `again` says that a former life of this process began it.
@@ -233,9 +234,10 @@ async fn attend(
     let masks = secrets(place, work).await.unwrap_or_default();
     let mask = Arc::new(Mask::of(masks.values().map(|value| value.as_bytes())));
     drop(masks);
-    let mut pumping = Box::pin(pump(place, live, id, mask));
+    let mut pumping = Box::pin(pump(place, live, id, mask.clone()));
     let mut ending = Box::pin(ended(place, id));
-    let mut attending = Box::pin(user::attend(live.clone(), work.clone()));
+    let told = Told { own: mask.clone(), all: place.parts.masks.clone() };
+    let mut attending = Box::pin(user::attend(live.clone(), work.clone(), told));
     let mut clock = interval(TICK);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();

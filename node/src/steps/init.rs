@@ -12,6 +12,7 @@ use std::{
 };
 
 use aigis_proxy::Error;
+use aigis_registry::dotenv;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::folder::trouble;
@@ -57,52 +58,14 @@ const CODE: &[u8] = &[
 /// Whether this host's processor knows the program.
 const IS_KNOWN: bool = cfg!(target_arch = "x86_64");
 
-/// Reads a dotenv text: `KEY=VALUE`, `export` before it, quotes around a value; in double quotes `\n`, `\"` and `\\` mean what
-/// they mean elsewhere. Values are kept out of errors.
-pub(crate) fn pairs(text: &str) -> Result<BTreeMap<String, Zeroizing<String>>, Error> {
-    let mut found = BTreeMap::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-        let wrong = || Error::invalid(format!("line {} of the secrets is no KEY=VALUE", number + 1));
-        let (key, value) = line.split_once('=').ok_or_else(wrong)?;
-        let (key, value) = (key.trim_end(), value.trim_start());
-        let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        if key.is_empty() || !key.bytes().all(good) || key.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(wrong());
-        }
-        let value = unquoted(value).filter(|value| !value.contains('\0')).ok_or_else(wrong)?;
-        found.insert(key.to_owned(), value);
-    }
-    Ok(found)
-}
-
-fn unquoted(value: &str) -> Option<Zeroizing<String>> {
-    if let Some(inner) = value.strip_prefix('\'') {
-        return inner.split_once('\'').map(|(value, _)| Zeroizing::new(value.to_owned()));
-    }
-    let Some(inner) = value.strip_prefix('"') else {
-        let end = value.find(" #").unwrap_or(value.len());
-        return value.get(..end).map(|value| Zeroizing::new(value.trim_end().to_owned()));
-    };
-    let mut out = Zeroizing::new(String::new());
-    let mut letters = inner.chars();
-    loop {
-        match letters.next()? {
-            '"' => return Some(out),
-            '\\' => match letters.next()? {
-                'n' => out.push('\n'),
-                'r' => out.push('\r'),
-                't' => out.push('\t'),
-                known @ ('"' | '\\' | '$') => out.push(known),
-                other => out.extend(['\\', other]),
-            },
-            letter => out.push(letter),
-        }
-    }
+/// Reads the variables of a secret that holds a dotenv text. Values are kept out of errors.
+///
+/// # Errors
+///
+/// The line that is no variable.
+pub(crate) fn pairs(name: &str, text: &str) -> Result<BTreeMap<String, Zeroizing<String>>, Error> {
+    let variables = dotenv::parse(Path::new(name), text).map_err(|error| Error::invalid(error.to_string()))?;
+    Ok(variables.into_iter().map(|(key, value)| (key, Zeroizing::new(value))).collect())
 }
 
 /// Has a container get secrets as environment variables. What it needs of memory is given back with the returned value.
@@ -225,14 +188,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dotenv_text_is_read_and_a_bad_line_is_named_without_its_value() {
-        let text = "# c\nA=1\nexport B = two words # c\nC=\"a\\n\\\"b\"\nD='x # y'\nE=\n";
-        let found = pairs(text).unwrap();
-        let of = |key: &str| found[key].as_str();
-        assert_eq!([of("A"), of("B"), of("C"), of("D"), of("E")], ["1", "two words", "a\n\"b", "x # y", ""]);
-        let error = pairs("A=1\nNONCE").unwrap_err().message;
-        assert!(error.contains("line 2") && !error.contains("NONCE"), "{error}");
-        assert!(pairs("1A=x").is_err() && pairs("A='x").is_err());
+    fn a_bad_line_is_named_without_its_value() {
+        let found = pairs("app/x", "A=1\nexport B = two words # c\n").unwrap();
+        assert_eq!([found["A"].as_str(), found["B"].as_str()], ["1", "two words"]);
+        let error = pairs("app/x", "A=1\nNONCE").unwrap_err().message;
+        assert!(error.starts_with("app/x:2:1: ") && !error.contains("NONCE"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The tree of a git repository, by the rules of plugins' sources.
 
 use aigis_proxy::{
-    Error, Name,
+    Code, Error, Name,
     services::steps::{Finished, GitWork},
     with_causes,
 };
@@ -28,11 +28,19 @@ pub(super) async fn run(place: &Place, live: &Live, work: &GitWork) -> Result<Fi
     let name = Name::parse("repository").map_err(|error| Error::internal(error.to_string()))?;
     let folder = Folder::new(&work, &name);
     let fetched = source::fetch(&folder, &source, Occasion::Fresh).await;
-    let fetched = fetched.map_err(|error| Error::new(error.code(), with_causes(&error)))?;
+    let fetched = fetched.map_err(|error| {
+        // A repository that cannot be had is not the mesh's failure: nobody tries it elsewhere.
+        let code = if error.code() == Code::Unavailable { Code::FailedPrecondition } else { error.code() };
+        Error::new(code, with_causes(&error))
+    })?;
     let fetched = fetched.fetched.ok_or_else(|| Error::internal("a repository was fetched and is not there"))?;
     live.log.say(&format!("=> {}", fetched.revision().unwrap_or("no commit")));
     let top = fetched.tree();
     let keep = |path: &str, _| path.split('/').next_back() != Some(".git");
     let kept = place.patiently(async || tree::store(&place.blobs, &top, keep, archive::Limits::TREE).await).await?;
-    Ok(Finished { app_tree: Some(kept.tree), ..Finished::default() })
+    let mut warnings = Vec::new();
+    if top.join(".gitmodules").is_file() {
+        warnings.push("the repository has submodules, which are not brought: their directories are empty".to_owned());
+    }
+    Ok(Finished { app_tree: Some(kept.tree), warnings, ..Finished::default() })
 }

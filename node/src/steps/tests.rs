@@ -261,11 +261,18 @@ async fn chn_13_chn_32_what_a_failed_assistant_leaves_is_its_state_and_its_log()
     assert_eq!((ended.remains.exit_code, ended.remains.app_tree), (Some(3), None));
     assert_eq!(place.files(&ended.remains.state_tree.unwrap()).await["mykey"], "1\n");
     assert!(log.ends_with("words\n"), "{log}");
-    for script in ["ln -s /etc/shadow /out/app/l\n", "mknod /out/app/l c 1 3\n"] {
+    for script in [
+        "ln -s /etc/shadow /out/app/l\n",
+        "mknod /out/app/l c 1 3\n",
+        "rmdir /out/app; ln -s /etc /out/app\n",
+        "rmdir /out/state; ln -s /etc /out/state\n",
+    ] {
         let work = place.assistant(script, "").await;
         let (ended, _) = place.run(Work::Assistant(Box::new(work))).await;
         let error = ended.result.unwrap_err();
         assert!(error.code == Code::InvalidArgument && error.message.contains('l'), "{error:?}");
+        let state = ended.remains.state_tree.unwrap();
+        assert!(place.files(&state).await.is_empty(), "nothing of the host comes with it: {script}");
     }
     place.stop(&[]).await;
 }
@@ -496,7 +503,7 @@ async fn chn_34_secrets_are_variables_that_the_engine_does_not_show() {
         network: "none".to_owned(),
         ..crate::engine::Recipe::default()
     };
-    let secrets = super::init::pairs("A=NONCE one\nC='NONCE two'\n").unwrap();
+    let secrets = super::init::pairs("assistant/local/x", "A=NONCE one\nC='NONCE two'\n").unwrap();
     let shelf = super::init::wrap(&mut recipe, &image, &secrets, input.path()).unwrap();
     let name = format!("aigis-steps-secrets-{}", std::process::id());
     let id = engine.create(&name, &recipe).await.unwrap();

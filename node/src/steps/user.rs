@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    io::{self, Read as _},
     os::{fd::AsRawFd as _, unix::fs::PermissionsExt as _},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -11,9 +12,10 @@ use std::{
 
 use aigis_proxy::{
     Code, Error, quoted,
-    services::steps::{Ask, AssistantWork, Question},
+    services::steps::{Ask, AssistantWork, Question, confirmed},
 };
 use aigis_registry::Timestamp;
+use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -24,6 +26,7 @@ use tokio::{
 };
 
 use super::attempt::Live;
+use crate::mask::{Mask, Masks};
 
 /// Longest message.
 const LONGEST: usize = 64 * 1024;
@@ -55,7 +58,7 @@ impl Answers {
         let asked = open.get(id).ok_or_else(|| {
             Error::new(Code::NotFound, format!("{} asks no \"{}\"", live.attempt, quoted(id))).sent(false)
         })?;
-        check(&asked.question, value)?;
+        asked.question.check(value)?;
         if let Some(Open { give, .. }) = open.remove(id) {
             // Who asked may have gone.
             let _ = give.send(value.to_owned());
@@ -66,25 +69,18 @@ impl Answers {
     }
 }
 
-/// Whether that is an answer to it.
-fn check(question: &Question, value: &str) -> Result<(), Error> {
-    match question.kind {
-        Ask::Confirm if confirmed(value).is_none() => {
-            Err(Error::invalid(format!("\"{}\" is neither yes nor no", quoted(value))).sent(false))
-        }
-        Ask::Choose if !question.choices.iter().any(|choice| choice == value) => {
-            let choices = question.choices.iter().map(|choice| quoted(choice)).collect::<Vec<_>>().join(", ");
-            Err(Error::invalid(format!("\"{}\" is none of: {choices}", quoted(value))).sent(false))
-        }
-        _ => Ok(()),
-    }
+/// What is hidden in the words that an assistant has for the user: they go into logs and records.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    /// The assistant's own secrets.
+    pub(super) own: Arc<Mask>,
+    /// Those that the node knows.
+    pub(super) all: Masks,
 }
 
-fn confirmed(value: &str) -> Option<bool> {
-    match value.trim().to_ascii_lowercase().as_str() {
-        "yes" | "y" | "true" => Some(true),
-        "no" | "n" | "false" => Some(false),
-        _ => None,
+impl Told {
+    fn text(&self, text: &str) -> String {
+        self.all.current().text(&self.own.text(text))
     }
 }
 
@@ -93,13 +89,13 @@ fn close(live: &Live, id: &str) {
 }
 
 /// Answers a step's messages until a question ends the step: why.
-pub(super) async fn attend(live: Arc<Live>, work: AssistantWork) -> Error {
+pub(super) async fn attend(live: Arc<Live>, work: AssistantWork, told: Told) -> Error {
     let listener = match listen(&live.folder.input()) {
         Ok(listener) => listener,
         Err(error) => return super::folder::trouble("the socket of a step cannot be made", &error),
     };
     let (fail, mut failed) = mpsc::channel(1);
-    let desk = Arc::new(Desk { live: live.clone(), work, fail });
+    let desk = Arc::new(Desk { live: live.clone(), work, told, fail });
     let mut tasks = JoinSet::new();
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -141,7 +137,11 @@ fn listen(directory: &Path) -> io::Result<UnixListener> {
 
 /// Questions that came as files and have no answer yet.
 fn files(asked: &Path, answered: &Path, seen: &BTreeSet<String>) -> Vec<String> {
-    let entries = fs::read_dir(asked).into_iter().flatten().flatten();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // A link in its place would tell the names of what is the host's.
+    let Ok(opened) = rustix::fs::open(asked, flags, Mode::empty()) else { return Vec::new() };
+    let entries = fs::read_dir(Path::new("/proc/self/fd").join(opened.as_raw_fd().to_string()));
+    let entries = entries.into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let is_new = |name: &String| is_id(name) && !name.ends_with(".tmp") && !seen.contains(name);
     names.filter(is_new).filter(|name| !answered.join(name).exists()).take(MOST + 1).collect()
@@ -157,6 +157,7 @@ fn is_id(id: &str) -> bool {
 struct Desk {
     live: Arc<Live>,
     work: AssistantWork,
+    told: Told,
     fail: mpsc::Sender<Error>,
 }
 
@@ -208,17 +209,29 @@ async fn line(reading: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Ve
     }
 }
 
+/// What a question's file holds, of a message that is too long no more than shows that. The assistant may put anything in its
+/// place meanwhile: no link is followed, and nothing but a file is waited for.
+fn asked_in(directory: &Path, id: &str) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(directory, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let file = fs::File::from(rustix::fs::openat(directory, id, flags | OFlags::NONBLOCK, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = Vec::new();
+    file.take(LONGEST as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
 async fn file(desk: Arc<Desk>, id: String) {
     let folder = &desk.live.folder;
-    let path = folder.output().join("ask").join(&id);
-    let about = fs::symlink_metadata(&path);
-    let answer = match about {
-        Ok(about) if !about.is_file() => Some(json!({ "error": "the question is no regular file" })),
-        Ok(about) if about.len() > LONGEST as u64 => Some(too_long()),
-        Ok(_) => match fs::read(&path) {
-            Ok(text) => desk.take(&text, Some(&id)).await,
-            Err(error) => Some(json!({ "error": format!("the question cannot be read: {error}") })),
-        },
+    let asked = folder.output().join("ask");
+    let name = id.clone();
+    let read = tokio::task::spawn_blocking(move || asked_in(&asked, &name)).await;
+    let answer = match read {
+        Ok(Ok(text)) => desk.take(&text, Some(&id)).await,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => return,
+        Ok(Err(error)) => Some(json!({ "error": format!("the question cannot be read: {error}") })),
         Err(_) => return,
     };
     let Some(answer) = answer else { return };
@@ -248,14 +261,14 @@ impl Desk {
         };
         let text = |key: &str| message.get(key).and_then(Value::as_str);
         if let Some(say) = text("say") {
-            self.live.log.say(say);
+            self.live.log.say(&self.told.text(say));
             return None;
         }
         if let Some(progress) = message.get("progress") {
             let Some(progress) = progress.as_f64().filter(|part| (0.0..=1.0).contains(part)) else {
                 return refused("progress is no number from 0 to 1");
             };
-            let words = text("text").unwrap_or_default().chars().take(1000).collect();
+            let words = self.told.text(text("text").unwrap_or_default()).chars().take(1000).collect();
             self.live.change(|state| state.progress = Some((progress, words)));
             return None;
         }
@@ -276,7 +289,7 @@ impl Desk {
             Some(json!({ "id": id, "answer": value, "from": from }))
         };
         if let Some(value) = self.work.answers.get(&question.id) {
-            return match check(&question, value) {
+            return match question.check(value) {
                 Ok(()) => answered(value, "flag"),
                 Err(error) => {
                     self.fail(error);
@@ -302,7 +315,14 @@ impl Desk {
             open.insert(id.clone(), Open { question: question.clone(), give });
         }
         let _open = Opened { live: &self.live, id: &id };
-        self.live.change(|state| state.questions.push(question));
+        // What the record says of it holds no secret; what an answer is judged by stays as it is.
+        let shown = Question {
+            ask: self.told.text(&question.ask),
+            choices: question.choices.iter().map(|choice| self.told.text(choice)).collect(),
+            default: question.default.as_deref().filter(|_| kind != Ask::Secret).map(|default| self.told.text(default)),
+            ..question
+        };
+        self.live.change(|state| state.questions.push(shown));
         match timeout_at(Instant::now() + wait, given).await {
             Ok(Ok(value)) => answered(&value, "user"),
             _ => match default {
@@ -389,7 +409,7 @@ fn question(message: &serde_json::Map<String, Value>, file: Option<&str>) -> Res
     let until = Timestamp::from(time::OffsetDateTime::now_utc() + wait).to_string();
     let question = Question { id, ask, kind, choices, default, until };
     if let Some(default) = &question.default {
-        check(&question, default).map_err(|error| error.message)?;
+        question.check(default).map_err(|error| error.message)?;
     }
     Ok((question, wait))
 }
@@ -407,9 +427,9 @@ mod tests {
     fn chn_35_questions_are_read_and_bad_ones_are_answered_with_words() {
         let good = read(r#"{"id": "q", "ask": "Go on?", "kind": "confirm", "default": true}"#).unwrap();
         assert_eq!((good.kind, good.default.as_deref()), (Ask::Confirm, Some("yes")));
-        assert!(check(&good, "Y").is_ok() && check(&good, "perhaps").is_err());
+        assert!(good.check("Y").is_ok() && good.check("perhaps").is_err());
         let choose = read(r#"{"id": "c", "ask": "Which?", "kind": "choose", "choices": ["a", "b"]}"#).unwrap();
-        assert!(check(&choose, "b").is_ok() && check(&choose, "c").unwrap_err().message.contains("a, b"));
+        assert!(choose.check("b").is_ok() && choose.check("c").unwrap_err().message.contains("a, b"));
         for bad in [
             r#"{"id": "q"}"#,
             r#"{"ask": "x"}"#,

@@ -12,7 +12,7 @@ use crate::{
     chain::{Attempt, ChainId, Tree},
     error::Error,
     identity::Mandate,
-    name::Name,
+    name::{Name, quoted},
     secret::SecretName,
 };
 
@@ -255,6 +255,36 @@ pub struct Question {
     pub default: Option<String>,
     /// Until when it waits, in RFC 3339.
     pub until: String,
+}
+
+impl Question {
+    /// Looks whether a value is an answer to it.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` says what would be one.
+    pub fn check(&self, value: &str) -> Result<(), Error> {
+        match self.kind {
+            Ask::Confirm if confirmed(value).is_none() => {
+                Err(Error::invalid(format!("\"{}\" is neither yes nor no", quoted(value))).sent(false))
+            }
+            Ask::Choose if !self.choices.iter().any(|choice| choice == value) => {
+                let choices = self.choices.iter().map(|choice| quoted(choice)).collect::<Vec<_>>().join(", ");
+                Err(Error::invalid(format!("\"{}\" is none of: {choices}", quoted(value))).sent(false))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads yes or no, in full or as a letter, or as `true` or `false`.
+#[must_use]
+pub fn confirmed(value: &str) -> Option<bool> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "yes" | "y" | "true" => Some(true),
+        "no" | "n" | "false" => Some(false),
+        _ => None,
+    }
 }
 
 /// What somebody knows of an attempt.

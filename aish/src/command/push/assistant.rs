@@ -1,12 +1,12 @@
 //! A folder that is made known as an assistant.
 
-use aigis_assistants::folder::{Folder, dotenv};
+use aigis_assistants::folder::Folder;
 use aigis_proxy::{
     Error,
     secret::{SecretName, Selector},
     services::chains::NewAssistant,
 };
-use aigis_registry::Asking;
+use aigis_registry::{Asking, dotenv};
 use serde_json::Value;
 use zeroize::Zeroizing;
 

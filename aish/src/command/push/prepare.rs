@@ -59,19 +59,27 @@ pub(super) async fn prepare(
     teller: &Teller,
 ) -> Result<Option<Prepared>, Failure> {
     let output = &context.output;
-    let (state, scan) = match &source.directory {
-        Some(directory) => local(context, directory).await?,
-        None => {
+    let folder = push.assistant.as_deref().filter(|text| assistant::is_path(text));
+    let folder = folder.map(|path| Folder::read(Path::new(path))).transpose()?;
+    let (state, scan) = match (&source.directory, &source.repository) {
+        (Some(directory), _) => local(context, directory).await?,
+        (None, repository) => {
             let mut state = AppState::default();
-            state.set("git", source.from.clone());
-            if let Some(first) = &push.assistant {
-                state.set("first", first.clone());
+            if let Some(repository) = repository {
+                state.set("git", repository.source.clone());
+                if repository.has_password {
+                    output.note(
+                        "the password in the URL is kept in the app's state; better have git on the nodes know it",
+                    );
+                }
             }
+            // What goes on once the tree is there.
+            let named =
+                folder.as_ref().map(|folder| format!("local:{}", folder.name)).or_else(|| push.assistant.clone());
+            named.into_iter().for_each(|first| state.set("first", first));
             (state, Scan::default())
         }
     };
-    let folder = push.assistant.as_deref().filter(|text| assistant::is_path(text));
-    let folder = folder.map(|path| Folder::read(Path::new(path))).transpose()?;
     if push.dry_run
         && let Some(directory) = &source.directory
     {
@@ -85,6 +93,11 @@ pub(super) async fn prepare(
         choice::choose(output, asked, &state, &paths, &known, push.yes).await
     };
     let choice = match (&source.directory, &folder) {
+        (None, None) if push.assistant.is_some() => {
+            // It must be known now, though it runs later.
+            choose(push.assistant.as_deref()).await?;
+            ("builtin:git".to_owned(), "the app comes from a git repository".to_owned())
+        }
         (None, _) => ("builtin:git".to_owned(), "the app comes from a git repository".to_owned()),
         (_, Some(folder)) => (format!("local:{}", folder.name), "named by --assistant".to_owned()),
         (_, None) => {
@@ -97,7 +110,8 @@ pub(super) async fn prepare(
         return Ok(None);
     }
     let known_id = source.directory.as_ref().map(|directory| directory.state.id()).transpose()?.flatten();
-    let project = known_id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    let repository = source.repository.as_ref().map(|repository| repository.project.clone());
+    let project = known_id.or(repository).unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     let wish =
         Wish { app: source.app.clone(), project: Some(project.clone()), replace: push.replace, queue: push.queue, on };
     let coordinator = Coordinator::any(asking.bus());

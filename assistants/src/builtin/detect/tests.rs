@@ -7,7 +7,7 @@ use crate::{
 /// The command, the port and the base that are proposed for an app of these files.
 fn proposed(files: &[(&str, &str)]) -> Result<(Vec<String>, u16, String), Vec<String>> {
     let (_kept, path) = app(files);
-    match analyse(App::new(&path)) {
+    match analyse(App::new(&path), BASE) {
         Analysis::Found(plan) => {
             for (file, _) in &plan.findings {
                 assert!(files.iter().any(|(path, _)| path == file), "{file} proves something and is not there");
@@ -76,13 +76,13 @@ fn nothing_of_an_apps_files_becomes_an_instruction_of_its_own() {
     let name = "[package]\nname = \"x\\nRUN evil\"";
     assert!(proposed(&[("Cargo.toml", name), ("src/main.rs", "")]).is_err());
     let (_kept, path) = app(&[("go.mod", "go 1.2\"; RUN evil"), ("cmd/a b\"; evil/main.go", "")]);
-    let Analysis::Found(plan) = analyse(App::new(&path)) else { panic!("it is an app of Go") };
+    let Analysis::Found(plan) = analyse(App::new(&path), BASE) else { panic!("it is an app of Go") };
     let dockerfile = plan.dockerfile();
     assert!(dockerfile.contains(r#"RUN ["go","build","-o","/out/app","./cmd/a b\"; evil"]"#), "{dockerfile}");
     assert!(dockerfile.starts_with("FROM golang:1 AS build\n"), "{dockerfile}");
     let procfile = [("index.html", ""), ("Procfile", "web: a \"b\" \\ $PORT")];
     let (_kept, path) = app(&procfile);
-    let Analysis::Found(plan) = analyse(App::new(&path)) else { panic!("it is a site") };
+    let Analysis::Found(plan) = analyse(App::new(&path), BASE) else { panic!("it is a site") };
     assert_eq!(
         Dockerfile::parse(&plan.dockerfile()).last_stage().last().unwrap().rest,
         r#"["/bin/sh","-c","a \"b\" \\ $PORT"]"#
@@ -99,6 +99,14 @@ async fn chn_18_an_app_that_nothing_is_known_of_fails_with_what_was_looked_for()
     }
     let error = Bench::new(&[("package.json", "{}")]).run(NAME, &[]).await.unwrap_err();
     assert!(error.message.contains("package.json says that it is Node, but it has neither a script start"), "{error}");
+}
+
+#[tokio::test]
+async fn python_apps_are_proposed_on_the_image_of_the_node() {
+    let bench = Bench::new(&[("requirements.txt", ""), ("app.py", "")]);
+    bench.python_image("registry.example/python:3.13");
+    let outcome = bench.run(NAME, &[]).await.unwrap();
+    assert!(outcome.state.text("dockerfile").unwrap().starts_with("FROM registry.example/python:3.13\n"));
 }
 
 #[tokio::test]

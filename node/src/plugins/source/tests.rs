@@ -111,6 +111,17 @@ fn what_is_a_url_and_what_a_path() {
     for shown in [format!("{url}"), format!("{url:?}")] {
         assert!(shown.contains("https://me:***@x/y") && !shown.contains("hush"), "{shown}");
     }
+    let git = |text: &str| match parse(text) {
+        Ok(Location::Git(url)) => url,
+        other => panic!("{text}: {other:?}"),
+    };
+    // Some servers take a token as the name.
+    assert_eq!(git("https://hush-hush@x/y").to_string(), "https://***@x/y");
+    assert_eq!(git("ssh://git@x/y").to_string(), "ssh://git@x/y");
+    for same in ["https://x/y", "https://me:hush@X/y.git", "https://x/y/"] {
+        assert_eq!(git(same).repository(), "https://x/y", "{same}");
+    }
+    assert_eq!((git("git@h:a/b.git").repository().as_str(), git("git@h:a/b").has_password()), ("h:a/b", false));
     assert!(Reference::parse("v1.2").is_ok() && Reference::parse("feature/x").is_ok());
     for bad in ["", "-x", "a b", "a..b", "a^", "a:b", "@{1}", "a\n"] {
         assert!(Reference::parse(bad).is_err(), "{bad:?}");

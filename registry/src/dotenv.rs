@@ -8,7 +8,11 @@ use std::path::Path;
 
 use aigis_proxy::text_file::Error;
 
-use super::Variables;
+#[cfg(test)]
+mod tests;
+
+/// Names and values of variables, in the order of their file.
+pub type Variables = Vec<(String, String)>;
 
 /// Most variables of a file.
 const MAX: usize = 256;
@@ -46,6 +50,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Variables, Error> {
         }
         if variables.len() == MAX {
             return Err(refuse(format!("there are more than {MAX} variables")));
+        }
+        if value.contains('\0') {
+            return Err(refuse(format!("{name}: it holds a zero byte, which no variable can")));
         }
         variables.push((name.to_owned(), value));
         at += before.len() + 1 + length + 1;
