@@ -444,6 +444,17 @@ impl Mesh {
         crate::Running::new(self.spawn(args))
     }
 
+    /// Starts `aish` at a terminal of its own.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the binary cannot be run.
+    pub fn at_terminal<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> crate::Running {
+        let mut command = self.command();
+        command.args(args);
+        crate::Running::at_terminal(command)
+    }
+
     /// Starts `aish wrap` and waits until it says as what the program answers.
     ///
     /// # Panics

@@ -1,13 +1,19 @@
 //! A command that goes on, and the lines that it prints.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
-    process::Child,
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::fd::OwnedFd,
+    process::{Child, Command},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{Mode, OFlags},
+    process::{Pid, Signal, kill_process},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
 
 use crate::Ran;
 
@@ -19,6 +25,8 @@ pub struct Running {
     seen: Vec<String>,
     started: Instant,
     of_stderr: bool,
+    /// The terminal at which it runs, if it does at one.
+    terminal: Option<File>,
 }
 
 impl Running {
@@ -30,7 +38,7 @@ impl Running {
     #[must_use]
     pub fn new(mut child: Child) -> Self {
         let stdout = child.stdout.take().unwrap_or_else(|| panic!("the output of {child:?} is not piped"));
-        Self { child, incoming: lines(stdout), seen: Vec::new(), started: Instant::now(), of_stderr: false }
+        Self::of(child, lines(stdout), false)
     }
 
     /// Takes over a child whose output is piped, for the lines of its standard error.
@@ -41,7 +49,49 @@ impl Running {
     #[must_use]
     pub fn of_stderr(mut child: Child) -> Self {
         let stderr = child.stderr.take().unwrap_or_else(|| panic!("the errors of {child:?} are not piped"));
-        Self { child, incoming: lines(stderr), seen: Vec::new(), started: Instant::now(), of_stderr: true }
+        Self::of(child, lines(stderr), true)
+    }
+
+    /// Starts a command at a terminal of its own, on which all of its output is.
+    ///
+    /// # Panics
+    ///
+    /// Panics when there is no terminal, or the command cannot be run.
+    #[must_use]
+    pub fn at_terminal(mut command: Command) -> Self {
+        let opened = || -> std::io::Result<(OwnedFd, OwnedFd)> {
+            let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+            grantpt(&master)?;
+            unlockpt(&master)?;
+            let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let slave = rustix::fs::open(ptsname(&master, Vec::new())?, flags, Mode::empty())?;
+            Ok((master, slave))
+        };
+        let (master, slave) = opened().unwrap_or_else(|error| panic!("there is no terminal: {error}"));
+        let copy = || slave.try_clone().unwrap_or_else(|error| panic!("{error}"));
+        command.stdin(copy()).stdout(copy()).stderr(copy());
+        let child = command.spawn().unwrap_or_else(|error| panic!("{error}"));
+        // It would be held open, and its end never seen.
+        drop((command, slave));
+        let master = File::from(master);
+        let read = master.try_clone().unwrap_or_else(|error| panic!("{error}"));
+        let mut running = Self::of(child, lines(read), false);
+        running.terminal = Some(master);
+        running
+    }
+
+    fn of(child: Child, incoming: Receiver<String>, of_stderr: bool) -> Self {
+        Self { child, incoming, seen: Vec::new(), started: Instant::now(), of_stderr, terminal: None }
+    }
+
+    /// Types a line at its terminal.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it runs at none.
+    pub fn enter(&mut self, line: &str) {
+        let terminal = self.terminal.as_mut().unwrap_or_else(|| panic!("it runs at no terminal"));
+        terminal.write_all(format!("{line}\n").as_bytes()).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Its process id.

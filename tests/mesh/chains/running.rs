@@ -29,15 +29,18 @@ pub(crate) fn forward(mesh: &Mesh, app: &str, port: &str) -> Forward {
 impl Forward {
     /// What a GET answers, head and all.
     pub(crate) fn get(&mut self, path: &str) -> String {
-        until("it answers", LIMIT, || {
-            let mut stream = TcpStream::connect(&self.address).ok()?;
-            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-            let mut answer = String::new();
-            let _ = stream.read_to_string(&mut answer);
-            (!answer.is_empty()).then_some(answer)
-        })
+        until("it answers", LIMIT, || get(&self.address, path))
     }
+}
+
+/// What a GET answers there, head and all, if anything does.
+pub(crate) fn get(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    (!answer.is_empty()).then_some(answer)
 }
 
 /// Ends an app, and all that it has.
@@ -178,14 +181,4 @@ fn chn_44_an_app_that_ignores_signals_is_killed_at_the_third() {
     let ran = push.end(LIMIT);
     assert_eq!(ran.code, 130, "{ran:?}");
     until("no container is left", LIMIT, || containers(&source.name).is_empty().then_some(()));
-}
-
-#[test]
-fn the_library_makes_a_page_of_a_page() {
-    let (mesh, source) = (Mesh::up(), Source::new(&[("index.html", "<p>from the library</p>")]));
-    let _ran = ended(source.push(&mesh, &["--until", "ready"]), 0);
-    assert_eq!(source.steps(&mesh), ["remote:static", "builtin:dockerfile", "builtin:exec"]);
-    let mut forward = forward(&mesh, &source.name, "8080");
-    assert!(forward.get("/").contains("from the library"));
-    removed(&mesh, &source);
 }

@@ -138,12 +138,33 @@ fn chn_31_what_no_tree_holds_is_named() {
 #[test]
 fn chn_32_what_a_step_may_not_leave_fails_it() {
     let mesh = Mesh::up();
-    for (make, path) in [("ln -s /etc/shadow /out/app/link", "link"), ("mknod /out/app/device p", "device")] {
+    for (make, path) in [
+        ("ln -s /etc/shadow /out/app/link", "link"),
+        ("mknod /out/app/device c 1 3", "device"),
+        ("mkfifo /out/app/pipe", "pipe"),
+    ] {
         let source = Source::new(&[("keep", "")]);
         let folder = source.assistant("bad", &format!("{COPY}{make}"));
         let ran = ended(source.push(&mesh, &["--assistant", &folder]), 1);
         assert!(ran.stderr.contains(path), "{}", ran.stderr);
         assert!(!source.path().join(path).exists() && source.path().join(path).symlink_metadata().is_err());
+    }
+}
+
+#[test]
+fn chn_32_links_in_the_place_of_directories_lead_nowhere() {
+    let mesh = Mesh::up();
+    // The name of a file of the host, which any container could ask for.
+    for (make, path) in [
+        ("rm -rf /out/app && ln -s /etc /out/app", "/out/app"),
+        ("rm -rf /out/state && ln -s /etc /out/state", "/out/state"),
+        ("rm -rf /out/ask && ln -s /etc /out/ask && sleep 2 && ls /in/answer && exit 3", "exited with 3"),
+    ] {
+        let source = Source::new(&[("keep", "")]);
+        let folder = source.assistant("bad", &format!("{COPY}{make}"));
+        let ran = ended(source.push(&mesh, &["--assistant", &folder]), 1);
+        assert!(ran.stderr.contains(path) && !ran.stderr.contains("passwd"), "{}", ran.stderr);
+        assert_eq!((source.read("passwd"), source.state("passwd")), (None, None), "{make}");
     }
 }
 

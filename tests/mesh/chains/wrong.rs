@@ -20,6 +20,35 @@ fn chn_14_names_that_nobody_knows() {
 }
 
 #[test]
+fn chn_14_nonsense_of_an_assistant_fails_its_step_and_names_it() {
+    let mesh = Mesh::up();
+    for (file, value) in
+        [("next", "local:nosuch"), ("next", "!!"), ("after", "nosuch"), ("image", "--privileged"), ("ports", "[70000]")]
+    {
+        let source = Source::new(&[("keep", "kept")]);
+        let script = format!("echo words\necho mine > /out/state/mykey\necho new > /out/app/new\n{COPY}");
+        let folder = source.assistant("odd", &format!("{script}echo '{value}' > /out/state/{file}"));
+        let ran = ended(source.push(&mesh, &["--assistant", &folder]), 1);
+        let said = ran.stderr.lines().find(|line| line.contains("local:odd wrote"));
+        let said = said.unwrap_or_else(|| panic!("{file}: {}", ran.stderr));
+        assert!(said.contains(file) && said.contains(value.trim_matches(['[', ']'])), "{said}");
+        assert_eq!((source.state("mykey").as_deref(), source.read("new")), (Some("mine\n"), None));
+        let chain = source.chain(&mesh);
+        assert_eq!((&chain["status"], &chain["steps"][0]["status"]), (&"failed".into(), &"failed".into()), "{chain}");
+        let id = chain["id"].as_str().unwrap();
+        assert!(mesh.aish(["chains", "show", id, "--step", "1", "--log"]).good().stdout.contains("words\n"));
+    }
+}
+
+#[test]
+fn an_agent_that_cannot_run_yet_is_refused_before_anything_is_sent() {
+    let (mesh, source) = (Mesh::up(), Source::new(&[("agents/x.aip", "")]));
+    let refused = source.push(&mesh, &["--assistant", "aip:agents/x.aip"]).failed(1);
+    assert!(refused.stderr.contains("this version runs no .aip agents"), "{refused:?}");
+    assert_eq!(mesh.aish(["chains", "list", "--json"]).good().stdout.trim(), "[]");
+}
+
+#[test]
 fn chn_54_where_it_is_to_run_must_be_somewhere() {
     let (mesh, source) = (Mesh::up(), Source::new(&[("keep", "")]));
     let folder = source.assistant("cp", COPY);
