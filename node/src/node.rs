@@ -1,5 +1,6 @@
 //! The node: brings the mesh up on this host, serves its CIs, keeps its lease, and ends in order.
 
+mod ground;
 mod options;
 mod start;
 
@@ -20,8 +21,8 @@ use crate::{
     steps,
 };
 
+pub(crate) use ground::{lock, reach};
 pub use options::{Error, Options};
-pub(crate) use start::{lock, reach};
 
 /// How long running calls get when the node ends.
 pub const GRACE: Duration = Duration::from_secs(10);

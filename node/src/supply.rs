@@ -63,7 +63,9 @@ impl<'a> Reference<'a> {
 /// Whether the first part of an image's name is a registry's host.
 #[must_use]
 pub fn is_registry(host: &str) -> bool {
-    host == "localhost" || host.contains(['.', ':'])
+    let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    port.is_none_or(is_port) && (name == "localhost" || name.contains('.') || port.is_some())
 }
 
 impl Supply {
@@ -175,5 +177,8 @@ mod tests {
         assert_eq!(mirrored("busybox:1@sha256:ab").as_deref(), Some("localhost:5000/library/busybox@sha256:ab"));
         assert_eq!(mirrored("quay.io/me/app"), None);
         assert_eq!(mirrored("localhost:5000/x"), None);
+        for (host, is) in [("localhost", true), ("a:5000", true), ("ghcr.io", true), ("hub", false), ("http:", false)] {
+            assert_eq!(is_registry(host), is, "{host}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aigis_node::{Home, LogTap, Node, Options, gateway, mesh};
+use aigis_node::{Home, Node, Options, gateway};
 use aigis_proxy::{
     Bus, Error, MeshName, Name, NodeName, Request, SkillPath,
     blob::{Content, Life, Store},
@@ -39,7 +39,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::images::{busybox, docker};
+use crate::{
+    images::{busybox, docker},
+    start,
+};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -111,29 +114,9 @@ struct Place {
 
 async fn node(home: &Home, gateway: u16) -> Node {
     let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let options = Options {
-        home: home.clone(),
-        node: NodeName::parse("alpha").unwrap(),
-        listen: Some(listen),
-        bus: None,
-        ca: None,
-        credential_life: mesh::CREDENTIAL_LIFE,
-        new_store: false,
-        bus_cluster: None,
-        bus_sites: Vec::new(),
-        ended_sites: Vec::new(),
-        labels: Default::default(),
-        metrics: None,
-        gateway: Some(gateway::Options {
-            address: SocketAddr::from(([127, 0, 0, 1], gateway)),
-            domain: gateway::Domain::default(),
-        }),
-        engine: None,
-        images: Default::default(),
-        audit_room: None,
-        plugins: None,
-        logs: LogTap::default(),
-    };
+    let gateway =
+        gateway::Options { address: SocketAddr::from(([127, 0, 0, 1], gateway)), domain: gateway::Domain::default() };
+    let options = Options { gateway: Some(gateway), engine: None, ..start::options(home, listen) };
     Node::start(options).await.unwrap()
 }
 

@@ -13,7 +13,8 @@ use aigis_proxy::{MeshName, NodeName, UserName, identity::ServerFiles};
 
 const SOON: Duration = Duration::from_secs(20);
 
-fn options(home: &Home, listen: SocketAddr) -> Options {
+/// A node over no engine, with a bus of its own that listens there.
+pub(crate) fn options(home: &Home, listen: SocketAddr) -> Options {
     Options {
         home: home.clone(),
         node: NodeName::parse("alpha").unwrap(),

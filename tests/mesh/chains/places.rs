@@ -1,6 +1,6 @@
 //! Apps at their place: what runs again and again, what is left behind, and where images come from.
 
-use aigis_tests::{Mesh, docker, nonce, until};
+use aigis_tests::{Container, Mesh, docker, nonce, until};
 
 use super::{
     COPY, LIMIT, Source, ended,
@@ -32,6 +32,19 @@ fn chn_57_an_app_that_crashes_again_and_again_is_unhealthy_and_says_why() {
     assert_eq!(status["health"], "unhealthy", "{status}");
     assert_eq!(status["instance"]["restarts"], 4, "{status}");
     removed(&mesh, &source);
+}
+
+#[test]
+fn chn_60_the_name_of_a_container_is_not_taken_over() {
+    let (mesh, source, name) = (Mesh::up(), web("none"), format!("c-{}", nonce()));
+    let container = Container::run(&name, &[], "busybox", &["sleep", "1000"]);
+    let _row = mesh.live(&name, &container.id);
+    for options in [&["--name", name.as_str()][..], &["--name", name.as_str(), "--replace"]] {
+        let refused = ended(source.push(&mesh, options), 1);
+        assert!(refused.stderr.contains(&name) && refused.stderr.contains("container"), "{}", refused.stderr);
+    }
+    assert_eq!(mesh.aish(["apps", "list", "--json"]).good().json(), serde_json::json!([]));
+    assert_eq!(container.inspect()["State"]["Status"], "running");
 }
 
 #[test]

@@ -31,7 +31,8 @@ pub(super) struct Uncordon {
 
 /// Place nothing new on nodes, and empty them
 ///
-/// Waits for calls in flight, then ends in order what the node hosts for others. Its containers run on.
+/// Waits for calls in flight, then ends in order what the node hosts for others. Apps and steps go to other nodes, but for
+/// apps that are bound to this one. Its containers run on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Drain {
     /// The nodes
