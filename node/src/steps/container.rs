@@ -5,7 +5,7 @@ use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -396,14 +396,17 @@ pub(super) async fn remove(place: &Place, attempt: &Attempt) {
         }
     };
     if let Err(error) = removed.await {
-        // It is swept later.
         tracing::debug!(%error, %attempt, "the container of a step stays for now");
+        place.left_over.store(true, Ordering::Relaxed);
     }
 }
 
 /// Removes containers of steps of this node that it knows nothing of, or whose attempts have ended.
 pub(super) async fn sweep(place: &Place) {
-    let Ok(listing) = place.parts.engine.list().await else { return };
+    let Ok(listing) = place.parts.engine.list().await else {
+        place.left_over.store(true, Ordering::Relaxed);
+        return;
+    };
     let running: BTreeSet<String> =
         place.attempts().values().filter(|live| !live.is_ended()).map(|live| name(&live.attempt)).collect();
     for container in listing.containers.values() {
@@ -412,6 +415,7 @@ pub(super) async fn sweep(place: &Place) {
             tracing::info!(container = %container.name, "a container of a step is removed: nobody waits for it");
             if let Err(error) = place.parts.engine.remove(&container.id).await {
                 tracing::debug!(%error, "it is removed later");
+                place.left_over.store(true, Ordering::Relaxed);
             }
         }
     }

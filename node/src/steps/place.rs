@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -79,6 +79,8 @@ pub(crate) struct Place {
     pub(super) images: Images,
     pub(super) built: Built,
     pub(super) rooms: Rooms,
+    /// Whether the engine was away when a container was to be removed.
+    pub(super) left_over: AtomicBool,
     known: Mutex<BTreeMap<Attempt, Arc<Live>>>,
     /// The newest epoch that was heard of each chain.
     epochs: Mutex<BTreeMap<ChainId, u64>>,
@@ -90,8 +92,9 @@ impl Place {
         let root = parts.home.root().join("steps");
         let images = Images::open(parts.home.root().join("step-images.json"));
         let built = Built::open(parts.home.root().join("app-images.json"));
-        let (known, epochs) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { blobs: Store::new(&parts.bus), root, images, built, rooms: Rooms::new(), parts, known, epochs })
+        let (known, epochs, left_over) = (Mutex::default(), Mutex::default(), AtomicBool::default());
+        let (blobs, rooms) = (Store::new(&parts.bus), Rooms::new());
+        Arc::new(Self { blobs, root, images, built, rooms, parts, left_over, known, epochs })
     }
 
     pub(super) fn attempts(&self) -> MutexGuard<'_, BTreeMap<Attempt, Arc<Live>>> {

@@ -1,7 +1,10 @@
 //! What is cleared away by itself: attempts whose chains have gone on or are over, containers that nobody knows, images that
 //! nobody uses.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use aigis_proxy::{
     Error,
@@ -35,7 +38,9 @@ impl Place {
             }
             let is_seldom = round % SELDOM == SELDOM - 1;
             self.end_stale(&shared, is_seldom).await;
-            if round == 0 || is_seldom {
+            // Swapped first: what fails meanwhile is swept by the next look.
+            let is_left_over = self.left_over.swap(false, Ordering::Relaxed);
+            if round == 0 || is_seldom || is_left_over {
                 container::sweep(&self).await;
             }
             if is_seldom {
