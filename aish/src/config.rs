@@ -199,7 +199,7 @@ fn image(text: &str) -> Result<String, &'static str> {
 }
 
 fn registry(text: &str) -> Result<String, &'static str> {
-    let is_host = supply::is_registry(text) && aigis_assistants::builtin::is_image(text) && !text.contains(['/', '@']);
+    let is_host = supply::is_registry(text) && aigis_registry::app_state::is_image(text) && !text.contains(['/', '@']);
     is_host.then(|| text.to_owned()).ok_or("write a registry's host, such as docker.io or ghcr.io")
 }
 
@@ -207,7 +207,7 @@ fn mirror(text: &str) -> Result<String, &'static str> {
     let host = text.split('/').next().unwrap_or_default();
     let form =
         "write a mirror's host, perhaps with a path, and no http://, such as localhost:5000 or mirror.example/hub";
-    let is_mirror = registry(host).is_ok() && aigis_assistants::builtin::is_image(text) && !text.contains('@');
+    let is_mirror = registry(host).is_ok() && aigis_registry::app_state::is_image(text) && !text.contains('@');
     is_mirror.then(|| text.to_owned()).ok_or(form)
 }
 
