@@ -116,7 +116,7 @@ async fn take(listener: TcpListener, reach: Reach, app: Name, port: u16) {
 async fn carry(tcp: TcpStream, reach: &Reach, app: &Name, port: u16) {
     let _ = tcp.set_nodelay(true);
     match reach.dial(app, port, PATIENCE).await {
-        Ok((tunnel, _)) => tunnel.join(tcp).await,
+        Ok((app, _)) => app.join(tcp).await,
         Err(error) => {
             tracing::warn!(%app, port, %error, "a connection found no app");
             // Nothing was said to it, so that it is not to look like an end in order.

@@ -32,7 +32,6 @@ use aigis_registry::{
     shared::{AppRecord, Instance, Key, Seen},
 };
 use futures::FutureExt as _;
-use tokio::net::TcpStream;
 
 use crate::{container::Host, home, owned::Mark, secrets::Vault, supply::Supply};
 use run::Run;
@@ -41,8 +40,6 @@ use run::Run;
 const RETRY: Duration = Duration::from_secs(1);
 /// How soon it is looked again whether an app has ended.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long an app may take to take a connection.
-const CONNECT: Duration = Duration::from_secs(3);
 /// How long what an ended instance wrote is kept for those who follow it, and of how many.
 const PAST: (Duration, usize) = (Duration::from_secs(10 * 60), 64);
 
@@ -121,7 +118,7 @@ impl Apps {
             let apps = apps.clone();
             async move {
                 let apps = apps.upgrade().ok_or_else(|| Error::unavailable("the node ends"))?;
-                apps.connect(&app, port).await
+                apps.find(&app, port)
             }
             .boxed()
         });
@@ -324,8 +321,8 @@ impl Apps {
         })
     }
 
-    /// Connects to a port of the app's instance in force.
-    async fn connect(&self, app: &Name, port: u16) -> Result<(TcpStream, InstanceId), Error> {
+    /// Where the app's instance in force takes connections.
+    fn find(&self, app: &Name, port: u16) -> Result<(SocketAddr, InstanceId), Error> {
         let node = &self.parts.node;
         let id = {
             let state = lock(&self.state);
@@ -337,13 +334,10 @@ impl Apps {
             Error::new(Code::NotFound, format!("the app {app} does not run on {node}")).hint(hint).sent(false)
         })?;
         let run = self.run(app, &id)?;
-        let away =
-            |why: &str| Error::unavailable(format!("the app {app} does not take connections: {why}")).sent(false);
-        let address = run.address().ok_or_else(|| away("it does not run yet, or not any more"))?;
-        match tokio::time::timeout(CONNECT, TcpStream::connect(SocketAddr::new(address, port))).await {
-            Ok(Ok(tcp)) => Ok((tcp, id)),
-            Ok(Err(error)) => Err(away(&format!("port {port}: {error}"))),
-            Err(_) => Err(away(&format!("port {port}: no answer within {} s", CONNECT.as_secs()))),
-        }
+        let address = run.address().ok_or_else(|| {
+            let message = format!("the app {app} does not take connections: it does not run yet, or not any more");
+            Error::unavailable(message).sent(false)
+        })?;
+        Ok((SocketAddr::new(address, port), id))
     }
 }

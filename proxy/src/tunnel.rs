@@ -10,8 +10,9 @@ mod frame;
 mod hub;
 mod pipe;
 mod place;
+mod way;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tarpc::context;
@@ -26,13 +27,17 @@ use crate::{
 
 pub use hub::Hub;
 pub use pipe::Tunnel;
-pub use place::{Dialled, serve};
+pub use place::{Found, serve};
+pub use way::{Connection, Network};
 
 /// The service name of [`Tunnels`]; its target is the place.
 pub const TUNNELS: &str = "tunnels";
 
 /// How long a place may take to connect to the app, and to say so.
 const DIALLING: Duration = Duration::from_secs(10);
+
+/// The detail of an error that came up here and not at the place.
+const HERE: &str = "here";
 
 /// One side of a tunnel, for the other side to send to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,15 +60,26 @@ impl Side {
 /// A place, as those ask it who want to speak with an app there. For operators, admins and nodes.
 #[tarpc::service(derive = [serde::Serialize, serde::Deserialize])]
 pub trait Tunnels {
-    /// Connects to a port of an app, and answers with this place's side once the app has taken the connection.
-    async fn open(app: Name, port: u16, back: Side) -> Result<Opened, Error>;
+    /// Connects to a port of an app, and answers with this place's side once the app has taken the connection. Whoever says that
+    /// they are in the place's own network is told the app's address instead, and connects to it.
+    async fn open(app: Name, port: u16, back: Side, network: Option<Network>) -> Result<Opened, Error>;
 }
 
-/// What a place answers of a tunnel that it has opened.
+/// The way that a place has opened, and to which instance of the app it leads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
-    side: Side,
+    way: Way,
     instance: InstanceId,
+}
+
+/// A way to an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Way {
+    /// A tunnel, with the place's side of it.
+    Side(Side),
+    /// In the network that both are in.
+    Address(SocketAddr),
 }
 
 /// Opens a tunnel to a port of an app that runs on that node, and says to which of its instances it leads.
@@ -76,15 +92,58 @@ pub struct Opened {
 ///
 /// Dropped, the place finds within seconds that nobody is there.
 pub async fn dial(hub: &Hub, node: &NodeName, app: &Name, port: u16) -> Result<(Tunnel, InstanceId), Error> {
+    match open(hub, node, app, port, None).await? {
+        (Connection::Tunnel(tunnel), instance) => Ok((tunnel, instance)),
+        (Connection::Direct(_), _) => Err(astray(node)),
+    }
+}
+
+/// Connects to a port of an app that runs on that node: directly if this process is in the same network of the same host, else by a
+/// tunnel. The place is asked either way.
+///
+/// # Errors
+///
+/// As [`dial`].
+///
+/// # Cancel safety
+///
+/// As [`dial`].
+pub async fn connect(hub: &Hub, node: &NodeName, app: &Name, port: u16) -> Result<(Connection, InstanceId), Error> {
+    match open(hub, node, app, port, Network::own()).await {
+        // Something may keep this process, and not its place, from the app's address.
+        Err(error) if error.detail(HERE).is_some() => open(hub, node, app, port, None).await,
+        done => done,
+    }
+}
+
+async fn open(
+    hub: &Hub,
+    node: &NodeName,
+    app: &Name,
+    port: u16,
+    network: Option<Network>,
+) -> Result<(Connection, InstanceId), Error> {
     let asker = rpc::Asker::new(hub.bus(), node.as_str(), TUNNELS);
     let (connection, opening) = hub.expect()?;
     let mut context = context::current();
     context.deadline = std::time::Instant::now() + DIALLING;
     let client = TunnelsClient::from(asker);
-    let back = Side::new(hub.token(), &connection);
-    let Opened { side, instance } = rpc::answered(client.open(context, app.clone(), port, back).await)?;
+    let (back, is_near) = (Side::new(hub.token(), &connection), network.is_some());
+    let Opened { way, instance } = rpc::answered(client.open(context, app.clone(), port, back, network).await)?;
+    let side = match way {
+        Way::Side(side) => side,
+        Way::Address(address) if is_near => {
+            let tcp = way::to_app(app, port, address).await.map_err(|error| error.with(HERE, true))?;
+            return Ok((Connection::Direct(tcp), instance));
+        }
+        Way::Address(_) => return Err(astray(node)),
+    };
     let (there, their_connection) =
         side.tokens().map_err(|error| Error::new(Code::Internal, format!("{node} answered so that {error}")))?;
     let subject = hub.bus().subjects().tunnel(&node.user(), &there, &their_connection);
-    Ok((opening.begin(subject), instance))
+    Ok((Connection::Tunnel(opening.begin(subject)), instance))
+}
+
+fn astray(node: &NodeName) -> Error {
+    Error::internal(format!("{node} answered as if this process were in its network"))
 }

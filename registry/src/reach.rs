@@ -1,4 +1,4 @@
-//! The way to the ports of apps, wherever these run: their records are followed, and tunnels dialled to the places in them.
+//! The way to the ports of apps, wherever these run: their records are followed, and the places in them asked.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use aigis_proxy::{
     Code, Error, Name,
     services::chains::InstanceId,
     task,
-    tunnel::{self, Hub, Tunnel},
+    tunnel::{self, Connection, Hub},
 };
 use tokio::{
     sync::watch,
@@ -55,7 +55,7 @@ impl Reach {
         }
     }
 
-    /// Opens a tunnel to a port of an app, where it runs now, and says to which of its instances it leads. While it does not run or listen, or is on its way to another
+    /// Connects to a port of an app, where it runs now, and says to which of its instances. While it does not run or listen, or is on its way to another
     /// place, that is tried again for so long.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Reach {
     /// # Cancel safety
     ///
     /// Nothing is left behind when the future is dropped.
-    pub async fn dial(&self, app: &Name, port: u16, patience: Duration) -> Result<(Tunnel, InstanceId), Error> {
+    pub async fn dial(&self, app: &Name, port: u16, patience: Duration) -> Result<(Connection, InstanceId), Error> {
         let until = Instant::now() + patience;
         let mut known = self.known.clone();
         loop {
@@ -73,7 +73,7 @@ impl Reach {
             let record = self.app(app, until.saturating_duration_since(Instant::now()).max(AGAIN)).await?;
             let record = record.ok_or_else(|| unknown(app))?;
             let error = match serving(&record) {
-                Ok(instance) => match tunnel::dial(&self.hub, &instance.node, app, port).await {
+                Ok(instance) => match tunnel::connect(&self.hub, &instance.node, app, port).await {
                     Ok(dialled) => return Ok(dialled),
                     Err(error) => error,
                 },

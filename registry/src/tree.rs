@@ -1,6 +1,9 @@
 //! Trees of files on their way: from a directory into the mesh's blobs, and back.
 
-use std::path::Path;
+use std::{
+    io::{BufWriter, Write as _},
+    path::Path,
+};
 
 use aigis_proxy::{
     Code, Error,
@@ -12,8 +15,9 @@ use tokio_util::io::SyncIoBridge;
 
 use crate::archive::{self, Existing, Kind, Limits, Packed};
 
-/// How many bytes wait between who packs and who sends.
+/// How many bytes wait between who packs and who sends, and how many are handed over at once.
 const BETWEEN: usize = 1024 * 1024;
+const AT_ONCE: usize = 128 * 1024;
 
 /// A tree that was stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,9 +51,11 @@ pub async fn store(
     let (writer, reader) = tokio::io::duplex(BETWEEN);
     let directory = directory.to_owned();
     let packing = tokio::task::spawn_blocking(move || {
-        let mut out = SyncIoBridge::new(writer);
-        let packed = archive::pack(&directory, &mut out, &mut keep, &limits);
-        packed.and_then(|packed| out.shutdown().map(|()| packed).map_err(archive::Error::Stream))
+        // A tree of small files is mostly heads: each alone would wake who sends.
+        let mut out = BufWriter::with_capacity(AT_ONCE, SyncIoBridge::new(writer));
+        let packed = archive::pack(&directory, &mut out, &mut keep, &limits)?;
+        let ended = out.flush().and_then(|()| out.get_mut().shutdown());
+        ended.map(|()| packed).map_err(archive::Error::Stream)
     });
     let (packed, stored) = tokio::join!(packing, blobs.put(Life::Kept, reader));
     match packed.map_err(|_| Error::internal("the thread that packs a tree ended"))? {

@@ -26,6 +26,8 @@ mod names;
 #[cfg(test)]
 mod plugins;
 #[cfg(test)]
+mod ports;
+#[cfg(test)]
 mod reaper;
 #[cfg(test)]
 mod streams;

@@ -11,6 +11,7 @@ mod lab;
 mod process;
 mod relay;
 mod running;
+mod speaking;
 mod wait;
 
 pub use aish::{Mesh, Ran};
@@ -23,6 +24,7 @@ pub use lab::{Alone, Fleet, Held, inside};
 pub use process::{cpu_seconds, resident_bytes};
 pub use relay::Relay;
 pub use running::Running;
+pub use speaking::{SPEAKER, SPEAKER_PORTS, forwarded, noise, speak};
 pub use wait::until;
 
 /// A word that no other test and no earlier run has used.

@@ -3,15 +3,15 @@
 use std::{
     collections::HashMap,
     fmt,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
 use tarpc::{context::Context, server::Serve as _};
-use tokio::net::TcpStream;
 
-use super::{Hub, Opened, Side, TUNNELS, Tunnels};
+use super::{Hub, Network, Opened, Side, TUNNELS, Tunnels, Way, way};
 use crate::{
     dispatch::{Begun, Deed, Journal, Outcome},
     envelope::Request,
@@ -30,18 +30,18 @@ const USE: Duration = Duration::from_secs(10 * 60);
 /// Most uses that are remembered; whoever makes more is noted more often.
 const USES: usize = 1_024;
 
-/// A connection to an app that is being made, and to which of its instances it leads.
-pub type Dialled = BoxFuture<'static, Result<(TcpStream, InstanceId), Error>>;
+/// Where an app takes connections to a port, and which of its instances that is; or why it takes none.
+pub type Found = BoxFuture<'static, Result<(SocketAddr, InstanceId), Error>>;
 
 /// Who spoke with which port of which app, and when last.
 type Uses = Mutex<HashMap<(UserName, Name, u16), Instant>>;
 
-type Dial = dyn Fn(Name, u16) -> Dialled + Send + Sync;
+type Find = dyn Fn(Name, u16) -> Found + Send + Sync;
 
 #[derive(Clone)]
 struct Place {
     hub: Hub,
-    dial: Arc<Dial>,
+    find: Arc<Find>,
     journal: Arc<dyn Journal>,
     uses: Arc<Uses>,
     caller: Caller,
@@ -53,8 +53,8 @@ impl fmt::Debug for Place {
     }
 }
 
-/// Serves tunnels to the apps of this node, under the name of the bus's user, until the returned value is dropped. `dial` makes
-/// the connections; what it refuses is the caller's answer.
+/// Serves tunnels to the apps of this node, under the name of the bus's user, until the returned value is dropped. `find` says
+/// where an app is; what it refuses is the caller's answer.
 ///
 /// # Errors
 ///
@@ -62,24 +62,24 @@ impl fmt::Debug for Place {
 pub async fn serve(
     hub: &Hub,
     journal: Arc<dyn Journal>,
-    dial: impl Fn(Name, u16) -> Dialled + Send + Sync + 'static,
+    find: impl Fn(Name, u16) -> Found + Send + Sync + 'static,
 ) -> Result<task::Owned, Error> {
-    let (own, dial): (Hub, Arc<Dial>) = (hub.clone(), Arc::new(dial));
+    let (own, find): (Hub, Arc<Find>) = (hub.clone(), Arc::new(find));
     let (target, refusals, uses) = (hub.bus().user().to_string(), journal.clone(), Arc::<Uses>::default());
     rpc::serve(hub.bus(), &target, TUNNELS, refusals, move |caller, context, request| {
-        let (hub, dial, journal, uses) = (own.clone(), dial.clone(), journal.clone(), uses.clone());
-        let place = Place { hub, dial, journal, uses, caller };
+        let (hub, find, journal, uses) = (own.clone(), find.clone(), journal.clone(), uses.clone());
+        let place = Place { hub, find, journal, uses, caller };
         async move { place.serve().serve(context, request).await }.boxed()
     })
     .await
 }
 
 impl Place {
-    /// Connects to the app. What a person does there is on audit, once for each use of a port: a page alone makes dozens of
+    /// Opens a way to the app. What a person does there is on audit, once for each use of a port: a page alone makes dozens of
     /// connections. What a node passes on is asked of it by nobody that the mesh knows.
-    async fn connect(&self, app: &Name, port: u16) -> Result<(TcpStream, InstanceId), Error> {
+    async fn audited(&self, app: &Name, port: u16, back: Side, network: Option<Network>) -> Result<Opened, Error> {
         if self.caller.role == Role::Node || !self.is_new(app, port) {
-            return (self.dial)(app.clone(), port).await;
+            return self.way(app, port, back, network).await;
         }
         let node = NodeName::parse(self.hub.bus().user().as_str()).ok();
         let (ci, path) = (Address { name: app.clone(), node }, SkillPath::parse("tunnels.open")?);
@@ -91,10 +91,25 @@ impl Place {
             // It has no key, by which it could be one.
             outcome?;
         }
-        let dialled = (self.dial)(app.clone(), port).await;
-        let outcome = dialled.as_ref().map(|_| serde_json::Value::Null).map_err(Clone::clone);
+        let opened = self.way(app, port, back, network).await;
+        let outcome = opened.as_ref().map(|_| serde_json::Value::Null).map_err(Clone::clone);
         self.journal.end(deed, Outcome::from(&outcome)).await;
-        dialled
+        opened
+    }
+
+    async fn way(&self, app: &Name, port: u16, back: Side, network: Option<Network>) -> Result<Opened, Error> {
+        let (hub, connection) = back.tokens()?;
+        let (address, instance) = (self.find)(app.clone(), port).await?;
+        if network.is_some() && network == Network::own() {
+            return Ok(Opened { way: Way::Address(address), instance });
+        }
+        let tcp = way::to_app(app, port, address).await?;
+        let subject = self.hub.bus().subjects().tunnel(&self.caller.name, &hub, &connection);
+        let (own, opening) = self.hub.expect()?;
+        let tunnel = opening.begin(subject);
+        // It ends with the connection on either side.
+        drop(task::spawn("tunnel to an app", tunnel.join(tcp)));
+        Ok(Opened { way: Way::Side(Side::new(self.hub.token(), &own)), instance })
     }
 
     /// Whether the caller has not spoken with that port of late; notes that now they do.
@@ -112,7 +127,14 @@ impl Place {
 }
 
 impl Tunnels for Place {
-    async fn open(self, _: Context, app: Name, port: u16, back: Side) -> Result<Opened, Error> {
+    async fn open(
+        self,
+        _: Context,
+        app: Name,
+        port: u16,
+        back: Side,
+        network: Option<Network>,
+    ) -> Result<Opened, Error> {
         let Caller { role, name } = &self.caller;
         if !matches!(role, Role::Operator | Role::Admin | Role::Node) {
             let message = format!("the role {role} does not permit {name} to speak with {app}");
@@ -121,15 +143,6 @@ impl Tunnels for Place {
                 .hint("ask an admin for an operator's credential")
                 .sent(false));
         }
-        let (hub, connection) = back.tokens()?;
-        let (tcp, instance) = self.connect(&app, port).await?;
-        let subject = self.hub.bus().subjects().tunnel(name, &hub, &connection);
-        let (own, opening) = self.hub.expect()?;
-        let tunnel = opening.begin(subject);
-        // What is small is for somebody who waits for it.
-        let _ = tcp.set_nodelay(true);
-        // It ends with the connection on either side.
-        drop(task::spawn("tunnel to an app", tunnel.join(tcp)));
-        Ok(Opened { side: Side::new(self.hub.token(), &own), instance })
+        self.audited(&app, port, back, network).await
     }
 }

@@ -7,12 +7,12 @@ use aigis_proxy::{
     chain::ChainId,
     services::chains::InstanceId,
     task,
-    tunnel::{self, Hub, Tunnel},
+    tunnel::{self, Connection, Hub, Tunnel},
 };
 use futures::{FutureExt as _, future::join_all};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     time::timeout,
 };
 
@@ -40,9 +40,8 @@ async fn scene() -> Scene {
             if app.as_str() != "web" {
                 return Err(Error::new(Code::NotFound, format!("no app {app} runs here")));
             }
-            let refused = |error: std::io::Error| Error::unavailable(error.to_string());
             let instance = InstanceId { chain: ChainId::new(), step: 1, epoch: 1 };
-            Ok((TcpStream::connect(("127.0.0.1", port)).await.map_err(refused)?, instance))
+            Ok((([127, 0, 0, 1], port).into(), instance))
         }
         .boxed()
     });
@@ -176,4 +175,31 @@ async fn what_cannot_be_dialled_says_why() {
     let viewer = Hub::open(&connect(&scene.bus, "vera", Role::Viewer).await).await.unwrap();
     assert_eq!(dial(&viewer, "web", port).await.unwrap_err().code, Code::PermissionDenied);
     assert!(viewer.is_empty() && scene.caller.is_empty() && scene.place.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chn_39_who_is_in_the_places_network_goes_there_directly() {
+    let scene = scene().await;
+    let (listener, port) = listen().await;
+    let (node, web) = (NodeName::parse("alpha").unwrap(), Name::parse("web").unwrap());
+    let serving = async {
+        for _ in 0..2 {
+            let (mut app, _) = listener.accept().await.unwrap();
+            app.write_all(b"220 hello").await.unwrap();
+        }
+    };
+    let asking = async {
+        let (mut near, _) = tunnel::connect(&scene.caller, &node, &web, port).await.unwrap();
+        assert!(matches!(near, Connection::Direct(_)) && scene.place.is_empty(), "{near:?}");
+        let mut said = String::new();
+        near.read_to_string(&mut said).await.unwrap();
+        let (mut far, _) = tunnel::dial(&scene.caller, &node, &web, port).await.unwrap();
+        far.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said, "220 hello220 hello");
+    };
+    within(async { tokio::join!(serving, asking) }).await;
+    drop(listener);
+    let refused = tunnel::connect(&scene.caller, &node, &web, port).await.unwrap_err();
+    assert_eq!(refused.code, Code::Unavailable);
+    nothing_is_left(&scene).await;
 }

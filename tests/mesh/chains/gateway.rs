@@ -8,14 +8,10 @@ use std::{
 };
 
 use aigis_proxy::blob::Digest;
-use aigis_tests::{Mesh, until};
+use aigis_tests::{Mesh, noise, until};
 use serde_json::Value;
 
-use super::{
-    LIMIT, ended,
-    ports::{noise, speaker},
-    running::removed,
-};
+use super::{LIMIT, ended, ports::speaker, running::removed};
 
 /// How long a byte may take that is on its way.
 const READ: Duration = Duration::from_secs(60);
