@@ -1,8 +1,9 @@
-//! Chains beside what they stand on: a step beside a work item of a stream and `docker run`, a tunnel beside a connection to the
-//! container and beside `socat`.
+//! Chains beside what they stand on: a step beside a work item of a stream and `docker run`, a large tree that is pushed again beside
+//! fixed limits, a tunnel beside a connection to the container and beside `socat`.
 
 mod app;
 mod steps;
+mod upload;
 
 use aigis_tests::Mesh;
 
@@ -15,5 +16,6 @@ const STEP: std::time::Duration = std::time::Duration::from_millis(5);
 pub(crate) fn measure(effort: Effort, table: &mut Table) -> Result<(), Error> {
     let mesh = Mesh::up();
     steps::measure(&mesh, effort, table)?;
+    upload::measure(&mesh, effort, table)?;
     app::measure(&mesh, effort, table)
 }

@@ -176,7 +176,8 @@ fn ready(mesh: &Mesh, effort: Effort, table: &mut Table) -> Result<(), Error> {
     Ok(())
 }
 
-fn url(mesh: &Mesh) -> Result<String, Error> {
+/// Where the mesh's bus listens.
+pub(crate) fn url(mesh: &Mesh) -> Result<String, Error> {
     let text = std::fs::read(mesh.path().join("mesh.json")).map_err(system("read mesh.json"))?;
     let known: serde_json::Value = serde_json::from_slice(&text).map_err(part("read mesh.json"))?;
     known["bus"].as_str().map(str::to_owned).ok_or_else(|| part("read mesh.json")("it names no bus"))

@@ -4,15 +4,24 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
+    path::Path,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use aigis_proxy::{
+    Bus, Name, NodeName,
+    bus::Options,
+    identity::Credential,
+    task,
+    tunnel::{self, Hub},
+};
 use aigis_tests::{Mesh, Running, docker, nonce, until};
 
 use crate::{
     Effort,
-    error::{Error, system},
+    error::{Error, part, system},
     rounds::{Figures, median, turns},
     table::{Goal, Table, microseconds},
 };
@@ -54,29 +63,72 @@ fn beside(mesh: &Mesh, name: &str, effort: Effort, table: &mut Table) -> Result<
         Some(format!("127.0.0.1:{port}"))
     });
     let socat = Socat::start(&direct)?;
-    let relayed = format!("127.0.0.1:{}", socat.port);
-    let rounds = turns(effort.large, || -> Result<_, Error> {
-        Ok((download(&direct)?, download(&tunnel)?, download(&relayed)?))
-    })?;
-    let rates = |which: fn(&(f64, f64, f64)) -> f64| median(rounds.iter().map(which));
-    let shown = |rate: f64| format!("{:.0} MiB/s", rate / 1024.0 / 1024.0);
-    let ratios: Figures = rounds.iter().map(|(direct, tunnel, _)| tunnel / direct).collect();
-    let raw = format!("{} direct", shown(rates(|round| round.0)));
-    table.row("download through a tunnel", shown(rates(|r| r.1)), raw, &ratios, Goal::AtLeast(0.5));
-    let ratios: Figures = rounds.iter().map(|(_, tunnel, socat)| tunnel / socat).collect();
-    let raw = format!("{} socat", shown(rates(|round| round.2)));
-    table.row("download through a tunnel", shown(rates(|r| r.1)), raw, &ratios, Goal::None);
-    let firsts = turns(effort.asks, || -> Result<_, Error> {
-        Ok((first_byte(&direct)?, first_byte(&tunnel)?, first_byte(&relayed)?))
-    })?;
-    let times = |which: fn(&(f64, f64, f64)) -> f64| median(firsts.iter().map(which));
-    let ratios: Figures = firsts.iter().map(|(direct, tunnel, _)| tunnel / direct).collect();
-    let raw = format!("{} direct", microseconds(times(|first| first.0)));
-    table.row("connection, request and first byte, tunnel", microseconds(times(|f| f.1)), raw, &ratios, Goal::None);
-    let ratios: Figures = firsts.iter().map(|(_, tunnel, socat)| tunnel / socat).collect();
-    let raw = format!("{} socat", microseconds(times(|first| first.2)));
-    table.row("connection, request and first byte, tunnel", microseconds(times(|f| f.1)), raw, &ratios, Goal::None);
+    let bridged = bridge(mesh, name)?;
+    let ways = [direct, format!("127.0.0.1:{}", socat.port), tunnel, format!("127.0.0.1:{}", bridged.local_port)];
+    let each = |measured: fn(&str) -> Result<f64, Error>| {
+        move |ways: &[String; 4]| -> Result<[f64; 4], Error> {
+            let [direct, socat, forward, tunnel] = ways;
+            Ok([measured(direct)?, measured(socat)?, measured(forward)?, measured(tunnel)?])
+        }
+    };
+    let rates = turns(effort.large, || each(download)(&ways))?;
+    let firsts = turns(effort.asks, || each(first_byte)(&ways))?;
+    let mebibytes = |rate: f64| format!("{:.0} MiB/s", rate / 1024.0 / 1024.0);
+    let mut rows = |work: &str, figures: &[[f64; 4]], shown: &dyn Fn(f64) -> String, goals: [Goal; 2]| {
+        for (way, name, goal) in
+            [(2, "by a forward of the app's host", goals[0]), (3, "by a tunnel over the bus", goals[1])]
+        {
+            for (raw, beside, goal) in [(0, "direct", goal), (1, "socat", Goal::None)] {
+                let middle = |way: usize| shown(median(figures.iter().map(|round| round[way])));
+                let ratios: Figures = figures.iter().map(|round| round[way] / round[raw]).collect();
+                table.row(&format!("{work} {name}"), middle(way), format!("{} {beside}", middle(raw)), &ratios, goal);
+            }
+        }
+    };
+    rows("download", &rates, &mebibytes, [Goal::AtLeast(0.5); 2]);
+    rows("connection, request and first byte", &firsts, &microseconds, [Goal::None; 2]);
     Ok(())
+}
+
+/// A port of this host whose connections go over the bus, as those of another host do.
+struct Bridge {
+    local_port: u16,
+    _runtime: tokio::runtime::Runtime,
+}
+
+fn bridge(mesh: &Mesh, app: &str) -> Result<Bridge, Error> {
+    // On one thread, as `aish` is.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(system("make a runtime"))?;
+    let file = mesh.user("olga", "operator");
+    let credential = Credential::read(Path::new(&file), None).map_err(part("read the credential"))?;
+    let url = crate::mesh::url(mesh)?;
+    let options = Options { url, ca: None, credential: Arc::new(credential), label: "bench".to_owned() };
+    let app: Name = Name::parse(app).map_err(part("read a name"))?;
+    let node: NodeName = NodeName::parse("alpha").map_err(part("read a name"))?;
+    let local_port = runtime.block_on(async {
+        let bus = Bus::connect(options).await.map_err(part("connect to the bus"))?;
+        let hub = Hub::open(&bus).await.map_err(part("make a hub"))?;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(system("listen"))?;
+        let local_port = listener.local_addr().map_err(system("listen"))?.port();
+        // They end with the runtime.
+        drop(task::spawn("bench: bridge", async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (hub, node, app) = (hub.clone(), node.clone(), app.clone());
+                let _ = tcp.set_nodelay(true);
+                drop(task::spawn("bench: tunnel", async move {
+                    if let Ok((tunnel, _)) = tunnel::dial(&hub, &node, &app, PORT).await {
+                        tunnel.join(tcp).await;
+                    }
+                }));
+            }
+        }));
+        Ok::<_, Error>(local_port)
+    })?;
+    Ok(Bridge { local_port, _runtime: runtime })
 }
 
 fn asked(address: &str, path: &str) -> Result<TcpStream, Error> {

@@ -5,9 +5,10 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
+use aigis_registry::Timestamp;
 use aigis_tests::{Mesh, nonce};
 use async_nats::jetstream::{self, consumer::pull, stream};
 use futures::StreamExt as _;
@@ -23,6 +24,13 @@ use crate::{
 
 /// How many steps the chain of a round has.
 const STEPS: u32 = 5;
+/// How many steps a chain has whose results are known, how many such chains there are at once, and how many steps a second they are
+/// to do together.
+const KNOWN: u32 = 20;
+const AT_ONCE: usize = 8;
+const RATE: f64 = 1_000.0;
+/// How long those may take.
+const WITHIN: Duration = Duration::from_secs(300);
 
 pub(super) fn measure(mesh: &Mesh, effort: Effort, table: &mut Table) -> Result<(), Error> {
     let folder = tempfile::tempdir().map_err(system("make a directory"))?;
@@ -37,29 +45,93 @@ pub(super) fn measure(mesh: &Mesh, effort: Effort, table: &mut Table) -> Result<
     let ratios = rounds.iter().map(|(ours, limit)| ours.as_secs_f64() / limit.as_secs_f64()).collect();
     let limit = format!("{} (work item + docker run + 5 ms)", milliseconds(seconds(|round| round.1)));
     table.row("a step of a chain, in a container", milliseconds(seconds(|r| r.0)), limit, &ratios, Goal::AtMost(1.0));
+    empty(mesh, folder.path(), effort, table)
+}
+
+/// Steps that run nothing, since what comes of them is known: what the engine of chains itself can do.
+fn empty(mesh: &Mesh, folder: &Path, effort: Effort, table: &mut Table) -> Result<(), Error> {
+    let script = format!(
+        "#!/bin/sh\nn=$(($(cat /in/state/count 2>/dev/null || echo 0) + 1))\necho $n > /out/state/count\n\
+        [ $n -ge {KNOWN} ] || echo local:bench-count > /out/state/next\n"
+    );
+    assistant(mesh, &folder.join("bench-count"), &script, "network = \"none\"\ndeterministic = true\n")?;
+    let path = folder.join("app");
+    // The first turn, which does not count, runs them.
+    for (work, chains) in [("one chain", 1), ("8 chains at once", AT_ONCE)] {
+        let rates = turns(effort.large, || counted(mesh, &path, chains))?;
+        let here = format!("{:.0} steps/s", median(rates.iter().copied()));
+        let ratios = rates.iter().map(|rate| rate / RATE).collect();
+        let name = format!("steps of known result, {work}");
+        let goal = if chains > 1 { Goal::AtLeast(1.0) } else { Goal::None };
+        table.row(&name, here, "1,000 steps/s".to_owned(), &ratios, goal);
+    }
     Ok(())
+}
+
+/// Steps a second, of so many chains of as many apps.
+fn counted(mesh: &Mesh, path: &Path, chains: usize) -> Result<f64, Error> {
+    let mut ids = Vec::new();
+    for chain in 0..chains {
+        let name = format!("bench-count-{chain}");
+        let options = ["--assistant", "local:bench-count", "--name", &name, "--replace", "--no-save", "--no-follow"];
+        let pushed = mesh.aish([&["push", path.to_str().unwrap_or_default()][..], &options[..]].concat());
+        if pushed.code != 0 {
+            return Err(Error::Part { what: "push an app", reason: pushed.stderr });
+        }
+        ids.push(pushed.stdout.trim().to_owned());
+    }
+    let mut busy = Duration::ZERO;
+    let mut steps = 0;
+    let (mut first, mut last) = (None, None);
+    for id in ids {
+        let chain = aigis_tests::until("the chain ends", WITHIN, || {
+            let chain = mesh.aish(["chains", "show", &id, "--json"]).json();
+            chain["ended_at"].is_string().then_some(chain)
+        });
+        if chain["status"] != "done" {
+            return Err(Error::Part { what: "run a chain", reason: chain["status_reason"].to_string() });
+        }
+        let at = |field: &str| -> Result<SystemTime, Error> {
+            let text = chain[field].as_str().unwrap_or_default();
+            text.parse::<Timestamp>().map(|at| SystemTime::from(at.time())).map_err(part("read a time"))
+        };
+        let (began, ended) = (at("created_at")?, at("ended_at")?);
+        steps += KNOWN;
+        busy += ended.duration_since(began).unwrap_or_default();
+        first = Some(first.map_or(began, |first: SystemTime| first.min(began)));
+        last = Some(last.map_or(ended, |last: SystemTime| last.max(ended)));
+    }
+    let whole = last.zip(first).and_then(|(last, first)| last.duration_since(first).ok()).unwrap_or(busy);
+    Ok(f64::from(steps) / whole.as_secs_f64())
 }
 
 /// Makes known the assistants that each copy the app and name the next.
 fn teach(mesh: &Mesh, folder: &Path) -> Result<(), Error> {
-    let write = |path: &Path, text: &str| fs::write(path, text).map_err(system("write an assistant"));
     for step in 1..=STEPS {
         let next = if step < STEPS { format!("local:bench-{}", step + 1) } else { "nil".to_owned() };
-        let path = folder.join(format!("bench-{step}"));
-        fs::create_dir_all(&path).map_err(system("make a directory"))?;
-        write(&path.join("name"), &format!("bench-{step}\n"))?;
-        write(&path.join("Dockerfile"), "FROM busybox\nCOPY run /run\nENTRYPOINT [\"/run\"]\n")?;
-        write(&path.join("run"), &format!("#!/bin/sh\ncp -a /in/app/. /out/app/\necho {next} > /out/state/next\n"))?;
-        write(&path.join("assistant.toml"), "network = \"none\"\n")?;
-        let executable = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(path.join("run"), executable).map_err(system("write an assistant"))?;
-        let pushed = mesh.aish(["assistants", "push", path.to_str().unwrap_or_default()]);
-        if pushed.code != 0 {
-            return Err(Error::Part { what: "push an assistant", reason: pushed.stderr });
-        }
+        let script = format!("#!/bin/sh\ncp -a /in/app/. /out/app/\necho {next} > /out/state/next\n");
+        assistant(mesh, &folder.join(format!("bench-{step}")), &script, "network = \"none\"\n")?;
     }
     fs::create_dir_all(folder.join("app")).map_err(system("make a directory"))?;
-    write(&folder.join("app/file"), &nonce())
+    fs::write(folder.join("app/file"), nonce()).map_err(system("write an app"))
+}
+
+/// Makes an assistant known that is a script on busybox.
+pub(super) fn assistant(mesh: &Mesh, folder: &Path, script: &str, settings: &str) -> Result<(), Error> {
+    let write = |file: &str, text: &str| fs::write(folder.join(file), text).map_err(system("write an assistant"));
+    fs::create_dir_all(folder).map_err(system("make a directory"))?;
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    write("name", &name)?;
+    write("Dockerfile", "FROM busybox\nCOPY run /assistant\nENTRYPOINT [\"/assistant\"]\n")?;
+    write("run", script)?;
+    write("assistant.toml", settings)?;
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(folder.join("run"), executable).map_err(system("write an assistant"))?;
+    let pushed = mesh.aish(["assistants", "push", folder.to_str().unwrap_or_default()]);
+    match pushed.code {
+        0 => Ok(()),
+        _ => Err(Error::Part { what: "push an assistant", reason: pushed.stderr }),
+    }
 }
 
 /// The time that a chain takes from its record to its end.

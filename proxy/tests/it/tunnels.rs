@@ -197,7 +197,7 @@ async fn chn_39_who_is_in_the_places_network_goes_there_directly() {
         far.read_to_string(&mut said).await.unwrap();
         assert_eq!(said, "220 hello220 hello");
     };
-    within(async { tokio::join!(serving, asking) }).await;
+    within(Box::pin(async { tokio::join!(serving, asking) })).await;
     drop(listener);
     let refused = tunnel::connect(&scene.caller, &node, &web, port).await.unwrap_err();
     assert_eq!(refused.code, Code::Unavailable);
