@@ -261,16 +261,16 @@ async fn chn_13_chn_32_what_a_failed_assistant_leaves_is_its_state_and_its_log()
     assert_eq!((ended.remains.exit_code, ended.remains.app_tree), (Some(3), None));
     assert_eq!(place.files(&ended.remains.state_tree.unwrap()).await["mykey"], "1\n");
     assert!(log.ends_with("words\n"), "{log}");
-    for script in [
-        "ln -s /etc/shadow /out/app/l\n",
-        "mknod /out/app/l c 1 3\n",
-        "rmdir /out/app; ln -s /etc /out/app\n",
-        "rmdir /out/state; ln -s /etc /out/state\n",
+    for (script, path) in [
+        ("ln -s /etc/shadow /out/app/link\n", "link"),
+        ("mknod /out/app/device c 1 3\n", "device"),
+        ("rmdir /out/app; ln -s /etc /out/app\n", "/out/app"),
+        ("rmdir /out/state; ln -s /etc /out/state\n", "/out/state"),
     ] {
         let work = place.assistant(script, "").await;
         let (ended, _) = place.run(Work::Assistant(Box::new(work))).await;
         let error = ended.result.unwrap_err();
-        assert!(error.code == Code::InvalidArgument && error.message.contains('l'), "{error:?}");
+        assert!(error.code == Code::InvalidArgument && error.message.contains(path), "{error:?}");
         let state = ended.remains.state_tree.unwrap();
         assert!(place.files(&state).await.is_empty(), "nothing of the host comes with it: {script}");
     }

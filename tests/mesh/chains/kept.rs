@@ -94,6 +94,19 @@ fn chn_34_a_secret_is_known_to_every_run_and_stands_nowhere() {
     assert!(ran.stderr.contains("has 0 and 0: \n"), "{}", ran.stderr);
 }
 
+#[test]
+fn chn_34_a_file_of_secrets_never_goes_with_its_folder() {
+    let (mesh, source) = (Mesh::up(), Source::new(&[("keep", "")]));
+    let folder = source.assistant("open", COPY);
+    write(&Path::new(&folder).join(".aigis-env"), "TOKEN=hush-hush\n");
+    write(&Path::new(&folder).join(".aigisignore"), "!.aigis-env\n");
+    let refused = mesh.aish(["assistants", "push", &folder]).failed(65);
+    assert!(refused.stderr.contains(".aigis-env holds secrets"), "{refused:?}");
+    let listed = mesh.aish(["assistants", "list", "--json"]).good().stdout;
+    assert!(!listed.contains("\"open\"") && mesh.aish(["secrets", "list", "--json"]).good().stdout.trim() == "[]");
+    assert_eq!(holds(&mesh.path(), "hush-hush"), None);
+}
+
 /// Copies a folder of another product's as it is.
 fn copy(folder: &str, into: &Path) {
     fs::create_dir_all(into).unwrap();

@@ -1,6 +1,6 @@
 //! A folder that is made known as an assistant.
 
-use aigis_assistants::folder::Folder;
+use aigis_assistants::folder::{Folder, SECRETS};
 use aigis_proxy::{
     Error,
     secret::{SecretName, Selector},
@@ -39,6 +39,15 @@ pub(crate) struct Known {
 /// `invalid_argument` for what is no assistant; what the store, a coordinator or the issuer says.
 pub(crate) async fn make_known(context: &Context, asking: &Asking, folder: Folder) -> Result<Known, Failure> {
     let bus = asking.bus();
+    let root = folder.path.canonicalize().unwrap_or(folder.path.clone());
+    let found = upload::look(&context.output, &root).await?;
+    if let Some(file) = SECRETS.into_iter().find(|file| found.files.contains_key(*file)) {
+        let message = format!("{file} holds secrets, and would go with the folder: a rule takes it back");
+        return Err(Error::invalid(message)
+            .hint(format!("remove !{file} from its .aigisignore or .gitignore"))
+            .with("file", file)
+            .into());
+    }
     if let Some(secrets) = &folder.secrets {
         // Before the folder: whoever runs it then has what it needs.
         let name = secret(folder.name.as_str())?;
@@ -47,8 +56,6 @@ pub(crate) async fn make_known(context: &Context, asking: &Asking, folder: Folde
         let nodes = asking.snapshot().nodes().map(|node| Selector::Node(node.name.clone())).collect();
         keep(context, &name, &value, For::These(nodes)).await?;
     }
-    let root = folder.path.canonicalize().unwrap_or(folder.path.clone());
-    let found = upload::look(&context.output, &root).await?;
     let uploaded = upload::send(&context.output, bus, &root, found.bytes).await?;
     let settings = serde_json::to_value(&folder.settings).unwrap_or(Value::Null);
     let (name, digest) = (folder.name.to_string(), uploaded.tree.map(|tree| tree.to_string()).unwrap_or_default());
