@@ -53,7 +53,7 @@ fn a_repository_that_is_pushed_again_is_an_update() {
     commit(&other, "<p>other</p>");
     let refused = mesh.aish(["push", &format!("file://{}", other.display()), "--no-follow"]).failed(1);
     assert!(refused.stderr.contains(&name), "{refused:?}");
-    let _removed = ended(mesh.aish(["apps", "rm", &name, "--yes"]), 0);
+    running::gone(&mesh, &name);
 }
 
 #[test]

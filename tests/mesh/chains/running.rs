@@ -45,8 +45,13 @@ pub(crate) fn get(address: &str, path: &str) -> Option<String> {
 
 /// Ends an app, and all that it has.
 pub(crate) fn removed(mesh: &Mesh, source: &Source) {
-    let _removed = ended(mesh.aish(["apps", "rm", &source.name, "--data", "--yes"]), 0);
-    until("no container is left", LIMIT, || containers(&source.name).is_empty().then_some(()));
+    gone(mesh, &source.name);
+}
+
+/// Ends an app of that name, and all that it has.
+pub(crate) fn gone(mesh: &Mesh, app: &str) {
+    let _removed = ended(mesh.aish(["apps", "rm", app, "--data", "--yes"]), 0);
+    until("no container is left", LIMIT, || containers(app).is_empty().then_some(()));
 }
 
 pub(crate) fn containers(app: &str) -> Vec<String> {
