@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use aigis_proxy::{MeshName, quoted};
+use aigis_proxy::{MeshName, quoted, services::chains::skills};
 use aigis_registry::resolve::distance;
 use clap::{
     Args, Command as Parser, CommandFactory, FromArgMatches, Subcommand,
@@ -183,6 +183,7 @@ pub(crate) fn message_parser(name: &'static str) -> Parser {
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, Refusal> {
     check(&arguments)?;
     let form = form(&arguments);
+    let (arguments, form) = of_chain(arguments, form);
     let arguments = told_apart(arguments, form);
     let place = place(&arguments, form);
     parsed(routed(arguments, form)).map_err(|error| refusal(error, &place))
@@ -328,19 +329,7 @@ enum Form {
 }
 
 fn form(arguments: &[OsString]) -> Form {
-    let parser = parser();
-    let message = message_parser(MESSAGE);
-    let takes_value = |option: &str| {
-        let matching = |argument: &&clap::Arg| match option.strip_prefix("--") {
-            Some(long) => argument.get_long() == Some(long),
-            None => option.strip_prefix('-').is_some_and(|short| {
-                let mut short = short.chars();
-                short.next() == argument.get_short() && short.next().is_none() && argument.get_short().is_some()
-            }),
-        };
-        let known = parser.get_arguments().chain(message.get_arguments()).find(matching);
-        known.is_some_and(|argument| argument.get_action().takes_values())
-    };
+    let (parser, message) = (parser(), message_parser(MESSAGE));
     let mut index = 1;
     while let Some(word) = arguments.get(index).and_then(|word| word.to_str()) {
         match word {
@@ -348,12 +337,25 @@ fn form(arguments: &[OsString]) -> Form {
             "--" if arguments.len() > index + 1 => return Form::Message,
             "--" => return Form::Options,
             "-" => return Form::Message,
-            option if option.starts_with('-') => index += if takes_value(option) { 2 } else { 1 },
+            option if option.starts_with('-') => index += if takes_value(&parser, &message, option) { 2 } else { 1 },
             word if parser.find_subcommand(word).is_some() => return Form::Command(index),
             _ => return Form::Message,
         }
     }
     Form::Options
+}
+
+/// Whether an option of the command line, or of a message, is followed by its value.
+fn takes_value(parser: &Parser, message: &Parser, option: &str) -> bool {
+    let matching = |argument: &&clap::Arg| match option.strip_prefix("--") {
+        Some(long) => argument.get_long() == Some(long),
+        None => option.strip_prefix('-').is_some_and(|short| {
+            let mut short = short.chars();
+            short.next() == argument.get_short() && short.next().is_none() && argument.get_short().is_some()
+        }),
+    };
+    let known = parser.get_arguments().chain(message.get_arguments()).find(matching);
+    known.is_some_and(|argument| argument.get_action().takes_values())
 }
 
 /// Puts the hidden command in front of a message.
@@ -362,6 +364,54 @@ fn routed(mut arguments: Vec<OsString>, form: Form) -> Vec<OsString> {
         arguments.insert(1, MESSAGE.into());
     }
     arguments
+}
+
+/// Makes a call of `aish APP chain.hold --why TEXT`: what is asked of a chain has arguments, which no message has.
+fn of_chain(arguments: Vec<OsString>, form: Form) -> (Vec<OsString>, Form) {
+    match form {
+        Form::Message => chain_call(&arguments).unwrap_or((arguments, form)),
+        Form::Command(_) | Form::Options => (arguments, form),
+    }
+}
+
+fn chain_call(arguments: &[OsString]) -> Option<(Vec<OsString>, Form)> {
+    let (parser, message) = (parser(), message_parser(MESSAGE));
+    let next = |mut index: usize| loop {
+        let word = arguments.get(index)?.to_str()?;
+        match word {
+            "--" | "-" => return None,
+            option if option.starts_with('-') => index += if takes_value(&parser, &message, option) { 2 } else { 1 },
+            _ => return Some((index, word)),
+        }
+    };
+    let (first, ci) = next(1)?;
+    let (second, path) = next(first + 1)?;
+    let skill = skills::skills().into_iter().find(|skill| skill.path.as_str() == path)?;
+    let named = |name: &str| skill.input.pointer(&format!("/properties/{name}/type"));
+    let mut call: Vec<OsString> = arguments.get(..first)?.to_vec();
+    call.extend(["call".into(), format!("{ci}.{path}").into()]);
+    call.extend(arguments.get(first + 1..second)?.iter().cloned());
+    let mut rest = arguments.get(second + 1..)?.iter();
+    while let Some(word) = rest.next() {
+        let option = word.to_str().and_then(|word| word.strip_prefix("--"));
+        let (name, value) = match option.map(|option| option.split_once('=').unwrap_or((option, ""))) {
+            Some((name, value)) if named(name).is_some() => (name, value),
+            _ => {
+                call.push(word.clone());
+                continue;
+            }
+        };
+        let is = |word: &str| named(name).is_some_and(|kind| kind.to_string().contains(word));
+        let value = match option.is_some_and(|option| option.contains('=')) {
+            true => value,
+            false if is("boolean") => "true",
+            false => rest.next().and_then(|value| value.to_str())?,
+        };
+        // What is a text stays one, also where it looks like a number.
+        let value = if is("string") { serde_json::Value::from(value).to_string() } else { value.to_owned() };
+        call.push(format!("{name}={value}").into());
+    }
+    Some((call, Form::Command(first)))
 }
 
 /// Tells the flag of `aish apps rm` that deletes an app's data from the option of that name that every command has.

@@ -206,7 +206,8 @@ impl Follower<'_> {
                 let instances = self.app.iter().flat_map(|app| app.instance.iter().chain(&app.candidate));
                 instances.filter(|one| one.id.chain == self.chain.id).for_each(|one| self.outputs.add(one));
             }
-            Seen::Damaged(key, damage) => tracing::warn!(%key, %damage, "a record is damaged"),
+            Seen::Damaged(Key::Chain(id), error) if id == self.chain.id => return Err(error.into()),
+            Seen::Damaged(key, error) => tracing::warn!(%key, %error, "a record is damaged"),
             Seen::Record(..) | Seen::Anew | Seen::All => {}
         }
         Ok(())

@@ -14,6 +14,7 @@ use tokio::time::interval;
 
 use crate::exit::{Failure, Usage};
 
+mod colors;
 mod printer;
 
 pub(crate) use printer::{Pen, Printer};
@@ -43,6 +44,9 @@ pub(crate) struct Output {
     stdout_terminal: bool,
     stderr_terminal: bool,
 }
+
+/// How many bytes it takes for a bar.
+const WORTH_A_BAR: u64 = 1024 * 1024;
 
 impl Output {
     /// Looks at what both streams are, once.
@@ -78,9 +82,9 @@ impl Output {
         self.stderr_terminal && !self.json && io::stdin().is_terminal()
     }
 
-    /// A bar for so many bytes on their way; only for a person.
+    /// A bar for so many bytes on their way; only for a person, and not for what is there at once.
     pub(crate) fn bar(&self, bytes: u64) -> Option<indicatif::ProgressBar> {
-        (self.stderr_terminal && !self.quiet && !self.json).then(|| {
+        (self.stderr_terminal && !self.quiet && !self.json && bytes >= WORTH_A_BAR).then(|| {
             let bar = indicatif::ProgressBar::new(bytes);
             let style = "{bar:30} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}";
             match indicatif::ProgressStyle::with_template(style) {
@@ -143,6 +147,20 @@ impl Output {
                 return;
             }
         }
+    }
+
+    /// Prints what an app writes: as it is, and on a terminal its colours alone of all that steers one.
+    pub(crate) fn app(&self, bytes: &[u8], is_error: bool) -> Result<(), Failure> {
+        let is_terminal = if is_error { self.stderr_terminal } else { self.stdout_terminal };
+        let shown = (is_terminal && !self.raw)
+            .then(|| colors::colored(&String::from_utf8_lossy(bytes), self.color).into_bytes());
+        let bytes = shown.as_deref().unwrap_or(bytes);
+        if is_error {
+            // As with all that is said there: nobody can be told that it cannot be said.
+            let _ = io::stderr().lock().write_all(bytes);
+            return Ok(());
+        }
+        self.bytes(bytes)
     }
 
     /// Prints bytes of a command's standard error on ours.

@@ -56,7 +56,8 @@ impl Uploaded {
     /// The same for people.
     pub(crate) fn text(&self) -> String {
         let (bytes, sent) = (crate::quantity::bytes(self.bytes), crate::quantity::bytes(self.sent_bytes));
-        format!("uploaded {} files, {bytes}; sent {sent}", self.files)
+        let files = if self.files == 1 { "file" } else { "files" };
+        format!("uploaded {} {files}, {bytes}; sent {sent}", self.files)
     }
 }
 

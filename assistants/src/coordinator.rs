@@ -9,6 +9,7 @@ mod claims;
 mod container;
 mod ends;
 mod holding;
+pub mod keeping;
 mod known;
 mod library;
 pub(crate) mod log;
@@ -20,10 +21,12 @@ mod serve;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use aigis_proxy::{Bus, Error, NodeName, dispatch::Journal, identity::Credential, task};
+use aigis_proxy::{
+    Bus, Error, NodeName, dispatch::Journal, identity::Credential, services::chains::skills::OfApps, task,
+};
 use aigis_registry::{Cache, Shared};
 
-use self::{board::Board, claims::Held, known::Known, log::Logs, records::Records};
+use self::{board::Board, claims::Held, keeping::Kept, known::Known, log::Logs, records::Records};
 use crate::desk;
 
 /// How long chains are given back when the node ends.
@@ -49,6 +52,8 @@ pub struct Parts {
     pub assistants: Option<PathBuf>,
     /// The image that Python apps are built on, if it is not the usual.
     pub python_image: Option<String>,
+    /// How long chains are kept that are over.
+    pub kept: Kept,
 }
 
 impl fmt::Debug for Parts {
@@ -112,13 +117,21 @@ impl Coordinator {
         let watching = core.clone();
         let claiming = core.clone();
         let shipping = core.clone();
+        let keeping = core.clone();
         let mut tasks = vec![
             task::Owned::spawn("chains-watch", async move { watching.watch().await }),
             task::Owned::spawn("chains-claim", async move { claiming.claim().await }),
+            task::Owned::spawn("chains-kept", async move { keeping.keep_no_longer().await }),
             task::Owned::spawn("library", async move { shipping.ship_library().await }),
         ];
         tasks.extend(desk::serve(&core).await?);
         Ok(Self { core, tasks })
+    }
+
+    /// The chains of apps, as their CIs are asked for them.
+    #[must_use]
+    pub fn of_apps(&self) -> Arc<dyn OfApps> {
+        Arc::new(desk::OfApps(Arc::downgrade(&self.core)))
     }
 
     /// Stops taking chains, and gives back those that it holds: what runs at places runs on.

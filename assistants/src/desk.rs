@@ -7,6 +7,7 @@ mod audit;
 mod control;
 mod push;
 mod report;
+mod skills;
 
 use std::{fmt, sync::Arc};
 
@@ -23,6 +24,8 @@ use serde_json::json;
 use tarpc::{context::Context, server::Serve};
 
 use crate::coordinator::Core;
+
+pub(crate) use skills::OfApps;
 
 /// A request, and whose it is.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ mod change;
 mod control;
 mod step;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use aigis_registry::{
 
 pub use budget::{likeness, spent, stuck};
 pub use change::{
-    answered_by_itself, asking, cancelled, claimed, committed, done, failed, goes_elsewhere, moved, released, serving,
-    standing,
+    answered_by_itself, asking, cancelled, claimed, committed, done, failed, goes_elsewhere, lost_record, moved,
+    released, serving, standing,
 };
 pub use control::{control, rewound};
 pub use step::{begun, ended, failed_by_mesh, failed_places, lost, was_placed};

@@ -123,8 +123,12 @@ pub fn chosen(offers: Vec<Offer>, lost: &[NodeName], hope: Hope) -> (Found, Plac
         .map(|offer| format!("{} {}", offer.node, offer.refusal.as_deref().unwrap_or("says nothing")))
         .collect();
     let all = if told.is_empty() { "the mesh has no node".to_owned() } else { told.join("; ") };
-    let error = Error::unavailable(format!("no place takes it: {all}"))
-        .hint("see: aish nodes list; a node needs a Docker engine to take steps and apps");
+    let is_elsewhere = |offer: &Offer| offer.refusal.as_deref().is_some_and(|refusal| refusal.starts_with("is not "));
+    let hint = match !offers.is_empty() && offers.iter().all(is_elsewhere) {
+        true => "where an app is to run is kept from push to push; to lift that: aish push --on any",
+        false => "see: aish nodes; a node needs a Docker engine to take steps and apps",
+    };
+    let error = Error::unavailable(format!("no place takes it: {all}")).hint(hint);
     let error = if hope.is_full { error.with("full", true) } else { error };
     let note = PlacementNote { chosen: None, reason: error.message.clone(), bids: offers };
     (if hope.waits || hope.is_full { Found::Later(error) } else { Found::Nobody(error) }, note)

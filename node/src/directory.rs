@@ -4,15 +4,19 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use aigis_proxy::{
-    Address, Code, Effect, Error, Granted, Name, NodeName, UserName, dispatch, serve::Server, skill::Ci,
-    subject::HandTarget, task,
+    Address, Code, Effect, Error, Granted, Name, NodeName, SkillPath, UserName, dispatch,
+    serve::Server,
+    services::chains::skills::{self, OfApps},
+    skill::{Answer, Call, Ci, SkillInfo},
+    subject::HandTarget,
+    task,
 };
 use aigis_registry::{Cache, Registry};
 use futures::{FutureExt, future::BoxFuture};
@@ -54,6 +58,8 @@ pub(crate) struct Directory {
     names: Mutex<Names>,
     meant: Mutex<Meant>,
     turn: AtomicUsize,
+    /// Who holds chains beside this node.
+    chains: OnceLock<Arc<dyn OfApps>>,
 }
 
 impl fmt::Debug for Directory {
@@ -66,8 +72,25 @@ impl Directory {
     /// An empty directory. The cache tells what else in the mesh has a name.
     #[must_use]
     pub(crate) fn new(node: NodeName, cache: Cache, registry: Registry) -> Self {
-        let (entries, names, meant, turn) = Default::default();
-        Self { node, cache, registry, entries, names, meant, turn }
+        let (entries, names, meant, turn, chains) = Default::default();
+        Self { node, cache, registry, entries, names, meant, turn, chains }
+    }
+
+    /// Sets who holds chains beside this node. Only the first call counts.
+    pub(crate) fn set_chains(&self, chains: Arc<dyn OfApps>) {
+        // A second coordinator of the same node would be of no use: the first stays.
+        let _ = self.chains.set(chains);
+    }
+
+    /// Who holds chains beside this node, if anybody does.
+    pub(crate) fn chains(&self) -> Option<&Arc<dyn OfApps>> {
+        self.chains.get()
+    }
+
+    /// An app that runs elsewhere, of which this node can tell the chain.
+    fn elsewhere(&self, name: &Name) -> Option<Arc<dyn Ci>> {
+        let chains = self.chains.get().filter(|chains| chains.knows(name))?;
+        Some(Arc::new(Elsewhere { name: name.clone(), node: self.node.clone(), chains: chains.clone() }))
     }
 
     /// Lets go of all CIs. What is found here holds what finds it, the node's connection among it: a node that ends and does
@@ -160,6 +183,35 @@ impl Directory {
     }
 }
 
+/// An app whose place is another node: only what is asked of its chain is answered here.
+struct Elsewhere {
+    name: Name,
+    node: NodeName,
+    chains: Arc<dyn OfApps>,
+}
+
+impl Ci for Elsewhere {
+    fn name(&self) -> &Name {
+        &self.name
+    }
+
+    fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    fn skills(&self) -> Vec<Arc<SkillInfo>> {
+        skills::skills()
+    }
+
+    fn skill(&self, path: &str) -> Option<Arc<SkillInfo>> {
+        skills::skills().into_iter().find(|skill| skill.path.as_str() == path)
+    }
+
+    fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {
+        skills::run(self.name.clone(), self.chains.clone(), &path, call)
+    }
+}
+
 impl dispatch::Directory for Directory {
     fn grants(&self, plugin: &UserName, ci: &Name, effect: Effect) -> bool {
         let (snapshot, record) = (self.cache.snapshot(), self.registry.ci(ci));
@@ -181,6 +233,6 @@ impl dispatch::Directory for Directory {
         if node.as_ref().is_some_and(|node| *node != self.node) {
             return Err(Error::unavailable(format!("{name} of that node is not served by {}", self.node)).sent(false));
         }
-        self.local(name).ok_or_else(|| self.registry.absence(name))
+        self.local(name).or_else(|| self.elsewhere(name)).ok_or_else(|| self.registry.absence(name))
     }
 }

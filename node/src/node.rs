@@ -6,7 +6,7 @@ mod start;
 
 use std::{fs, sync::Arc, time::Duration};
 
-use aigis_proxy::{Bus, bus, identity::Credential, serve::Server, task};
+use aigis_proxy::{Bus, bus, identity::Credential, serve::Server, services::chains::skills::OfApps, task};
 use aigis_registry::{Cache, LeaseKeeper, Reporter, audit::AuditJournal};
 use tokio::sync::watch;
 
@@ -108,6 +108,11 @@ impl Node {
     #[must_use]
     pub fn link(&self) -> watch::Receiver<bus::Link> {
         self.bus.link()
+    }
+
+    /// Has the apps of this mesh answer for their chains by whoever holds chains beside this node. Only the first call counts.
+    pub fn serve_chains(&self, chains: Arc<dyn OfApps>) {
+        self.directory.set_chains(chains);
     }
 
     /// The server, for its counters.

@@ -23,6 +23,7 @@ mod consumer;
 mod growth;
 mod guard;
 mod heads;
+mod history;
 mod log;
 mod login;
 mod setup;
@@ -33,10 +34,11 @@ pub use growth::{Kept, adopt, ready, replicas, spread, survey};
 pub(crate) use guard::Guarded;
 pub use guard::{KnownStore, Mark, StoreGuard, store_id};
 pub(crate) use heads::{Head, heads, sizes};
+pub use history::history;
 pub use log::{Log, LogMessage, LogReader, Since, append, read_log};
 pub use login::clocks_apart;
 pub(crate) use login::connect;
-pub use setup::{LOGS_BYTES, SetupError, StoreId, create_store, find_store, limit_blobs, mark_store};
+pub use setup::{LOGS_BYTES, SHARED_VERSIONS, SetupError, StoreId, create_store, find_store, limit_blobs, mark_store};
 pub use standing::{Standing, standing};
 pub use watch::{Event, Watch, list};
 
@@ -62,6 +64,10 @@ const OPERATION: &str = "KV-Operation";
 const MARKER: &str = "Nats-Marker-Reason";
 /// How long the store keeps a message.
 const LIFETIME: &str = "Nats-TTL";
+/// The revision that a write expects to be the newest of its key, or of the keys that the second one names. The store checks it
+/// before it takes the write, and keeps the headers as they came.
+const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
+const EXPECTED_OF: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 
 /// A bucket of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,7 +135,7 @@ impl fmt::Display for Bucket {
 pub struct Entry {
     /// The key.
     pub key: String,
-    /// The value; empty unless `operation` is [`Operation::Put`].
+    /// The value, or what the mark of a deletion carries.
     pub value: Bytes,
     /// The place of this write among all writes of the bucket.
     pub revision: u64,
@@ -137,6 +143,9 @@ pub struct Entry {
     pub created: OffsetDateTime,
     /// What the write did.
     pub operation: Operation,
+    /// The revision of its own key that the store found before it took this write, 0 for none ever; `None` where the writer did
+    /// not have that checked, or the write is one that ends by itself without being a deletion.
+    pub follows: Option<u64>,
 }
 
 /// What a write did.
@@ -306,11 +315,32 @@ pub async fn put(
 ///
 /// As [`put`].
 pub async fn delete(bus: &Bus, bucket: Bucket, key: &str, expect: Expect<'_>, within: Duration) -> Result<u64, Error> {
-    check(key, &[])?;
+    mark(bus, bucket, key, Bytes::new(), expect, None, within).await
+}
+
+/// As [`delete`], with what the mark says of itself, and how long it stays if not for good. What stood there before it comes
+/// back when it ends, unless that was a mark too.
+///
+/// # Errors
+///
+/// As [`put`].
+pub async fn mark(
+    bus: &Bus,
+    bucket: Bucket,
+    key: &str,
+    says: Bytes,
+    expect: Expect<'_>,
+    lifetime: Option<Duration>,
+    within: Duration,
+) -> Result<u64, Error> {
+    check(key, &says)?;
     let mut headers = expecting(bucket, expect);
     headers.insert("Nats-Msg-Id", Token::random().as_str());
     headers.insert(OPERATION, "DEL");
-    write(bus, bucket, key, headers, Bytes::new(), within).await
+    if let Some(lifetime) = lifetime {
+        headers.insert(LIFETIME, seconds(lifetime));
+    }
+    write(bus, bucket, key, headers, says, within).await
 }
 
 /// Removes what stands under a key at that revision. The mark of it is gone as well after `marked`.
@@ -326,12 +356,7 @@ pub(crate) async fn erase(
     marked: Duration,
     within: Duration,
 ) -> Result<u64, Error> {
-    check(key, &[])?;
-    let mut headers = expecting(bucket, Expect::Revision(revision));
-    headers.insert("Nats-Msg-Id", Token::random().as_str());
-    headers.insert(OPERATION, "DEL");
-    headers.insert(LIFETIME, seconds(marked));
-    write(bus, bucket, key, headers, Bytes::new(), within).await
+    mark(bus, bucket, key, Bytes::new(), Expect::Revision(revision), Some(marked), within).await
 }
 
 /// Writes a lease: a value that ends by itself after `lifetime`, which is rounded up to whole seconds. One attempt.
@@ -423,6 +448,7 @@ fn stored(bucket: Bucket, key: &str, message: Message) -> Result<Option<Entry>, 
         revision: text("Nats-Sequence")?.parse().map_err(|_| malformed())?,
         created: OffsetDateTime::parse(text("Nats-Time-Stamp")?, &Rfc3339).map_err(|_| malformed())?,
         operation: operation(Some(headers)),
+        follows: follows(Some(headers)),
         value: message.payload,
     }))
 }
@@ -434,6 +460,18 @@ fn operation(headers: Option<&HeaderMap>) -> Operation {
         (Some("DEL" | "PURGE"), _) | (_, Some(_)) => Operation::Delete,
         _ => Operation::Put,
     }
+}
+
+/// The revision that the store has checked a write against. A header that stands twice, or is about other keys, proves nothing.
+fn follows(headers: Option<&HeaderMap>) -> Option<u64> {
+    let headers = headers?;
+    let mut checked = headers.get_all(EXPECTED);
+    let (first, second) = (checked.next()?, checked.next());
+    let is_passing = headers.get(LIFETIME).is_some() && operation(Some(headers)) == Operation::Put;
+    if second.is_some() || headers.get(EXPECTED_OF).is_some() || is_passing {
+        return None;
+    }
+    first.as_str().parse().ok()
 }
 
 /// Whether a write took all others of its bucket away, which no part of the mesh ever asks for.
@@ -451,11 +489,11 @@ fn expecting(bucket: Bucket, expect: Expect<'_>) -> HeaderMap {
     match expect {
         Expect::Anything => {}
         Expect::Revision(revision) => {
-            headers.insert("Nats-Expected-Last-Subject-Sequence", revision.to_string());
+            headers.insert(EXPECTED, revision.to_string());
         }
         Expect::Newest { filter, revision } => {
-            headers.insert("Nats-Expected-Last-Subject-Sequence", revision.to_string());
-            headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", bucket.subject(filter));
+            headers.insert(EXPECTED, revision.to_string());
+            headers.insert(EXPECTED_OF, bucket.subject(filter));
         }
     }
     headers
@@ -657,6 +695,26 @@ mod tests {
         assert!(refused(404, 10059, "stream not found").is_passing());
         assert!(refused(503, 10008, "system temporarily unavailable").is_passing());
         assert!(!refused(503, 10023, "insufficient resources").is_passing());
+    }
+
+    #[test]
+    fn only_the_check_of_its_own_key_says_what_a_write_follows() {
+        let of = |headers: &[(&str, &str)]| {
+            let mut map = HeaderMap::new();
+            headers.iter().for_each(|(name, value)| map.append(*name, *value));
+            follows(Some(&map))
+        };
+        assert_eq!(of(&[(EXPECTED, "7")]), Some(7));
+        assert_eq!(of(&[(EXPECTED, "7"), (OPERATION, "DEL"), (LIFETIME, "60s")]), Some(7));
+        for forged in [
+            &[][..],
+            &[(EXPECTED, "x")],
+            &[(EXPECTED, "7"), (EXPECTED, "8")],
+            &[(EXPECTED, "7"), (EXPECTED_OF, "$KV.shared.app.other")],
+            &[(EXPECTED, "7"), (LIFETIME, "1s")],
+        ] {
+            assert_eq!(of(forged), None, "{forged:?}");
+        }
     }
 
     #[test]

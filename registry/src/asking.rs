@@ -6,6 +6,7 @@ use aigis_proxy::{
     Address, Bus, Code, Effect, Error, Grant, Granted, Name, NodeName, Request, SkillPath, UserName,
     client::{Client, Response, Target},
     envelope::Passing,
+    services::chains::skills,
     subject::Token,
 };
 use bytes::Bytes;
@@ -21,6 +22,9 @@ use crate::{
 };
 
 mod way;
+
+/// How many nodes are asked at most for what any of them can answer.
+const MOST_ASKED: usize = 4;
 
 /// What calls, and what it knows of whom it can call; cheap to clone.
 #[derive(Debug, Clone)]
@@ -129,6 +133,9 @@ impl Asking {
     /// `failed_precondition` for a skill of a service that changes something.
     fn servers(&self, whom: &Addressee, path: &SkillPath) -> Result<(Vec<UserName>, SkillPath), Error> {
         match &whom.resolved {
+            Resolved::One(one) if self.is_answered_anywhere(one, path) => {
+                Ok((self.holders_of_chains(one), path.clone()))
+            }
             Resolved::One(one) if whom.state == State::Offline => {
                 Err(away(&whom.address).with("node", one.record.node.as_str()))
             }
@@ -141,6 +148,32 @@ impl Asking {
             }
             Resolved::Service(service) => Ok((balanced(service, path)?, path.clone())),
         }
+    }
+
+    /// Whether any node may be asked in place of the CI's own: what becomes of an app's chain is no matter of its place.
+    fn is_answered_anywhere(&self, one: &snapshot::Found, path: &SkillPath) -> bool {
+        one.record.kind == Kind::App && skills::is_of_chain(path.as_str()) && self.is_away(&one.record.server)
+    }
+
+    fn is_away(&self, server: &UserName) -> bool {
+        self.snapshot().sight(server.as_str()).state != State::Live
+    }
+
+    /// The nodes that may know of an app's chain: its own if that is only late, then those that live, by chance.
+    fn holders_of_chains(&self, one: &snapshot::Found) -> Vec<UserName> {
+        let snapshot = self.snapshot();
+        let mut nodes: Vec<UserName> = snapshot
+            .cis()
+            .filter(|ci| ci.kind == Kind::Node && ci.server != one.record.server && snapshot.state(ci) == State::Live)
+            .map(|ci| ci.server.clone())
+            .collect();
+        nodes.sort();
+        if !nodes.is_empty() {
+            let first = chance() % nodes.len();
+            nodes.rotate_left(first);
+        }
+        let own = (one.state != State::Offline).then(|| one.record.server.clone());
+        nodes.into_iter().chain(own).take(MOST_ASKED).collect()
     }
 
     fn may(&self, one: &snapshot::Found, path: &SkillPath) -> Result<(), Error> {
@@ -216,7 +249,7 @@ impl Asking {
             let target = Target { server: server.clone(), ci: whom.name.clone(), path: path.clone(), timeout };
             let opened = tokio::select! {
                 opened = open(target) => opened,
-                error = self.lost(whom, &server) => Err(error.sent(true)),
+                error = self.lost(whom, &server), if whom.answers_by(&server) => Err(error.sent(true)),
             };
             match opened {
                 Err(error) if error.code == Code::Unavailable && error.detail("sent") == Some(&Value::Bool(false)) => {
@@ -286,6 +319,14 @@ impl Addressee {
                 Self { name: name.clone(), ..self }
             }
             _ => self,
+        }
+    }
+
+    /// Whether it is that server's own: its end is the CI's, unless another node answers for it.
+    fn answers_by(&self, server: &UserName) -> bool {
+        match &self.resolved {
+            Resolved::One(one) if one.record.kind == Kind::App => one.record.server == *server,
+            _ => true,
         }
     }
 

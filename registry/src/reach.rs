@@ -143,7 +143,7 @@ async fn follow(shared: Shared, filter: String, publish: watch::Sender<Known>) {
                 }
             }
             Ok(Seen::Record(..)) => {}
-            Ok(Seen::Damaged(key, damage)) => tracing::warn!(%key, %damage, "the record of an app is left out"),
+            Ok(Seen::Damaged(key, error)) => tracing::warn!(%key, %error, "the record of an app is left out"),
             Err(error) => {
                 tracing::debug!(%error, "the records of apps cannot be read now");
                 sleep(RETRY).await;

@@ -1,18 +1,21 @@
 //! Records that change hands: chains with their journals, apps, assistants.
 //!
 //! Any node may write the next version of one. So each version is signed by its writer and names the one that it follows; the
-//! store takes it only if that is the newest. See `docs/specs/records.md`.
+//! store takes it only if that is the newest, and readers pass over whatever was written past that. See `docs/specs/records.md`.
 
 mod app;
 mod assistant;
 mod chain;
 mod key;
+mod standing;
 mod version;
+
+use std::time::Duration;
 
 use aigis_proxy::{
     Bus, Code, Error,
     identity::Credential,
-    kv::{self, Bucket, Event, Expect, Operation},
+    kv::{self, Bucket, Event, Expect},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -25,7 +28,8 @@ pub use chain::{
 pub use key::Key;
 pub use version::Version;
 
-use crate::{cache::Cache, record::Damage};
+use self::standing::Standing;
+use crate::cache::Cache;
 
 /// The shared records, as one user of the mesh reads them, and a node writes them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -42,8 +46,8 @@ pub enum Seen {
     Anew,
     /// A record as it is now; `None` once it is deleted.
     Record(Key, Option<Raw>),
-    /// A record that is not believed.
-    Damaged(Key, Damage),
+    /// A record of which no version is left that is believed, and the `data_loss` that whoever reads it meets.
+    Damaged(Key, Error),
     /// All that there was has been told.
     All,
 }
@@ -88,12 +92,12 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// `data_loss` for one that is damaged or that no node signed; what else the store says.
+    /// `data_loss` if no version of it is left that is believed; what else the store says.
     pub async fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<Version<T>>, Error> {
-        let entry = kv::get(&self.bus, Bucket::Shared, &key.to_string(), kv::PATIENCE).await?;
-        let Some(entry) = entry.filter(|entry| entry.operation == Operation::Put) else { return Ok(None) };
-        let raw = self.check(key, &entry).map_err(|damage| damaged(key, &damage))?;
-        raw.read().map(Some)
+        match self.standing(key).await? {
+            Standing::Record(raw) => raw.read().map(Some),
+            Standing::Nothing | Standing::Deleted(_) => Ok(None),
+        }
     }
 
     /// Writes a record in place of the version of that revision, 0 for none ever or a deleted one's mark; answers with the new
@@ -107,9 +111,7 @@ impl Shared {
     ///
     /// Whether it was written is unknown once the future is dropped: read it.
     pub async fn put<T: Serialize>(&self, key: &Key, content: &T, follows: u64) -> Result<Option<u64>, Error> {
-        let signer = self.signer.as_ref().ok_or_else(|| Error::internal("only nodes write shared records"))?;
-        let value = version::seal(key, content, follows, signer)
-            .map_err(|error| Error::internal(format!("the record {key} has no JSON form: {error}")))?;
+        let value = self.sealed(key, content, follows)?;
         let expect = Expect::Revision(follows);
         match kv::put(&self.bus, Bucket::Shared, &key.to_string(), value.into(), expect, kv::PATIENCE).await {
             Ok(revision) => Ok(Some(revision)),
@@ -124,26 +126,70 @@ impl Shared {
     ///
     /// As [`Shared::put`].
     pub async fn create<T: Serialize>(&self, key: &Key, content: &T) -> Result<Option<u64>, Error> {
-        let mark = kv::get(&self.bus, Bucket::Shared, &key.to_string(), kv::PATIENCE).await?;
-        match mark {
-            Some(entry) if entry.operation == Operation::Put => Ok(None),
-            Some(entry) => self.put(key, content, entry.revision).await,
-            None => self.put(key, content, 0).await,
+        match self.standing(key).await? {
+            Standing::Record(_) => Ok(None),
+            Standing::Deleted(revision) => self.put(key, content, revision).await,
+            Standing::Nothing => self.put(key, content, 0).await,
         }
+    }
+
+    /// Writes a record whose versions are not believed any more, over whatever stands there; `None` if something else was
+    /// written meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shared::put`].
+    pub async fn put_over<T: Serialize>(&self, key: &Key, content: &T) -> Result<Option<u64>, Error> {
+        let newest = kv::get(&self.bus, Bucket::Shared, &key.to_string(), kv::PATIENCE).await?;
+        self.put(key, content, newest.map_or(0, |newest| newest.revision)).await
     }
 
     /// Deletes a record at that revision; says whether it was still that.
     ///
     /// # Errors
     ///
-    /// What the store says.
+    /// As [`Shared::put`].
     pub async fn delete(&self, key: &Key, revision: u64) -> Result<bool, Error> {
-        let expect = Expect::Revision(revision);
-        match kv::delete(&self.bus, Bucket::Shared, &key.to_string(), expect, kv::PATIENCE).await {
-            Ok(_) => Ok(true),
-            Err(kv::Error::WrongRevision { .. }) => Ok(false),
+        Ok(self.mark(key, revision, None).await?.is_some())
+    }
+
+    /// Deletes a record at that revision, with all versions of it that the store keeps; says whether it was still that. What
+    /// tells of the deletion ends after `marked`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shared::put`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: older versions would come back once the marks end. Ask again for it until it says so.
+    pub async fn erase(&self, key: &Key, revision: u64, marked: Duration) -> Result<bool, Error> {
+        // The first stays until all versions are gone, whenever this ends.
+        let Some(mut newest) = self.mark(key, revision, None).await? else { return Ok(false) };
+        for _ in 0..kv::SHARED_VERSIONS {
+            match self.mark(key, newest, Some(marked)).await? {
+                Some(revision) => newest = revision,
+                // Somebody has made it anew.
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    async fn mark(&self, key: &Key, follows: u64, lifetime: Option<Duration>) -> Result<Option<u64>, Error> {
+        let says = self.sealed(key, &(), follows)?.into();
+        let (place, expect) = (key.to_string(), Expect::Revision(follows));
+        match kv::mark(&self.bus, Bucket::Shared, &place, says, expect, lifetime, kv::PATIENCE).await {
+            Ok(revision) => Ok(Some(revision)),
+            Err(kv::Error::WrongRevision { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn sealed<T: Serialize>(&self, key: &Key, content: &T, follows: u64) -> Result<Vec<u8>, Error> {
+        let signer = self.signer.as_ref().ok_or_else(|| Error::internal("only nodes write shared records"))?;
+        version::seal(key, content, follows, signer)
+            .map_err(|error| Error::internal(format!("the record {key} has no JSON form: {error}")))
     }
 
     /// Reads all records whose keys match `filter`, in which whole tokens may be `*`, in the order of their keys. What is
@@ -154,12 +200,39 @@ impl Shared {
     /// What the store says.
     pub async fn list<T: DeserializeOwned>(&self, filter: &str) -> Result<Vec<(Key, Version<T>)>, Error> {
         let mut found = Vec::new();
-        for entry in kv::list(&self.bus, Bucket::Shared, &[filter], kv::PATIENCE).await? {
-            let Some(key) = Key::parse(&entry.key).filter(|_| entry.operation == Operation::Put) else { continue };
-            match self.check(&key, &entry).map_err(|damage| damaged(&key, &damage)).and_then(|raw| raw.read()) {
+        for (key, read) in self.read_all(filter).await? {
+            match read {
                 Ok(version) => found.push((key, version)),
                 Err(error) => tracing::warn!(%key, %error, "a record is left out"),
             }
+        }
+        Ok(found)
+    }
+
+    /// As [`Shared::list`], where nothing may be left out.
+    ///
+    /// # Errors
+    ///
+    /// `data_loss` for a damaged one; what the store says.
+    pub async fn list_whole<T: DeserializeOwned>(&self, filter: &str) -> Result<Vec<(Key, Version<T>)>, Error> {
+        let all = self.read_all(filter).await?;
+        all.into_iter().map(|(key, read)| read.map(|version| (key, version))).collect()
+    }
+
+    async fn read_all<T: DeserializeOwned>(
+        &self,
+        filter: &str,
+    ) -> Result<Vec<(Key, Result<Version<T>, Error>)>, Error> {
+        let mut found = Vec::new();
+        for entry in kv::list(&self.bus, Bucket::Shared, &[filter], kv::PATIENCE).await? {
+            let Some(key) = Key::parse(&entry.key) else { continue };
+            let read = match self.of_entry(&key, &entry).await {
+                Ok(Standing::Record(raw)) => raw.read(),
+                Ok(Standing::Nothing | Standing::Deleted(_)) => continue,
+                Err(error) if error.code == Code::DataLoss => Err(error),
+                Err(error) => return Err(error),
+            };
+            found.push((key, read));
         }
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(found)
@@ -168,16 +241,7 @@ impl Shared {
     /// Watches the records whose keys match any of these filters, of which no two may match the same key.
     #[must_use]
     pub fn watch(&self, filters: &[&str]) -> Watch {
-        Watch { shared: self.clone(), watch: kv::Watch::of_any(&self.bus, Bucket::Shared, filters) }
-    }
-
-    /// Checks an entry as it came from the store.
-    fn check(&self, key: &Key, entry: &kv::Entry) -> Result<Raw, Damage> {
-        let public_key = |node: &aigis_proxy::NodeName| {
-            let snapshot = self.cache.snapshot();
-            snapshot.user(&node.user()).map(|user| user.public_key.clone())
-        };
-        version::open(key, &entry.value, public_key).map(|content| Raw { revision: entry.revision, content })
+        Watch { shared: self.clone(), watch: kv::Watch::of_any(&self.bus, Bucket::Shared, filters), doubted: None }
     }
 }
 
@@ -186,6 +250,8 @@ impl Shared {
 pub struct Watch {
     shared: Shared,
     watch: kv::Watch,
+    /// What came and is not believed: it is still to be read what stands before it.
+    doubted: Option<(Key, kv::Entry)>,
 }
 
 impl Watch {
@@ -200,23 +266,27 @@ impl Watch {
     /// Cancel safe: nothing is lost when the future is dropped.
     pub async fn next(&mut self) -> Result<Seen, Error> {
         loop {
+            if let Some((key, entry)) = &self.doubted {
+                let before = self.shared.of_entry(key, entry).await;
+                let seen = match before {
+                    Ok(Standing::Record(raw)) => Seen::Record(key.clone(), Some(raw)),
+                    Ok(Standing::Nothing | Standing::Deleted(_)) => Seen::Record(key.clone(), None),
+                    Err(error) if error.code == Code::DataLoss => Seen::Damaged(key.clone(), error),
+                    Err(error) => return Err(error),
+                };
+                self.doubted = None;
+                return Ok(seen);
+            }
             let entry = match self.watch.next().await? {
                 Event::Resync => return Ok(Seen::Anew),
                 Event::Synced => return Ok(Seen::All),
                 Event::Entry { entry, .. } => entry,
             };
             let Some(key) = Key::parse(&entry.key) else { continue };
-            if entry.operation != Operation::Put {
-                return Ok(Seen::Record(key, None));
+            match self.shared.check(&key, &entry) {
+                Ok(raw) => return Ok(Seen::Record(key, raw)),
+                Err(_) => self.doubted = Some((key, entry)),
             }
-            return Ok(match self.shared.check(&key, &entry) {
-                Ok(raw) => Seen::Record(key, Some(raw)),
-                Err(damage) => Seen::Damaged(key, damage),
-            });
         }
     }
-}
-
-fn damaged(key: &Key, damage: &Damage) -> Error {
-    Error::new(Code::DataLoss, format!("the record {key} is damaged: {damage}"))
 }

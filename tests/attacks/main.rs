@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod callee;
 #[cfg(test)]
+mod chain;
+#[cfg(test)]
 mod container;
 #[cfg(test)]
 mod impostor;

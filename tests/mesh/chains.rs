@@ -1,5 +1,6 @@
 //! Chains: a pushed tree becomes a running app, by assistants in containers and builtins.
 
+mod commands;
 mod control;
 mod deaths;
 mod first;
@@ -12,9 +13,11 @@ mod python;
 mod questions;
 mod repository;
 mod running;
+mod skills;
 mod state;
 mod steps;
 mod trees;
+mod watch;
 mod wrong;
 
 use std::{

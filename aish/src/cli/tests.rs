@@ -155,3 +155,16 @@ fn chn_56_the_data_of_an_app_is_no_directory() {
     }
     assert!(read("apps list --data /d").is_ok());
 }
+
+#[test]
+fn chn_51_what_is_asked_of_an_apps_chain_is_a_call() {
+    let same = |said: &str, meant: &str| {
+        assert_eq!(format!("{:?}", read(said).unwrap()), format!("{:?}", read(meant).unwrap()), "{said}");
+    };
+    same("hello chain.hold --why 5 --now --json", r#"call hello.chain.hold why="5" now=true --json"#);
+    same("--timeout 5s my-app@beta chain.retry --from=2", "--timeout 5s call my-app@beta.chain.retry from=2");
+    same("hello --json chain.show", "call hello.chain.show --json");
+    same("hello chain.answer yes --id db", r#"call hello.chain.answer yes id="db""#);
+    assert_eq!(message("hello status chain.hold").words, ["hello", "status", "chain.hold"]);
+    assert!(wrong("hello chain.hold --bogus x").message.contains("--bogus"));
+}

@@ -105,7 +105,9 @@ fn members(found: &Addressee) -> Value {
 
 fn text(address: &Address, value: &Value) -> String {
     let word = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or("unknown").to_owned();
-    let mut out = format!("{address} is a {}: {}\n", word("kind"), word("state"));
+    let (kind, state) = (word("kind"), word("state"));
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    let mut out = format!("{address} is {article} {kind}: {state}\n");
     let mut line = |key: &str, text: String| {
         if !text.is_empty() {
             let _ = writeln!(out, "{key}: {text}");

@@ -4,7 +4,7 @@ use aigis_proxy::Name;
 use aigis_registry::shared::{ChainRecord, Offer, StepRecord};
 use serde_json::{Value, json};
 
-use super::chains::show::steps;
+use super::chains::show::{first_line, steps};
 use crate::{chains, context::Context, exit::Failure, quantity};
 
 /// Say why a chain went as it did: what began, where each step ran, and what the other nodes offered
@@ -59,7 +59,7 @@ fn object(chain: &ChainRecord, steps: &[StepRecord]) -> Value {
 fn text(chain: &ChainRecord, steps: &[StepRecord]) -> String {
     let mut out = format!("{} {} is {}", chain.app, chain.id, chain.status);
     if !chain.status_reason.is_empty() {
-        let _ = write!(out, ": {}", chain.status_reason);
+        let _ = write!(out, ": {}", first_line(&chain.status_reason));
     }
     out.push('\n');
     if !chain.on.is_empty() {
@@ -78,7 +78,7 @@ fn text(chain: &ChainRecord, steps: &[StepRecord]) -> String {
             let _ = writeln!(out, "    an earlier attempt failed: {earlier}");
         }
         if let Some(error) = &step.error {
-            let _ = writeln!(out, "    {}", error.message);
+            let _ = writeln!(out, "    {}", first_line(&error.message));
         }
     }
     out

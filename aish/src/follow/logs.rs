@@ -146,15 +146,12 @@ impl Logs {
         }
         let StepRecord { n, attempt, assistant, node, status, exit_code, error, next, .. } = step;
         let words = match status {
-            StepStatus::Failed => {
-                // All of it is told at the end.
-                let why = error.as_ref().and_then(|error| error.message.lines().next());
-                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-                format!("step {n}: {assistant} failed{why}")
-            }
+            // Why is told at the end, which this is.
+            StepStatus::Failed => format!("step {n}: {assistant} failed{}", took(step, "after")),
             StepStatus::Cached => format!("step {n}: {assistant} is cached"),
             StepStatus::Cancelled => format!("step {n}: {assistant} was ended"),
-            _ => String::new(),
+            StepStatus::Done => format!("step {n}: {assistant} done{}", took(step, "in")),
+            StepStatus::Running | StepStatus::Superseded => String::new(),
         };
         let fields = json!({
             "n": n, "attempt": attempt, "assistant": assistant, "node": node, "status": status, "exit_code": exit_code,
@@ -288,6 +285,18 @@ fn place(note: &LogNote, at: u64) -> (u64, u64) {
         (at - note.dropped, 0)
     } else {
         (half, half + note.dropped - at)
+    }
+}
+
+/// How long a step took, without what it waited for an answer; nothing for one that was over at once.
+fn took(step: &StepRecord, word: &str) -> String {
+    let Some(ended) = step.ended_at else { return String::new() };
+    let asked = i64::try_from(step.asked_s).unwrap_or(i64::MAX);
+    let tenths = (ended.time() - step.started_at.time()).whole_milliseconds() / 100 - i128::from(asked) * 10;
+    match tenths {
+        ..1 => String::new(),
+        1..600 => format!(" {word} {}.{} s", tenths / 10, tenths % 10),
+        _ => format!(" {word} {} min {} s", tenths / 600, tenths / 10 % 60),
     }
 }
 

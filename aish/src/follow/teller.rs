@@ -1,6 +1,9 @@
 //! What a follower tells: events as JSON Lines, or words on standard error and the app's own output as it is.
 
-use aigis_proxy::services::{instances, steps::Question};
+use aigis_proxy::services::{
+    instances,
+    steps::{Ask, Question},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -115,13 +118,7 @@ impl Teller {
         if self.output.is_json() {
             return self.event("app", json!({"source": source, "data": frames::field(bytes)}), "").await;
         }
-        let pass = move |output: &Output| match source {
-            instances::Output::Stdout => output.data(&bytes),
-            instances::Output::Stderr => {
-                output.error_data(&bytes, false);
-                Ok(())
-            }
-        };
+        let pass = move |output: &Output| output.app(&bytes, matches!(source, instances::Output::Stderr));
         self.pen.put(pass).await
     }
 
@@ -131,18 +128,47 @@ impl Teller {
     ///
     /// What keeps from writing.
     pub(crate) async fn question(&self, chain: &str, question: &Question) -> Result<(), Failure> {
-        let Question { ask, choices, default, .. } = question;
-        let mut words = format!("? {ask}");
+        let Question { ask, choices, .. } = question;
+        let mut words = format!("? {ask}{}", expected(question));
         for (index, choice) in choices.iter().enumerate() {
             words.push_str(&format!("\n  {}  {choice}", index + 1));
-        }
-        if let Some(default) = default {
-            words.push_str(&format!("\n  [{default}]"));
         }
         if !self.output.can_ask() {
             words.push_str(&format!("\n  answer it: aish chains answer {chain} VALUE"));
         }
         let fields = json!({"chain": chain, "question": question});
         self.event("question", fields, words).await
+    }
+}
+
+/// What an answer looks like, and which one counts if none is given.
+fn expected(question: &Question) -> String {
+    match (question.kind, question.default.as_deref()) {
+        (Ask::Confirm, Some("yes")) => " [Y/n]".to_owned(),
+        (Ask::Confirm, Some("no")) => " [y/N]".to_owned(),
+        (Ask::Confirm, _) => " [y/n]".to_owned(),
+        (_, Some(default)) => format!(" [{default}]"),
+        (_, None) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chn_35_a_question_says_what_is_expected() {
+        let of = |kind, default: Option<&str>| {
+            expected(&Question {
+                id: "q".to_owned(),
+                ask: "?".to_owned(),
+                kind,
+                choices: Vec::new(),
+                default: default.map(str::to_owned),
+                until: String::new(),
+            })
+        };
+        assert_eq!((of(Ask::Confirm, None), of(Ask::Confirm, Some("no"))), (" [y/n]".to_owned(), " [y/N]".to_owned()));
+        assert_eq!((of(Ask::Text, Some("sqlite")), of(Ask::Secret, None)), (" [sqlite]".to_owned(), String::new()));
     }
 }

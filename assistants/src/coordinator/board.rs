@@ -1,12 +1,12 @@
 //! What is known of all chains and apps: kept up to date by one watch.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use aigis_proxy::{Name, chain::ChainId, sync::lock};
+use aigis_proxy::{Error, Name, chain::ChainId, sync::lock};
 use aigis_registry::shared::{AppRecord, ChainRecord, Key, Raw, Seen, Version};
 use tokio::{sync::watch, time::sleep};
 
@@ -20,6 +20,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 struct All {
     chains: HashMap<ChainId, Arc<Version<ChainRecord>>>,
     apps: HashMap<Name, Arc<Version<AppRecord>>>,
+    /// Chains of whose record no version is left that is believed.
+    lost: BTreeMap<ChainId, Error>,
     is_whole: bool,
 }
 
@@ -68,6 +70,13 @@ impl Board {
         chains
     }
 
+    /// The chains whose records were overwritten by what is not believed, as they stood before, and what readers of them meet.
+    pub(crate) fn lost(&self) -> Vec<(Arc<Version<ChainRecord>>, Error)> {
+        let all = lock(&self.all);
+        let lost = all.lost.iter().filter_map(|(id, error)| Some((all.chains.get(id)?.clone(), error.clone())));
+        lost.collect()
+    }
+
     /// Takes what was just written here, which the watch tells later.
     pub(crate) fn note_chain(&self, version: &Version<ChainRecord>) {
         lock(&self.all).take_chain(version.clone());
@@ -78,6 +87,7 @@ impl Board {
 impl All {
     fn take_chain(&mut self, version: Version<ChainRecord>) {
         let id = version.content.id.clone();
+        self.lost.remove(&id);
         if self.chains.get(&id).is_some_and(|known| known.revision > version.revision) {
             return;
         }
@@ -130,7 +140,19 @@ impl Core {
                     continue;
                 }
                 (Seen::Record(key, raw), None) => lock(&self.board.all).take(key, raw),
-                (Seen::Damaged(key, damage), _) => tracing::warn!(%key, %damage, "a record is not believed"),
+                (Seen::Damaged(key, error), fresh) => {
+                    tracing::warn!(%key, %error, "a record is lost");
+                    if let Key::Chain(id) = key {
+                        let mut all = lock(&self.board.all);
+                        if let Some(fresh) = fresh {
+                            // What is read anew tells nothing of it: what was known stays known.
+                            fresh.chains.extend(all.chains.get(&id).map(|known| (id.clone(), known.clone())));
+                            fresh.lost.insert(id, error);
+                        } else {
+                            all.lost.insert(id, error);
+                        }
+                    }
+                }
                 (Seen::All, _) => {
                     let mut all = lock(&self.board.all);
                     // The first reading need not be announced.

@@ -75,7 +75,8 @@ impl Core {
             if error.code == superseded(&record.id).code {
                 return Err(error.clone());
             }
-            log.line(&error.message);
+            // What follows its first line is the end of this very log.
+            log.line(error.message.lines().next().unwrap_or_default());
         }
         let journal = means.journal();
         let log_note = self.keep_log(&record.id, journal.n).await;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use aigis_proxy::{
-    Error, NodeName,
+    Code, Error, NodeName,
     chain::ChainId,
     fault::{self, Point},
     sync::lock,
@@ -35,6 +35,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const JITTER: u64 = 400;
 /// How long a chain is left alone after its task failed here.
 const BACK_OFF: Duration = Duration::from_secs(2);
+/// How long it may take to end a chain whose record is lost, before that is begun again.
+const ENDED: Duration = Duration::from_secs(30);
 
 /// The chains that are held here, or about to be.
 #[derive(Debug, Default)]
@@ -129,7 +131,11 @@ impl Core {
         } else {
             self.known.rest();
         }
-        for chain in &chains {
+        let lost = self.board.lost();
+        for (chain, error) in &lost {
+            self.end_lost(chain, error);
+        }
+        for chain in chains.iter().filter(|chain| lost.iter().all(|(lost, _)| lost.content.id != chain.content.id)) {
             let record = &chain.content;
             if lock(&self.held.resting).contains_key(&record.id) {
                 continue;
@@ -164,6 +170,41 @@ impl Core {
             core.board.touch();
         };
         tasks.insert(id, task::Owned::spawn("chain", holding));
+    }
+
+    /// Ends a chain whose record was overwritten by what is not believed, unless that is under way: nobody knows any more how
+    /// far it has come.
+    fn end_lost(self: &Arc<Self>, chain: &Arc<Version<ChainRecord>>, error: &Error) {
+        let id = chain.content.id.clone();
+        if lock(&self.held.resting).contains_key(&id) {
+            return;
+        }
+        // Until then the task that is under way is not begun again.
+        lock(&self.held.resting).insert(id.clone(), Instant::now() + ENDED);
+        let (core, failed) = (self.clone(), machine::lost_record(&chain.content, error, now()));
+        let ending = async move {
+            sleep(jitter()).await;
+            let key = Key::Chain(failed.id.clone());
+            // Another coordinator may have ended it meanwhile.
+            let ended = match core.records.shared.get::<ChainRecord>(&key).await {
+                Err(error) if error.code == Code::DataLoss => core.records.shared.put_over(&key, &failed).await,
+                read => read.map(|_| None),
+            };
+            match ended {
+                Ok(Some(revision)) => {
+                    core.board.note_chain(&Version { revision, content: failed.clone() });
+                    let steps = core.records.steps(&failed.id).await.unwrap_or_default();
+                    let running = steps.iter().map(|step| &step.content).find(|step| step.n == failed.step);
+                    core.leave_behind(&failed).await;
+                    core.forget(&failed, running, failed.epoch).await;
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%key, %error, "a chain whose record is lost is not ended yet"),
+            }
+            core.board.touch();
+        };
+        // What was done for it here ends with its task.
+        lock(&self.held.tasks).insert(id, task::Owned::spawn("lost chain", ending));
     }
 
     async fn claim_and_hold(self: &Arc<Self>, seen: &Version<ChainRecord>) -> Result<(), Error> {

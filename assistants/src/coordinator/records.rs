@@ -49,7 +49,8 @@ impl Records {
 
     /// The journals of a chain, by their steps.
     pub(crate) async fn steps(&self, chain: &ChainId) -> Result<Vec<Version<StepRecord>>, Error> {
-        let mut steps: Vec<_> = self.shared.list(&Key::steps(chain)).await?.into_iter().map(|(_, step)| step).collect();
+        let steps = self.shared.list_whole(&Key::steps(chain)).await?;
+        let mut steps: Vec<_> = steps.into_iter().map(|(_, step)| step).collect();
         steps.sort_by_key(|step: &Version<StepRecord>| step.content.n);
         Ok(steps)
     }

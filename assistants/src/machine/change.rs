@@ -82,6 +82,14 @@ pub fn failed(record: &ChainRecord, failure: Failure, now: Timestamp) -> ChainRe
     ChainRecord { error: Some(failure), ..over(record, Status::Failed, reason, now) }
 }
 
+/// The record of a chain of whose record all versions were overwritten by what is not believed: it has failed, whatever it was
+/// doing, under an epoch of its own, so that whoever held it does nothing more.
+#[must_use]
+pub fn lost_record(record: &ChainRecord, error: &aigis_proxy::Error, now: Timestamp) -> ChainRecord {
+    let ended = ChainRecord { holder: None, epoch: record.epoch + 1, ..record.clone() };
+    failed(&ended, super::failure(error, record.step), now)
+}
+
 /// The record of a chain that somebody ended.
 #[must_use]
 pub fn cancelled(record: &ChainRecord, now: Timestamp) -> ChainRecord {

@@ -39,7 +39,11 @@ pub fn control(
                 return Ok(None);
             }
             let until = until.as_deref().map(|text| {
-                text.parse().map_err(|_| Error::invalid(format!("{} is no instant", aigis_proxy::quoted(text))))
+                let wrong = || {
+                    Error::invalid(format!("{} is no instant", aigis_proxy::quoted(text)))
+                        .hint("write RFC 3339, such as 2026-11-21T07:25:40Z, or for how long, such as +20m")
+                };
+                instant(text, now).ok_or_else(wrong)
             });
             let hold = Hold { by: by.clone(), why: why.clone(), since: now, until: until.transpose()?, now: *at_once };
             Ok(Some(standing(&ChainRecord { hold: Some(hold), ..record.clone() }, now)))
@@ -59,6 +63,22 @@ pub fn control(
         Control::Retry { from } => retry(record, steps, *from, by, now),
         Control::Answer { .. } => Err(Error::internal("an answer is no change of a record")),
     }
+}
+
+/// Reads an instant: RFC 3339, or `+` and how many `s`, `m`, `h` or `d` from now.
+fn instant(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let Some(length) = text.strip_prefix('+') else { return text.parse().ok() };
+    let unit = length.chars().next_back()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        _ => return None,
+    };
+    let count: u32 = length.strip_suffix(unit)?.parse().ok()?;
+    let length = std::time::Duration::from_secs(u64::from(count).checked_mul(seconds)?);
+    now.time().checked_add(length.try_into().ok()?).map(Timestamp::from)
 }
 
 fn retry(
@@ -111,4 +131,20 @@ fn retry(
 pub fn rewound(steps: &[StepRecord], from: u32) -> Vec<StepRecord> {
     let later = steps.iter().filter(|step| step.n >= from && step.status != StepStatus::Superseded);
     later.map(|step| StepRecord { status: StepStatus::Superseded, earlier: Vec::new(), ..step.clone() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chn_51_a_hold_ends_at_an_instant_or_after_a_while() {
+        let now = Timestamp::now();
+        let after = |text: &str| instant(text, now).map(|at| (at.time() - now.time()).whole_seconds());
+        assert_eq!((after("+20s"), after("+2m"), after("+1d")), (Some(20), Some(120), Some(86_400)));
+        assert!(instant("2199-01-01T00:00:00Z", now).is_some());
+        for bad in ["", "+", "+s", "20s", "+-1s", "+1w", "+99999999999d", "tomorrow", "+ß"] {
+            assert_eq!(instant(bad, now), None, "{bad}");
+        }
+    }
 }

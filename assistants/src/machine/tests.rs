@@ -26,7 +26,7 @@ fn node(name: &str) -> NodeName {
     NodeName::parse(name).unwrap()
 }
 
-fn record(max_steps: u32) -> ChainRecord {
+pub(crate) fn record(max_steps: u32) -> ChainRecord {
     let options = PushOptions::default();
     ChainRecord {
         id: ChainId::new(),

@@ -10,3 +10,5 @@ mod chains;
 mod mesh;
 #[cfg(test)]
 mod place;
+#[cfg(test)]
+mod records;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aigis_assistants::coordinator::{Coordinator, Parts};
+use aigis_assistants::coordinator::{Coordinator, Parts, keeping::Kept};
 use aigis_proxy::{
     Bus, Error, Name, NodeName, Role,
     chain::ChainId,
@@ -60,6 +60,8 @@ pub(crate) struct Host {
     cache: Cache,
     lease: Option<LeaseKeeper>,
     pub(crate) place: Arc<Place>,
+    /// How long its coordinator keeps chains.
+    pub(crate) kept: Kept,
     _serving: task::Owned,
     scratch: tempfile::TempDir,
 }
@@ -126,7 +128,8 @@ impl Mesh {
         lease.ready(PATIENCE).await.unwrap();
         let (place, serving) = Place::serve(&bus, &node(name)).await;
         let scratch = tempfile::tempdir().unwrap();
-        Host { node: node(name), bus, credential, cache, lease: Some(lease), place, _serving: serving, scratch }
+        let kept = Kept::default();
+        Host { node: node(name), bus, credential, cache, lease: Some(lease), place, kept, _serving: serving, scratch }
     }
 
     pub(crate) fn coordinators(&self) -> ChainsClient<Asker<ChainsRequest, ChainsResponse>> {
@@ -171,6 +174,12 @@ impl Mesh {
     pub(crate) async fn chain(&self, id: &ChainId) -> ChainRecord {
         let found: Option<Version<ChainRecord>> = self.shared.get(&Key::Chain(id.clone())).await.unwrap();
         found.unwrap().content
+    }
+
+    /// What a reader of a chain meets.
+    pub(crate) async fn read(&self, id: &ChainId) -> Result<Option<ChainRecord>, Error> {
+        let found: Option<Version<ChainRecord>> = self.shared.get(&Key::Chain(id.clone())).await?;
+        Ok(found.map(|chain| chain.content))
     }
 
     pub(crate) async fn step(&self, id: &ChainId, step: u32) -> Option<StepRecord> {
@@ -222,6 +231,7 @@ impl Host {
             scratch: self.scratch.path().join("scratch"),
             assistants: None,
             python_image: None,
+            kept: self.kept,
         };
         Coordinator::start(parts).await.unwrap()
     }

@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, LazyLock, PoisonError, RwLock},
+    sync::{Arc, LazyLock, PoisonError, RwLock, Weak},
     time::Duration,
 };
 
 use aigis_proxy::{
     Error, Name, NodeName, SkillPath,
     serve::Server,
+    services::chains::skills as chain,
     skill::{Answer, Call, Ci, SkillInfo},
     sync::lock,
     task,
@@ -55,13 +56,16 @@ pub(crate) struct Means {
     pub(crate) url: Option<String>,
 }
 
-/// The skills of an app: those of a container, with what its place adds.
+/// The skills of an app: those of a container, with what its place adds, and those of its chain.
 static SKILLS: LazyLock<Vec<Arc<SkillInfo>>> = LazyLock::new(|| {
-    let skills = container::table().skills();
-    skills
-        .into_iter()
-        .map(|info| if info.path.as_str() == "status" { Arc::new(widened(&info)) } else { info })
-        .collect()
+    let of_container = container::table().skills().into_iter();
+    let of_container = of_container.map(|info| match info.path.as_str() {
+        "status" => Arc::new(widened(&info)),
+        _ => info,
+    });
+    let mut all: Vec<Arc<SkillInfo>> = of_container.chain(chain::skills()).collect();
+    all.sort_by(|a, b| a.path.cmp(&b.path));
+    all
 });
 
 fn widened(info: &SkillInfo) -> SkillInfo {
@@ -80,6 +84,8 @@ struct AppCi {
     container: Arc<Container>,
     run: RwLock<Arc<Run>>,
     url: Option<String>,
+    /// What this is an entry of: it knows who holds chains here.
+    directory: Weak<Directory>,
 }
 
 impl fmt::Debug for AppCi {
@@ -97,6 +103,14 @@ impl AppCi {
         let run = self.run_of();
         let within = Arc::clone(&self.container);
         match path.as_str() {
+            of_chain if chain::is_of_chain(of_chain) => {
+                let chains = self.directory.upgrade().and_then(|directory| directory.chains().cloned());
+                let node = self.container.node();
+                let chains = chains.ok_or_else(|| {
+                    Error::unavailable(format!("{node} holds no chains")).hint("see: aish chains --help").sent(false)
+                })?;
+                chain::run(self.name.clone(), chains, &path, call).await
+            }
             // What is stopped by hand is not started again by itself, nor has it ended.
             "stop" | "restart" => {
                 run.hold(true);
@@ -240,7 +254,9 @@ async fn sit(apps: &Apps, means: &Means, name: &Name, run: &Arc<Run>, seat: &mut
     let bound = Bound::new(listed, OffsetDateTime::now_utc());
     let container = Arc::new(Container::new(apps.parts.host.clone(), name.clone(), bound));
     let (name_of, run_of, url_of) = (name.clone(), RwLock::new(run.clone()), url.clone());
-    let ci = Arc::new(AppCi { name: name_of, container: container.clone(), run: run_of, url: url_of });
+    let behind = Arc::downgrade(directory);
+    let ci =
+        Arc::new(AppCi { name: name_of, container: container.clone(), run: run_of, url: url_of, directory: behind });
     let face: Arc<dyn Ci> = ci.clone();
     container.stand_behind(Arc::downgrade(&face));
     directory.insert(ci.clone(), None, true);

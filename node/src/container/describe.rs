@@ -124,7 +124,7 @@ async fn describe(container: Arc<Container>, call: Call, _: Nothing) -> Result<R
                 image_id: inspection.image_id.clone(),
                 created_at: inspection.created_at.map(Instant),
             },
-            skills: ci.skills().iter().map(|info| SkillRow::from(&**info)).collect(),
+            skills: ci.face().skills().iter().map(|info| SkillRow::from(&**info)).collect(),
             actions: bound
                 .declared
                 .actions

@@ -20,6 +20,8 @@ const MAX_ID: usize = 64;
 /// the whole bucket for a consumer of some of its keys, with more it goes from key to key (`selectStartingSeqNo` in
 /// nats-server 2.15).
 const RECORD_VERSIONS: u32 = 2;
+/// How many versions are kept of what changes hands: as many in a row have to be forged before none is left that is believed.
+pub const SHARED_VERSIONS: u32 = 16;
 /// How many may read a stream at once, each by a consumer of its own: every process that follows the registry, and every
 /// reader of logs. Where a stream does not say so, a server of 2.15 refuses the thousand-and-first.
 const READERS: u32 = 100_000;
@@ -184,7 +186,7 @@ pub async fn create_store(
         let blobs_room = room_of_blobs(&client, url, None).await?;
         for (stream, config) in [
             (Bucket::Leases.stream(), leases(replicas)),
-            (Bucket::Shared.stream(), bucket(Bucket::Shared, 16, replicas)),
+            (Bucket::Shared.stream(), shared(replicas)),
             (Log::Audit.stream(), audit(mesh, replicas)),
         ] {
             make(&client, url, stream, config).await?;
@@ -300,6 +302,15 @@ async fn room_of_blobs(client: &Client, url: &str, wanted: Option<u64>) -> Resul
     // The store's word for no limit is -1, which is none of these numbers.
     let limit = number("/config/max_bytes").filter(|limit| *limit > 0);
     Ok(limit.or(wanted.map(|wanted| wanted.max(number("/state/bytes").unwrap_or_default()))))
+}
+
+/// What was deleted for good leaves marks that end by themselves.
+fn shared(replicas: u8) -> Value {
+    let mut config = bucket(Bucket::Shared, SHARED_VERSIONS, replicas);
+    if let Some(object) = config.as_object_mut() {
+        object.insert("allow_msg_ttl".to_owned(), true.into());
+    }
+    config
 }
 
 /// Blobs that calls carry end by themselves; for that no marks are needed, and so no roll-ups.

@@ -8,11 +8,11 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 
 use super::{
-    Bucket, Entry, Error, Operation,
-    consumer::{Consumer, Delivered, From, Selection},
-    empties, jitter, operation,
+    Bucket, Entry, Error,
+    consumer::{Consumer, Delivered, From, Place, Selection},
+    empties, follows, jitter, operation,
 };
-use crate::bus::{Bus, Link};
+use crate::bus::{Bus, Link, Message};
 
 /// How long one attempt to begin may take.
 const BEGIN: Duration = Duration::from_secs(3);
@@ -149,24 +149,15 @@ impl Watch {
                         Some(Delivered::Idle) => self.drained = true,
                         Some(Delivered::Message { message, place }) => {
                             self.drained = place.pending == 0;
-                            let Some(key) = self.bucket.key(&message.subject) else { continue };
+                            let subject = message.subject.clone();
+                            let Some(key) = self.bucket.key(&subject) else { continue };
                             if empties(message.headers.as_ref()) {
                                 tracing::warn!(
                                     key,
                                     "this write emptied its bucket; revoke its writer: aish users revoke"
                                 );
                             }
-                            let entry = Entry {
-                                key: key.to_owned(),
-                                operation: operation(message.headers.as_ref()),
-                                revision: place.stream_sequence,
-                                created: place.published,
-                                value: message.payload,
-                            };
-                            let entry = match entry.operation {
-                                Operation::Put => entry,
-                                _ => Entry { value: bytes::Bytes::new(), ..entry },
-                            };
+                            let entry = entry(key, *message, place);
                             let age = consumer.age(entry.created);
                             return Ok(Event::Entry { entry, age });
                         }
@@ -180,6 +171,18 @@ impl Watch {
     /// The next event, if there is one at once.
     pub fn next_ready(&mut self) -> Option<Result<Event, Error>> {
         self.next().now_or_never()
+    }
+}
+
+/// What was delivered, as an entry.
+pub(super) fn entry(key: &str, message: Message, place: Place) -> Entry {
+    Entry {
+        key: key.to_owned(),
+        operation: operation(message.headers.as_ref()),
+        follows: follows(message.headers.as_ref()),
+        revision: place.stream_sequence,
+        created: place.published,
+        value: message.payload,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What coordinators do for people, and for the nodes that run apps.
 
+pub mod skills;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -408,3 +408,17 @@ async fn r_32_arguments_that_nobody_read_are_on_record_as_others_are() {
     let (shown, _) = noted(&format!(r#"{{"args":["{}"]}}"#, "x".repeat(100_000))).await;
     assert_eq!(shown["digest"].as_str().map(str::len), Some(64));
 }
+
+#[tokio::test]
+async fn chn_35_what_answers_an_assistant_is_on_no_record() {
+    let setting = setting();
+    let journal = setting.open();
+    let mut call = call(None, 3);
+    call.path = SkillPath::parse("chain.answer").unwrap();
+    call.request.args = vec![json!("ANSWER")];
+    assert!(matches!(journal.begin(call.deed()).await, Ok(Begun::Run)));
+    journal.end(call.deed(), Outcome::Value(&json!({"status": "running"}))).await;
+    for entry in setting.entries() {
+        assert_eq!(entry.line.arguments, Some(json!("[hidden]")), "{:?}", entry.line);
+    }
+}

@@ -15,6 +15,9 @@ pub enum Damage {
     /// It stands under the key of another.
     #[error("it stands under a key that is not its own")]
     Place,
+    /// It does not follow the version that was the newest before it.
+    #[error("it does not follow the version that was the newest before it")]
+    Order,
     /// No node of the mesh has signed it.
     #[error("no node of the mesh has signed it")]
     Writer,

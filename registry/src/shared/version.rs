@@ -48,16 +48,20 @@ pub(super) fn seal(
     serde_json::to_vec(&Stored { digest, content, follows, by, signature })
 }
 
-/// Reads a version. `public_key` tells the key of a node, if it is one.
+/// Reads a version. `follows` is what the store checked it against; `public_key` tells the key of a node, if it is one.
 pub(super) fn open(
     key: &Key,
     bytes: &[u8],
+    follows: Option<u64>,
     public_key: impl Fn(&NodeName) -> Option<String>,
 ) -> Result<Box<RawValue>, Damage> {
     let stored: Stored =
         serde_json::from_slice(bytes).map_err(|error| Damage::Form(aigis_proxy::quoted_within(&error.to_string())))?;
     if digest(stored.content.get().as_bytes()) != stored.digest {
         return Err(Damage::Digest);
+    }
+    if follows != Some(stored.follows) {
+        return Err(Damage::Order);
     }
     let signature = BASE64URL_NOPAD.decode(stored.signature.as_bytes()).map_err(|_| Damage::Writer)?;
     let public = public_key(&stored.by).ok_or(Damage::Writer)?;

@@ -169,3 +169,81 @@ fn chn_46_a_chain_goes_on_after_its_coordinator_died() {
     let chain = becomes(&mesh, &id, "done");
     assert_eq!(chain["steps"][0]["attempt"], 1, "{chain}");
 }
+
+/// The size of all files below a directory.
+fn size(directory: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let of = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => size(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.map(of).sum()
+}
+
+/// Whether a process with that among its arguments runs on this machine.
+fn runs(argument: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines.any(|line| line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()))
+}
+
+#[test]
+fn chn_43_ctrl_c_during_an_upload_begins_nothing() {
+    let (mesh, source) = (Mesh::up(), Source::new(&[("Dockerfile", "FROM busybox\nCMD true\n")]));
+    let mut random = std::io::Read::take(std::fs::File::open("/dev/urandom").unwrap(), 400 << 20);
+    let mut large = std::fs::File::create(source.path().join("large")).unwrap();
+    std::io::copy(&mut random, &mut large).unwrap();
+    let store = mesh.path().join("bus/store");
+    let before = size(&store);
+    let path = source.path();
+    let push = Running::of_stderr(mesh.spawn(["push", path.to_str().unwrap()]));
+    until("chunks are sent", LIMIT, || (size(&store) > before + (4 << 20)).then_some(()));
+    push.signal(Signal::INT);
+    let ran = push.end(LIMIT);
+    assert_eq!(ran.code, 130, "{ran:?}");
+    let chains = mesh.aish(["chains", "list", "--app", &source.name, "--json"]).good().json();
+    assert_eq!(chains, serde_json::json!([]));
+}
+
+#[test]
+fn chn_43_ctrl_c_ends_a_build() {
+    let seconds = format!("9{}", std::process::id());
+    let (mesh, source) = (Mesh::up(), Source::new(&[]));
+    source.write("Dockerfile", &format!("FROM busybox\nRUN sleep {seconds}\nCMD true\n"));
+    let path = source.path();
+    let push = Running::of_stderr(mesh.spawn(["push", path.to_str().unwrap()]));
+    until("it is built", LIMIT, || runs(&seconds).then_some(()));
+    push.signal(Signal::INT);
+    let ran = push.end(LIMIT);
+    assert_eq!(ran.code, 130, "{ran:?}");
+    until("nothing is built", LIMIT, || (!runs(&seconds)).then_some(()));
+    let chain = becomes(&mesh, source.chain(&mesh)["id"].as_str().unwrap(), "cancelled");
+    assert!(chain["status_reason"].as_str().is_some_and(|reason| reason.starts_with("cancelled by ")), "{chain}");
+}
+
+#[test]
+fn chn_43_ctrl_c_ends_an_app_and_says_who() {
+    let (mesh, source) = (Mesh::up(), Source::new(&[]));
+    source.write("Dockerfile", "FROM busybox\nCMD echo begun; sleep 100000\n");
+    let path = source.path();
+    let mut push = Running::new(mesh.spawn(["push", path.to_str().unwrap()]));
+    push.until("it runs", LIMIT, |line| (line == "begun").then_some(()));
+    until("it serves", LIMIT, || (source.chain(&mesh)["status"] == "serving").then_some(()));
+    until("it ends", LIMIT, || {
+        push.signal(Signal::INT);
+        push.next(std::time::Duration::from_secs(2));
+        push.has_ended().then_some(())
+    });
+    let ran = push.end(LIMIT);
+    assert_eq!(ran.code, 130, "{ran:?}");
+    let id = source.chain(&mesh)["id"].as_str().unwrap().to_owned();
+    let chain = becomes(&mesh, &id, "cancelled");
+    assert!(chain["status_reason"].as_str().is_some_and(|reason| reason.contains("by ")), "{chain}");
+    until("no container is left", LIMIT, || {
+        docker(None, &["ps", "-aq", "--filter", &format!("label=aigis.owner=app/{}", source.name)])
+            .trim()
+            .is_empty()
+            .then_some(())
+    });
+}

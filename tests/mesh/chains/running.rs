@@ -59,8 +59,10 @@ pub(crate) fn containers(app: &str) -> Vec<String> {
     listed.split_whitespace().map(str::to_owned).collect()
 }
 
-const WEB: &str = "FROM busybox\nCOPY index.html /www/index.html\nEXPOSE 8080\nCMD [\"httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n";
+/// A page on 8080.
+pub(crate) const WEB: &str = "FROM busybox\nCOPY index.html /www/index.html\nEXPOSE 8080\nCMD [\"httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n";
 
+/// An app that is a page.
 pub(crate) fn web(body: &str) -> Source {
     Source::new(&[("Dockerfile", WEB), ("index.html", body)])
 }

@@ -60,23 +60,6 @@ fn chn_54_where_it_is_to_run_must_be_somewhere() {
 }
 
 #[test]
-fn chn_62_a_viewer_looks_and_changes_nothing() {
-    let (mesh, source) = (Mesh::up(), Source::new(&[("keep", "")]));
-    let folder = source.assistant("cp", COPY);
-    let _ran = ended(source.push(&mesh, &["--assistant", &folder]), 0);
-    let id = source.chain(&mesh)["id"].as_str().unwrap().to_owned();
-    let vera = mesh.user("vera", "viewer");
-    let as_vera = |args: &[&str]| mesh.aish([&["--creds", vera.as_str()], args].concat());
-    let seen = as_vera(&["chains", "list", "--json"]);
-    assert!(seen.code == 0 && seen.stdout.contains(&id), "{seen:?}");
-    let path = source.path();
-    let push = as_vera(&["push", path.to_str().unwrap(), "--assistant", "cp"]);
-    assert_eq!(push.code, 77, "{push:?}");
-    assert_eq!(as_vera(&["chains", "cancel", &id]).code, 77);
-    assert_eq!(mesh.aish(["chains", "list", "--json"]).good().json().as_array().map(Vec::len), Some(1));
-}
-
-#[test]
 fn chn_63_a_folder_that_is_no_assistant_says_why() {
     let (mesh, source) = (Mesh::up(), Source::new(&[]));
     type Files = &'static [(&'static str, &'static str)];

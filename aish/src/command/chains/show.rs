@@ -127,7 +127,8 @@ fn text(chain: &ChainRecord, steps: &[StepRecord]) -> String {
     };
     line("chain", chain.id.as_str());
     line("app", chain.app.as_str());
-    let reason = &chain.status_reason;
+    // All of what failed is told once.
+    let reason = first_line(&chain.status_reason);
     let status = if reason.is_empty() { chain.status.to_string() } else { format!("{}: {reason}", chain.status) };
     line("status", &status);
     if let Some(error) = &chain.error {
@@ -160,7 +161,7 @@ fn text(chain: &ChainRecord, steps: &[StepRecord]) -> String {
         let attempt = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
         let code =
             step.exit_code.filter(|code| *code != 0).map(|code| format!(", exit code {code}")).unwrap_or_default();
-        let error = step.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
+        let error = step.error.as_ref().map(|error| format!(": {}", first_line(&error.message))).unwrap_or_default();
         let _ = writeln!(out, "step {n:<4} {assistant}{node}: {status}{attempt}{code}{error}");
         if step.node.is_none() {
             for offer in &step.placement.bids {
@@ -171,6 +172,11 @@ fn text(chain: &ChainRecord, steps: &[StepRecord]) -> String {
         }
     }
     out
+}
+
+/// The first line of what may hold the end of a build's log.
+pub(in crate::command) fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 /// A step as people read it.

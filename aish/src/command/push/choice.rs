@@ -1,6 +1,9 @@
 //! With which assistant a push begins.
 
-use std::io::{self, BufRead as _};
+use std::{
+    io::{self, BufRead as _},
+    path::Path,
+};
 
 use aigis_assistants::selection::{self, Choice, Known, Selection};
 use aigis_proxy::Error;
@@ -42,7 +45,12 @@ pub(super) async fn choose(
     known: &[Known],
     yes: bool,
 ) -> Result<Choice, Failure> {
-    let several = match selection::choose(asked, state, paths, known)? {
+    let is_folder = |text: &&str| Path::new(text).join("Dockerfile").is_file();
+    let meant = |error: Error| match asked.filter(is_folder) {
+        Some(folder) => error.hint(format!("to name the folder of that name: --assistant ./{folder}")),
+        None => error,
+    };
+    let several = match selection::choose(asked, state, paths, known).map_err(meant)? {
         Selection::Several(several) if !yes && output.can_ask() => several,
         selection => return Ok(selection.only()?),
     };

@@ -2,7 +2,7 @@
 
 use std::{env, path::PathBuf};
 
-use aigis_assistants::coordinator::{Coordinator, Parts};
+use aigis_assistants::coordinator::{Coordinator, Parts, keeping::Kept};
 use aigis_node::Node;
 use aigis_proxy::NodeName;
 
@@ -26,10 +26,13 @@ pub(super) async fn start(node: &Node, python_image: Option<&str>) -> Option<Coo
                 scratch: node.home().root().join(SCRATCH),
                 assistants: env::var_os(ASSISTANTS).filter(|value| !value.is_empty()).map(PathBuf::from),
                 python_image: python_image.map(str::to_owned),
+                kept: Kept::default(),
             };
             Box::pin(Coordinator::start(parts)).await
         }
         Err(error) => Err(error.into()),
     };
-    started.inspect_err(|error| tracing::error!(%error, "this node holds no chains")).ok()
+    let coordinator = started.inspect_err(|error| tracing::error!(%error, "this node holds no chains")).ok()?;
+    node.serve_chains(coordinator.of_apps());
+    Some(coordinator)
 }

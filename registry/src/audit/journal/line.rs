@@ -104,9 +104,16 @@ pub(super) fn line_of(node: &NodeName, deed: &Deed<'_>, phase: Phase) -> Line {
         skill: Some(deed.path.to_string()),
         effect: Some(deed.effect),
         call: deed.request.meta.call.clone(),
-        arguments: Some(shown(&Arguments::of(deed))),
+        arguments: Some(if deed.path.as_str() == ANSWER { hidden() } else { shown(&Arguments::of(deed)) }),
         ..blank(node, deed.caller, phase)
     }
+}
+
+/// Answers a question of an assistant: what is said there may be a secret.
+const ANSWER: &str = "chain.answer";
+
+fn hidden() -> Value {
+    json!("[hidden]")
 }
 
 /// The arguments as audit shows them: no secrets, no mass.
