@@ -237,7 +237,9 @@ impl Follower<'_> {
                 }
             }
         }
-        let over = self.chain.status.is_over() && self.logs.is_told(&self.steps) && self.outputs.is_told();
+        // An app may outlive its chain, where the record of that was lost.
+        let is_told = self.outputs.is_told() || self.serving().is_some();
+        let over = self.chain.status.is_over() && self.logs.is_told(&self.steps) && is_told;
         Ok(over.then_some(false))
     }
 

@@ -8,6 +8,8 @@ use crate::world::World;
 
 /// A bound on every wait, far above what is granted.
 const LIMIT: Duration = Duration::from_secs(120);
+/// How many versions the store keeps of a key.
+const KEPT: usize = 16;
 
 #[test]
 fn atk_60_a_chains_record_is_not_overwritten_by_hand() {
@@ -50,6 +52,20 @@ fn atk_60_a_chains_record_is_not_overwritten_by_hand() {
         until("the node warns", LIMIT, || {
             mesh.log().lines().any(|line| line.contains("passed over") && line.contains(&id)).then_some(())
         });
+    });
+    cases.case("a flood ends that chain alone", || {
+        for _ in 0..KEPT {
+            write("", b"{}");
+        }
+        let over = until("its end", LIMIT, || {
+            let ran = shown();
+            (ran.code == 0).then(|| ran.json()).filter(|chain| chain["status"] == "failed")
+        });
+        assert_eq!(over["error"]["code"], "data_loss", "{over}");
+        let followed = mesh.aish(["chains", "follow", &id]);
+        assert_eq!(followed.code, 70, "{followed:?}");
+        let apps = mesh.aish(["apps", "list", "--json"]).good().json();
+        assert!(apps.as_array().unwrap().iter().any(|row| row["name"] == app.as_str()), "{apps}");
     });
     let removed = mesh.aish(["apps", "rm", &app, "--data", "--yes"]);
     assert_eq!(removed.code, 0, "{removed:?}");

@@ -16,7 +16,7 @@ use aigis_proxy::{
 };
 use aigis_registry::{
     State,
-    shared::{AppRecord, ChainRecord, Key, Status, Version},
+    shared::{AppRecord, ChainRecord, Key, Status, StepRecord, StepStatus, Version},
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -193,10 +193,8 @@ impl Core {
             match ended {
                 Ok(Some(revision)) => {
                     core.board.note_chain(&Version { revision, content: failed.clone() });
-                    let steps = core.records.steps(&failed.id).await.unwrap_or_default();
-                    let running = steps.iter().map(|step| &step.content).find(|step| step.n == failed.step);
+                    core.end_lost_step(&failed).await;
                     core.leave_behind(&failed).await;
-                    core.forget(&failed, running, failed.epoch).await;
                 }
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%key, %error, "a chain whose record is lost is not ended yet"),
@@ -205,6 +203,20 @@ impl Core {
         };
         // What was done for it here ends with its task.
         lock(&self.held.tasks).insert(id, task::Owned::spawn("lost chain", ending));
+    }
+
+    /// Ends the step at which a chain stood whose record is lost. An app that serves by then serves on.
+    async fn end_lost_step(&self, failed: &ChainRecord) {
+        let steps = self.records.steps(&failed.id).await.unwrap_or_default();
+        let Some(step) = steps.into_iter().map(|step| step.content).find(|step| step.n == failed.step) else { return };
+        if step.status == StepStatus::Running {
+            let error = failed.error.clone();
+            let ended = StepRecord { status: StepStatus::Failed, ended_at: Some(now()), error, ..step.clone() };
+            if let Err(error) = self.write_journal(failed, Some(ended)).await {
+                tracing::warn!(chain = %failed.id, %error, "the step of a chain whose record is lost is not ended");
+            }
+        }
+        self.forget(failed, Some(&step), failed.epoch).await;
     }
 
     async fn claim_and_hold(self: &Arc<Self>, seen: &Version<ChainRecord>) -> Result<(), Error> {
