@@ -164,7 +164,9 @@ impl Desk {
         let is_seen = |rival: &ChainRecord| rival.id == *id || seen.iter().any(|known| known.content.id == rival.id);
         for rival in self.live(wish).await? {
             let rival = rival.content;
-            if is_seen(&rival) || rival.queued_behind.is_some() {
+            // It waits for the latest that it saw.
+            let saw_this = rival.queued_behind.as_ref().is_some_and(|latest| latest >= id);
+            if is_seen(&rival) || saw_this {
                 continue;
             }
             if rival.id > *id {
