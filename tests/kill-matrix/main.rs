@@ -6,7 +6,7 @@
 //! undisturbed run, every step committed once, and no container of it left on any host.
 //!
 //! `kill-matrix` runs all cells; `kill-matrix bus engine 3` runs those of these victims and steps. `kill-matrix --points`
-//! needs no lab: there a process of a build with the feature `faults` dies at each of its [points](points).
+//! needs no lab: there a process of a build with the feature `faults` dies at each of its [points].
 //! `kill-matrix --crowd` runs many chains [at once](crowd). Each cell prints one line; the last says how many passed. The
 //! exit code is 0 if all did, 1 if not, 2 for a word that means nothing.
 
