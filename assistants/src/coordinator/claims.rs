@@ -93,7 +93,7 @@ pub(crate) fn claimable(
 
 /// Whether nobody need wait for a chain any more that stands so.
 pub(crate) fn is_out_of_the_way(status: Option<Status>) -> bool {
-    status.is_none_or(|status| status.is_over() || status == Status::Serving)
+    !status.is_some_and(Status::is_under_way)
 }
 
 impl Core {
@@ -208,7 +208,7 @@ impl Core {
     /// Ends the step at which a chain stood whose record is lost. An app that serves by then serves on.
     async fn end_lost_step(&self, failed: &ChainRecord) {
         let steps = self.records.steps(&failed.id).await.unwrap_or_default();
-        let Some(step) = steps.into_iter().map(|step| step.content).find(|step| step.n == failed.step) else { return };
+        let Some(step) = steps.into_iter().find(|step| step.n == failed.step) else { return };
         if step.status == StepStatus::Running {
             let error = failed.error.clone();
             let ended = StepRecord { status: StepStatus::Failed, ended_at: Some(now()), error, ..step.clone() };

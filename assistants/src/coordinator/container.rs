@@ -111,7 +111,7 @@ impl Core {
                 Box::pin(self.run_step(record, &journal, epoch, Some(bid.id))).await
             }
             Found::Nobody(error) if machine::was_placed(&journal) => {
-                self.note_failed_by_mesh(record, journal, &error, epoch).await
+                self.note_failed_by_mesh(record, &journal, &error, epoch).await
             }
             Found::Later(error) | Found::Nobody(error) => {
                 let error = Some(machine::failure(&error, journal.n));
@@ -121,17 +121,18 @@ impl Core {
         }
     }
 
-    /// Writes that the mesh failed an attempt of which nothing runs, and waits until the next one.
+    /// Writes that the mesh failed an attempt, drops what it left at its place, and waits until the next one.
     async fn note_failed_by_mesh(
         &self,
         record: &ChainRecord,
-        journal: StepRecord,
+        journal: &StepRecord,
         error: &Error,
         epoch: u64,
     ) -> Result<(), Error> {
-        let (failed, pause) = machine::failed_by_mesh(&journal, error, now());
+        let (failed, pause) = machine::failed_by_mesh(journal, error, now());
         tracing::info!(chain = %record.id, step = journal.n, %error, "an attempt failed by the mesh's fault");
         self.write_journal(record, Some(failed)).await?;
+        self.forget(record, Some(journal), epoch).await;
         self.pause(&record.id, epoch, pause.unwrap_or_default()).await;
         Ok(())
     }
@@ -239,7 +240,6 @@ impl Core {
         log: &StepLog,
     ) -> Result<(), Error> {
         let steps = patiently(|| self.records.steps(&record.id)).await?;
-        let steps: Vec<StepRecord> = steps.into_iter().map(|step| step.content).collect();
         let contained = self.contained(&journal.assistant, record, &steps).await?;
         let order = self.order(record, journal, epoch, bid, contained.work(self, record));
         let order = Order { timeout_s: contained.timeout_s(record), ..order };
@@ -299,16 +299,9 @@ impl Core {
                 if error.code == Code::Cancelled && is_asked {
                     return self.write_journal(record, Some(machine::ended(journal, &ended, now()))).await;
                 }
-                let (mut failed, pause) = machine::failed_by_mesh(journal, error, now());
-                let noted = machine::ended(journal, &ended, now());
-                (failed.log, failed.output) = (noted.log, noted.output);
-                tracing::info!(chain = %record.id, step = journal.n, %error, "an attempt failed by the mesh's fault");
-                self.write_journal(record, Some(failed)).await?;
-                if let Some(place) = &journal.node {
-                    self.forget_at(place, &record.id, journal.n, epoch).await;
-                }
-                self.pause(&record.id, epoch, pause.unwrap_or_default()).await;
-                Ok(())
+                let StepRecord { log, output, .. } = machine::ended(journal, &ended, now());
+                let journal = StepRecord { log, output, ..journal.clone() };
+                self.note_failed_by_mesh(record, &journal, error, epoch).await
             }
             _ => self.write_journal(record, Some(machine::ended(journal, &ended, now()))).await,
         }

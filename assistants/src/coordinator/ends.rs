@@ -78,7 +78,6 @@ impl Core {
         let turn = app.and_then(|app| self.turn(app, true));
         let Some(verdict) = verdict(record, app, turn) else { return Ok(false) };
         let steps = patiently(|| self.records.steps(&record.id)).await?;
-        let steps: Vec<StepRecord> = steps.into_iter().map(|step| step.content).collect();
         let journal = steps.iter().find(|step| step.n == record.step).cloned();
         let at = now();
         let note =

@@ -45,7 +45,6 @@ impl Core {
             }
             let record = &version.content;
             let steps = patiently(|| self.records.steps(id)).await?;
-            let steps: Vec<StepRecord> = steps.into_iter().map(|step| step.content).collect();
             let journal = steps.iter().find(|step| step.n == record.step);
             let facts = self.facts(record, journal).await?;
             match machine::decide(record, journal, &steps, &facts) {
@@ -270,11 +269,7 @@ impl Core {
 
 /// What is over, or serves, is held by nobody.
 fn over_without_holder(record: ChainRecord) -> ChainRecord {
-    if record.status.is_over() || record.status == Status::Serving {
-        ChainRecord { holder: None, ..record }
-    } else {
-        record
-    }
+    if record.status.is_under_way() { record } else { ChainRecord { holder: None, ..record } }
 }
 
 fn unreadable(error: &std::io::Error) -> Error {

@@ -75,21 +75,24 @@ impl Core {
         let named: BTreeSet<&ChainId> = apps.iter().flat_map(|(_, app)| named(&app.content)).collect();
         let records: Vec<&ChainRecord> = chains.iter().map(|(_, chain)| &chain.content).collect();
         let old = old(&records, &named, kept, now());
+        let (gone, stay): (Vec<_>, Vec<_>) = chains.iter().partition(|(_, chain)| old.contains(&chain.content.id));
         let mut removed = 0;
-        for (key, version) in chains.iter().filter(|(_, chain)| old.contains(&chain.content.id)).take(AT_ONCE) {
+        for (key, version) in gone.into_iter().take(AT_ONCE) {
             // One that somebody has go on meanwhile stays.
             removed += usize::from(shared.erase(key, version.revision, MARKED).await?);
         }
-        self.remove_orphans().await?;
+        self.remove_orphans(&stay.iter().map(|(_, chain)| &chain.content.id).collect()).await?;
         Ok(removed)
     }
 
-    /// Removes the journals of chains that are gone, also of those whose removal was cut short.
-    async fn remove_orphans(&self) -> Result<(), Error> {
+    /// Removes the journals of chains that are gone, also of those whose removal was cut short. Some are known to stay.
+    async fn remove_orphans(&self, stay: &BTreeSet<&ChainId>) -> Result<(), Error> {
         let shared = &self.records.shared;
         let mut steps: BTreeMap<ChainId, Vec<(Key, u64)>> = BTreeMap::new();
         for (key, step) in shared.list::<StepRecord>(STEPS).await? {
-            if let Key::Step(chain, _) = &key {
+            if let Key::Step(chain, _) = &key
+                && !stay.contains(chain)
+            {
                 steps.entry(chain.clone()).or_default().push((key, step.revision));
             }
         }

@@ -102,7 +102,7 @@ impl Core {
         let seen = Seen {
             cause: cause.map(str::to_owned),
             is_well: !is_drained && snapshot.sight(node.as_str()).state == State::Live,
-            has_others: has_others(&snapshot, node, &app.on),
+            has_others: cause.is_some() && has_others(&snapshot, node, &app.on),
             is_time,
         };
         turn(app, node, seen)

@@ -48,10 +48,10 @@ impl Records {
     }
 
     /// The journals of a chain, by their steps.
-    pub(crate) async fn steps(&self, chain: &ChainId) -> Result<Vec<Version<StepRecord>>, Error> {
-        let steps = self.shared.list_whole(&Key::steps(chain)).await?;
-        let mut steps: Vec<_> = steps.into_iter().map(|(_, step)| step).collect();
-        steps.sort_by_key(|step: &Version<StepRecord>| step.content.n);
+    pub(crate) async fn steps(&self, chain: &ChainId) -> Result<Vec<StepRecord>, Error> {
+        let steps = self.shared.list_whole::<StepRecord>(&Key::steps(chain)).await?;
+        let mut steps: Vec<_> = steps.into_iter().map(|(_, step)| step.content).collect();
+        steps.sort_by_key(|step| step.n);
         Ok(steps)
     }
 

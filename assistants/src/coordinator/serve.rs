@@ -253,7 +253,7 @@ impl Core {
     /// one that is to be pulled.
     async fn archive(&self, record: &ChainRecord, node: &NodeName, image: &str, log: &StepLog) -> Result<Tree, Error> {
         let steps = patiently(|| self.records.steps(&record.id)).await?;
-        let mut nodes: Vec<NodeName> = steps.into_iter().rev().filter_map(|step| step.content.node).collect();
+        let mut nodes: Vec<NodeName> = steps.into_iter().rev().filter_map(|step| step.node).collect();
         let cache = patiently(|| self.known.whole()).await?;
         nodes.extend(cache.snapshot().nodes().filter(|node| node.engine.is_some()).map(|node| node.name.clone()));
         let mut asked: Vec<NodeName> = Vec::new();

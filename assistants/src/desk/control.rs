@@ -9,7 +9,7 @@ use aigis_proxy::{
         steps::{STEPS, StepsClient},
     },
 };
-use aigis_registry::shared::{AppRecord, ChainRecord, Key, Status, StepRecord, Version};
+use aigis_registry::shared::{AppRecord, ChainRecord, Key, StepRecord, Version};
 use serde_json::{Value, json};
 
 use super::Desk;
@@ -41,7 +41,6 @@ impl Desk {
         }
         let records = &self.core.records;
         let steps = records.steps(chain).await?;
-        let steps: Vec<StepRecord> = steps.into_iter().map(|step| step.content).collect();
         if let Control::Retry { from } = asked {
             let known = records.chain(chain).await?.content;
             // What would be refused must not change the journals.
@@ -68,8 +67,7 @@ impl Desk {
         }
         let key = Key::Chain(newer.clone());
         let other: Option<Version<ChainRecord>> = patiently(|| records.get(&key)).await?;
-        let is_live = |status: Status| !status.is_over() && status != Status::Serving;
-        if let Some(other) = other.filter(|other| is_live(other.content.status)) {
+        if let Some(other) = other.filter(|other| other.content.status.is_under_way()) {
             let message = format!(
                 "the chain {newer} of {} is {}: {} waits for its end",
                 chain.app, other.content.status, chain.id

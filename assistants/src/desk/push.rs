@@ -82,8 +82,7 @@ impl Desk {
     /// The chains of the app that run or are to run, the oldest first.
     async fn live(&self, wish: &Wish) -> Result<Vec<Version<ChainRecord>>, Error> {
         let all: Vec<(Key, Version<ChainRecord>)> = self.core.records.shared.list(Key::CHAINS).await?;
-        let is_live =
-            |chain: &ChainRecord| chain.app == wish.app && !chain.status.is_over() && chain.status != Status::Serving;
+        let is_live = |chain: &ChainRecord| chain.app == wish.app && chain.status.is_under_way();
         Ok(all.into_iter().map(|(_, chain)| chain).filter(|chain| is_live(&chain.content)).collect())
     }
 
@@ -197,8 +196,7 @@ impl Desk {
 
     async fn supersede(&self, former: &ChainId, by: &ChainId) -> Result<(), Error> {
         let change = |record: &ChainRecord| {
-            let is_live = !record.status.is_over() && record.status != Status::Serving;
-            Ok((is_live && record.cancelled_by.is_none()).then(|| ChainRecord {
+            Ok((record.status.is_under_way() && record.cancelled_by.is_none()).then(|| ChainRecord {
                 cancelled_by: Some(format!("superseded by {by}")),
                 updated_at: now(),
                 ..record.clone()

@@ -11,7 +11,7 @@ use aigis_proxy::{
     },
     subject::Caller,
 };
-use aigis_registry::shared::{ChainRecord, StepRecord};
+use aigis_registry::shared::ChainRecord;
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::{Value, json};
 
@@ -39,7 +39,6 @@ impl skills::OfApps for OfApps {
             let core = core?;
             let chain = meant(&core, &app, chain).await?;
             let steps = patiently(|| core.records.steps(&chain.id)).await?;
-            let steps: Vec<StepRecord> = steps.into_iter().map(|step| step.content).collect();
             let mut shown = json!(chain);
             if let Some(fields) = shown.as_object_mut() {
                 fields.insert("steps".to_owned(), json!(steps));

@@ -33,14 +33,14 @@ pub fn claimed(record: &ChainRecord, node: &NodeName, now: Timestamp) -> ChainRe
     let epoch = record.epoch + 1;
     let holder = Some(Holder { node: node.clone(), epoch });
     let claimed = ChainRecord { holder, epoch, updated_at: now, ..record.clone() };
-    if record.status.is_over() || record.status == Status::Serving { claimed } else { standing(&claimed, now) }
+    if record.status.is_under_way() { standing(&claimed, now) } else { claimed }
 }
 
 /// The record without a holder.
 #[must_use]
 pub fn released(record: &ChainRecord, now: Timestamp) -> ChainRecord {
     let released = ChainRecord { holder: None, updated_at: now, ..record.clone() };
-    if record.status.is_over() || record.status == Status::Serving { released } else { standing(&released, now) }
+    if record.status.is_under_way() { standing(&released, now) } else { released }
 }
 
 /// The record with the question that waits now, if one does.
@@ -154,7 +154,7 @@ pub fn committed(record: &ChainRecord, journal: &StepRecord, now: Timestamp) -> 
 pub fn moved(record: &ChainRecord, journal: &StepRecord, steps: &[StepRecord], now: Timestamp) -> StepRecord {
     let is_build = |step: &&StepRecord| {
         let is_done = matches!(step.status, StepStatus::Done | StepStatus::Cached);
-        is_done && matches!(step.assistant.as_str(), "builtin:dockerfile" | "builtin:python")
+        is_done && step.is_build()
     };
     let build = steps.iter().filter(|step| step.n < journal.n).filter(is_build).max_by_key(|step| step.n);
     let here = Trees { app: record.app_tree, state: record.state_tree };

@@ -32,7 +32,7 @@ pub fn control(
             _ => Ok(Some(ChainRecord { cancelled_by: Some(by.to_string()), updated_at: now, ..record.clone() })),
         },
         Control::Hold { why, until, now: at_once } => {
-            if record.status.is_over() || record.status == Status::Serving {
+            if !record.status.is_under_way() {
                 return refused("held");
             }
             if record.hold.is_some() {
@@ -57,7 +57,7 @@ pub fn control(
                 };
                 Ok(Some(ChainRecord { status_reason, ..resumed }))
             }
-            None if record.status.is_over() || record.status == Status::Serving => refused("resumed"),
+            None if !record.status.is_under_way() => refused("resumed"),
             None => Ok(None),
         },
         Control::Retry { from } => retry(record, steps, *from, by, now),
@@ -89,7 +89,7 @@ fn retry(
     now: Timestamp,
 ) -> Result<Option<ChainRecord>, Error> {
     if !matches!(record.status, Status::Failed | Status::Cancelled) {
-        if !record.status.is_over() && record.status != Status::Serving && from.is_none() {
+        if record.status.is_under_way() && from.is_none() {
             // It goes on already.
             return Ok(None);
         }

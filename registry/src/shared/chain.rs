@@ -68,6 +68,12 @@ impl Status {
     pub fn is_over(self) -> bool {
         matches!(self, Self::Done | Self::Failed | Self::Cancelled)
     }
+
+    /// Whether steps of it run or are to run: it is neither over, nor does it only serve.
+    #[must_use]
+    pub fn is_under_way(self) -> bool {
+        !self.is_over() && self != Self::Serving
+    }
 }
 
 impl fmt::Display for Status {
@@ -284,6 +290,14 @@ pub struct Earlier {
     pub node: Option<NodeName>,
     /// Why it failed.
     pub message: String,
+}
+
+impl StepRecord {
+    /// Whether it builds the app's image.
+    #[must_use]
+    pub fn is_build(&self) -> bool {
+        matches!(self.assistant.as_str(), "builtin:dockerfile" | "builtin:python")
+    }
 }
 
 impl fmt::Display for Earlier {

@@ -48,7 +48,7 @@ async fn volumes(shared: &Shared, app: &AppRecord) -> Result<Vec<String>, Error>
     let Some(instance) = app.instance.as_ref().or(app.candidate.as_ref()) else { return Ok(Vec::new()) };
     let steps = shared.list::<StepRecord>(&Key::steps(&instance.id.chain)).await?;
     let built = steps.into_iter().map(|(_, step)| step.content).filter(|step| step.n < instance.id.step);
-    let last = built.filter(|step| matches!(step.assistant.as_str(), "builtin:dockerfile" | "builtin:python"));
+    let last = built.filter(StepRecord::is_build);
     Ok(last.max_by_key(|step| step.n).map(|step| step.volumes).unwrap_or_default())
 }
 
