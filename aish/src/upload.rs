@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use aigis_deploy::Rules;
 use aigis_proxy::{Bus, Code, Error, blob::Store, chain::Tree};
 use aigis_registry::{
     archive::{self, Kind, Limits},
@@ -17,12 +18,10 @@ use aigis_registry::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-pub(crate) use rules::Rules;
 pub(crate) use scan::{Scan, Stamp, scan};
 
 use crate::{exit::Failure, output::Output};
 
-mod rules;
 mod scan;
 
 /// How often a tree is read again because a file of it changed meanwhile.

@@ -11,8 +11,8 @@ use std::{
 use aigis_proxy::{Code, Error, quoted};
 use aigis_registry::archive::Limits;
 
-use super::rules::{Rules, is_environment};
 use crate::quantity;
+use aigis_deploy::{Rules, is_environment};
 
 /// How many directories are named where a tree is too large.
 const NAMED: usize = 5;

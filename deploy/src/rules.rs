@@ -36,7 +36,7 @@ const MOST: u64 = 1024 * 1024;
 
 /// The rules of a tree; those of a directory are read when something in it is first asked for.
 #[derive(Debug)]
-pub(crate) struct Rules {
+pub struct Rules {
     root: PathBuf,
     built_in: Gitignore,
     /// By the directory's path: what it says, by [`FILES`].
@@ -45,13 +45,14 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// The rules of the tree at `root`.
-    pub(crate) fn of(root: &Path) -> Self {
+    #[must_use]
+    pub fn of(root: &Path) -> Self {
         let built_in = compiled(BUILT_IN.into_iter()).unwrap_or_else(Gitignore::empty);
         Self { root: root.to_owned(), built_in, known: HashMap::new() }
     }
 
     /// Whether what stands at that path goes, if the directory that holds it does.
-    pub(crate) fn keeps(&mut self, path: &str, is_directory: bool) -> bool {
+    pub fn keeps(&mut self, path: &str, is_directory: bool) -> bool {
         let mut keeps = true;
         judge(&mut keeps, &self.built_in, path, is_directory);
         let above = ancestors(path);
@@ -85,7 +86,8 @@ impl Rules {
 }
 
 /// Whether a file's name is one of those that hold secrets for a program.
-pub(crate) fn is_environment(path: &str) -> bool {
+#[must_use]
+pub fn is_environment(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name == ".env" || name.starts_with(".env.")
 }

@@ -1,0 +1,29 @@
+//! What a source tree is, how it becomes an image, and what a package is: pure functions, without an engine, a bus or a
+//! clock.
+//!
+//! ```
+//! use aigis_deploy::{Tree, fact::ProviderName};
+//!
+//! let tree = Tree::of([("index.php", "<?php echo 'hello';")]);
+//! assert!(tree.has("index.php"));
+//! assert_eq!(ProviderName::Php.to_string(), "php");
+//! ```
+//!
+//! # From a directory to facts
+//!
+//! A [`Tree`] is what one walk read of a directory. Each [`Provider`] says which of its directories could be an application
+//! of its ecosystem, and what its files prove: [`fact::Application`], in which each value names its rule and its lines.
+//!
+//! # From facts to an image
+//!
+//! A [`plan::Plan`] stands between the facts and whatever is made of them.
+
+pub mod fact;
+pub mod plan;
+mod provider;
+mod rules;
+mod tree;
+
+pub use provider::{Candidate, Provider};
+pub use rules::{Rules, is_environment};
+pub use tree::{Tree, Warning};
