@@ -9,6 +9,7 @@ mod claims;
 mod container;
 mod ends;
 mod holding;
+mod journals;
 pub mod keeping;
 mod known;
 mod library;
@@ -18,6 +19,7 @@ mod moves;
 mod place;
 pub(crate) mod records;
 mod serve;
+mod states;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -26,7 +28,10 @@ use aigis_proxy::{
 };
 use aigis_registry::{Cache, Shared};
 
-use self::{board::Board, claims::Held, keeping::Kept, known::Known, log::Logs, records::Records};
+use self::{
+    board::Board, claims::Held, journals::Journals, keeping::Kept, known::Known, log::Logs, records::Records,
+    states::States,
+};
 use crate::desk;
 
 /// How long chains are given back when the node ends.
@@ -70,6 +75,8 @@ pub(crate) struct Core {
     pub(crate) logs: Logs,
     pub(crate) known: Known,
     pub(crate) held: Held,
+    pub(crate) journals: Journals,
+    pub(crate) states: States,
 }
 
 impl fmt::Debug for Core {
@@ -112,6 +119,8 @@ impl Coordinator {
             logs: Logs::default(),
             known,
             held: Held::default(),
+            journals: Journals::default(),
+            states: States::default(),
             parts,
         });
         let watching = core.clone();

@@ -1,6 +1,9 @@
 //! Finds the place for a step, a build or an app: all nodes that could take it are asked at once, and the best bid is taken.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use aigis_proxy::{
     Bus, Code, Error, NodeName,
@@ -11,7 +14,7 @@ use aigis_registry::{
     NodeRecord, Snapshot, State,
     shared::{Offer, PlacementNote},
 };
-use futures::future::join_all;
+use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use tarpc::context;
 
 /// How long a place may take to hear that it was not chosen.
@@ -134,7 +137,7 @@ pub fn chosen(offers: Vec<Offer>, lost: &[NodeName], hope: Hope) -> (Found, Plac
     (if hope.waits || hope.is_full { Found::Later(error) } else { Found::Nobody(error) }, note)
 }
 
-/// Asks all nodes that could take it.
+/// Asks all nodes that could take it. Where it may wait for room, the first that has some is taken; else the best of all.
 pub async fn ask(
     bus: &Bus,
     snapshot: &Snapshot,
@@ -159,11 +162,21 @@ pub async fn ask(
             }
         }
     }
-    for (offer, more) in join_all(asked.iter().map(|node| bid(bus, node.clone(), wanted))).await {
+    let mut bids: FuturesUnordered<_> = asked.iter().map(|node| bid(bus, node.clone(), wanted)).collect();
+    let mut unheard: BTreeSet<&NodeName> = asked.iter().collect();
+    while let Some((offer, more)) = bids.next().await {
         hope.waits |= more.waits;
         hope.is_full |= more.is_full;
+        unheard.remove(&offer.node);
+        let is_enough = wanted.patience_ms > 0 && offer.bid.is_some();
         offers.push(offer);
+        if is_enough {
+            break;
+        }
     }
+    drop(bids);
+    let late = |node: &NodeName| Offer { node: node.clone(), bid: None, refusal: Some("had no room yet".to_owned()) };
+    offers.extend(unheard.into_iter().map(late));
     offers.sort_by(|a, b| a.node.cmp(&b.node));
     let (found, note) = chosen(offers, lost, hope);
     if let Found::Place(chosen, _) = &found {

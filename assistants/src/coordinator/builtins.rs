@@ -83,7 +83,7 @@ impl Core {
         if let Some(end) = means.end() {
             let journal = StepRecord { log: log_note, ..journal };
             let ended = patiently(|| self.ended_journal(record, journal.clone(), &end)).await?;
-            return self.write_journal(record, Some(ended)).await;
+            return self.write_journal(record, ended).await;
         }
         match outcome {
             Ok(Outcome { serving: true, state, .. }) => {
@@ -137,7 +137,7 @@ impl Core {
         let state_tree = patiently(|| self.keep_state(state)).await?;
         let output = Some(Trees { app: record.app_tree, state: state_tree });
         let journal = StepRecord { log, output, ..journal };
-        self.write_journal(record, Some(journal.clone())).await?;
+        self.write_journal(record, journal.clone()).await?;
         let app = patiently(|| self.records.app(&record.app)).await?;
         let trouble = app.and_then(|app| app.content.trouble);
         let reason =

@@ -42,13 +42,27 @@ const ENDED: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     tasks: Mutex<HashMap<ChainId, task::Owned>>,
+    /// What is done beside the chains, and no chain waits for.
+    errands: Mutex<Vec<task::Owned>>,
     /// Chains that failed here lately, and until when they are left alone.
     resting: Mutex<HashMap<ChainId, Instant>>,
 }
 
 impl Held {
+    /// Does something beside the chains; says no if there is too much of that already.
+    pub(super) fn run_errand(&self, errand: impl Future<Output = ()> + Send + 'static) -> bool {
+        let mut errands = lock(&self.errands);
+        errands.retain(|errand| !errand.is_finished());
+        let has_room = errands.len() < MOST;
+        if has_room {
+            errands.push(task::Owned::spawn("errand of chains", errand));
+        }
+        has_room
+    }
+
     /// Ends all tasks; answers with whose they were.
     pub(super) fn end_all(&self) -> Vec<ChainId> {
+        lock(&self.errands).clear();
         std::mem::take(&mut *lock(&self.tasks)).into_keys().collect()
     }
 }
@@ -163,7 +177,9 @@ impl Core {
         let holding = async move {
             sleep(wait).await;
             let id = &chain.content.id;
-            if let Err(error) = Box::pin(core.claim_and_hold(&chain)).await {
+            let held = Box::pin(core.claim_and_hold(&chain)).await;
+            core.journals.drop(id);
+            if let Err(error) = held {
                 tracing::warn!(chain = %id, %error, "a chain is not held any more");
                 lock(&core.held.resting).insert(id.clone(), Instant::now() + BACK_OFF);
             }
@@ -212,7 +228,7 @@ impl Core {
         if step.status == StepStatus::Running {
             let error = failed.error.clone();
             let ended = StepRecord { status: StepStatus::Failed, ended_at: Some(now()), error, ..step.clone() };
-            if let Err(error) = self.write_journal(failed, Some(ended)).await {
+            if let Err(error) = self.write_journal(failed, ended).await {
                 tracing::warn!(chain = %failed.id, %error, "the step of a chain whose record is lost is not ended");
             }
         }

@@ -34,6 +34,9 @@ use crate::{
 const STEP: u64 = 30 * 60;
 /// How long between two looks for a place.
 const AGAIN: Duration = Duration::from_secs(2);
+/// How long places are let wait for room when all are full, in milliseconds, and how long until they are asked once more.
+const IN_TURN: u64 = 1_000;
+const AT_ONCE: Duration = Duration::from_millis(50);
 /// How long a place is looked for that nobody can be seen well enough to offer, or has what it wants.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// How long a step waits in all while others run at each place.
@@ -84,7 +87,7 @@ impl Core {
             }
             let begun = machine::begun(record, before, (assistant, None), PlacementNote::default(), now());
             let journal = StepRecord { likeness, ..begun };
-            self.write_journal(record, Some(journal.clone())).await?;
+            self.write_journal(record, journal.clone()).await?;
             fault::point(Point::StepBegun);
             return Box::pin(self.run_step(record, &journal, epoch, None)).await;
         }
@@ -100,13 +103,14 @@ impl Core {
             blobs,
             images: Vec::new(),
             limits: contained.limits(),
+            patience_ms: 0,
         };
         let Some((found, note)) = self.find_place(record, before, &wanted, epoch).await? else { return Ok(()) };
         let begun = machine::begun(record, before, (assistant, contained.folder), note, now());
         let journal = StepRecord { likeness, ..begun };
         match found {
             Found::Place(_, bid) => {
-                self.write_journal(record, Some(journal.clone())).await?;
+                self.write_journal(record, journal.clone()).await?;
                 fault::point(Point::StepBegun);
                 Box::pin(self.run_step(record, &journal, epoch, Some(bid.id))).await
             }
@@ -116,7 +120,7 @@ impl Core {
             Found::Later(error) | Found::Nobody(error) => {
                 let error = Some(machine::failure(&error, journal.n));
                 let failed = StepRecord { status: StepStatus::Failed, error, ended_at: Some(now()), ..journal };
-                self.write_journal(record, Some(failed)).await
+                self.write_journal(record, failed).await
             }
         }
     }
@@ -131,7 +135,7 @@ impl Core {
     ) -> Result<(), Error> {
         let (failed, pause) = machine::failed_by_mesh(journal, error, now());
         tracing::info!(chain = %record.id, step = journal.n, %error, "an attempt failed by the mesh's fault");
-        self.write_journal(record, Some(failed)).await?;
+        self.write_journal(record, failed).await?;
         self.forget(record, Some(journal), epoch).await;
         self.pause(&record.id, epoch, pause.unwrap_or_default()).await;
         Ok(())
@@ -149,12 +153,20 @@ impl Core {
         let begun = tokio::time::Instant::now();
         let mut until = begun + PATIENCE;
         let mut said = String::new();
+        let mut wanted = wanted.clone();
         loop {
             let cache = patiently(|| self.known.whole()).await?;
-            let (found, note) =
-                crate::placement::ask(&self.parts.bus, &cache.snapshot(), wanted, &record.on, &lost).await;
+            let snapshot = cache.snapshot();
+            let asking = crate::placement::ask(&self.parts.bus, &snapshot, &wanted, &record.on, &lost);
+            let (found, note) = tokio::select! {
+                asked = asking => asked,
+                _told = self.told(&record.id, epoch) => return Ok(None),
+            };
             let Found::Later(error) = &found else { return Ok(Some((found, note))) };
-            if error.detail("full").is_some() {
+            let is_full = error.detail("full").is_some();
+            // Whoever is in line is let in as soon as there is room.
+            wanted.patience_ms = if is_full { IN_TURN } else { 0 };
+            if is_full {
                 // Who waits in line gets a place, however long those before take.
                 until = (tokio::time::Instant::now() + PATIENCE).min(begun + IN_LINE);
             }
@@ -170,7 +182,7 @@ impl Core {
                 self.update(&record.id, epoch, say).await?;
             }
             tokio::select! {
-                () = tokio::time::sleep(AGAIN) => {}
+                () = tokio::time::sleep(if is_full { AT_ONCE } else { AGAIN }) => {}
                 _told = self.told(&record.id, epoch) => return Ok(None),
             }
         }
@@ -239,7 +251,7 @@ impl Core {
         bid: Option<String>,
         log: &StepLog,
     ) -> Result<(), Error> {
-        let steps = patiently(|| self.records.steps(&record.id)).await?;
+        let steps = self.steps(&record.id).await?;
         let contained = self.contained(&journal.assistant, record, &steps).await?;
         let order = self.order(record, journal, epoch, bid, contained.work(self, record));
         let order = Order { timeout_s: contained.timeout_s(record), ..order };
@@ -297,13 +309,13 @@ impl Core {
                 let is_asked = current.content.cancelled_by.is_some()
                     || current.content.hold.as_ref().is_some_and(|hold| hold.now);
                 if error.code == Code::Cancelled && is_asked {
-                    return self.write_journal(record, Some(machine::ended(journal, &ended, now()))).await;
+                    return self.write_journal(record, machine::ended(journal, &ended, now())).await;
                 }
                 let StepRecord { log, output, .. } = machine::ended(journal, &ended, now());
                 let journal = StepRecord { log, output, ..journal.clone() };
                 self.note_failed_by_mesh(record, &journal, error, epoch).await
             }
-            _ => self.write_journal(record, Some(machine::ended(journal, &ended, now()))).await,
+            _ => self.write_journal(record, machine::ended(journal, &ended, now())).await,
         }
     }
 
@@ -347,7 +359,7 @@ impl Core {
         if noted.log.is_none() {
             noted.log = self.keep_log(&record.id, journal.n).await;
         }
-        self.write_journal(record, Some(noted)).await?;
+        self.write_journal(record, noted).await?;
         if let Some(place) = &journal.node {
             self.forget_at(place, &record.id, journal.n, epoch).await;
         }
@@ -361,6 +373,15 @@ impl Core {
         {
             self.forget_at(place, &record.id, journal.n, epoch).await;
         }
+    }
+
+    /// As [`Core::forget`], while the chain goes on: nothing of it waits for that. A place does not hear who is of an older
+    /// epoch, so that what comes late takes nothing from a step that is run again.
+    pub(super) fn forget_beside(self: &Arc<Self>, record: &ChainRecord, journal: &StepRecord, epoch: u64) {
+        let Some(place) = journal.node.clone() else { return };
+        let (core, chain, step) = (self.clone(), record.id.clone(), journal.n);
+        // Whoever is not told finds in the record that the step is over.
+        self.held.run_errand(async move { core.forget_at(&place, &chain, step, epoch).await });
     }
 
     pub(super) fn order(

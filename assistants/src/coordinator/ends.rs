@@ -77,15 +77,17 @@ impl Core {
         let app = app.as_ref().map(|app| &app.content);
         let turn = app.and_then(|app| self.turn(app, true));
         let Some(verdict) = verdict(record, app, turn) else { return Ok(false) };
-        let steps = patiently(|| self.records.steps(&record.id)).await?;
+        let steps = self.steps(&record.id).await?;
         let journal = steps.iter().find(|step| step.n == record.step).cloned();
         let at = now();
-        let note =
-            |status: StepStatus| journal.clone().map(|journal| StepRecord { status, ended_at: Some(at), ..journal });
+        let note = async |status: StepStatus| match journal.clone() {
+            Some(journal) => self.write_journal(record, StepRecord { status, ended_at: Some(at), ..journal }).await,
+            None => Ok(()),
+        };
         match verdict {
             Verdict::Cancelled => {
                 self.unname(record).await?;
-                self.write_journal(record, note(StepStatus::Cancelled)).await?;
+                note(StepStatus::Cancelled).await?;
                 self.settle(record, machine::cancelled(record, at), epoch).await?;
             }
             Verdict::Removed => {
@@ -93,12 +95,12 @@ impl Core {
                     cancelled_by: Some(format!("the app {} was taken away", record.app)),
                     ..record.clone()
                 };
-                self.write_journal(record, note(StepStatus::Cancelled)).await?;
+                note(StepStatus::Cancelled).await?;
                 self.settle(record, machine::cancelled(&gone, at), epoch).await?;
             }
             Verdict::Turned(turn) => match self.turned(record, journal.as_ref(), &steps, turn).await? {
                 Some(journal) => {
-                    self.write_journal(record, Some(journal.clone())).await?;
+                    self.write_journal(record, journal.clone()).await?;
                     self.settle(record, machine::goes_elsewhere(record, &journal, at), epoch).await?;
                 }
                 None => {
@@ -108,7 +110,7 @@ impl Core {
                 }
             },
             Verdict::Superseded(by) => {
-                self.write_journal(record, note(StepStatus::Done)).await?;
+                note(StepStatus::Done).await?;
                 let over = machine::done(record, &format!("superseded by {by}"), at);
                 self.settle(record, over, epoch).await?;
             }
@@ -124,7 +126,7 @@ impl Core {
                     return Ok(true);
                 };
                 let journal = self.ended_journal(record, journal, &end).await?;
-                self.write_journal(record, Some(journal.clone())).await?;
+                self.write_journal(record, journal.clone()).await?;
                 let becomes = match &end.by {
                     Some(by) => {
                         let state_tree = journal.output.map_or(record.state_tree, |output| output.state);

@@ -9,7 +9,7 @@ use aigis_proxy::{
     fault::{self, Point},
 };
 use aigis_registry::{
-    AppState, State,
+    State,
     archive::Limits,
     shared::{AppRecord, ChainRecord, Key, Status, StepRecord, Version},
     tree,
@@ -44,7 +44,7 @@ impl Core {
                 continue;
             }
             let record = &version.content;
-            let steps = patiently(|| self.records.steps(id)).await?;
+            let steps = self.journals(&version).await?;
             let journal = steps.iter().find(|step| step.n == record.step);
             let facts = self.facts(record, journal).await?;
             match machine::decide(record, journal, &steps, &facts) {
@@ -68,7 +68,7 @@ impl Core {
                         if becomes.status.is_over() {
                             self.leave_behind(&becomes).await;
                         }
-                        self.forget(record, Some(journal), epoch).await;
+                        self.forget_beside(record, journal, epoch);
                     }
                 }
                 Next::End => {
@@ -79,7 +79,7 @@ impl Core {
                     let Some(journal) = journal else { continue };
                     let (journal, pause) = machine::lost(journal, now());
                     tracing::warn!(chain = %id, step = journal.n, "the place of a step is lost");
-                    self.write_journal(record, Some(journal)).await?;
+                    self.write_journal(record, journal).await?;
                     self.pause(id, epoch, pause.unwrap_or_default()).await;
                 }
                 Next::Begin(_) => Box::pin(self.begin(&version, journal, &steps, epoch)).await?,
@@ -128,6 +128,7 @@ impl Core {
         let key = Key::Chain(becomes.id.clone());
         let put = patiently(|| self.records.shared.put(&key, &becomes, known.revision)).await?;
         if let Some(revision) = put {
+            self.journals.moved(&becomes.id, known.revision, revision);
             self.board.note_chain(&Version { revision, content: becomes });
         }
         Ok(put.is_some())
@@ -169,12 +170,6 @@ impl Core {
             self.leave_behind(&settled.content).await;
         }
         Ok(())
-    }
-
-    /// Writes a journal, if there is one.
-    pub(super) async fn write_journal(&self, record: &ChainRecord, journal: Option<StepRecord>) -> Result<(), Error> {
-        let Some(journal) = journal else { return Ok(()) };
-        patiently(|| self.records.journal(&record.id, &journal)).await
     }
 
     /// Notes in the app what a chain that is over has left.
@@ -240,26 +235,6 @@ impl Core {
         })
     }
 
-    /// The state that a tree holds.
-    pub(super) async fn state(&self, tree: &Tree) -> Result<AppState, Error> {
-        let scratch = self.scratch()?;
-        let into = scratch.path().join("state");
-        let store = Store::new(&self.parts.bus);
-        tree::fetch(&store, tree, &into).await?;
-        let read = move || AppState::read(&into);
-        let (state, _) = blocking(read).await?.map_err(|error| unreadable(&error))?;
-        drop(scratch);
-        Ok(state)
-    }
-
-    /// Stores a state.
-    pub(super) async fn keep_state(&self, state: &AppState) -> Result<Tree, Error> {
-        let scratch = self.scratch()?;
-        let (state, directory) = (state.clone(), scratch.path().to_owned());
-        blocking(move || state.write(&directory)).await?.map_err(|error| unreadable(&error))?;
-        self.keep_tree(scratch.path().to_owned()).await
-    }
-
     /// Stores a directory.
     pub(super) async fn keep_tree(&self, directory: PathBuf) -> Result<Tree, Error> {
         let store = Store::new(&self.parts.bus);
@@ -270,10 +245,6 @@ impl Core {
 /// What is over, or serves, is held by nobody.
 fn over_without_holder(record: ChainRecord) -> ChainRecord {
     if record.status.is_under_way() { record } else { ChainRecord { holder: None, ..record } }
-}
-
-fn unreadable(error: &std::io::Error) -> Error {
-    Error::unavailable(format!("a state cannot be kept on this disk: {error}"))
 }
 
 /// Does what blocks on a thread for that.

@@ -9,9 +9,10 @@ use super::{
     records::{now, patiently},
 };
 use crate::{
+    builtin,
     folder::{self, Folder, Settings},
     library,
-    name::{self, AssistantName},
+    name::{self, AssistantName, Kind},
     selection::{self, Known},
 };
 
@@ -35,8 +36,23 @@ impl Core {
 
     /// The whole name of an assistant.
     pub(crate) async fn resolve(&self, text: &str) -> Result<String, Error> {
+        if let Ok(whole) = text.trim().parse::<AssistantName>()
+            && self.is_known(&whole).await?
+        {
+            return Ok(whole.to_string());
+        }
         let known: Vec<AssistantName> = self.assistants().await?.into_iter().map(|known| known.name).collect();
         name::resolve(text, &known).map(|name| name.to_string())
+    }
+
+    /// Whether there surely is an assistant of that whole name: what is said of one that is not wants all the others too.
+    async fn is_known(&self, name: &AssistantName) -> Result<bool, Error> {
+        if name.kind() == Kind::Builtin {
+            return Ok(builtin::find(name.short()).is_some());
+        }
+        let Ok(short) = name.short().parse() else { return Ok(false) };
+        let key = Key::Assistant(name.kind().to_string(), short);
+        Ok(patiently(|| self.records.get::<AssistantRecord>(&key)).await?.is_some())
     }
 
     /// Makes known to the mesh what ships with this version, and what lies in the node's directory of assistants.

@@ -95,7 +95,8 @@ impl Work {
                 Ordered::Assistant(_) | Ordered::Git(_) => Vec::new(),
             };
             let limits = Limits::default();
-            let wanted = Wanted { chain: record.id.clone(), step: journal.n, room, blobs, images, limits };
+            let (chain, step) = (record.id.clone(), journal.n);
+            let wanted = Wanted { chain, step, room, blobs, images, limits, patience_ms: 0 };
             let found = core.find_place(record, Some(&journal), &wanted, self.epoch).await?;
             let Some((found, note)) = found else { return Err(superseded(&record.id)) };
             journal.placement = note;
@@ -110,7 +111,7 @@ impl Work {
                     return Err(error.with("place", "none"));
                 }
             }
-            core.write_journal(record, Some(journal.clone())).await?;
+            core.write_journal(record, journal.clone()).await?;
             *lock(&self.journal) = journal.clone();
         }
         let Some(place) = journal.node.clone() else { return Err(Error::internal("a place was found and lost")) };

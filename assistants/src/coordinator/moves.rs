@@ -142,6 +142,7 @@ impl Core {
             blobs: Vec::new(),
             images: Vec::new(),
             limits: record.options.limits.clone(),
+            patience_ms: 0,
         };
         let cache = patiently(|| self.known.whole()).await?;
         let asked = placement::ask(&self.parts.bus, &cache.snapshot(), &wanted, &record.on, &[]).await;

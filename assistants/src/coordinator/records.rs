@@ -89,22 +89,27 @@ impl Records {
         self.change(&Key::App(name.clone()), change).await
     }
 
-    /// Writes the journal of a step in place of the version that is there.
-    pub(crate) async fn journal(&self, chain: &ChainId, step: &StepRecord) -> Result<(), Error> {
+    /// Writes the journal of a step in place of the version that is there, which is read unless it is `known`; answers with
+    /// its revision.
+    pub(crate) async fn journal(
+        &self,
+        chain: &ChainId,
+        step: &StepRecord,
+        mut known: Option<Version<StepRecord>>,
+    ) -> Result<u64, Error> {
         let key = Key::Step(chain.clone(), step.n);
         for _ in 0..ROUNDS {
-            let known: Option<Version<StepRecord>> = self.get(&key).await?;
             let written = match &known {
                 // An older attempt never takes a newer one's place.
                 Some(known) if known.content.attempt > step.attempt => return Err(superseded(chain)),
-                Some(known) if known.content == *step => return Ok(()),
+                Some(known) if known.content == *step => return Ok(known.revision),
                 Some(known) => self.shared.put(&key, step, known.revision).await?,
                 None => self.shared.create(&key, step).await?,
             };
-            if written.is_some() {
-                return Ok(());
+            if let Some(revision) = written {
+                return Ok(revision);
             }
-            sleep(SHORT).await;
+            known = self.get(&key).await?;
         }
         Err(Error::unavailable(format!("the record {key} changes all the time")))
     }

@@ -208,6 +208,7 @@ impl Core {
             blobs: Vec::new(),
             images: vec![new.image.clone()],
             limits: options.limits.clone(),
+            patience_ms: 0,
         };
         let found = self.find_place(record, Some(&before), &wanted, epoch).await?;
         let Some((found, note)) = found else { return Err(superseded(&record.id)) };
@@ -227,7 +228,7 @@ impl Core {
             journal.placement = note;
             journal.clone()
         };
-        self.write_journal(record, Some(noted)).await?;
+        self.write_journal(record, noted).await?;
         let archive = if has_image { None } else { self.archive(record, &node, &new.image, log).await? };
         Ok(Instance {
             id: InstanceId { chain: record.id.clone(), step, epoch },
@@ -252,7 +253,7 @@ impl Core {
     /// An archive of an image that the place lacks, from where the chain's builds ran; none if nobody there has it, as for
     /// one that is to be pulled.
     async fn archive(&self, record: &ChainRecord, node: &NodeName, image: &str, log: &StepLog) -> Result<Tree, Error> {
-        let steps = patiently(|| self.records.steps(&record.id)).await?;
+        let steps = self.steps(&record.id).await?;
         let mut nodes: Vec<NodeName> = steps.into_iter().rev().filter_map(|step| step.node).collect();
         let cache = patiently(|| self.known.whole()).await?;
         nodes.extend(cache.snapshot().nodes().filter(|node| node.engine.is_some()).map(|node| node.name.clone()));

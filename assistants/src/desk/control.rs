@@ -47,7 +47,7 @@ impl Desk {
             if machine::control(&known, &steps, &asked, &self.caller.name, now())?.is_some() {
                 self.take_back(&known).await?;
                 for step in machine::rewound(&steps, from.unwrap_or(known.step)) {
-                    patiently(|| records.journal(chain, &step)).await?;
+                    patiently(|| records.journal(chain, &step, None)).await?;
                 }
             }
         }

@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) questions: Vec<Question>,
     pub(super) progress: Option<(f64, String)>,
     pub(super) ended: Option<Box<Ended>>,
+    /// Whether nothing is left of what it ran in.
+    pub(super) is_cleared: bool,
 }
 
 /// An attempt that this place knows.
@@ -56,7 +58,7 @@ impl Live {
         let ended = folder.ended().map(Box::new);
         // A version of a former life says nothing of this one: it must not look as if nothing were new.
         let version = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(1);
-        let state = watch::Sender::new(State { version, ended, ..State::default() });
+        let state = watch::Sender::new(State { version, is_cleared: ended.is_some(), ended, ..State::default() });
         let (answers, end, task) = (Answers::default(), CancellationToken::new(), Mutex::default());
         Ok(Arc::new(Self { attempt, folder, log, answers, state, end, why: OnceLock::new(), task }))
     }
@@ -122,11 +124,11 @@ impl Live {
         }
     }
 
-    /// Waits until it has ended, at most for that time.
-    pub(super) async fn ended(&self, within: Duration) -> bool {
+    /// Waits until it has ended and nothing is left of what it ran in, at most for that time.
+    pub(super) async fn is_cleared(&self, within: Duration) -> bool {
         let mut state = self.state();
-        let ended = state.wait_for(|state| state.ended.is_some());
-        matches!(tokio::time::timeout(within, ended).await, Ok(Ok(_)))
+        let cleared = state.wait_for(|state| state.is_cleared);
+        matches!(tokio::time::timeout(within, cleared).await, Ok(Ok(_)))
     }
 
     /// Waits until there is something that somebody does not know, or some seconds have passed.
@@ -135,7 +137,7 @@ impl Live {
         let until = Instant::now() + NEWS;
         loop {
             // The end is looked at before the log: whoever ended has written all of it.
-            let State { version, questions, progress, ended } = state.borrow_and_update().clone();
+            let State { version, questions, progress, ended, is_cleared: _ } = state.borrow_and_update().clone();
             let total = *grown.borrow_and_update();
             let is_new = version != known.version || total > known.log || ended.is_some();
             if is_new || Instant::now() >= until {

@@ -23,9 +23,9 @@ fn file(place: &Place, image: &str, work: &AssistantWork) -> PathBuf {
 /// The result of the same inputs, if it is known and the mesh still has its trees.
 pub(super) async fn find(place: &Place, image: &str, work: &AssistantWork) -> Option<Finished> {
     let known: Finished = text_file::read_json(&file(place, image, work)).ok()?;
-    for blob in [known.app_tree, known.state_tree].into_iter().flatten().flatten() {
-        place.blobs.open(Life::Kept, &blob).await.ok()?;
-    }
+    let trees = [known.app_tree, known.state_tree].into_iter().flatten().flatten();
+    let opened = trees.map(async |blob| place.blobs.open(Life::Kept, &blob).await.map(drop));
+    futures::future::try_join_all(opened).await.ok()?;
     Some(Finished { cached: true, ..known })
 }
 

@@ -19,10 +19,15 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{attempt::Live, build, place::Place};
-use crate::{engine::ImageConfig, home};
+use crate::{
+    engine::{Error as EngineError, ImageConfig},
+    home,
+};
 
 /// How long an image is kept that nobody uses.
 const KEPT: time::Duration = time::Duration::days(7);
+/// How exactly it is remembered when an image was used.
+const NOTED: time::Duration = time::Duration::hours(1);
 
 /// An image that was built of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,18 +111,21 @@ impl Images {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
         let Some(mut known) = known else { return Ok(None) };
         let engine = &place.parts.engine;
-        if !engine.has_image(&known.image).await? {
-            return Ok(None);
-        }
+        let config = match engine.image_config(&known.image).await {
+            Err(EngineError::NotFound { .. }) => return Ok(None),
+            config => config?,
+        };
         for (name, id) in &known.bases {
             // A base that is gone says nothing against what was built on it.
             if engine.image_config(name).await.is_ok_and(|base| base.id != *id) {
                 return Ok(None);
             }
         }
-        let config = engine.image_config(&known.image).await?;
-        known.used_at = OffsetDateTime::now_utc().unix_timestamp();
-        self.note(key, Some(known));
+        let now = OffsetDateTime::now_utc();
+        if now.unix_timestamp() - known.used_at >= NOTED.whole_seconds() {
+            known.used_at = now.unix_timestamp();
+            self.note(key, Some(known));
+        }
         Ok(Some(config))
     }
 

@@ -18,7 +18,7 @@ use aigis_proxy::{
     task,
 };
 use aigis_registry::{Cache, Timestamp};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit};
 
 use super::{
     attempt::{Live, cancelled},
@@ -36,6 +36,8 @@ use crate::{duties::Duties, engine::Engine, home::Home, mask::Masks, owned::Mark
 const SEEN: Duration = Duration::from_secs(3);
 /// How long a stopped container may take: its grace, and what the engine needs.
 const ENDING: Duration = Duration::from_secs(30);
+/// How long an engine may take to show that it is there.
+const ANSWERING: Duration = Duration::from_secs(5);
 /// How long is waited between two attempts to reach the mesh's store.
 const PAUSE: Duration = Duration::from_secs(2);
 /// How often a result is brought to the store: for a day.
@@ -79,6 +81,8 @@ pub(crate) struct Place {
     pub(super) images: Images,
     pub(super) built: Built,
     pub(super) rooms: Rooms,
+    /// What the engine builds for and runs.
+    platform: OnceCell<String>,
     /// Whether the engine was away when a container was to be removed.
     pub(super) left_over: AtomicBool,
     known: Mutex<BTreeMap<Attempt, Arc<Live>>>,
@@ -94,7 +98,8 @@ impl Place {
         let built = Built::open(parts.home.root().join("app-images.json"));
         let (known, epochs, left_over) = (Mutex::default(), Mutex::default(), AtomicBool::default());
         let (blobs, rooms) = (Store::new(&parts.bus), Rooms::new());
-        Arc::new(Self { blobs, root, images, built, rooms, parts, left_over, known, epochs })
+        let platform = OnceCell::new();
+        Arc::new(Self { blobs, root, images, built, rooms, platform, parts, left_over, known, epochs })
     }
 
     pub(super) fn attempts(&self) -> MutexGuard<'_, BTreeMap<Attempt, Arc<Live>>> {
@@ -160,7 +165,8 @@ impl Place {
             return Err(refused("the node is cordoned"));
         }
         // First: who has no room need not ask an engine that has enough to do.
-        let id = self.rooms.offer(&wanted.chain, wanted.room)?;
+        let patience = Duration::from_millis(wanted.patience_ms);
+        let id = self.rooms.offer_within(&wanted.chain, wanted.room, patience).await?;
         let offered = self.offered(&wanted, id).await;
         if offered.is_err() {
             self.rooms.decline(&wanted.chain);
@@ -171,10 +177,12 @@ impl Place {
     /// What this place has, for something that it has room for.
     async fn offered(&self, wanted: &Wanted, id: String) -> Result<Bid, Error> {
         let refused = |what: &str| Error::precondition(what.to_owned()).sent(false);
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-        let engine = self.parts.engine.until(deadline);
-        let version = engine.version().await;
-        let version = version.map_err(|error| refused(&format!("it has no Docker engine that answers: {error}")))?;
+        let engine = self.parts.engine.until(tokio::time::Instant::now() + ANSWERING);
+        let without = |error| refused(&format!("it has no Docker engine that answers: {error}"));
+        engine.ping(ANSWERING).await.map_err(without)?;
+        // Of which kind an engine is does not change, and takes long to be told.
+        let ask = async || engine.version().await.map(|version| version.platform).map_err(without);
+        let platform = self.platform.get_or_try_init(ask).await?.clone();
         let mut images = 0;
         for image in wanted.images.iter().take(16) {
             images += usize::from(self.parts.supply.has(image).await.unwrap_or(false));
@@ -192,7 +200,7 @@ impl Place {
             free_cpus: free_cpus(),
             free_memory_bytes,
             free_disk_bytes: free_disk(&self.root),
-            platform: version.platform,
+            platform,
             blobs,
             images,
             running: self.rooms.running().saturating_sub(1),
@@ -251,7 +259,7 @@ impl Place {
         let found: Vec<Arc<Live>> = self.attempts().values().filter(|live| of_step(&live.attempt)).cloned().collect();
         for live in found {
             live.end();
-            if !live.ended(ENDING).await {
+            if !live.is_cleared(ENDING).await {
                 return Err(Error::unavailable(format!("{} does not end yet", live.attempt)));
             }
             let removed = self.attempts().remove(&live.attempt);
@@ -339,13 +347,17 @@ impl Place {
             tracing::warn!(%error, attempt = %live.attempt, "how a step ended is not on the disk");
         }
         fault::point(Point::PlaceNoted);
-        // Only now: until it is on the disk how it ended, the container itself says so.
-        container::remove(self, &live.attempt).await;
-        live.folder.clear();
+        let has_run = !matches!(&ended.result, Ok(finished) if finished.cached);
         live.change(|state| {
             state.questions.clear();
             state.ended = Some(Box::new(ended));
         });
+        // Only now: until it is on the disk how it ended, the container itself says so, and nobody waits for this.
+        if has_run {
+            container::remove(self, &live.attempt).await;
+        }
+        live.folder.clear();
+        live.change(|state| state.is_cleared = true);
     }
 
     /// Does what needs the mesh's store, again and again while that is away: a result waits here until it is back.

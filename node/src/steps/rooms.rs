@@ -9,7 +9,7 @@ use std::{
 use aigis_proxy::{Code, Error, chain::ChainId, services::steps::Room};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
+    time::{Instant, sleep, timeout_at},
 };
 
 /// How many steps and builds run at once.
@@ -21,6 +21,9 @@ const HOLDS: Duration = Duration::from_secs(30);
 const ALONE: Duration = Duration::from_secs(3);
 /// How long somebody is in line who was told that there is no room, and has not asked again.
 const IN_LINE: Duration = Duration::from_secs(5);
+/// How long a bid waits for room at most, and how long between two looks.
+const MOST_PATIENCE: Duration = Duration::from_secs(2);
+const BETWEEN: Duration = Duration::from_millis(5);
 /// Most bids that are open, besides those that hold a room: apps have no bound of their own.
 const BIDS: usize = 256;
 
@@ -70,6 +73,24 @@ impl Rooms {
         id
     }
 
+    /// As [`Rooms::offer`], and waits for room for that long at most.
+    pub(super) async fn offer_within(&self, chain: &ChainId, room: Room, patience: Duration) -> Result<String, Error> {
+        let until = Instant::now() + patience.min(MOST_PATIENCE);
+        loop {
+            let offered = self.offer(chain, room);
+            let (Some(rooms), Err(_)) = (self.of(room), &offered) else { return offered };
+            // Who has waited longer is let in first, and what is idle yields: both show only when it is asked for again.
+            let freed = timeout_at(until, async {
+                drop(rooms.acquire().await);
+                sleep(BETWEEN).await;
+            });
+            // Whoever was told meanwhile that another place was chosen is in line no more.
+            if freed.await.is_err() || !self.is_in_line(chain) {
+                return offered;
+            }
+        }
+    }
+
     fn keep(&self, chain: &ChainId, room: Room) -> Result<String, Error> {
         let full = |what| Err(Error::new(Code::ResourceExhausted, what).with("full", true).sent(false));
         let permit = match self.of(room) {
@@ -90,6 +111,10 @@ impl Rooms {
         let id = format!("bid_{}", uuid::Uuid::now_v7().simple());
         bids.insert(id.clone(), Held { since: Instant::now(), chain: chain.clone(), room, permit });
         Ok(id)
+    }
+
+    fn is_in_line(&self, chain: &ChainId) -> bool {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).contains_key(chain)
     }
 
     /// How many older chains wait for such a room.
@@ -182,6 +207,31 @@ mod tests {
         assert!(rooms.offer(&third, Room::Build).is_ok(), "who declines is out of line, and gives its room back");
         rooms.decline(&third);
         assert!(rooms.offer(&chains[BUILDS + 2], Room::Build).is_ok(), "nobody is left in line");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn chn_37_who_may_wait_gets_the_room_that_is_given_back_unless_another_place_was_chosen() {
+        let rooms = Arc::new(Rooms::new());
+        let taken: Vec<String> = (0..BUILDS).map(|_| rooms.offer(&ChainId::new(), Room::Build).unwrap()).collect();
+        let taken: Vec<_> = taken.iter().map(|id| rooms.take(id, Room::Build).unwrap()).collect();
+        let (patience, begun) = (Duration::from_millis(500), Instant::now());
+        let (first, second) = (ChainId::new(), ChainId::new());
+        assert!(rooms.offer_within(&first, Room::Build, patience).await.is_err());
+        assert_eq!(begun.elapsed(), patience);
+        let waiting = |chain: ChainId| {
+            let rooms = rooms.clone();
+            async move { rooms.offer_within(&chain, Room::Build, Duration::from_secs(1)).await }
+        };
+        let (waits, ends) =
+            tokio::join!(async { futures::join!(waiting(first.clone()), waiting(second.clone())) }, async {
+                sleep(Duration::from_millis(100)).await;
+                rooms.decline(&first);
+                sleep(Duration::from_millis(100)).await;
+                drop(taken);
+                Instant::now()
+            });
+        assert!(waits.0.is_err() && waits.1.is_ok(), "{waits:?}");
+        assert!(ends.elapsed() < Duration::from_millis(50));
     }
 
     #[tokio::test(start_paused = true)]

@@ -459,6 +459,7 @@ async fn a_place_says_what_it_would_give_and_refuses_what_nobody_asked_for() {
         blobs: Vec::new(),
         images: Vec::new(),
         limits: Limits::default(),
+        patience_ms: 0,
     };
     let bid = async || {
         let wanted = Wanted { chain: ChainId::new(), ..wanted.clone() };

@@ -48,6 +48,9 @@ pub struct Wanted {
     pub images: Vec<String>,
     /// What it will use.
     pub limits: Limits,
+    /// How long the place may wait for room before it refuses, in milliseconds.
+    #[serde(default)]
+    pub patience_ms: u64,
 }
 
 /// The kinds of room that a place has, each with a bound of its own.
