@@ -18,6 +18,7 @@ mod images;
 pub(crate) mod init;
 mod log;
 mod place;
+mod remembered;
 mod repository;
 mod rooms;
 mod sweep;

@@ -27,13 +27,23 @@ use std::{
     time::Duration,
 };
 
-use aigis_tests::{Mesh, Ran, nonce};
+use aigis_tests::{Mesh, Ran, Running, nonce, until};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// A bound on every wait, far above what is granted: what is asked here is whether, not how soon.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 /// What an assistant copies the app with.
 pub(crate) const COPY: &str = "cp -a /in/app/. /out/app/\n";
+
+/// Interrupts a push until it has ended: an app hears the first, and is killed at the third.
+pub(crate) fn interrupted(push: &mut Running) {
+    until("it ends", LIMIT, || {
+        push.signal(Signal::INT);
+        push.next(Duration::from_secs(2));
+        push.has_ended().then_some(())
+    });
+}
 
 /// A directory that is pushed, and assistants that lie beside it; gone with the test.
 pub(crate) struct Source {

@@ -4,10 +4,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Mutex, PoisonError},
 };
 
-use aigis_proxy::{Name, text_file};
+use aigis_proxy::Name;
 use aigis_registry::{
     Shared,
     shared::{AppRecord, Key},
@@ -15,8 +14,7 @@ use aigis_registry::{
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::place::Place;
-use crate::home;
+use super::{place::Place, remembered::Remembered};
 
 /// How long an image is kept that nothing names: its chain may not have come to run it yet, or be tried again.
 const KEPT: time::Duration = time::Duration::days(1);
@@ -33,41 +31,21 @@ struct Note {
 
 /// The images that were built here, by their ids.
 #[derive(Debug)]
-pub(super) struct Built {
-    file: PathBuf,
-    known: Mutex<BTreeMap<String, Note>>,
-}
+pub(super) struct Built(Remembered<Note>);
 
 impl Built {
     pub(super) fn open(file: PathBuf) -> Self {
-        let known = match text_file::read_json(&file) {
-            Ok(known) => known,
-            Err(text_file::Error::Missing { .. }) => BTreeMap::new(),
-            Err(error) => {
-                tracing::warn!(%error, "the images of apps that were built before stay on the engine");
-                BTreeMap::new()
-            }
-        };
-        Self { file, known: Mutex::new(known) }
+        Self(Remembered::open(file, "the images of apps that were built here"))
     }
 
     /// Notes that an image was built, again perhaps.
     pub(super) fn note(&self, image: &str, app: &Name) {
         let built_at = OffsetDateTime::now_utc().unix_timestamp();
-        self.change(|known| {
+        self.0.change(|known| {
             if known.len() < MOST {
                 known.insert(image.to_owned(), Note { app: app.clone(), built_at });
             }
         });
-    }
-
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Note>)) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut known);
-        let text = serde_json::to_vec_pretty(&*known).unwrap_or_default();
-        if let Err(error) = home::replace(&self.file, &text) {
-            tracing::warn!(%error, "the images of apps are not remembered");
-        }
     }
 
     /// Removes what nothing names any more. While the records cannot be read, nothing goes.
@@ -75,12 +53,12 @@ impl Built {
         let Ok(apps) = shared.list::<AppRecord>(Key::APPS).await else { return };
         let apps: Vec<AppRecord> = apps.into_iter().map(|(_, version)| version.content).collect();
         let now = OffsetDateTime::now_utc().unix_timestamp();
-        let due = due(&self.known.lock().unwrap_or_else(PoisonError::into_inner), &apps, now);
+        let due = due(&self.0.known(), &apps, now);
         for image in due {
             match place.parts.engine.remove_image(&image).await {
                 Ok(()) => {
                     tracing::info!(%image, "an image of an app is removed: nothing names it any more");
-                    self.change(|known| drop(known.remove(&image)));
+                    self.0.change(|known| drop(known.remove(&image)));
                 }
                 // A container uses it, or somebody gave it a name.
                 Err(error) => tracing::debug!(%error, "the image of an app stays"),

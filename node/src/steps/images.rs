@@ -12,17 +12,13 @@ use aigis_proxy::{
     blob::Blob,
     chain::Tree,
     services::steps::{AssistantWork, Room},
-    text_file,
 };
 use aigis_registry::{Timestamp, tree};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{attempt::Live, build, place::Place};
-use crate::{
-    engine::{Error as EngineError, ImageConfig},
-    home,
-};
+use super::{attempt::Live, build, place::Place, remembered::Remembered};
+use crate::engine::{Error as EngineError, ImageConfig};
 
 /// How long an image is kept that nobody uses.
 const KEPT: time::Duration = time::Duration::days(7);
@@ -43,8 +39,7 @@ struct Known {
 /// What is known of the images of assistants, by their folders' digests.
 #[derive(Debug)]
 pub(super) struct Images {
-    file: PathBuf,
-    known: Mutex<BTreeMap<String, Known>>,
+    known: Remembered<Known>,
     /// Folders that are being built.
     building: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -55,20 +50,12 @@ fn key(folder: &Tree) -> String {
 
 impl Images {
     pub(super) fn open(file: PathBuf) -> Self {
-        let known = match text_file::read_json(&file) {
-            Ok(known) => known,
-            Err(text_file::Error::Missing { .. }) => BTreeMap::new(),
-            Err(error) => {
-                tracing::warn!(%error, "the images of assistants are built anew");
-                BTreeMap::new()
-            }
-        };
-        Self { file, known: Mutex::new(known), building: Mutex::default() }
+        Self { known: Remembered::open(file, "the images of assistants"), building: Mutex::default() }
     }
 
     /// Whether an image of that folder was built here.
     pub(super) fn knows(&self, blob: &Blob) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&blob.digest.hex())
+        self.known.known().contains_key(&blob.digest.hex())
     }
 
     /// The image of an assistant, which is built if need be.
@@ -102,13 +89,14 @@ impl Images {
             }
         }
         let used_at = OffsetDateTime::now_utc().unix_timestamp();
-        self.note(&key, Some(Known { image: built.image.id.clone(), tag, bases, used_at }));
+        let known = Known { image: built.image.id.clone(), tag, bases, used_at };
+        self.known.change(|all| drop(all.insert(key, known)));
         Ok(built.image)
     }
 
     /// The image that was built before, if the engine still has it and its bases are the same.
     async fn present(&self, place: &Place, key: &str) -> Result<Option<ImageConfig>, Error> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        let known = self.known.known().get(key).cloned();
         let Some(mut known) = known else { return Ok(None) };
         let engine = &place.parts.engine;
         let config = match engine.image_config(&known.image).await {
@@ -124,33 +112,21 @@ impl Images {
         let now = OffsetDateTime::now_utc();
         if now.unix_timestamp() - known.used_at >= NOTED.whole_seconds() {
             known.used_at = now.unix_timestamp();
-            self.note(key, Some(known));
+            self.known.change(|all| drop(all.insert(key.to_owned(), known)));
         }
         Ok(Some(config))
-    }
-
-    fn note(&self, key: &str, image: Option<Known>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match image {
-            Some(image) => known.insert(key.to_owned(), image),
-            None => known.remove(key),
-        };
-        let text = serde_json::to_vec_pretty(&*known).unwrap_or_default();
-        if let Err(error) = home::replace(&self.file, &text) {
-            tracing::warn!(%error, "the images of assistants are not remembered");
-        }
     }
 
     /// Removes what nobody used for a week.
     pub(super) async fn sweep(&self, place: &Place) {
         let long_ago = (Timestamp::now().time() - KEPT).unix_timestamp();
         let old: Vec<(String, Known)> = {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self.known.known();
             known.iter().filter(|(_, known)| known.used_at < long_ago).map(|(k, v)| (k.clone(), v.clone())).collect()
         };
         for (key, image) in old {
             match place.parts.engine.remove_image(&image.tag).await {
-                Ok(()) => self.note(&key, None),
+                Ok(()) => self.known.change(|all| drop(all.remove(&key))),
                 // A container may use it.
                 Err(error) => tracing::debug!(%error, "the image of an assistant stays"),
             }

@@ -19,6 +19,8 @@ use crate::{
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long its silence is borne: more means that the consumer, or the way to it, is gone.
 pub(super) const SILENCE: Duration = Duration::from_secs(3);
+/// How long it may take to make one that is to be read at once.
+const BEGIN: Duration = Duration::from_secs(5);
 /// How long the store keeps a consumer that nobody listens to.
 const ABANDONED: Duration = Duration::from_secs(15);
 
@@ -107,6 +109,32 @@ struct Held {
 /// How many subjects a stream holds, as the server says that leads it.
 async fn subjects(bus: &Bus, stream: &'static str, within: Duration) -> Result<u64, Error> {
     stream_info::<Info>(bus, stream, within).await.map(|info| info.state.num_subjects)
+}
+
+/// Reads what a selection has now, and gives each message to `take`. One attempt, which may take `within`.
+pub(super) async fn read(
+    bus: &Bus,
+    selection: &Selection,
+    within: Duration,
+    mut take: impl FnMut(Message, Place),
+) -> Result<(), Error> {
+    let end = Instant::now() + within;
+    let mut consumer = Consumer::create(bus, selection, within.min(BEGIN)).await?;
+    let broken = |what: &str| Error::Unavailable { reason: format!("\"{}\" {what}", selection.stream), sent: false };
+    let mut pending = consumer.pending;
+    while pending > 0 {
+        let left = end.saturating_duration_since(Instant::now());
+        let delivered = tokio::time::timeout(left, consumer.next()).await;
+        match delivered.map_err(|_| broken("was not read in time"))? {
+            None => return Err(broken("broke off while it was read")),
+            Some(Delivered::Idle) => return Ok(()),
+            Some(Delivered::Message { message, place }) => {
+                pending = place.pending;
+                take(*message, place);
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Consumer {

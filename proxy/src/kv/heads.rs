@@ -1,25 +1,20 @@
 //! What stands under many keys, without the values.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
 use ::time::OffsetDateTime;
 
 use super::{
     Bucket, Error, Operation,
-    consumer::{Consumer, Delivered, From, Selection},
+    consumer::{self, From, Place, Selection},
     operation, patiently,
 };
-use crate::bus::Bus;
+use crate::bus::{Bus, Message};
 
 /// The header that tells the size of a value that was left out.
 const SIZE: &str = "Nats-Msg-Size";
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(15);
-/// How long it may take to begin.
-const BEGIN: Duration = Duration::from_secs(5);
 
 /// What stands under a key, without the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,23 +58,10 @@ pub(crate) async fn heads(bus: &Bus, bucket: Bucket, filter: &str, within: Durat
 }
 
 async fn once(bus: &Bus, bucket: Bucket, filters: &[impl AsRef<str>], within: Duration) -> Result<Vec<Head>, Error> {
-    let mut found = Vec::new();
-    let end = Instant::now() + within;
     let filters = filters.iter().map(|filter| bucket.subject(filter.as_ref())).collect();
     let selection = Selection { stream: bucket.stream(), filters, from: From::LastOfEach, headers_only: true };
-    let mut consumer = Consumer::create(bus, &selection, within.min(BEGIN)).await?;
-    if consumer.pending == 0 {
-        return Ok(found);
-    }
-    let broken = |reason: &str| Error::Unavailable { reason: reason.to_owned(), sent: false };
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let delivered = tokio::time::timeout(left, consumer.next()).await;
-        let (message, place) = match delivered.map_err(|_| broken("the keys were not read in time"))? {
-            None => return Err(broken("the store broke off while keys were read")),
-            Some(Delivered::Idle) => return Ok(found),
-            Some(Delivered::Message { message, place }) => (message, place),
-        };
+    let mut found = Vec::new();
+    let take = |message: Message, place: Place| {
         let headers = message.headers.as_ref();
         let size = headers.and_then(|headers| headers.get(SIZE)).and_then(|size| size.as_str().parse().ok());
         if operation(headers) == Operation::Put
@@ -88,8 +70,7 @@ async fn once(bus: &Bus, bucket: Bucket, filters: &[impl AsRef<str>], within: Du
             let (revision, created) = (place.stream_sequence, place.published);
             found.push(Head { key: key.to_owned(), revision, created, size });
         }
-        if place.pending == 0 {
-            return Ok(found);
-        }
-    }
+    };
+    consumer::read(bus, &selection, within, take).await?;
+    Ok(found)
 }

@@ -1,10 +1,10 @@
 //! All that a bucket still has of one key.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{
     Bucket, Entry, Error, check,
-    consumer::{Consumer, Delivered, From, Selection},
+    consumer::{self, From, Selection},
     patiently,
     watch::entry,
 };
@@ -24,28 +24,9 @@ pub async fn history(bus: &Bus, bucket: Bucket, key: &str, within: Duration) -> 
 }
 
 async fn once(bus: &Bus, bucket: Bucket, key: &str, within: Duration) -> Result<Vec<Entry>, Error> {
-    let end = Instant::now() + within;
     let filters = vec![bucket.subject(key)];
     let selection = Selection { stream: bucket.stream(), filters, from: From::Beginning, headers_only: false };
-    let mut consumer = Consumer::create(bus, &selection, within).await?;
     let mut found = Vec::new();
-    if consumer.pending == 0 {
-        return Ok(found);
-    }
-    let broken = |reason: &str| Error::Unavailable { reason: reason.to_owned(), sent: false };
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let delivered = tokio::time::timeout(left, consumer.next()).await;
-        match delivered.map_err(|_| broken("the versions of a key were not read in time"))? {
-            None => return Err(broken("the store broke off while the versions of a key were read")),
-            Some(Delivered::Idle) => return Ok(found),
-            Some(Delivered::Message { message, place }) => {
-                let is_last = place.pending == 0;
-                found.push(entry(key, *message, place));
-                if is_last {
-                    return Ok(found);
-                }
-            }
-        }
-    }
+    consumer::read(bus, &selection, within, |message, place| found.push(entry(key, message, place))).await?;
+    Ok(found)
 }

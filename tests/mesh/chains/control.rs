@@ -4,7 +4,7 @@ use aigis_tests::{Mesh, Running, docker, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{COPY, LIMIT, Source, ended};
+use super::{COPY, LIMIT, Source, ended, interrupted};
 
 const SLOW: &str = "echo begun\nfor i in $(seq 20); do date; sleep 1; done\n";
 
@@ -230,11 +230,7 @@ fn chn_43_ctrl_c_ends_an_app_and_says_who() {
     let mut push = Running::new(mesh.spawn(["push", path.to_str().unwrap()]));
     push.until("it runs", LIMIT, |line| (line == "begun").then_some(()));
     until("it serves", LIMIT, || (source.chain(&mesh)["status"] == "serving").then_some(()));
-    until("it ends", LIMIT, || {
-        push.signal(Signal::INT);
-        push.next(std::time::Duration::from_secs(2));
-        push.has_ended().then_some(())
-    });
+    interrupted(&mut push);
     let ran = push.end(LIMIT);
     assert_eq!(ran.code, 130, "{ran:?}");
     let id = source.chain(&mesh)["id"].as_str().unwrap().to_owned();

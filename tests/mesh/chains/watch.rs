@@ -1,10 +1,9 @@
 //! `aish push --watch`: what is edited is pushed again.
 
 use aigis_tests::{Mesh, Running, until};
-use rustix::process::Signal;
 
 use super::{
-    LIMIT, Source,
+    LIMIT, Source, interrupted,
     running::{WEB, forward, removed, web},
 };
 
@@ -44,12 +43,7 @@ fn chn_61_what_changes_is_pushed_again_and_nothing_else() {
     until("it serves", LIMIT, || {
         (mesh.aish(["chains", "show", &last, "--json"]).good().json()["status"] == "serving").then_some(())
     });
-    // The app hears the first, and is killed at the third.
-    until("it ends", LIMIT, || {
-        push.signal(Signal::INT);
-        push.next(std::time::Duration::from_secs(2));
-        push.has_ended().then_some(())
-    });
+    interrupted(&mut push);
     let ran = push.end(LIMIT);
     assert_eq!(ran.code, 130, "{ran:?}");
     removed(&mesh, &source);
