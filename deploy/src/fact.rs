@@ -167,6 +167,19 @@ pub enum ProviderName {
     Zig,
 }
 
+impl std::str::FromStr for ProviderName {
+    type Err = UnknownProvider;
+
+    fn from_str(name: &str) -> Result<Self, UnknownProvider> {
+        serde_json::from_value(name.into()).map_err(|_| UnknownProvider(name.to_owned()))
+    }
+}
+
+/// A word that is no provider's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no provider {0:?}")]
+pub struct UnknownProvider(String);
+
 impl fmt::Display for ProviderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
@@ -332,6 +345,48 @@ pub struct Application {
     pub details: Details,
 }
 
+impl Application {
+    /// The application of a provider at the directory of a candidate, of which nothing else is known yet.
+    #[must_use]
+    pub fn of(provider: ProviderName, chosen: &crate::Candidate) -> Self {
+        let scored = Scored { score: chosen.score };
+        Self {
+            name: String::new(),
+            root: chosen.root.clone(),
+            workspace: chosen.workspace.clone().filter(|workspace| *workspace != chosen.root),
+            ambiguous: false,
+            provider: Fact::known(provider, chosen.rule, chosen.evidence.clone()).with(scored),
+            framework: Fact::default(),
+            runtime: Fact::default(),
+            package_manager: Fact::default(),
+            install: Fact::default(),
+            build: Fact::default(),
+            start: Fact::default(),
+            release: Fact::default(),
+            port: Fact::default(),
+            output_dir: Fact::default(),
+            dockerfile: Fact::default(),
+            env: Vec::new(),
+            services: Vec::new(),
+            system_packages: SystemPackages::default(),
+            writable: Vec::new(),
+            assets: None,
+            gaps: Vec::new(),
+            alternatives: Vec::new(),
+            details: Details::default(),
+        }
+    }
+}
+
+impl Fact<String, Argv> {
+    /// A command that is started, with its exec form.
+    #[must_use]
+    pub fn command(command: &str, rule: &str, evidence: Vec<Evidence>) -> Self {
+        let argv = crate::words::argv(command);
+        Self::known(command.to_owned(), rule, evidence).with(Argv { argv })
+    }
+}
+
 /// What a plan needs of an application beside its facts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Details {
@@ -343,6 +398,10 @@ pub struct Details {
     pub artifact: Option<String>,
     /// Whether paths that a site does not have lead to its `index.html`.
     pub single_page: bool,
+    /// What its language's manifest calls it, before that is made a CI name.
+    pub project_name: Option<String>,
+    /// What is to be known of it beside what the tree itself says: two lock files, a version that no table has.
+    pub warnings: Vec<crate::Warning>,
     /// The files at the root of the build's context, directories with `/` behind them.
     pub context: Vec<String>,
 }

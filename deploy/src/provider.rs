@@ -1,10 +1,21 @@
 //! What each ecosystem knows of a tree.
+//!
+//! A new one is a module of its own below this and a line in [`ALL`]. What is the same for all of them is done after a
+//! provider's `application` by the analysis, and no provider does it: `Procfile`, `railpack.json`, `nixpacks.toml`, an
+//! existing Dockerfile, ports from `EXPOSE`, compose files, commands and code (a provider gives the framework's default
+//! alone), names, variables, services of compose files and variable names, alternatives, gaps.
 
 use crate::{
     fact::{Application, Evidence, ProviderName, Role},
     plan::{self, Bases, Plan},
     tree::Tree,
 };
+
+mod dockerfile;
+pub(crate) mod site;
+
+/// All ecosystems; their order says nothing.
+pub(crate) const ALL: &[&dyn Provider] = &[&site::Static, &dockerfile::Dockerfile];
 
 /// A directory that could be an application of an ecosystem.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +26,45 @@ pub struct Candidate {
     pub score: u8,
     /// What it is to the application.
     pub role: Role,
-    /// What proves it: at least one piece.
+    /// What it is beside a candidate of another language with 60 or more in the same directory: [`Role::App`] unless it
+    /// only builds what that one serves, or is no more than its tools.
+    pub beside: Role,
+    /// Which rule found it: `node.manifest`.
+    pub rule: &'static str,
+    /// Whether there is something in it that can be started; a library has none.
+    pub entry: bool,
+    /// The directory of the workspace that it is the root or a member of.
+    pub workspace: Option<String>,
+    /// What proves it: at least one piece. Each further independent one adds 1 to the score.
     pub evidence: Vec<Evidence>,
+}
+
+impl Candidate {
+    /// An application at that directory, which nothing can be started in as far as is known.
+    #[must_use]
+    pub fn new(root: &str, score: u8, rule: &'static str, evidence: Vec<Evidence>) -> Self {
+        let root = root.to_owned();
+        let (role, entry, workspace) = (Role::App, false, None);
+        Self { root, score, role, beside: role, rule, entry, workspace, evidence }
+    }
+
+    /// The same, with or without an entry.
+    #[must_use]
+    pub fn with_entry(self, entry: bool) -> Self {
+        Self { entry, ..self }
+    }
+
+    /// The same as the root or a member of the workspace in that directory.
+    #[must_use]
+    pub fn in_workspace(self, workspace: Option<String>) -> Self {
+        Self { workspace, ..self }
+    }
+
+    /// The path of a file of that name in its directory.
+    #[must_use]
+    pub fn path(&self, name: &str) -> String {
+        crate::tree::path(&self.root, name)
+    }
 }
 
 /// An ecosystem. All see the whole tree, and none stops another.
@@ -24,16 +72,28 @@ pub trait Provider: Sync {
     /// What it is called.
     fn name(&self) -> ProviderName;
 
+    /// What it looks for, in a few words: for whoever has none of it.
+    fn looks_for(&self) -> &'static str;
+
     /// Every directory in which it sees an application.
     fn candidates(&self, tree: &Tree) -> Vec<Candidate>;
 
-    /// What is known of the one that was chosen.
+    /// What is known of the one that was chosen: begin with [`Application::of`]. Where the provider was asked for by its
+    /// user, it may be a directory in which it sees none by itself.
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application;
 
-    /// How its image is made.
+    /// How its image is made. An ecosystem that is only recognised has no plan.
     ///
     /// # Errors
     ///
     /// Where nothing is known by which it could be made: what is missing, and what to do.
-    fn plan(&self, app: &Application, bases: &Bases) -> Result<Plan, plan::Error>;
+    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
+        Err(plan::Error::NoTemplate(self.name().to_string()))
+    }
+}
+
+/// The provider of that name.
+#[must_use]
+pub(crate) fn named(name: ProviderName) -> Option<&'static dyn Provider> {
+    ALL.iter().copied().find(|provider| provider.name() == name)
 }

@@ -1,13 +1,22 @@
 //! What one walk read of a directory.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fact::Evidence;
+use crate::{
+    document::{self, Document, Element, Form, Node, Refused},
+    fact::Evidence,
+};
+
+mod text;
+mod walk;
 
 /// Something about a tree, or an application in it, that its owner should know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Warning {
     /// What kind of: `lock.two`.
     pub code: String,
@@ -18,26 +27,58 @@ pub struct Warning {
     pub message: String,
 }
 
+impl Warning {
+    /// A warning of that kind, at that place.
+    #[must_use]
+    pub fn new(code: &str, at: Evidence, message: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), at, message: message.into() }
+    }
+}
+
 /// A source tree in memory. Everything after the walk is a pure function of it.
-#[derive(Debug, Clone, Default)]
+///
+/// Directories are named as everywhere: relative to the root, with `/`, and `.` for the root itself.
+#[derive(Debug, Default)]
 pub struct Tree {
     /// By their paths: what was read of them.
     files: BTreeMap<String, File>,
+    /// Every directory that holds a file, at any depth, and `.`.
+    directories: BTreeSet<String>,
+    /// How many bytes were read.
+    read_bytes: u64,
+    /// Whether something lies past a limit.
+    truncated: bool,
+    /// What the walk met.
+    warnings: Vec<Warning>,
 }
 
 /// A file of a tree.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct File {
     /// What it holds, unless it was beyond a limit or no text.
     text: Option<String>,
+    /// What it was parsed to, once.
+    document: OnceLock<Result<Document, Refused>>,
 }
 
 impl Tree {
     /// A tree of these files, by their paths.
     #[must_use]
     pub fn of<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let file = |text: &str| File { text: Some(text.to_owned()) };
-        Self { files: files.into_iter().map(|(path, text)| (path.to_owned(), file(text))).collect() }
+        let mut tree = Self::default();
+        for (path, text) in files {
+            tree.read_bytes += text.len() as u64;
+            tree.add(path, Some(text.to_owned()));
+        }
+        tree
+    }
+
+    fn add(&mut self, path: &str, text: Option<String>) {
+        let mut directory = parent(path);
+        while self.directories.insert(directory.to_owned()) && directory != "." {
+            directory = parent(directory);
+        }
+        self.files.insert(path.to_owned(), File { text, document: OnceLock::new() });
     }
 
     /// Whether it has that file.
@@ -56,4 +97,151 @@ impl Tree {
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
     }
+
+    /// How many files it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether it has no file.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// How many bytes were read.
+    #[must_use]
+    pub fn read_bytes(&self) -> u64 {
+        self.read_bytes
+    }
+
+    /// Whether something of it lies past a limit, and was left out.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Every directory that holds a file, itself or below it, by their bytes; the root is `.`.
+    pub fn directories(&self) -> impl Iterator<Item = &str> {
+        self.directories.iter().map(String::as_str)
+    }
+
+    /// Whether it has that directory, with a file somewhere in it.
+    #[must_use]
+    pub fn has_directory(&self, directory: &str) -> bool {
+        self.directories.contains(directory)
+    }
+
+    /// The paths of the files anywhere below a directory, by their bytes.
+    pub fn below<'a>(&'a self, directory: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        let prefix = if directory == "." { String::new() } else { format!("{directory}/") };
+        let from = self.files.range::<str, _>((std::ops::Bound::Included(prefix.as_str()), std::ops::Bound::Unbounded));
+        let from = from.map(|(path, _)| path.as_str());
+        from.take_while(move |path| path.starts_with(&prefix))
+    }
+
+    /// The paths of the files directly in a directory, by their bytes.
+    pub fn within<'a>(&'a self, directory: &'a str) -> impl Iterator<Item = &'a str> {
+        self.below(directory).filter(move |path| parent(path) == directory)
+    }
+
+    /// That file as JSON, with comments or as JSON5; none if it is absent or refused.
+    pub(crate) fn json(&self, path: &str) -> Option<&Node> {
+        self.data(path, Form::Json)
+    }
+
+    /// That file as TOML; none if it is absent or refused.
+    pub(crate) fn toml(&self, path: &str) -> Option<&Node> {
+        self.data(path, Form::Toml)
+    }
+
+    /// That file as YAML, its first document; none if it is absent or refused.
+    pub(crate) fn yaml(&self, path: &str) -> Option<&Node> {
+        self.data(path, Form::Yaml)
+    }
+
+    #[allow(dead_code, reason = "for ecosystems whose projects are XML")]
+    /// The root element of that file of XML; none if it is absent or refused.
+    pub(crate) fn xml(&self, path: &str) -> Option<&Element> {
+        match self.document(path, Form::Xml)? {
+            Document::Markup(element) => Some(element),
+            Document::Data(_) => None,
+        }
+    }
+
+    fn data(&self, path: &str, form: Form) -> Option<&Node> {
+        match self.document(path, form)? {
+            Document::Data(node) => Some(node),
+            Document::Markup(_) => None,
+        }
+    }
+
+    /// A file is parsed once, in the form that is asked for first.
+    fn document(&self, path: &str, form: Form) -> Option<&Document> {
+        let file = self.files.get(path)?;
+        let text = file.text.as_deref()?;
+        file.document.get_or_init(|| document::parse(text, form)).as_ref().ok()
+    }
+
+    /// What is to be known of the tree: what the walk met, and which files their parsers refused so far.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        let refused = self.files.iter().filter_map(|(path, file)| {
+            let refused = file.document.get()?.as_ref().err()?;
+            let message = format!("{path} cannot be read: {refused}; it is taken as present, without content");
+            Some(Warning::new("file.refused", Evidence::new(path, refused.line.max(1)), message))
+        });
+        let mut all: Vec<Warning> = self.warnings.iter().cloned().chain(refused).collect();
+        all.sort_by(|one, other| (&one.at, &one.code).cmp(&(&other.at, &other.code)));
+        all
+    }
+
+    /// What the tree is, by names and by what was read: `sha256:…`.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        for (path, file) in &self.files {
+            let text = file.text.as_deref();
+            context.update(format!("{}:{path}:{}:", path.len(), text.map_or(-1, |text| text.len() as i64)).as_bytes());
+            context.update(text.unwrap_or_default().as_bytes());
+        }
+        let hex: String = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    }
 }
+
+/// The directory that holds what stands at a path; `.` for the root.
+#[must_use]
+pub(crate) fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or(".", |(directory, _)| directory)
+}
+
+/// The last part of a path.
+#[must_use]
+pub(crate) fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The path of what has that name in a directory. `.` and `..` are worked out; none if it leads out of the tree.
+#[must_use]
+pub(crate) fn joined(directory: &str, name: &str) -> Option<String> {
+    let mut parts: Vec<&str> = directory.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
+}
+
+/// The path of a file in a directory, by its name alone.
+#[must_use]
+pub(crate) fn path(directory: &str, name: &str) -> String {
+    if directory == "." { name.to_owned() } else { format!("{directory}/{name}") }
+}
+
+#[cfg(test)]
+mod tests;
