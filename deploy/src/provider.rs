@@ -11,11 +11,23 @@ use crate::{
     tree::Tree,
 };
 
+mod code;
+mod dir;
 mod dockerfile;
+mod entry;
+mod go;
+mod listen;
+mod needs;
+mod python;
+mod rust;
+mod shell;
 pub(crate) mod site;
+mod tools;
+mod version;
 
 /// All ecosystems; their order says nothing.
-pub(crate) const ALL: &[&dyn Provider] = &[&site::Static, &dockerfile::Dockerfile];
+pub(crate) const ALL: &[&dyn Provider] =
+    &[&site::Static, &dockerfile::Dockerfile, &python::Python, &go::Go, &rust::Rust, &shell::Shell];
 
 /// A directory that could be an application of an ecosystem.
 #[derive(Debug, Clone, PartialEq, Eq)]

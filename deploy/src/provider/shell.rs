@@ -1,0 +1,78 @@
+//! Start scripts of a shell.
+
+use crate::{
+    fact::{Application, Fact, ProviderName},
+    plan::{self, Bases, Plan},
+    provider::{
+        Candidate, Provider,
+        dir::{Dir, holding},
+    },
+    tree::Tree,
+};
+
+/// A start script.
+#[derive(Debug)]
+pub(crate) struct Shell;
+
+const FILE: &str = "start.sh";
+/// Shells that a first line may name.
+const SHELLS: [&str; 5] = ["bash", "zsh", "dash", "ksh", "sh"];
+
+impl Provider for Shell {
+    fn name(&self) -> ProviderName {
+        ProviderName::Shell
+    }
+
+    fn looks_for(&self) -> &'static str {
+        "start.sh"
+    }
+
+    fn candidates(&self, tree: &Tree) -> Vec<Candidate> {
+        let found = holding(tree, |name| name == FILE);
+        let candidate = |root: &str| {
+            let evidence = Dir::of(tree, root).seen(FILE)?;
+            Some(Candidate::new(root, 35, "shell.script", vec![evidence]).with_entry(true))
+        };
+        found.into_iter().filter_map(|(root, _)| candidate(root)).collect()
+    }
+
+    fn application(&self, tree: &Tree, chosen: &Candidate) -> Application {
+        let mut app = Application::of(ProviderName::Shell, chosen);
+        if let Some(text) = Dir::of(tree, &chosen.root).text(FILE) {
+            app.start = Fact::command(&format!("{} {FILE}", shell(text)), "shell.script", chosen.evidence.clone());
+        }
+        app
+    }
+
+    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
+        Err(plan::Error::NoTemplate(self.name().to_string()))
+    }
+}
+
+/// The shell that the first line of a script names: `#!/usr/bin/env bash`.
+fn shell(text: &str) -> &'static str {
+    let first = text.lines().next().unwrap_or_default();
+    let named = first.strip_prefix("#!").and_then(|rest| {
+        let words = rest.split_whitespace().map(|word| word.rsplit('/').next().unwrap_or(word));
+        words.into_iter().find_map(|word| SHELLS.iter().find(|shell| **shell == word))
+    });
+    named.copied().unwrap_or("sh")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_names_the_shell() {
+        for (text, name) in [
+            ("#!/bin/bash\n", "bash"),
+            ("#!/usr/bin/env -S bash -e\n", "bash"),
+            ("#!/bin/sh\n", "sh"),
+            ("echo bash\n", "sh"),
+            ("", "sh"),
+        ] {
+            assert_eq!(shell(text), name);
+        }
+    }
+}
