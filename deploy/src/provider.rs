@@ -12,13 +12,21 @@ use crate::{
 };
 
 mod code;
+mod cpp;
 mod dir;
 mod dockerfile;
+mod dotnet;
+mod elixir;
 mod entry;
+mod gleam;
 mod go;
+mod java;
 mod listen;
 mod needs;
+mod php;
 mod python;
+mod recognised;
+mod ruby;
 mod rust;
 mod shell;
 pub(crate) mod site;
@@ -26,8 +34,30 @@ mod tools;
 mod version;
 
 /// All ecosystems; their order says nothing.
-pub(crate) const ALL: &[&dyn Provider] =
-    &[&site::Static, &dockerfile::Dockerfile, &python::Python, &go::Go, &rust::Rust, &shell::Shell];
+pub(crate) const ALL: &[&dyn Provider] = &[
+    &site::Static,
+    &dockerfile::Dockerfile,
+    &python::Python,
+    &go::Go,
+    &rust::Rust,
+    &shell::Shell,
+    &ruby::Ruby,
+    &php::Php,
+    &elixir::Elixir,
+    &gleam::Gleam,
+    &cpp::Cpp,
+    &java::Java,
+    &dotnet::Dotnet,
+    &recognised::ALL[0],
+    &recognised::ALL[1],
+    &recognised::ALL[2],
+    &recognised::ALL[3],
+    &recognised::ALL[4],
+    &recognised::ALL[5],
+    &recognised::ALL[6],
+    &recognised::ALL[7],
+    &recognised::ALL[8],
+];
 
 /// A directory that could be an application of an ecosystem.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! A directory of a tree, as a provider looks at it.
 
 use crate::{
-    document::Node,
+    document::{Element, Node},
     fact::{Application, Evidence, Fact, Requested},
     provider::{Candidate, code::line_of, tools::Asked, version},
     tree::{self, Tree, Warning},
@@ -134,6 +134,16 @@ impl<'t> Dir<'t> {
     /// A file of it as TOML.
     pub(crate) fn toml(&self, name: &str) -> Option<&'t Node> {
         self.tree.toml(&self.path(name))
+    }
+
+    /// A file of it as JSON.
+    pub(crate) fn json(&self, name: &str) -> Option<&'t Node> {
+        self.tree.json(&self.path(name))
+    }
+
+    /// A file of it as XML.
+    pub(crate) fn xml(&self, name: &str) -> Option<&'t Element> {
+        self.tree.xml(&self.path(name))
     }
 
     /// A path of the tree, relative to it.
