@@ -4,6 +4,7 @@
 mod data;
 mod json;
 mod toml;
+#[allow(dead_code, reason = "for ecosystems whose projects are XML")]
 mod xml;
 mod yaml;
 
@@ -23,6 +24,7 @@ pub(crate) enum Form {
     /// YAML.
     Yaml,
     /// XML.
+    #[allow(dead_code, reason = "for ecosystems whose projects are XML")]
     Xml,
 }
 
@@ -32,6 +34,7 @@ pub(crate) enum Document {
     /// Of JSON, TOML and YAML.
     Data(Node),
     /// Of XML: its root.
+    #[allow(dead_code, reason = "for ecosystems whose projects are XML")]
     Markup(Element),
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 mod code;
-mod cpp;
+mod deno;
 mod dir;
 mod dockerfile;
 mod dotnet;
@@ -23,7 +23,7 @@ mod go;
 mod java;
 mod listen;
 mod needs;
-mod php;
+mod node;
 mod python;
 mod recognised;
 mod ruby;
@@ -34,29 +34,16 @@ mod tools;
 mod version;
 
 /// All ecosystems; their order says nothing.
+#[rustfmt::skip]
 pub(crate) const ALL: &[&dyn Provider] = &[
-    &site::Static,
+    &deno::Deno,
     &dockerfile::Dockerfile,
-    &python::Python,
     &go::Go,
+    &node::Node,
+    &python::Python,
     &rust::Rust,
     &shell::Shell,
-    &ruby::Ruby,
-    &php::Php,
-    &elixir::Elixir,
-    &gleam::Gleam,
-    &cpp::Cpp,
-    &java::Java,
-    &dotnet::Dotnet,
-    &recognised::ALL[0],
-    &recognised::ALL[1],
-    &recognised::ALL[2],
-    &recognised::ALL[3],
-    &recognised::ALL[4],
-    &recognised::ALL[5],
-    &recognised::ALL[6],
-    &recognised::ALL[7],
-    &recognised::ALL[8],
+    &site::Static,
 ];
 
 /// A directory that could be an application of an ecosystem.

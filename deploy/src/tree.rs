@@ -161,8 +161,8 @@ impl Tree {
         self.data(path, Form::Yaml)
     }
 
-    #[allow(dead_code, reason = "for ecosystems whose projects are XML")]
     /// The root element of that file of XML; none if it is absent or refused.
+    #[allow(dead_code, reason = "for ecosystems whose projects are XML")]
     pub(crate) fn xml(&self, path: &str) -> Option<&Element> {
         match self.document(path, Form::Xml)? {
             Document::Markup(element) => Some(element),

@@ -130,7 +130,9 @@ fn give_roles(seen: &mut [Seen], bests: &[(String, ProviderName, u8)]) {
                 root != &candidate.root && root.starts_with(&prefix) && *score >= OTHER_LANGUAGE
             })
         };
-        if other || candidate.beside == Role::Tooling && !candidate.entry && below() {
+        let is_workspace = candidate.workspace.as_deref() == Some(candidate.root.as_str());
+        let is_hollow = candidate.beside == Role::Tooling && !candidate.entry && !is_workspace;
+        if other || is_hollow && below() {
             candidate.role = candidate.beside;
             let most = if candidate.role == Role::Tooling { MOST_TOOLING } else { MOST_ASSETS };
             candidate.score = candidate.score.min(most);

@@ -66,6 +66,10 @@ pub(super) fn decide(tree: &Tree, application: &mut Application, exposed: Option
 /// A port in the start command.
 fn in_command(application: &Application) -> Option<Fact<u16>> {
     let command = application.start.value.as_deref()?;
+    // A provider that knows what the command leads to has looked already.
+    if application.port.rule.as_deref() == Some("port.command") {
+        return Some(application.port.clone());
+    }
     // What the provider itself wrote follows from the default that it gave.
     if application.port.is_known() && application.start.rule.as_deref().is_some_and(is_derived) {
         return None;
@@ -102,7 +106,7 @@ pub(crate) fn command_port(command: &str) -> Option<u16> {
 }
 
 /// What code says of it: first what it takes where `PORT` is not set, then what it listens on.
-fn in_code(tree: &Tree, sources: &[&str]) -> Option<Fact<u16>> {
+pub(crate) fn in_code(tree: &Tree, sources: &[&str]) -> Option<Fact<u16>> {
     let mut listening: Option<(u16, Evidence)> = None;
     for file in sources {
         let (Some(text), Some(syntax)) = (tree.text(file), syntax(file)) else { continue };

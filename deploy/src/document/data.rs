@@ -75,7 +75,6 @@ impl Node {
         }
     }
 
-    #[allow(dead_code, reason = "for ecosystems whose projects are XML")]
     /// Whether it is `true`.
     pub(crate) fn is_true(&self) -> bool {
         self.value == Value::Bool(true)

@@ -23,19 +23,16 @@ impl Element {
         self.children.iter().find(|child| child.name == name)
     }
 
-    #[allow(dead_code, reason = "for ecosystems whose projects are XML")]
     /// The children of that name.
     pub(crate) fn children<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.name == name)
     }
 
-    #[allow(dead_code, reason = "for ecosystems whose projects are XML")]
     /// The first element at the end of that path of names.
     pub(crate) fn at(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |element, name| element.child(name))
     }
 
-    #[allow(dead_code, reason = "for ecosystems whose projects are XML")]
     /// The value of an attribute.
     pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
