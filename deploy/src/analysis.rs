@@ -138,4 +138,6 @@ pub fn analyze(tree: &Tree, options: &Options) -> Result<Analysis, Nothing> {
 }
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod tests;

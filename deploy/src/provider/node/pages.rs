@@ -60,8 +60,12 @@ pub(super) fn of(package: &Package<'_>, found: &[Found]) -> Option<Site> {
 }
 
 fn fact(directory: &str, rule: &str, evidence: Vec<Evidence>) -> Option<Fact<String>> {
-    // What leads out of the tree is no output of this package.
-    Some(Fact::known(joined(".", directory.trim_start_matches('/'))?, rule, evidence))
+    within(".", directory, rule, evidence)
+}
+
+/// A directory that is told relative to another. What leads out of the package is no output of it.
+fn within(base: &str, directory: &str, rule: &str, evidence: Vec<Evidence>) -> Option<Fact<String>> {
+    Some(Fact::known(joined(base, directory.trim_start_matches('/'))?, rule, evidence))
 }
 
 /// What an option of the build script says, or a key of the configuration; else the tool's default.
@@ -73,19 +77,32 @@ fn told(
     keys: &[&str],
     default: &str,
 ) -> Option<Fact<String>> {
+    told_below(".", package, one, options, config, keys, default)
+}
+
+/// The same, where all of them are relative to a directory of the package.
+fn told_below(
+    base: &str,
+    package: &Package<'_>,
+    one: &Found,
+    options: &[&str],
+    config: Option<&Config<'_>>,
+    keys: &[&str],
+    default: &str,
+) -> Option<Fact<String>> {
     let name = one.framework.name;
     for build in BUILDS {
         let Some((body, at)) = package.script(build) else { continue };
         if let Some(directory) = script::option(body, options) {
-            return fact(directory, &format!("node.{name}.output-option"), vec![at]);
+            return within(base, directory, &format!("node.{name}.output-option"), vec![at]);
         }
     }
     for key in keys {
         if let Some((directory, at)) = config.and_then(|config| config.text(key)) {
-            return fact(directory, &format!("node.{name}.output-config"), vec![at]);
+            return within(base, directory, &format!("node.{name}.output-config"), vec![at]);
         }
     }
-    fact(default, &format!("node.{name}.output-default"), one.evidence.clone())
+    within(base, default, &format!("node.{name}.output-default"), one.evidence.clone())
 }
 
 fn next(package: &Package<'_>) -> Option<Fact<String>> {
@@ -208,17 +225,11 @@ fn vite(package: &Package<'_>, one: &Found) -> Option<Fact<String>> {
     if !package.tree.below(package.root).any(|path| file_name(path) == "index.html") {
         return None;
     }
-    let found = told(package, one, &["--outDir"], config.as_ref(), &["outDir"], "dist")?;
     // What it is told is relative to its root, which may be another directory.
-    let root = config.as_ref().and_then(|config| config.text("root")).map(|(root, _)| root);
-    let root = root.filter(|root| package.tree.has_directory(&joined(package.root, root).unwrap_or_default()));
-    match (root, &found.value) {
-        (Some(root), Some(directory)) => {
-            let value = joined(root, directory)?;
-            Some(Fact { value: Some(value), ..found })
-        }
-        _ => Some(found),
-    }
+    let root = config.as_ref().and_then(|config| config.text("root")).and_then(|(root, _)| joined(".", root));
+    let root = root.filter(|root| joined(package.root, root).is_some_and(|path| package.tree.has_directory(&path)));
+    let base = root.as_deref().unwrap_or(".");
+    told_below(base, package, one, &["--outDir"], config.as_ref(), &["outDir"], "dist")
 }
 
 /// Tools that have one directory: options, configuration, keys, default, whether all paths lead to one page.
