@@ -1,4 +1,4 @@
-# Prints what pip installs for a lock file, or for a manifest without one: python requirements.py LOCK > requirements.txt
+# Writes what pip installs for a lock file, or for a manifest without one: python requirements.py LOCK requirements.txt
 import json, os, platform, re, sys
 try:
     import tomllib
@@ -53,7 +53,7 @@ def uv(path):
                 for wanted in [""] + dependency.get("extra", []):
                     yield same(dependency["name"]), dependency.get("version"), wanted
     packages = toml(path)["package"]
-    here = os.path.relpath(os.environ.get("MEMBER", "."), os.path.dirname(path) or ".")
+    here = os.path.relpath(".", os.path.dirname(path) or ".")
     def is_root(source):
         return here in (source.get("editable"), source.get("virtual"), source.get("directory"))
     start = [(same(p["name"]), p.get("version"), "") for p in packages if is_root(p["source"])]
@@ -133,4 +133,6 @@ kinds = {
     "Pipfile": pipfile,
     "pyproject.toml": pyproject,
 }
-print("\n".join(kinds[os.path.basename(path)](path)))
+lines = list(kinds[os.path.basename(path)](path))
+with open(sys.argv[2], "w") as file:
+    file.write("".join(line + "\n" for line in lines))

@@ -59,8 +59,35 @@ pub(super) fn decide(tree: &Tree, application: &mut Application, exposed: Option
         // What serves a site is ours, and listens where we say.
         .or_else(|| if application.output_dir.is_known() { None } else { in_code(tree, sources) });
     if let Some(found) = found {
-        application.port = found;
+        let before = std::mem::replace(&mut application.port, found);
+        follow(application, before.value);
     }
+}
+
+/// The command that a provider wrote listens where the application does, not on its framework's default.
+fn follow(application: &mut Application, before: Option<u16>) {
+    let (Some(before), Some(port)) = (before, application.port.value) else { return };
+    let start = &mut application.start;
+    if before == port || !start.rule.as_deref().is_some_and(is_derived) {
+        return;
+    }
+    let moved = |text: &str| {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+            let (head, tail) = rest.split_at(at);
+            let end = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
+            let (digits, after) = tail.split_at(end);
+            let stands_alone = head.ends_with([' ', ':', '=']) || (head.is_empty() && out.is_empty());
+            let is_it = stands_alone && !after.starts_with('.') && digits == before.to_string();
+            out.push_str(head);
+            out.push_str(&if is_it { port.to_string() } else { digits.to_owned() });
+            rest = after;
+        }
+        out + rest
+    };
+    start.value = start.value.as_deref().map(moved);
+    start.more.argv = start.more.argv.iter().map(|word| moved(word)).collect();
 }
 
 /// A port in the start command.
@@ -225,6 +252,23 @@ fn number(text: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_of_a_provider_follows_the_port() {
+        let chosen = crate::Candidate::new(".", 70, "python.manifest", vec![Evidence::new("a.py", 1)]);
+        let mut application = Application::of(crate::fact::ProviderName::Python, &chosen);
+        for (rule, expected) in [
+            ("python.object", "x --bind 0.0.0.0:9000 -p 9000 a8000:b"),
+            ("procfile.web", "x --bind 0.0.0.0:8000 -p 8000 a8000:b"),
+        ] {
+            application.start =
+                Fact::command("x --bind 0.0.0.0:8000 -p 8000 a8000:b", rule, vec![Evidence::new("a.py", 1)]);
+            application.port = Fact::known(9000, "port.expose", vec![Evidence::new("Dockerfile", 1)]);
+            follow(&mut application, Some(8000));
+            assert_eq!(application.start.value.as_deref(), Some(expected));
+            assert_eq!(application.start.more.argv.join(" "), expected);
+        }
+    }
 
     #[test]
     fn ports_stand_in_commands() {

@@ -39,6 +39,8 @@ const LISTENING: Listening = Listening {
     syntax: Syntax::Slash,
     calls: &["ListenAndServe", "ListenAndServeTLS", "Listen", "Serve", "Run", "Start"],
 };
+/// Where Gin listens by itself.
+const GIN_PORT: u16 = 8080;
 /// Most directories with programs that are looked at.
 const MOST: usize = 200;
 
@@ -76,6 +78,11 @@ impl Provider for Go {
             app.details.project_name = Some(module.name.clone());
         }
         app.details.dependency_files = dependency_files(context, dir);
+        if app.framework.value.as_deref() == Some("gin")
+            && let Some(at) = gin_runs(dir)
+        {
+            app.port = known(GIN_PORT, "go.framework-port", vec![at]);
+        }
         start(&mut app, dir, context, module.as_ref());
         app
     }
@@ -171,6 +178,16 @@ fn imported(dir: Dir<'_>, file: &str, module: &Module) -> Option<(Framework, Evi
             rest.starts_with('"') || rest.starts_with("/v")
         })?;
         Some(((*name, asked), dir.at(file, line_of(text, at))))
+    })
+}
+
+/// Where Gin runs without being told on which port: it is that of `PORT`, or its own.
+fn gin_runs(dir: Dir<'_>) -> Option<Evidence> {
+    sources(dir).into_iter().find_map(|file| {
+        let text = dir.text(file).filter(|text| text.contains("gin-gonic/gin"))?;
+        let code = Code::of(text, Syntax::Slash);
+        let at = code.bare().find(".Run()")?;
+        Some(dir.at(file, code.line(at)))
     })
 }
 

@@ -78,6 +78,7 @@ impl Provider for Java {
         let context = chosen.workspace.as_deref().map_or(dir, |root| Dir::of(tree, root));
         let asked = tools::asked(dir, "java").or_else(|| system_properties(dir)).or_else(|| build.java.clone());
         let asked = asked.or_else(|| read(context).and_then(|build| build.java));
+        let asked = asked.or_else(|| (build.tool == "gradle").then(|| gradle::wrapper_java(dir)).flatten());
         // `1.8` is 8.
         let asked = asked
             .map(|(version, rule, at)| (version.strip_prefix("1.").map(str::to_owned).unwrap_or(version), rule, at));

@@ -61,8 +61,10 @@ impl Provider for Python {
         runtime(&mut app, "python", asked, chosen);
         start::add(&mut app, &start);
         manager::add(&mut app, &project, &start.servers);
-        if start.installs_itself {
-            app.build = known(vec!["pip install --no-deps .".to_owned()], "python.packaged", chosen.evidence.clone());
+        let mut build = manager::own_packages(&project);
+        build.extend(start.installs_itself.then(|| "pip install --no-deps .".to_owned()));
+        if !build.is_empty() {
+            app.build = known(build, "python.packaged", chosen.evidence.clone());
         }
         needs::add(&mut app, ProviderName::Python, project.dependencies());
         app.details.project_name = project.name();

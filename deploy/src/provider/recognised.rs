@@ -156,6 +156,8 @@ impl Provider for Recognised {
         let program = chosen.evidence.iter().find_map(|at| (self.program)(dir, dir.within(&at.file)));
         if let Some((name, at)) = program.or_else(|| self.main_file(dir)) {
             app.start = Fact::command(&self.start.replace("{}", &name), chosen.rule, vec![at]);
+            // The archive of Clojure has the version in its name.
+            let name = if self.name == ProviderName::Clojure { clojure_name(&name) } else { name };
             app.details.project_name = Some(name);
         }
         app
@@ -235,6 +237,14 @@ fn clojure(dir: Dir<'_>, file: &str) -> Option<(String, Evidence)> {
     let (version, _) = code.string_from(at)?;
     let name = name.rsplit('/').next().unwrap_or(name);
     plain(&format!("{name}-{version}"), dir.at(file, code.line(at)))
+}
+
+/// A name and a version without the version.
+fn clojure_name(archive: &str) -> String {
+    let version = archive
+        .match_indices('-')
+        .find(|(at, _)| archive.get(at + 1..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())));
+    version.and_then(|(at, _)| archive.get(..at)).unwrap_or(archive).to_owned()
 }
 
 /// The first target, else the name.

@@ -145,6 +145,20 @@ fn version(code: &Code<'_>) -> Option<(String, usize)> {
     })
 }
 
+/// The newest Java that the wrapper's version of Gradle runs on, where that is not every one.
+pub(crate) fn wrapper_java(dir: Dir<'_>) -> Option<Asked> {
+    /// Versions of Gradle before which a Java does not run it.
+    const BEFORE: [((u32, u32), &str); 4] = [((5, 0), "8"), ((7, 3), "11"), ((8, 5), "17"), ((9, 1), "21")];
+    let (dir, file) = dir.upwards(&["gradle/wrapper/gradle-wrapper.properties"])?;
+    let (line, rest) = (1..)
+        .zip(dir.text(file)?.lines())
+        .find_map(|(line, text)| Some((line, text.strip_prefix("distributionUrl")?.split("gradle-").nth(1)?)))?;
+    let mut numbers = rest.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    let version: (u32, u32) = (numbers.next()?, numbers.next().unwrap_or(0));
+    let (_, java) = BEFORE.iter().find(|(before, _)| version < *before)?;
+    Some(((*java).to_owned(), "java.gradle-wrapper", dir.at(file, line)))
+}
+
 /// The name of the archive, if the files tell all of it.
 fn archive(dir: Dir<'_>, code: &Code<'_>) -> Option<String> {
     let given = |key: &str| {

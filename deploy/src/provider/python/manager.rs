@@ -4,9 +4,9 @@ use crate::{
     fact::{Application, Evidence, Managed},
     provider::{
         dir::{Dir, known},
-        python::project::Project,
+        python::{project::Project, requirement::normalised},
     },
-    tree::Warning,
+    tree::{Warning, parent},
 };
 
 /// Derives what pip installs from a lock file, on the interpreter of the base.
@@ -87,8 +87,11 @@ fn warn_of_two(app: &mut Application, project: &Project<'_>) {
 fn commands(project: &Project<'_>, manager: &Manager<'_>, hashed: bool) -> Vec<String> {
     let derive = |file: &str| format!("python -c {} {file} {DERIVED}", quoted(SCRIPT));
     match (manager.lock, project.list) {
-        (Some((_, file)), _) => {
-            vec![derive(file), format!("pip install --no-deps --require-hashes -r {DERIVED}")]
+        (Some((dir, file)), _) => {
+            // A member of a workspace has the lock file above it.
+            let within = dir.within(project.dir.root());
+            let up = if within == "." { String::new() } else { "../".repeat(within.split('/').count()) };
+            vec![derive(&format!("{up}{file}")), format!("pip install --no-deps --require-hashes -r {DERIVED}")]
         }
         (None, Some(list)) if manager.name == "pip" && hashed => {
             vec![format!("pip install --require-hashes -r {list}")]
@@ -100,6 +103,33 @@ fn commands(project: &Project<'_>, manager: &Manager<'_>, hashed: bool) -> Vec<S
         }
         _ => vec!["pip install .".to_owned()],
     }
+}
+
+/// The commands that install what a project takes from the tree itself: `workspace = true`, or a path.
+pub(crate) fn own_packages(project: &Project<'_>) -> Vec<String> {
+    let dir = project.dir;
+    let Some(sources) = dir.toml("pyproject.toml").and_then(|file| file.at(&["tool", "uv", "sources"])) else {
+        return Vec::new();
+    };
+    let context = dir.upwards(&["uv.lock"]).map_or(dir, |(dir, _)| dir);
+    let named = |name: &str| {
+        let manifests = context.below().filter(|path| path.ends_with("/pyproject.toml"));
+        manifests.map(parent).find(|root| {
+            let file = context.toml(&format!("{root}/pyproject.toml"));
+            let is_built = file.is_some_and(|file| file.get("build-system").is_some());
+            let known = file.and_then(|file| file.text_at(&["project", "name"])).map(|(known, _)| normalised(known));
+            is_built && known.as_deref() == Some(normalised(name).as_str())
+        })
+    };
+    let within = context.within(dir.root());
+    let up = if within == "." { String::new() } else { "../".repeat(within.split('/').count()) };
+    let paths = sources.entries().iter().filter_map(|source| {
+        let is_member = source.node.get("workspace").is_some_and(|told| told.is_true());
+        let path = source.node.text_at(&["path"]).map(|(path, _)| path.to_owned());
+        if is_member { named(&source.key).map(|root| format!("{up}{root}")) } else { path }
+    });
+    let is_plain = |path: &String| path.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
+    paths.filter(is_plain).map(|path| format!("pip install --no-deps ./{path}")).collect()
 }
 
 /// A word of a command, for a shell's rules.
