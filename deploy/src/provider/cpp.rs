@@ -33,7 +33,7 @@ impl Provider for Cpp {
 
     fn candidates(&self, tree: &Tree) -> Vec<Candidate> {
         let found = holding(tree, |name| matches!(name, CMAKE | MESON));
-        let candidates = found.into_iter().filter_map(|(root, _)| {
+        let candidates = found.into_keys().filter_map(|root| {
             let dir = Dir::of(tree, root);
             // What stands below another is a part of that.
             let inside = dir.above().is_some_and(|above| above.upwards(&[CMAKE, MESON]).is_some());

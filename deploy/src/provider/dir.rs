@@ -1,5 +1,7 @@
 //! A directory of a tree, as a provider looks at it.
 
+use std::collections::BTreeMap;
+
 use crate::{
     document::{Element, Node},
     fact::{Application, Evidence, Fact, Requested},
@@ -90,6 +92,14 @@ impl<'t> Dir<'t> {
         found
     }
 
+    /// Whether a file in it belongs to another project below it: one that has one of those manifests.
+    pub(crate) fn is_of_another(&self, file: &str, manifests: &[&str]) -> bool {
+        let above = file.match_indices('/').filter_map(|(end, _)| file.get(..end));
+        above.into_iter().any(|directory| {
+            manifests.iter().any(|manifest| self.tree.has(&self.path(&format!("{directory}/{manifest}"))))
+        })
+    }
+
     /// That line of that file.
     pub(crate) fn at(&self, name: &str, line: u64) -> Evidence {
         Evidence::new(self.path(name), line)
@@ -162,14 +172,10 @@ impl<'t> Dir<'t> {
 }
 
 /// Directories that hold one of those files, by their bytes, each with the files found.
-pub(crate) fn holding(tree: &Tree, wanted: impl Fn(&str) -> bool) -> Vec<(&str, Vec<&str>)> {
-    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+pub(crate) fn holding(tree: &Tree, wanted: impl Fn(&str) -> bool) -> BTreeMap<&str, Vec<&str>> {
+    let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for path in tree.paths().filter(|path| wanted(tree::file_name(path))) {
-        let root = tree::parent(path);
-        match found.iter_mut().find(|(known, _)| *known == root) {
-            Some((_, files)) => files.push(path),
-            None => found.push((root, vec![path])),
-        }
+        found.entry(tree::parent(path)).or_default().push(path);
     }
     found
 }

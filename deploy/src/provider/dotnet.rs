@@ -122,7 +122,11 @@ impl Provider for Dotnet {
 
     fn candidates(&self, tree: &Tree) -> Vec<Candidate> {
         let named = |name: &str| PROJECTS.iter().chain(&SOLUTIONS).any(|end| name.ends_with(end));
-        holding(tree, named).into_iter().filter_map(|(root, files)| candidate(Dir::of(tree, root), &files)).collect()
+        let found = holding(tree, named);
+        let is_solution = |file: &&str| SOLUTIONS.iter().any(|end| file.ends_with(end));
+        let solutions: Vec<&str> =
+            found.iter().filter(|(_, files)| files.iter().any(is_solution)).map(|(root, _)| *root).collect();
+        found.iter().filter_map(|(root, files)| candidate(Dir::of(tree, root), files, &solutions)).collect()
     }
 
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application {
@@ -161,7 +165,7 @@ impl Provider for Dotnet {
     }
 }
 
-fn candidate(dir: Dir<'_>, files: &[&str]) -> Option<Candidate> {
+fn candidate(dir: Dir<'_>, files: &[&str], solutions: &[&str]) -> Option<Candidate> {
     let mut evidence: Vec<Evidence> = files.iter().filter_map(|file| dir.seen(file_name(file))).take(3).collect();
     let entry = Project::read(dir).is_some_and(|project| project.is_started());
     let score = if entry { 70 } else { 60 };
@@ -169,8 +173,7 @@ fn candidate(dir: Dir<'_>, files: &[&str]) -> Option<Candidate> {
     let mut here = Some(dir);
     let mut workspace = None;
     while let (Some(dir), None) = (here, &workspace) {
-        let solution = dir.names().any(|name| SOLUTIONS.iter().any(|end| name.ends_with(end)));
-        workspace = solution.then(|| dir.root().to_owned());
+        workspace = solutions.binary_search(&dir.root()).is_ok().then(|| dir.root().to_owned());
         here = dir.above();
     }
     let found = || Candidate::new(dir.root(), score, "dotnet.project", evidence.clone()).with_entry(entry);

@@ -29,10 +29,7 @@ impl Provider for Gleam {
     }
 
     fn candidates(&self, tree: &Tree) -> Vec<Candidate> {
-        holding(tree, |name| name == MANIFEST)
-            .into_iter()
-            .filter_map(|(root, _)| candidate(Dir::of(tree, root)))
-            .collect()
+        holding(tree, |name| name == MANIFEST).into_keys().filter_map(|root| candidate(Dir::of(tree, root))).collect()
     }
 
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application {

@@ -193,11 +193,7 @@ fn gin_runs(dir: Dir<'_>) -> Option<Evidence> {
 
 /// The sources of a module, without tests and without those of modules below it.
 fn sources(dir: Dir<'_>) -> Vec<&str> {
-    let below: Vec<&str> = dir.below().filter(|path| path.ends_with("/go.mod")).map(parent).collect();
-    let own = |file: &&str| {
-        !file.ends_with("_test.go")
-            && !below.iter().any(|other| file.strip_prefix(other).is_some_and(|rest| rest.starts_with('/')))
-    };
+    let own = |file: &&str| !file.ends_with("_test.go") && !dir.is_of_another(file, &["go.mod"]);
     dir.sources(&[".go"]).into_iter().filter(own).collect()
 }
 

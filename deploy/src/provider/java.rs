@@ -12,7 +12,7 @@ use crate::{
         dir::{Dir, holding, known, runtime},
         needs, tools,
     },
-    tree::{Tree, parent},
+    tree::Tree,
 };
 
 /// Java and Kotlin, with Maven and Gradle.
@@ -68,7 +68,7 @@ impl Provider for Java {
 
     fn candidates(&self, tree: &Tree) -> Vec<Candidate> {
         let named = |name: &str| name == maven::FILE || gradle::FILES.contains(&name);
-        holding(tree, named).into_iter().filter_map(|(root, _)| candidate(Dir::of(tree, root))).collect()
+        holding(tree, named).into_keys().filter_map(|root| candidate(Dir::of(tree, root))).collect()
     }
 
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application {
@@ -134,18 +134,11 @@ fn candidate(dir: Dir<'_>) -> Option<Candidate> {
 
 /// The sources of a module, without those of modules below it.
 fn sources(dir: Dir<'_>) -> Vec<&str> {
-    let below: Vec<&str> = dir
-        .below()
-        .filter(|path| {
-            path.contains('/') && (path.ends_with(maven::FILE) || gradle::FILES.iter().any(|file| path.ends_with(file)))
-        })
-        .map(parent)
-        .collect();
+    const MANIFESTS: [&str; 3] = [maven::FILE, "build.gradle", "build.gradle.kts"];
     // Packages make paths long.
     let own = |path: &&str| {
-        (path.ends_with(".java") || path.ends_with(".kt"))
-            && !path.contains("/test/")
-            && !below.iter().any(|other| path.strip_prefix(other).is_some_and(|rest| rest.starts_with('/')))
+        let is_source = path.ends_with(".java") || path.ends_with(".kt");
+        is_source && !path.contains("/test/") && !dir.is_of_another(path, &MANIFESTS)
     };
     dir.below().filter(own).collect()
 }

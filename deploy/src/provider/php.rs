@@ -70,7 +70,7 @@ impl Provider for Php {
 
     fn candidates(&self, tree: &Tree) -> Vec<Candidate> {
         let found = holding(tree, |name| matches!(name, MANIFEST | "index.php"));
-        found.into_iter().filter_map(|(root, _)| candidate(Dir::of(tree, root))).collect()
+        found.into_keys().filter_map(|root| candidate(Dir::of(tree, root))).collect()
     }
 
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application {

@@ -44,7 +44,7 @@ impl Provider for Python {
                 )
                 || (name.starts_with("requirements") && (name.ends_with(".txt") || name.ends_with(".in")))
         };
-        let mut roots: Vec<&str> = holding(tree, named).into_iter().map(|(root, _)| root).collect();
+        let mut roots: Vec<&str> = holding(tree, named).into_keys().collect();
         // `requirements/base.txt` speaks of the directory above.
         let lists = tree.directories().filter(|root| crate::tree::file_name(root) == "requirements");
         roots.extend(lists.map(crate::tree::parent));

@@ -44,7 +44,7 @@ impl Provider for Ruby {
 
     fn candidates(&self, tree: &Tree) -> Vec<Candidate> {
         let named = |name: &str| matches!(name, "Gemfile" | "config.ru") || ENTRIES.contains(&name);
-        holding(tree, named).into_iter().filter_map(|(root, _)| candidate(Dir::of(tree, root))).collect()
+        holding(tree, named).into_keys().filter_map(|root| candidate(Dir::of(tree, root))).collect()
     }
 
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application {

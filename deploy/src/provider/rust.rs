@@ -55,7 +55,7 @@ impl Provider for Rust {
 
     fn candidates(&self, tree: &Tree) -> Vec<Candidate> {
         let found = holding(tree, |name| name == "Cargo.toml");
-        found.into_iter().filter_map(|(root, _)| candidate(Dir::of(tree, root))).collect()
+        found.into_keys().filter_map(|root| candidate(Dir::of(tree, root))).collect()
     }
 
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application {
@@ -113,6 +113,8 @@ fn candidate(dir: Dir<'_>) -> Option<Candidate> {
 /// The programs of a package.
 fn entries(manifest: &Manifest<'_>) -> Vec<Entry> {
     let dir = manifest.dir;
+    let asked: Vec<&str> =
+        FRAMEWORKS.iter().map(|(name, _)| *name).filter(|name| manifest.dependency(name).is_some()).collect();
     let entry = |(name, path): (String, String)| {
         let own: Vec<&str> = if path == "src/main.rs" {
             let is_own = |file: &&str| file.starts_with("src/") && !file.starts_with("src/bin/");
@@ -120,12 +122,7 @@ fn entries(manifest: &Manifest<'_>) -> Vec<Entry> {
         } else {
             vec![path.as_str()]
         };
-        let used = own.iter().find_map(|file| {
-            FRAMEWORKS.iter().find_map(|(name, _)| {
-                manifest.dependency(name)?;
-                uses(dir, file, name)
-            })
-        });
+        let used = own.iter().find_map(|file| asked.iter().find_map(|name| uses(dir, file, name)));
         let serves = used.or_else(|| listens(dir, &own, &LISTENING));
         let line = dir.text(&path).and_then(|text| {
             let code = Code::of(text, Syntax::Rust);
@@ -139,7 +136,8 @@ fn entries(manifest: &Manifest<'_>) -> Vec<Entry> {
 
 /// The framework that a package asks for and a file of it uses: the line of both, and its own port.
 fn framework(dir: Dir<'_>, manifest: &Manifest<'_>) -> Option<(&'static str, Option<u16>, Vec<Evidence>)> {
-    let sources = dir.sources(&[".rs"]);
+    let mut sources = dir.sources(&[".rs"]);
+    sources.retain(|file| !dir.is_of_another(file, &["Cargo.toml"]));
     FRAMEWORKS.iter().filter(|(name, _)| !PLAIN.contains(name)).find_map(|(name, port)| {
         let asked = manifest.dependency(name)?;
         let used = sources.iter().find_map(|file| uses(dir, file, name))?;

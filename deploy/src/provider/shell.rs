@@ -33,7 +33,7 @@ impl Provider for Shell {
             let evidence = Dir::of(tree, root).seen(FILE)?;
             Some(Candidate::new(root, 35, "shell.script", vec![evidence]).with_entry(true))
         };
-        found.into_iter().filter_map(|(root, _)| candidate(root)).collect()
+        found.into_keys().filter_map(candidate).collect()
     }
 
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application {

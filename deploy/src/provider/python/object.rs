@@ -96,7 +96,7 @@ const MOST: usize = 2000;
 pub(crate) fn find(dir: Dir<'_>) -> Vec<Object> {
     let mut found = Vec::new();
     let mut calls = Vec::new();
-    for file in dir.sources(&[".py"]).into_iter().take(MOST) {
+    for file in sources(dir).into_iter().take(MOST) {
         let Some(text) = dir.text(file) else { continue };
         // Reading code costs more than looking whether it can matter.
         let makes = MAKERS.iter().any(|maker| text.contains(maker.path.rsplit('.').next().unwrap_or_default()));
@@ -118,6 +118,14 @@ pub(crate) fn find(dir: Dir<'_>) -> Vec<Object> {
         }
     }
     found.sort_by_key(rank);
+    found
+}
+
+/// The code of a project, without that of projects below it.
+pub(crate) fn sources(dir: Dir<'_>) -> Vec<&str> {
+    const MANIFESTS: [&str; 4] = ["pyproject.toml", "requirements.txt", "Pipfile", "setup.py"];
+    let mut found = dir.sources(&[".py"]);
+    found.retain(|file| !dir.is_of_another(file, &MANIFESTS));
     found
 }
 
