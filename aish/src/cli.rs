@@ -11,10 +11,10 @@ use clap::{
 
 use crate::{
     command::{
-        apps::Apps, assistants::Assistants, audit::Audit, call::Call, chains::Chains, completions::Completions,
-        describe::Describe, doctor::Doctor, down::Down, events::Events, exec::Exec, join::Join, list::List, logs::Logs,
-        man::Man, message::Message, nodes::Nodes, plugins::Plugins, push::Push, sdk_bridge::SdkBridge,
-        secrets::Secrets, tokens::Tokens, up::Up, users::Users, why::Why, wrap::Wrap,
+        analyze::Analyze, apps::Apps, assistants::Assistants, audit::Audit, call::Call, chains::Chains,
+        completions::Completions, describe::Describe, doctor::Doctor, down::Down, events::Events, exec::Exec,
+        join::Join, list::List, logs::Logs, man::Man, message::Message, nodes::Nodes, plugins::Plugins, push::Push,
+        sdk_bridge::SdkBridge, secrets::Secrets, tokens::Tokens, up::Up, users::Users, why::Why, wrap::Wrap,
     },
     duration,
     exit::{Failure, Usage},
@@ -110,6 +110,7 @@ pub(crate) enum Command {
     Exec(Exec),
     Wrap(Wrap),
     Push(Push),
+    Analyze(Analyze),
     Apps(Apps),
     Assistants(Assistants),
     Chains(Chains),
@@ -144,6 +145,7 @@ impl Command {
             Self::Exec(_) => "exec",
             Self::Wrap(_) => "wrap",
             Self::Push(_) => "push",
+            Self::Analyze(_) => "analyze",
             Self::Apps(_) => "apps",
             Self::Assistants(_) => "assistants",
             Self::Chains(_) => "chains",

@@ -2,6 +2,7 @@
 
 use crate::{cli::Command, context::Context, exit::Failure};
 
+pub(crate) mod analyze;
 pub(crate) mod apps;
 pub(crate) mod assistants;
 pub(crate) mod audit;
@@ -47,6 +48,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
     match command {
         // These end in order when a signal comes, so they are run where signals are.
         Command::Up(_) | Command::Wrap(_) | Command::Push(_) => Ok(()),
+        Command::Analyze(analyze) => analyze.run(context),
         Command::Apps(apps) => apps.run(context).await,
         Command::Assistants(assistants) => assistants.run(context).await,
         Command::Why(why) => why.run(context).await,

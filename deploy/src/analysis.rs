@@ -140,4 +140,6 @@ pub fn analyze(tree: &Tree, options: &Options) -> Result<Analysis, Nothing> {
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod mutations;
+#[cfg(test)]
 mod tests;

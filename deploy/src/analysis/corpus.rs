@@ -8,10 +8,10 @@ use super::{Analysis, Options, analyze};
 use crate::Tree;
 
 /// A project as one file describes it.
-struct Project {
-    name: String,
+pub(super) struct Project {
+    pub(super) name: String,
     expected: Value,
-    files: Vec<(String, Vec<u8>)>,
+    pub(super) files: Vec<(String, Vec<u8>)>,
 }
 
 impl Project {
@@ -33,20 +33,31 @@ impl Project {
         Self { name: name.to_owned(), expected: expected.unwrap_or_else(|| panic!("{name} expects nothing")), files }
     }
 
-    /// What it is said to be, in the form of what is expected.
-    fn facts(&self) -> Value {
+    /// Its directory.
+    pub(super) fn written(&self) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (path, content) in &self.files {
             let path = dir.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
+        dir
+    }
+
+    /// What it is said to be, in the form of what is expected.
+    fn facts(&self) -> Value {
+        let dir = self.written();
         let tree = Tree::read(dir.path()).unwrap();
         match analyze(&tree, &Options::default()) {
             Ok(analysis) => facts(&analysis),
             Err(_) => json!({"nothing": true}),
         }
     }
+}
+
+/// All of them.
+pub(super) fn all() -> Vec<Project> {
+    projects("corpus").into_iter().chain(projects("corpus/adversarial")).collect()
 }
 
 fn written(how: &str, content: String) -> Vec<u8> {

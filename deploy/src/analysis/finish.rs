@@ -3,7 +3,7 @@
 use super::{choice::Choices, container, environment, gaps, port, select, services, settings};
 use crate::{
     code::syntax,
-    fact::{Application, Assets, Fact},
+    fact::{Application, Assets, Evidence, Fact},
     tree::{Tree, file_name, parent},
 };
 
@@ -52,8 +52,27 @@ fn application(tree: &Tree, choices: &Choices, root: &str, roots: &[String]) -> 
     application.ambiguous |= choice.is_ambiguous();
     application.alternatives.extend(choice.alternatives());
     application.details.context = context(tree, application.workspace.as_deref().unwrap_or(root));
+    prove(&mut application);
     gaps::add(tree, &mut application);
     Some(application)
+}
+
+/// What is known without a line of its own, as where that file is empty, is proved by what proves the application.
+fn prove(application: &mut Application) {
+    fn one<T, More>(fact: &mut Fact<T, More>, by: &[Evidence]) {
+        if fact.is_known() && fact.evidence.is_empty() {
+            fact.evidence = by.to_vec();
+        }
+    }
+    let by = application.provider.evidence.clone();
+    one(&mut application.framework, &by);
+    one(&mut application.runtime, &by);
+    one(&mut application.package_manager, &by);
+    one(&mut application.install, &by);
+    one(&mut application.build, &by);
+    one(&mut application.start, &by);
+    one(&mut application.port, &by);
+    one(&mut application.output_dir, &by);
 }
 
 /// The code of an application: what lies below its directory and in no other's, and is neither built nor a test.
