@@ -106,3 +106,6 @@ fn candidate(dir: Dir<'_>) -> Option<Candidate> {
     (!evidence.is_empty())
         .then(|| Candidate::new(dir.root(), score, rule, evidence).with_entry(entry).in_workspace(workspace))
 }
+
+#[cfg(test)]
+mod tests;
