@@ -45,3 +45,28 @@ fn pkg_15_a_refusal_names_its_line() {
     assert_eq!(parse("a: [1,\n b: }\n", Form::Yaml).unwrap_err().line, 2);
     assert_eq!(parse("<a>\n<b></a>", Form::Xml).unwrap_err().line, 2);
 }
+
+#[test]
+fn pkg_15_keys_and_indents_nest_no_deeper_than_brackets() {
+    let keys = "a.".repeat(10_000);
+    for text in [format!("{keys}a = 1\n"), format!("[{keys}a]\n"), format!("x = {{ {keys}a = 1 }}\n")] {
+        assert!(parse(&text, Form::Toml).is_err());
+    }
+    let indented: String = (0..1_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    assert!(parse(&indented, Form::Yaml).is_err());
+    assert!(parse(&"? ".repeat(10_000), Form::Yaml).is_err());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn pkg_15_any_text_is_parsed_or_refused(text in "[a-z0-9\\[\\]{}<>:,.=\"'#/!&*?|%@`\\\\~^ \t\n\r\u{e9}\u{feff}-]{0,60}") {
+        for form in [Form::Json, Form::Toml, Form::Yaml, Form::Xml] {
+            if let Err(refused) = parse(&text, form) {
+                let last = text.lines().count().max(1) as u64;
+                proptest::prop_assert!(refused.line >= 1 && refused.line <= last);
+            }
+        }
+    }
+}
