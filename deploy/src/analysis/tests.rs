@@ -61,3 +61,15 @@ fn pkg_12_directories_are_applications_where_the_root_is_none() {
     assert_eq!(named, [("site", "other/site"), ("web", "web")]);
     assert_eq!(analysis.primary, "site");
 }
+
+#[test]
+fn text_has_a_line_for_each_known_fact() {
+    let mut analysis = analysis(&[("index.html", "<p>"), ("sub/index.html", "<p>")]);
+    let commands = vec!["python -c 'a\nb'".to_owned()];
+    analysis.applications[0].install = crate::fact::Fact::known(commands, "x.install", Vec::new());
+    let text = "app (.): static\n  provider: static (static.index, index.html:1)\n  \
+        install: python -c 'a … (x.install, nowhere)\n  \
+        start: caddy run --config /app/Caddyfile (static.site, index.html:1)\n  port: 80 (static.site, index.html:1)\n  \
+        output: . (static.directory, index.html:1)\n";
+    assert_eq!(analysis.to_string(), text);
+}

@@ -73,9 +73,10 @@ fn fact<T, More>(
 ) -> fmt::Result {
     let (Some(value), Some(rule)) = (&fact.value, &fact.rule) else { return Ok(()) };
     let shown = shown(value);
-    if shown.is_empty() {
-        return Ok(());
-    }
+    // A script that stands in a command is not told line by line.
+    let mut lines = shown.lines();
+    let Some(first) = lines.next() else { return Ok(()) };
+    let shown = if lines.next().is_some() { format!("{first} …") } else { first.to_owned() };
     writeln!(f, "  {name}: {shown} ({rule}, {})", places(&fact.evidence))
 }
 
