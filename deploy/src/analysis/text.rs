@@ -19,8 +19,8 @@ pub(super) fn application(f: &mut fmt::Formatter<'_>, application: &Application)
     }
     fact(f, "runtime", &application.runtime, Clone::clone)?;
     fact(f, "package manager", &application.package_manager, Clone::clone)?;
-    fact(f, "install", &application.install, |all| commands(all))?;
-    fact(f, "build", &application.build, |all| commands(all))?;
+    fact(f, "install", &application.install, |commands| commands.join(" && "))?;
+    fact(f, "build", &application.build, |commands| commands.join(" && "))?;
     fact(f, "start", &application.start, Clone::clone)?;
     fact(f, "release", &application.release, Clone::clone)?;
     fact(f, "port", &application.port, ToString::to_string)?;
@@ -50,19 +50,6 @@ pub(super) fn application(f: &mut fmt::Formatter<'_>, application: &Application)
         writeln!(f, "  instead of: {} ({role}, {}, {})", other.provider, other.score, places(&other.evidence))?;
     }
     Ok(())
-}
-
-/// Commands on one line. A script of several lines that is a word of one is not shown: JSON has it.
-fn commands(all: &[String]) -> String {
-    let shown = |command: &String| {
-        if !command.contains('\n') {
-            return command.clone();
-        }
-        let words =
-            crate::words::argv(command).into_iter().map(|word| if word.contains('\n') { "…".to_owned() } else { word });
-        words.collect::<Vec<_>>().join(" ")
-    };
-    all.iter().map(shown).collect::<Vec<_>>().join(" && ")
 }
 
 fn fact<T, More>(
