@@ -18,17 +18,16 @@
 //!
 //! A [`plan::Plan`] stands between the facts and whatever is made of them.
 
-mod analysis;
-mod code;
-mod document;
+mod digest;
 pub mod fact;
+pub mod json;
 pub mod plan;
 mod provider;
 mod rules;
 mod tree;
 mod words;
 
-pub use analysis::{Analysis, Asked, Nothing, Options, TreeFacts, analyze};
+pub use digest::{Digest, NotADigest};
 pub use provider::{Candidate, Provider};
 pub use rules::{Rules, is_environment};
 pub use tree::{Tree, Warning};
