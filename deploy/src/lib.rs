@@ -21,6 +21,7 @@
 mod digest;
 pub mod fact;
 pub mod json;
+pub mod manifest;
 pub mod plan;
 mod provider;
 mod rules;

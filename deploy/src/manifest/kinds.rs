@@ -1,0 +1,149 @@
+//! What an application can be: the frameworks that are known, by provider.
+
+use serde::{Deserialize, de::IntoDeserializer};
+
+use crate::fact::ProviderName::{self, *};
+
+/// Taken as it is: no provider looks at it.
+const FILES: &str = "files";
+
+/// Frameworks with those whose they are, the usual one first.
+const FRAMEWORKS: [(&str, &[ProviderName]); 82] = [
+    ("actix-web", &[Rust]),
+    ("adonis", &[Node]),
+    ("aiohttp", &[Python]),
+    ("angular", &[Node]),
+    ("aspnet", &[Dotnet]),
+    ("astro", &[Node, Deno]),
+    ("axum", &[Rust]),
+    ("blazor", &[Dotnet]),
+    ("bottle", &[Python]),
+    ("cakephp", &[Php]),
+    ("chi", &[Go]),
+    ("codeigniter", &[Php]),
+    ("cra", &[Node]),
+    ("dash", &[Python]),
+    ("django", &[Python]),
+    ("docusaurus", &[Node]),
+    ("echo", &[Go]),
+    ("eleventy", &[Node]),
+    ("elysia", &[Node]),
+    ("expo", &[Node]),
+    ("express", &[Node, Deno]),
+    ("falcon", &[Python]),
+    ("fastapi", &[Python]),
+    ("fasthtml", &[Python]),
+    ("fastify", &[Node]),
+    ("fiber", &[Go]),
+    ("flask", &[Python]),
+    ("fresh", &[Deno]),
+    ("gatsby", &[Node]),
+    ("gin", &[Go]),
+    ("gradio", &[Python]),
+    ("hanami", &[Ruby]),
+    ("hapi", &[Node]),
+    ("hono", &[Node, Deno]),
+    ("hugo", &[Static, Go]),
+    ("jekyll", &[Ruby]),
+    ("koa", &[Node]),
+    ("ktor", &[Java]),
+    ("laravel", &[Php]),
+    ("litestar", &[Python]),
+    ("lumen", &[Php]),
+    ("lustre", &[Gleam]),
+    ("micronaut", &[Java]),
+    ("mkdocs", &[Python]),
+    ("nestjs", &[Node]),
+    ("next", &[Node]),
+    ("nitro", &[Node]),
+    ("nuxt", &[Node]),
+    ("oak", &[Deno]),
+    ("phoenix", &[Elixir]),
+    ("poem", &[Rust]),
+    ("preact", &[Node]),
+    ("pyramid", &[Python]),
+    ("quarkus", &[Java]),
+    ("quart", &[Python]),
+    ("qwik", &[Node]),
+    ("rack", &[Ruby]),
+    ("rails", &[Ruby]),
+    ("react", &[Node]),
+    ("react-router", &[Node]),
+    ("remix", &[Node]),
+    ("rocket", &[Rust]),
+    ("salvo", &[Rust]),
+    ("sanic", &[Python]),
+    ("sinatra", &[Ruby]),
+    ("slim", &[Php]),
+    ("solid-start", &[Node]),
+    ("spring-boot", &[Java]),
+    ("starlette", &[Python]),
+    ("streamlit", &[Python]),
+    ("svelte", &[Node]),
+    ("sveltekit", &[Node]),
+    ("symfony", &[Php]),
+    ("tanstack-start", &[Node]),
+    ("tide", &[Rust]),
+    ("tornado", &[Python]),
+    ("vertx", &[Java]),
+    ("vite", &[Node, Deno]),
+    ("vue", &[Node]),
+    ("warp", &[Rust]),
+    ("wisp", &[Gleam]),
+    ("wordpress", &[Php]),
+];
+
+/// Every provider.
+const LANGUAGES: [ProviderName; 24] = [
+    Clojure, Cobol, Cpp, Crystal, Dart, Deno, Dockerfile, Dotnet, Elixir, Gleam, Go, Haskell, Java, Node, Php, Python,
+    Ruby, Rust, Scala, Scheme, Shell, Static, Swift, Zig,
+];
+
+/// The provider of that name.
+pub(super) fn language(word: &str) -> Option<ProviderName> {
+    let reader: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = word.into_deserializer();
+    ProviderName::deserialize(reader).ok()
+}
+
+/// The names of all providers.
+pub(super) fn languages() -> impl Iterator<Item = &'static str> {
+    static NAMES: std::sync::LazyLock<Vec<String>> =
+        std::sync::LazyLock::new(|| LANGUAGES.iter().map(ToString::to_string).collect());
+    NAMES.iter().map(String::as_str)
+}
+
+/// Every type.
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    FRAMEWORKS.iter().map(|(name, _)| *name).chain(languages()).chain([FILES])
+}
+
+/// Whether an application can be of that type.
+#[must_use]
+pub fn is_kind(word: &str) -> bool {
+    word == FILES || !providers(word).is_empty()
+}
+
+/// Those that know a type, the usual one first; none knows `files`.
+#[must_use]
+pub fn providers(kind: &str) -> Vec<ProviderName> {
+    match language(kind) {
+        Some(provider) => vec![provider],
+        None => FRAMEWORKS.iter().find(|(name, _)| *name == kind).map(|(_, of)| of.to_vec()).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_in_order_and_know_every_provider() {
+        assert!(FRAMEWORKS.is_sorted_by(|(a, _), (b, _)| a < b));
+        for name in languages() {
+            assert_eq!(providers(name), [language(name).unwrap()]);
+        }
+        assert!(is_kind("files") && providers("files").is_empty());
+        assert_eq!(providers("fastapi"), [Python]);
+        assert!(!is_kind("fastapy"));
+    }
+}
