@@ -20,11 +20,13 @@
 
 mod digest;
 pub mod fact;
-pub mod json;
-pub mod manifest;
+#[cfg(test)]
+mod golden;
+pub mod layer;
 pub mod plan;
 mod provider;
 mod rules;
+pub mod source;
 mod tree;
 mod words;
 

@@ -15,7 +15,7 @@ mod store;
 mod sweep;
 mod window;
 
-pub use digest::Digest;
+pub use digest::{Digest, Hasher};
 pub use index::{Index, Part};
 pub use keeper::{Content, serve};
 pub use reading::Reading;

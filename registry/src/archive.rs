@@ -1,6 +1,9 @@
 //! Trees as archives: one hardened unpacker for every tar that enters, and one packer that makes the same bytes of the
 //! same tree on every host. See `docs/specs/archives.md`.
 //!
+//! Whoever wants something other of a tree than its archive takes its entries as a [`Sink`]: from a directory by [`visit`],
+//! from an archive by [`read`].
+//!
 //! Both judge every entry by the same rules, so what is packed can be unpacked. The unpacker reads the raw headers
 //! itself: a library that forgives would let pass as success what has to be refused.
 //!
@@ -29,6 +32,7 @@ mod pack;
 mod path;
 mod pax;
 mod rule;
+mod sink;
 mod source;
 mod staging;
 mod unpack;
@@ -36,10 +40,12 @@ mod walk;
 mod writer;
 
 pub use error::{Error, Form, Reached};
-pub use pack::{Packed, pack};
+pub use pack::{Packed, pack, visit};
 pub use rule::{LinkFault, MetadataFault, PathFault, Rule};
+pub use sink::{Filled, Sink};
 pub use staging::{Staging, sweep};
-pub use unpack::{Attribute, Existing, Note, Report, unpack};
+pub use unpack::{Attribute, Existing, Note, Report, read, unpack};
+pub use writer::{Attributes, Writer};
 
 /// Longest path, in bytes.
 const MAX_PATH: usize = 1_024;

@@ -75,21 +75,39 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// Makes a digest of content that comes piece by piece.
-pub(super) struct Hasher(Context);
+#[derive(Clone)]
+pub struct Hasher(Context);
 
 impl Hasher {
-    pub(super) fn new() -> Self {
+    /// Begins with nothing.
+    #[must_use]
+    pub fn new() -> Self {
         Self(Context::new(&SHA256))
     }
 
-    pub(super) fn add(&mut self, bytes: &[u8]) {
+    /// Adds what comes next.
+    pub fn add(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    pub(super) fn end(self) -> Digest {
+    /// The digest of all that was added.
+    #[must_use]
+    pub fn end(self) -> Digest {
         let mut bytes = [0; SHA256_OUTPUT_LEN];
         bytes.copy_from_slice(self.0.finish().as_ref());
         Digest(bytes)
+    }
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher")
     }
 }
 

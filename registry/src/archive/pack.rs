@@ -17,6 +17,7 @@ use super::{
     error::{Error, Reached},
     path::{self, TreePath},
     rule::{Rule, escaped},
+    sink::Sink,
     writer::Writer,
 };
 
@@ -49,8 +50,25 @@ pub fn pack(
     keep: &mut dyn FnMut(&str, Kind) -> bool,
     limits: &Limits,
 ) -> Result<Packed, Error> {
+    let mut writer = Writer::new(out);
+    let packed = visit(directory, &mut writer, keep, limits)?;
+    writer.end().map_err(Error::Stream)?;
+    Ok(packed)
+}
+
+/// Gives the entries of the tree at `directory` to a sink, as [`pack`] writes them, with the same rules.
+///
+/// # Errors
+///
+/// As [`pack`].
+pub fn visit(
+    directory: &Path,
+    sink: &mut impl Sink,
+    keep: &mut dyn FnMut(&str, Kind) -> bool,
+    limits: &Limits,
+) -> Result<Packed, Error> {
     let began = Instant::now();
-    let mut packer = Packer { out: Writer::new(out), keep, limits, began, census: Census::default(), bytes: 0 };
+    let mut packer = Packer { sink, keep, limits, began, census: Census::default(), bytes: 0 };
     let top = rustix::fs::openat(CWD, directory, DIRECTORY_FLAGS - OFlags::NOFOLLOW, Mode::empty())
         .map_err(|error| Error::unreadable(&directory.to_string_lossy(), error))?;
     packer.walk(top)?;
@@ -60,12 +78,11 @@ pub fn pack(
     if let Some(Astray { path, rule, .. }) = packer.census.follow(|| in_time(began, limits))? {
         return Err(Error::Tree { path, rule });
     }
-    packer.out.end().map_err(Error::Stream)?;
     Ok(Packed { entries: packer.census.len(), bytes: packer.bytes })
 }
 
-struct Packer<'a, W> {
-    out: Writer<W>,
+struct Packer<'a, S> {
+    sink: &'a mut S,
     keep: &'a mut dyn FnMut(&str, Kind) -> bool,
     limits: &'a Limits,
     began: Instant,
@@ -87,7 +104,7 @@ struct Level {
     waiting: Vec<Found>,
 }
 
-impl<W: Write> Packer<'_, W> {
+impl<S: Sink> Packer<'_, S> {
     fn walk(&mut self, top: OwnedFd) -> Result<(), Error> {
         let waiting = self.list(&top, "")?;
         // As deep as paths may be, and no deeper.
@@ -148,7 +165,7 @@ impl<W: Write> Packer<'_, W> {
             Kind::Directory => {
                 let below = rustix::fs::openat(above, name, DIRECTORY_FLAGS, Mode::empty()).map_err(unreadable)?;
                 self.count(found, What::Directory)?;
-                self.out.directory(path.as_str()).map_err(Error::Stream)?;
+                self.sink.directory(path.as_str()).map_err(Error::Stream)?;
                 Ok(Some(below))
             }
             Kind::Link => {
@@ -156,7 +173,7 @@ impl<W: Write> Packer<'_, W> {
                 let target = path::link_target(path, target.to_bytes())
                     .map_err(|rule| Error::Tree { path: escaped(path.as_str().as_bytes()), rule })?;
                 self.count(found, What::Link(target.as_str().into()))?;
-                self.out.link(path.as_str(), &target).map_err(Error::Stream)?;
+                self.sink.link(path.as_str(), &target).map_err(Error::Stream)?;
                 Ok(None)
             }
             Kind::File | Kind::Other => {
@@ -183,7 +200,7 @@ impl<W: Write> Packer<'_, W> {
         if self.bytes > self.limits.total_bytes {
             return Err(self.limit(Reached::TotalBytes(self.limits.total_bytes), path));
         }
-        self.out.file(path, found.stat.st_mode & 0o111 != 0, size).map_err(Error::Stream)?;
+        self.sink.file(path, found.stat.st_mode & 0o111 != 0, size).map_err(Error::Stream)?;
         let mut buffer = vec![0; BUFFER];
         let mut left = size;
         let mut bounded = (&file).take(size);
@@ -196,13 +213,13 @@ impl<W: Write> Packer<'_, W> {
             if count == 0 {
                 break;
             }
-            self.out.content(&buffer[..count]).map_err(Error::Stream)?;
+            self.sink.content(&buffer[..count]).map_err(Error::Stream)?;
             left -= count as u64;
         }
         if left > 0 || !is_same(&found.stat, &state(&file)?) {
             return Err(changed());
         }
-        self.out.end_file(size).map_err(Error::Stream)
+        self.sink.end_file(size).map_err(Error::Stream)
     }
 
     fn count(&mut self, found: &Found, what: What) -> Result<(), Error> {

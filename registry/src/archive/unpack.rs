@@ -16,7 +16,8 @@ use super::{
     Limits,
     error::Error,
     path::TreePath,
-    rule::escaped,
+    rule::{Rule, escaped},
+    sink::Sink,
     staging::Staging,
     walk::{Content, Member, Oddities, Walk},
 };
@@ -101,6 +102,41 @@ pub fn unpack(reader: impl Read, into: &Path, existing: Existing, limits: &Limit
     tree.end()?;
     staging.publish(into, replaces)?;
     Ok(report)
+}
+
+/// Gives the entries of an archive to a sink instead of a directory: of one that was packed here, so that its files
+/// come with their sizes. All is judged as by [`unpack`], and what the sink took before a refusal is for it to drop.
+///
+/// # Errors
+///
+/// As [`unpack`]; a hard link, which no packed tree has.
+pub fn read(reader: impl Read, sink: &mut impl Sink, limits: &Limits) -> Result<(), Error> {
+    let mut walk = Walk::new(reader, limits)?;
+    let mut buffer = vec![0; BUFFER];
+    while let Some(member) = walk.next()? {
+        let path = member.path.as_str();
+        match &member.what {
+            Content::Directory => sink.directory(path).map_err(Error::Stream)?,
+            Content::Link(target) => sink.link(path, target).map_err(Error::Stream)?,
+            Content::HardLink(_) => {
+                let rule = Rule::Type("a hard link".to_owned());
+                return Err(Error::Entry { number: member.number, path: escaped(path.as_bytes()), rule });
+            }
+            Content::File { executable } => {
+                let size = walk.left();
+                sink.file(path, *executable, size).map_err(Error::Stream)?;
+                loop {
+                    let count = walk.read(&mut buffer)?;
+                    if count == 0 {
+                        break;
+                    }
+                    sink.content(&buffer[..count]).map_err(Error::Stream)?;
+                }
+                sink.end_file(size).map_err(Error::Stream)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Report {

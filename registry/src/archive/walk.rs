@@ -145,6 +145,11 @@ impl<R: Read> Walk<R> {
         Ok(count)
     }
 
+    /// How many bytes are left of the content of the entry that came last.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Counts bytes that a file gets without bringing them.
     pub(super) fn count(&mut self, bytes: u64) -> Result<(), Error> {
         self.bytes = self.bytes.saturating_add(bytes);
