@@ -21,6 +21,7 @@ mod command;
 mod conflicts;
 mod container;
 mod kinds;
+mod lock;
 mod packaging;
 mod paths;
 mod problem;
@@ -44,6 +45,7 @@ pub use container::{
     Base, Capability, Container, EnvironmentSecret, EnvironmentWord, Health, Place, Resources, Restart, Secret,
 };
 pub use kinds::{is_kind, providers};
+pub use lock::{LOCK_FILE, Lock, LockError, LockedBase};
 pub use packaging::{CommitWord, Epoch, Packaging, Platform, Tagging};
 pub use paths::{Directory, Files, Found, joined};
 pub use problem::{Problem, ProblemCode};

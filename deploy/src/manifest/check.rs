@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     Document, FILE, Files, Manifest, Problem, ProblemCode, circles, conflicts, paths,
-    problem::{At, Problems},
+    problem::{At, Problems, meant},
     references, secrets, shape,
 };
 use crate::json;
@@ -36,7 +36,7 @@ pub fn check(bytes: &[u8], files: &dyn Files) -> Checked {
         circles::check(&root, &mut found);
         conflicts::check(&root, &mut found);
         paths::check(&root, files, &mut found);
-        problems.append(&mut found.found);
+        problems.append(&mut told_once(std::mem::take(&mut found.found)));
         secrets::check(&root, &mut found);
         warnings = found.found;
     }
@@ -51,7 +51,19 @@ pub fn check(bytes: &[u8], files: &dyn Files) -> Checked {
     Checked { problems, warnings, document }
 }
 
-fn of_flaw(flaw: json::Flaw) -> Problem {
+/// Takes away that a key is missing where it stands misspelt, of which another problem tells.
+fn told_once(problems: Vec<Problem>) -> Vec<Problem> {
+    let parts = |pointer: &str| pointer.rsplit_once('/').map(|(object, key)| (object.to_owned(), key.to_owned()));
+    let misspelt: Vec<_> = problems
+        .iter()
+        .filter(|problem| problem.code == ProblemCode::UnknownKey)
+        .filter_map(|problem| Some((parts(&problem.pointer)?.0, meant(problem.hint.as_deref()?)?.to_owned())))
+        .collect();
+    let is_told = |problem: &Problem| parts(&problem.pointer).is_some_and(|place| misspelt.contains(&place));
+    problems.into_iter().filter(|problem| problem.code != ProblemCode::Missing || !is_told(problem)).collect()
+}
+
+pub(super) fn of_flaw(flaw: json::Flaw) -> Problem {
     let json::Flaw { pointer, line, column, message, hint } = flaw;
     Problem {
         pointer,

@@ -141,6 +141,11 @@ pub(super) fn did_you_mean<'a>(wanted: &str, words: impl IntoIterator<Item = &'a
     if all.is_empty() { "there is none".to_owned() } else { format!("known: {}", all.join(", ")) }
 }
 
+/// The word that such a hint names.
+pub(super) fn meant(hint: &str) -> Option<&str> {
+    hint.strip_prefix("did you mean ")?.strip_suffix('?')
+}
+
 /// A value of the document, with the way to it.
 #[derive(Debug, Clone)]
 pub(super) struct At<'a> {

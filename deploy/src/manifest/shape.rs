@@ -1,6 +1,6 @@
 //! Holds a document against the schema.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::LazyLock};
 
 use aigis_proxy::quoted;
 use regex::Regex;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     ProblemCode as Code,
-    problem::{At, Problems, did_you_mean, nearest},
+    problem::{At, Problems, did_you_mean},
     rule,
     schema::schema,
 };
@@ -16,12 +16,11 @@ use crate::json::Kind;
 
 /// Finds whatever of a document is not as the schema says.
 pub(super) fn check(document: &At<'_>, problems: &mut Problems<'_>) {
-    Shape { root: schema(), patterns: HashMap::new(), problems }.value(document, schema());
+    Shape { root: schema(), problems }.value(document, schema());
 }
 
 struct Shape<'a, 'b> {
     root: &'a Value,
-    patterns: HashMap<&'a str, Option<Regex>>,
     problems: &'a mut Problems<'b>,
 }
 
@@ -94,16 +93,11 @@ impl<'a> Shape<'a, '_> {
             );
         }
         if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
-            && !self.matches(pattern, text)
+            && !matches(pattern, text)
         {
             let rule = rule::words(pattern).unwrap_or(pattern);
             self.problems.add(at, Code::Pattern, format!("\"{}\" cannot stand here: {rule}", quoted(text)), "");
         }
-    }
-
-    fn matches(&mut self, pattern: &'a str, text: &str) -> bool {
-        let compiled = self.patterns.entry(pattern).or_insert_with(|| Regex::new(pattern).ok());
-        compiled.as_ref().is_some_and(|regex| regex.is_match(text))
     }
 
     fn number(&mut self, at: &At<'_>, number: f64, schema: &Value) {
@@ -156,10 +150,7 @@ impl<'a> Shape<'a, '_> {
         }
         for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
             if !at.has(key) {
-                let like = at.node.members().iter().map(|member| member.key.as_str());
-                let unknown = like.filter(|key| properties.is_none_or(|known| !known.contains_key(*key)));
-                let hint = nearest(key, unknown).map(|found| format!("{found} stands there: rename it"));
-                self.problems.add_key(at, key, Code::Missing, format!("{key} is required"), hint);
+                self.problems.add_key(at, key, Code::Missing, format!("{key} is required"), "");
             }
         }
         for (key, value) in at.members() {
@@ -167,7 +158,7 @@ impl<'a> Shape<'a, '_> {
                 self.value(&value, of_value);
                 continue;
             }
-            let by_pattern = patterns.into_iter().flatten().find(|(pattern, _)| self.matches(pattern, key));
+            let by_pattern = patterns.into_iter().flatten().find(|(pattern, _)| matches(pattern, key));
             if let Some((_, of_value)) = by_pattern {
                 self.value(&value, of_value);
             } else if let Some(known) = properties {
@@ -183,6 +174,30 @@ impl<'a> Shape<'a, '_> {
                 self.problems.add(&value, Code::Pattern, format!("\"{}\" cannot stand here: {rule}", quoted(key)), "");
             }
         }
+    }
+}
+
+fn matches(pattern: &str, text: &str) -> bool {
+    static PATTERNS: LazyLock<HashMap<&str, Regex>> = LazyLock::new(|| {
+        let mut patterns = HashMap::new();
+        compile(schema(), &mut patterns);
+        patterns
+    });
+    PATTERNS.get(pattern).is_some_and(|regex| regex.is_match(text))
+}
+
+/// Compiles all patterns of a schema.
+fn compile<'a>(schema: &'a Value, patterns: &mut HashMap<&'a str, Regex>) {
+    let mut add = |pattern: &'a str| patterns.extend(Regex::new(pattern).ok().map(|regex| (pattern, regex)));
+    match schema {
+        Value::Object(object) => {
+            object.get("pattern").and_then(Value::as_str).into_iter().for_each(&mut add);
+            let of_keys = object.get("patternProperties").and_then(Value::as_object);
+            of_keys.into_iter().flat_map(serde_json::Map::keys).map(String::as_str).for_each(add);
+            object.values().for_each(|schema| compile(schema, patterns));
+        }
+        Value::Array(schemas) => schemas.iter().for_each(|schema| compile(schema, patterns)),
+        _ => {}
     }
 }
 
