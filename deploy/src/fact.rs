@@ -398,10 +398,8 @@ pub struct Details {
     pub artifact: Option<String>,
     /// Whether paths that a site does not have lead to its `index.html`.
     pub single_page: bool,
-    /// What its language's manifest calls it, before that is made a CI name.
-    pub project_name: Option<String>,
-    /// What is to be known of it beside what the tree itself says: two lock files, a version that no table has.
-    pub warnings: Vec<crate::Warning>,
+    /// Whether what starts it is a development dependency, so that those have to stay.
+    pub keeps_development: bool,
     /// The files at the root of the build's context, directories with `/` behind them.
     pub context: Vec<String>,
 }

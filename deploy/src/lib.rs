@@ -16,9 +16,10 @@
 //!
 //! # From facts to an image
 //!
-//! A [`plan::Plan`] stands between the facts and whatever is made of them.
+//! A [`plan::Plan`] stands between the facts and whatever is made of them. [`dockerfile`] writes it as a Dockerfile, and
+//! judges any Dockerfile, whoever wrote it.
 
-mod digest;
+pub mod dockerfile;
 pub mod fact;
 #[cfg(test)]
 mod golden;

@@ -4,6 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fact::{Application, ProviderName};
+
+mod bases;
+mod draft;
+mod health;
+mod of;
+mod site;
+
+pub use of::of;
+
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -25,6 +35,21 @@ pub enum Error {
         /// Where.
         what: String,
     },
+    /// A base that the map does not have.
+    #[error("no base is called {0}: name its image in packages.toml, under [bases]")]
+    NoBase(String),
+}
+
+impl Error {
+    /// What kind of failure it is to who asked for the plan.
+    #[must_use]
+    pub fn code(&self) -> aigis_proxy::Code {
+        match self {
+            Self::NoTemplate(_) => aigis_proxy::Code::Unimplemented,
+            Self::Unknown { .. } => aigis_proxy::Code::FailedPrecondition,
+            Self::ControlCharacter { .. } | Self::NoBase(_) => aigis_proxy::Code::InvalidArgument,
+        }
+    }
 }
 
 /// References of base images, by their logical names.
@@ -32,6 +57,8 @@ pub enum Error {
 pub struct Bases {
     /// By the logical name (`python`): the reference, with `{version}`.
     pub references: BTreeMap<String, String>,
+    /// By the logical name: the version where a project asks for none.
+    pub versions: BTreeMap<String, String>,
     /// By the reference without a digest: the digest that a lock file knows.
     pub digests: BTreeMap<String, String>,
 }
@@ -56,8 +83,11 @@ pub struct Plan {
 pub struct Base {
     /// Its logical name: `python`.
     pub logical: String,
-    /// The version that is put into its reference, where it has one.
+    /// The version that is put into its reference, where it is not the usual one.
     pub version: Option<String>,
+    /// Why this version: the rule and the file of the fact.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub because: Option<String>,
 }
 
 /// One stage.
@@ -128,6 +158,9 @@ pub struct Image {
     pub argv: Vec<String>,
     /// Paths that belong to its user.
     pub writable: Vec<String>,
+    /// Why it has what it has: by `argv`, `health` and `ports`, the rule and the file of the fact.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub because: BTreeMap<String, String>,
 }
 
 /// How the health of a container is looked at.

@@ -12,7 +12,6 @@ mod collect;
 mod container;
 mod desk;
 mod dockerfile;
-mod dockerignore;
 mod folder;
 mod images;
 pub(crate) mod init;

@@ -13,11 +13,12 @@ use aigis_proxy::{
 };
 use aigis_registry::{
     archive::{self, Kind, Limits},
+    dockerignore::Ignored,
     tree,
 };
 use tokio_util::io::{ReaderStream, SyncIoBridge};
 
-use super::{attempt::Live, dockerfile, dockerignore::Ignored, folder::trouble, place::Place};
+use super::{attempt::Live, dockerfile, folder::trouble, place::Place};
 use crate::{
     engine::{BuildRequest, Engine, Error as EngineError, ImageConfig, Progress},
     supply::Supply,

@@ -6,7 +6,7 @@ const MOST: usize = 10_000;
 
 /// What a build leaves out of its context.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ignored {
+pub struct Ignored {
     rules: Vec<Rule>,
 }
 
@@ -18,7 +18,8 @@ struct Rule {
 
 impl Ignored {
     /// Reads the file's text.
-    pub(super) fn parse(text: &str) -> Self {
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
         let rules = text.trim_start_matches('\u{feff}').lines().filter_map(|line| {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -42,7 +43,8 @@ impl Ignored {
     }
 
     /// Whether a path is left out: it, or a directory that it lies in.
-    pub(super) fn leaves_out(&self, path: &str) -> bool {
+    #[must_use]
+    pub fn leaves_out(&self, path: &str) -> bool {
         let parts: Vec<&str> = path.split('/').collect();
         let mut out = false;
         for rule in &self.rules {
@@ -60,7 +62,8 @@ impl Ignored {
     }
 
     /// Whether something below a directory may be taken back, so that it has to be gone through.
-    pub(super) fn may_hold(&self, directory: &str) -> bool {
+    #[must_use]
+    pub fn may_hold(&self, directory: &str) -> bool {
         !self.leaves_out(directory) || self.rules.iter().any(|rule| rule.takes_back)
     }
 }

@@ -1,0 +1,10 @@
+//! Dockerfiles: written from a plan, proposed, saved, and judged whoever wrote them.
+
+mod ignore;
+mod lint;
+mod parse;
+mod render;
+
+pub(crate) use ignore::always as always_ignored;
+pub use lint::{Finding, Level, Surroundings, lint};
+pub use render::render;

@@ -1,0 +1,129 @@
+//! Secrets that stand in a Dockerfile.
+
+use super::{Instruction, Parsed, Report};
+
+/// Parts of a name that say that its value is secret.
+const NAMES: [&str; 16] = [
+    "ACCESS_KEY",
+    "ACCESSKEY",
+    "API_KEY",
+    "APIKEY",
+    "AUTH_KEY",
+    "CREDENTIAL",
+    "DSN",
+    "ENCRYPTION_KEY",
+    "MASTER_KEY",
+    "PASSPHRASE",
+    "PASSWD",
+    "PASSWORD",
+    "PRIVATE_KEY",
+    "SECRET",
+    "SIGNING_KEY",
+    "TOKEN",
+];
+/// How keys of well-known services begin, and of how many characters the rest is at least.
+const KEYS: [(&str, usize); 17] = [
+    ("AKIA", 16),
+    ("ASIA", 16),
+    ("AIza", 30),
+    ("ghp_", 30),
+    ("gho_", 30),
+    ("ghs_", 30),
+    ("github_pat_", 30),
+    ("glpat-", 18),
+    ("hf_", 30),
+    ("npm_", 30),
+    ("pypi-", 40),
+    ("sk-", 20),
+    ("sk_live_", 16),
+    ("rk_live_", 16),
+    ("SG.", 30),
+    ("xoxb-", 16),
+    ("xoxp-", 16),
+];
+
+/// Whether the name of a variable says that its value is secret.
+pub(crate) fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_uppercase().replace('-', "_");
+    // Where a secret stands is none: TOKEN_FILE, PASSWORD_PATH, TOKEN_URL.
+    let is_place = ["_FILE", "_PATH", "_DIR", "_URL", "_NAME", "_TTL", "_HEADER"].iter().any(|end| name.ends_with(end));
+    !is_place
+        && (NAMES.iter().any(|part| name.contains(part))
+            || name.split('_').any(|part| part == "PASS" || part == "PWD" && name != "PWD"))
+}
+
+pub(super) fn look(parsed: &Parsed, report: &mut Report) {
+    for found in &parsed.instructions {
+        let secret = match found.keyword.as_str() {
+            "ENV" | "ARG" => pairs(found).into_iter().find_map(|(name, value)| in_pair(&name, &value)),
+            "RUN" => in_command(found),
+            _ => None,
+        };
+        let secret = secret.or_else(|| known_key(&found.rest).map(|kind| format!("a key that begins with {kind}")));
+        if let Some(what) = secret {
+            let hint =
+                "everybody who has the image can read it: give it to the container when it runs, and change it now";
+            report.error("secret-value", found.line, format!("{} holds {what}", found.keyword), hint);
+        }
+    }
+}
+
+/// The names and values of `ENV A=b C="d"`, of `ENV A b`, and of `ARG A=b`.
+fn pairs(found: &Instruction) -> Vec<(String, String)> {
+    let first = found.rest.split_whitespace().next().unwrap_or_default();
+    if found.keyword == "ENV" && !first.contains('=') {
+        let value = found.rest.get(first.len()..).unwrap_or_default().trim();
+        return vec![(first.to_owned(), value.to_owned())];
+    }
+    found
+        .words()
+        .iter()
+        .filter_map(|word| word.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn in_pair(name: &str, value: &str) -> Option<String> {
+    let value = value.trim_matches(['"', '\'', ';', '&']);
+    let is_literal =
+        !value.is_empty() && !value.contains('$') && !value.starts_with('<') && !value.starts_with("/run/secrets/");
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let is_switch = matches!(value, "true" | "false" | "0" | "1");
+    (is_name && is_literal && !is_switch && is_secret_name(name)).then(|| format!("a value for {name}"))
+}
+
+/// Words of a command such as `TOKEN=x`, `--password=x` and `https://user:x@host`.
+fn in_command(found: &Instruction) -> Option<String> {
+    let documents = found.documents.concat();
+    let words = found.words();
+    let words = words.iter().map(String::as_str).flat_map(str::split_whitespace).chain(documents.split_whitespace());
+    for word in words {
+        let word = word.trim_matches(['"', '\'', ';', '(', ')']);
+        if let Some((name, value)) = word.split_once('=')
+            && let Some(what) = in_pair(name.trim_start_matches('-'), value)
+        {
+            return Some(what);
+        }
+        if let Some((_, rest)) = word.split_once("://")
+            && let Some((login, _)) = rest.split('/').next().and_then(|host| host.rsplit_once('@'))
+            && login.split_once(':').is_some_and(|(_, password)| !password.is_empty() && !password.contains('$'))
+        {
+            return Some("a password in an address".to_owned());
+        }
+    }
+    known_key(&documents).map(|kind| format!("a key that begins with {kind}"))
+}
+
+/// How a known key in a text begins.
+fn known_key(text: &str) -> Option<&'static str> {
+    if text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----") {
+        return Some("-----BEGIN");
+    }
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let mut words = text.split(|c: char| !is_part(c) && c != '.');
+    words.find_map(|word| {
+        KEYS.iter()
+            .find(|(begin, least)| word.strip_prefix(begin).is_some_and(|rest| rest.len() >= *least))
+            .map(|(begin, _)| *begin)
+    })
+}

@@ -1,0 +1,115 @@
+//! JavaScript: with npm, pnpm, yarn or bun, as a server or a site.
+
+use super::super::{
+    draft::{self, BUILD, Draft, HOME},
+    site,
+};
+use crate::{
+    fact::{Application, Assets, Fact, Managed, ProviderName, Requested},
+    plan::{Error, Plan},
+};
+
+/// Where package managers stand that the base does not have.
+const TOOLS: &str = "/opt/tools";
+/// That and what every Debian has.
+const PATH: &str = "/opt/tools/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// A package manager: its name, its package, the version where none is asked for, and how development dependencies go.
+type Manager = (&'static str, &'static str, &'static str, &'static [&'static str]);
+/// Those that there are. The yarn of today is the second of its name.
+const MANAGERS: [Manager; 5] = [
+    ("npm", "", "", &["npm", "prune", "--omit=dev"]),
+    ("pnpm", "pnpm", "9.15.9", &["pnpm", "install", "--prod", "--frozen-lockfile", "--ignore-scripts"]),
+    ("yarn", "yarn", "1.22.22", &["yarn", "install", "--production", "--frozen-lockfile", "--ignore-scripts"]),
+    ("berry", "@yarnpkg/cli-dist", "4.9.2", &["yarn", "workspaces", "focus", "--all", "--production"]),
+    ("bun", "", "", &["/bin/sh", "-c", "rm -rf node_modules && exec bun install --frozen-lockfile --production"]),
+];
+
+pub(super) fn plan(app: &Application) -> Result<Plan, Error> {
+    let manager = manager(&app.package_manager);
+    let base = base(manager, &app.package_manager, &app.runtime);
+    let is_site = app.output_dir.is_known() && app.start.more.argv.first().is_some_and(|word| word == "caddy");
+    let last = if is_site { draft::plain("static") } else { base.clone() };
+    let mut draft = Draft::new(app, base, last);
+    let has_tool = tool(&mut draft, BUILD, manager, &app.package_manager);
+    draft.install_first(BUILD, &app.details.dependency_files, "", &app.install);
+    let member = draft.member();
+    draft.commands(BUILD, &member, &app.build);
+    draft.ignore(&["**/.next", "**/.nuxt", "**/.turbo", "**/npm-debug.log*"]);
+    if is_site {
+        let directory = app.output_dir.value.as_deref().unwrap_or_default();
+        site::built(&mut draft, directory);
+        return draft.done();
+    }
+    let is_locked = app.package_manager.more.locked;
+    if app.install.value.as_ref().is_some_and(|install| !install.is_empty())
+        && is_locked
+        && !app.details.keeps_development
+    {
+        draft.run(BUILD, manager.3.iter().map(|word| (*word).to_owned()).collect(), None);
+    }
+    draft.copy("app", Some(BUILD), &[HOME], HOME);
+    if has_tool {
+        draft.copy("app", Some(BUILD), &[TOOLS], TOOLS);
+        draft.env("PATH", PATH);
+    }
+    draft.env("NODE_ENV", "production");
+    draft.done()
+}
+
+/// The stage in which the assets of an application are built, and where they stand then.
+pub(super) fn assets(draft: &mut Draft<'_>, assets: &Assets) -> Option<(String, String)> {
+    if assets.provider != ProviderName::Node {
+        return None;
+    }
+    let manager = manager(&assets.package_manager);
+    draft.stage("assets", base(manager, &assets.package_manager, &assets.runtime));
+    tool(draft, "assets", manager, &assets.package_manager);
+    draft.copy("assets", None, &["."], "./");
+    draft.commands("assets", &assets.root, &assets.install);
+    draft.commands("assets", &assets.root, &assets.build);
+    let output = assets.output_dir.value.as_deref()?.trim_matches('/');
+    let parts = [assets.root.as_str(), output].into_iter().filter(|part| !matches!(*part, "" | "."));
+    let below = parts.collect::<Vec<_>>().join("/");
+    Some((format!("{HOME}/{below}"), format!("./{below}")))
+}
+
+fn manager(fact: &Fact<String, Managed>) -> Manager {
+    let name = fact.value.as_deref().unwrap_or("npm");
+    let is_old = fact
+        .more
+        .version
+        .as_deref()
+        .is_none_or(|version| version.trim_start_matches(['^', '~', '=', 'v']).starts_with("1"));
+    let name = if name == "yarn" && !is_old { "berry" } else { name };
+    MANAGERS.into_iter().find(|(known, ..)| *known == name).unwrap_or(MANAGERS[0])
+}
+
+fn base(manager: Manager, fact: &Fact<String, Managed>, runtime: &Fact<String, Requested>) -> crate::plan::Base {
+    if manager.0 == "bun" {
+        let mut base = draft::plain("bun");
+        base.version = fact.more.version.clone().filter(|version| is_exact(version));
+        return base;
+    }
+    draft::base("node", Some(runtime))
+}
+
+/// Installs a package manager that the base does not have; whether it did.
+fn tool(draft: &mut Draft<'_>, stage: &str, manager: Manager, fact: &Fact<String, Managed>) -> bool {
+    let (_, package, usual, _) = manager;
+    draft.stage_env(stage, "CI", "1");
+    if package.is_empty() {
+        return false;
+    }
+    let version = fact.more.version.as_deref().filter(|version| is_exact(version)).unwrap_or(usual);
+    let package = format!("{package}@{version}");
+    let words = ["npm", "install", "--global", "--prefix", TOOLS, &package].map(str::to_owned);
+    draft.run(stage, words.to_vec(), draft::because(fact));
+    draft.stage_env(stage, "PATH", PATH);
+    true
+}
+
+/// Whether a version is one, and no range.
+fn is_exact(version: &str) -> bool {
+    let is_digits = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    version.split('.').count() <= 3 && version.split('.').all(is_digits)
+}
