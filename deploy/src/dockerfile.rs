@@ -7,4 +7,5 @@ mod render;
 
 pub(crate) use ignore::always as always_ignored;
 pub use lint::{Finding, Level, Surroundings, lint};
+pub use proposal::{Note, Proposal, Proposed, Refusal, Wanted, is_target, propose, proposed};
 pub use render::render;

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::fact::{Application, ProviderName};
 
 mod bases;
-mod draft;
+pub(crate) mod draft;
 mod health;
 mod of;
-mod site;
+pub(crate) mod site;
 
 pub use of::of;
 

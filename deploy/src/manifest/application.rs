@@ -80,6 +80,32 @@ pub struct Application {
     pub network: bool,
 }
 
+impl Default for Application {
+    fn default() -> Self {
+        Self {
+            kind: "files".to_owned(),
+            language: None,
+            root: here(),
+            entrypoint: None,
+            dependencies: OneOrMany::default(),
+            install_commands: Vec::new(),
+            build_commands: Vec::new(),
+            run_command: None,
+            release_command: None,
+            site: None,
+            build_image: None,
+            outputs: None,
+            copy: Vec::new(),
+            env: BTreeMap::new(),
+            build_secrets: Vec::new(),
+            writable: Vec::new(),
+            exclude: Vec::new(),
+            system_packages: SystemPackages::default(),
+            network: true,
+        }
+    }
+}
+
 /// One text or several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]

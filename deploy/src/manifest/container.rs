@@ -89,6 +89,33 @@ pub struct Container {
     pub grace_s: u32,
 }
 
+impl Default for Container {
+    fn default() -> Self {
+        Self {
+            base_image: None,
+            dockerfile: None,
+            applications: Vec::new(),
+            start: None,
+            ports: Vec::new(),
+            user: user(),
+            env: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            health: None,
+            ci_name: None,
+            ci_capabilities: None,
+            replicas: one(),
+            depends_on: Vec::new(),
+            place: None,
+            publish: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            secrets: Vec::new(),
+            resources: Resources::default(),
+            restart: Restart::default(),
+            grace_s: grace(),
+        }
+    }
+}
+
 /// What an image stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base<'a> {
@@ -135,21 +162,30 @@ pub struct Health {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Command>,
     /// How often, in seconds.
-    #[serde(default = "interval")]
+    #[serde(default = "interval", skip_serializing_if = "is_interval")]
     #[schemars(range(min = 1, max = 86400))]
     pub interval_s: u32,
     /// How long it may take, in seconds.
-    #[serde(default = "limit")]
+    #[serde(default = "limit", skip_serializing_if = "is_limit")]
     #[schemars(range(min = 1, max = 86400))]
     pub timeout_s: u32,
     /// How long after the start a failure does not count, in seconds.
-    #[serde(default = "start")]
+    #[serde(default = "start", skip_serializing_if = "is_start")]
     #[schemars(range(max = 86400))]
     pub start_s: u32,
     /// After how many failures it is not well.
-    #[serde(default = "retries")]
+    #[serde(default = "retries", skip_serializing_if = "is_retries")]
     #[schemars(range(min = 1, max = 100))]
     pub retries: u32,
+}
+
+impl Health {
+    /// A look at that path of the first port.
+    #[must_use]
+    pub fn http(path: String) -> Self {
+        let (interval_s, timeout_s, start_s, retries) = (interval(), limit(), start(), retries());
+        Self { http: Some(path), tcp: None, command: None, interval_s, timeout_s, start_s, retries }
+    }
 }
 
 /// A group of skills that a container's CI may have.
@@ -285,12 +321,22 @@ fn retries() -> u32 {
     3
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-fn is_one(replicas: &u32) -> bool {
-    *replicas == one()
+/// Whether a value is the one that counts where none is given.
+macro_rules! is_usual {
+    ($($name:ident: $usual:ident;)*) => {
+        $(
+            fn $name(value: &u32) -> bool {
+                *value == $usual()
+            }
+        )*
+    };
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-fn is_grace(seconds: &u32) -> bool {
-    *seconds == grace()
+is_usual! {
+    is_one: one;
+    is_grace: grace;
+    is_interval: interval;
+    is_limit: limit;
+    is_start: start;
+    is_retries: retries;
 }

@@ -9,17 +9,18 @@ use crate::{
 };
 
 /// Where an application stands in its image.
-pub(super) const HOME: &str = "/app";
+pub(crate) const HOME: &str = "/app";
 /// The stage that builds.
-pub(super) const BUILD: &str = "build";
+pub(crate) const BUILD: &str = "build";
 /// Who runs an application: nobody that an image knows, and never root.
 const USER: &str = "10001:10001";
 /// Changes to a directory and runs the rest there.
-const WITHIN: &str = "cd \"$0\" && exec \"$@\"";
+pub(crate) const WITHIN: &str = "cd \"$0\" && exec \"$@\"";
 /// Installs packages of Debian, and leaves no lists behind.
-const APT: &str = "apt-get update && apt-get install -y --no-install-recommends \"$@\" && rm -rf /var/lib/apt/lists/*";
+pub(crate) const APT: &str =
+    "apt-get update && apt-get install -y --no-install-recommends \"$@\" && rm -rf /var/lib/apt/lists/*";
 /// Gives paths to the user that the application runs as.
-const OWN: &str = "mkdir -p \"$@\" && chown -R 10001:10001 \"$@\"";
+pub(crate) const OWN: &str = "mkdir -p \"$@\" && chown -R 10001:10001 \"$@\"";
 
 /// A command in a shell, its words behind it as `$1` and so on.
 pub(super) fn shell(script: &str, words: impl IntoIterator<Item = String>) -> Vec<String> {

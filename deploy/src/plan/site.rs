@@ -9,7 +9,7 @@ const START: [&str; 4] = ["caddy", "run", "--config", "/app/Caddyfile"];
 /// On which port it listens if nothing says another.
 const PORT: u16 = 80;
 /// Writes its words as lines.
-const WRITE: &str = "printf '%s\\n' \"$@\" > /app/Caddyfile";
+pub(crate) const WRITE: &str = "printf '%s\\n' \"$@\" > /app/Caddyfile";
 
 /// Puts the files of a directory, of a stage's or the context's, behind a web server.
 pub(super) fn serve(draft: &mut Draft<'_>, from: Option<&str>, directory: &str) {
