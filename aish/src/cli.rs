@@ -11,9 +11,9 @@ use clap::{
 
 use crate::{
     command::{
-        analyze::Analyze, apps::Apps, assistants::Assistants, audit::Audit, call::Call, chains::Chains,
-        completions::Completions, describe::Describe, doctor::Doctor, down::Down, events::Events, exec::Exec,
-        join::Join, list::List, logs::Logs, man::Man, message::Message, nodes::Nodes, plugins::Plugins, push::Push,
+        apps::Apps, assistants::Assistants, audit::Audit, call::Call, chains::Chains, completions::Completions,
+        describe::Describe, dockerfile::Dockerfile, doctor::Doctor, down::Down, events::Events, exec::Exec, join::Join,
+        list::List, logs::Logs, man::Man, message::Message, nodes::Nodes, plugins::Plugins, push::Push,
         sdk_bridge::SdkBridge, secrets::Secrets, tokens::Tokens, up::Up, users::Users, why::Why, wrap::Wrap,
     },
     duration,
@@ -115,6 +115,7 @@ pub(crate) enum Command {
     Assistants(Assistants),
     Chains(Chains),
     Why(Why),
+    Dockerfile(Dockerfile),
     Events(Events),
     Audit(Audit),
     Doctor(Doctor),
@@ -152,6 +153,7 @@ impl Command {
             Self::Why(_) => "why",
             Self::Events(_) => "events",
             Self::Audit(_) => "audit",
+            Self::Dockerfile(_) => "dockerfile",
             Self::Doctor(_) => "doctor",
             Self::Users(_) => "users",
             Self::Tokens(_) => "tokens",

@@ -11,6 +11,7 @@ pub(crate) mod call;
 pub(crate) mod chains;
 pub(crate) mod completions;
 pub(crate) mod describe;
+pub(crate) mod dockerfile;
 pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod events;
@@ -63,6 +64,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Exec(exec) => exec.run(context).await,
         Command::Events(events) => events.run(context).await,
         Command::Audit(audit) => audit.run(context).await,
+        Command::Dockerfile(dockerfile) => dockerfile.run(context),
         Command::Doctor(doctor) => doctor.run(context).await,
         Command::Users(users) => users.run(context).await,
         Command::Tokens(tokens) => tokens.run(context).await,

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -50,6 +50,14 @@ pub(crate) struct Config {
     pub(crate) images: supply::Settings,
     /// How long running calls get when the node ends.
     pub(crate) grace: Option<Duration>,
+}
+
+/// Where the files lie that a user writes: in `AIGIS_CONFIG_DIR`, else in `aigis` below `XDG_CONFIG_HOME` or `~/.config`.
+pub(crate) fn folder() -> Option<PathBuf> {
+    let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    named("AIGIS_CONFIG_DIR")
+        .or_else(|| named("XDG_CONFIG_HOME").map(|path| path.join("aigis")))
+        .or_else(|| named("HOME").map(|path| path.join(".config/aigis")))
 }
 
 impl Config {

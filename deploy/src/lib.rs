@@ -27,6 +27,7 @@ pub mod layer;
 pub mod plan;
 mod provider;
 mod rules;
+pub mod settings;
 pub mod source;
 mod tree;
 mod words;

@@ -1,5 +1,7 @@
 //! What is wrong, or could be better, in any Dockerfile.
 
+use std::{collections::VecDeque, fs, io, path::Path};
+
 use aigis_registry::{dockerignore::Ignored, resolve::distance};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,9 @@ const INSTRUCTIONS: [(&str, usize); 18] = [
     ("VOLUME", 1),
     ("WORKDIR", 1),
 ];
+
+/// Most entries of a context that are looked at.
+const MOST: usize = 50_000;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,6 +73,42 @@ pub struct Surroundings {
     pub is_whole: bool,
     /// What its `.dockerignore` holds, if there is one.
     pub ignore: Option<String>,
+}
+
+impl Surroundings {
+    /// What stands in the directory of a context: names alone, since no file is opened but its ignore file. The Dockerfile
+    /// may have one of its own beside it, which goes before that of the context.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be read.
+    pub fn read(context: &Path, dockerfile: &Path) -> io::Result<Self> {
+        let mut found = Self { is_whole: true, ..Self::default() };
+        let mut queue = VecDeque::from([String::new()]);
+        let mut looked = 0;
+        'all: while let Some(directory) = queue.pop_front() {
+            for entry in fs::read_dir(context.join(&directory))? {
+                let entry = entry?;
+                looked += 1;
+                if looked > MOST {
+                    found.is_whole = false;
+                    break 'all;
+                }
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let path = if directory.is_empty() { name } else { format!("{directory}/{name}") };
+                match entry.file_type()? {
+                    kind if kind.is_dir() => queue.push_back(path),
+                    _ => found.files.push(path),
+                }
+            }
+        }
+        found.files.sort();
+        let own =
+            dockerfile.with_file_name(format!("{}.dockerignore", dockerfile.file_name().unwrap_or_default().display()));
+        let ignore = [own, context.join(".dockerignore")].into_iter().find(|path| path.is_file());
+        found.ignore = ignore.map(fs::read).transpose()?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(found)
+    }
 }
 
 /// All findings in a Dockerfile, by line and rule.

@@ -6,6 +6,8 @@ mod compiled;
 mod node;
 mod python;
 mod scripted;
+#[cfg(test)]
+mod tests;
 
 /// How the image of an application is made.
 ///

@@ -1,14 +1,14 @@
 //! The Aigis config file that a node is started with.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use aigis_node::plugins::config::Config;
 use aigis_proxy::{Error, text_file, with_causes};
 
-use crate::exit::{Failure, Usage};
+use crate::{
+    config,
+    exit::{Failure, Usage},
+};
 
 /// Its name in the directory of configuration.
 const FILE: &str = "config.aigis";
@@ -33,11 +33,7 @@ pub(super) fn file(named: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
-/// Where it lies unless somebody says else: in `AIGIS_CONFIG_DIR`, else in `aigis` below `XDG_CONFIG_HOME` or `~/.config`.
+/// Where it lies unless somebody says else.
 fn usual() -> Option<PathBuf> {
-    let named = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = named("AIGIS_CONFIG_DIR")
-        .or_else(|| named("XDG_CONFIG_HOME").map(|path| path.join("aigis")))
-        .or_else(|| named("HOME").map(|path| path.join(".config/aigis")))?;
-    Some(folder.join(FILE))
+    Some(config::folder()?.join(FILE))
 }

@@ -25,8 +25,8 @@ const MANAGERS: [Manager; 5] = [
 ];
 
 pub(super) fn plan(app: &Application) -> Result<Plan, Error> {
-    let manager = manager(&app.package_manager);
-    let base = base(manager, &app.package_manager, &app.runtime);
+    let manager = manager(&app.package_manager, &app.install);
+    let base = base(manager, &app.runtime);
     let is_site = app.output_dir.is_known() && app.start.more.argv.first().is_some_and(|word| word == "caddy");
     let last = if is_site { draft::plain("static") } else { base.clone() };
     let mut draft = Draft::new(app, base, last);
@@ -61,8 +61,8 @@ pub(super) fn assets(draft: &mut Draft<'_>, assets: &Assets) -> Option<(String, 
     if assets.provider != ProviderName::Node {
         return None;
     }
-    let manager = manager(&assets.package_manager);
-    draft.stage("assets", base(manager, &assets.package_manager, &assets.runtime));
+    let manager = manager(&assets.package_manager, &assets.install);
+    draft.stage("assets", base(manager, &assets.runtime));
     tool(draft, "assets", manager, &assets.package_manager);
     draft.copy("assets", None, &["."], "./");
     draft.commands("assets", &assets.root, &assets.install);
@@ -73,24 +73,21 @@ pub(super) fn assets(draft: &mut Draft<'_>, assets: &Assets) -> Option<(String, 
     Some((format!("{HOME}/{below}"), format!("./{below}")))
 }
 
-fn manager(fact: &Fact<String, Managed>) -> Manager {
+/// The manager of an application. The yarn of today is known by its version, or by how it installs.
+fn manager(fact: &Fact<String, Managed>, install: &Fact<Vec<String>>) -> Manager {
     let name = fact.value.as_deref().unwrap_or("npm");
-    let is_old = fact
-        .more
-        .version
-        .as_deref()
-        .is_none_or(|version| version.trim_start_matches(['^', '~', '=', 'v']).starts_with("1"));
-    let name = if name == "yarn" && !is_old { "berry" } else { name };
+    let version = fact.more.version.as_deref().map(|version| version.trim_start_matches(['^', '~', '>', '=', 'v']));
+    let is_new = match version {
+        Some(version) => !version.starts_with('1') && is_exact(version.split(['-', ' ']).next().unwrap_or_default()),
+        None => install.value.iter().flatten().any(|command| command.contains("--immutable")),
+    };
+    let name = if name == "yarn" && is_new { "berry" } else { name };
     MANAGERS.into_iter().find(|(known, ..)| *known == name).unwrap_or(MANAGERS[0])
 }
 
-fn base(manager: Manager, fact: &Fact<String, Managed>, runtime: &Fact<String, Requested>) -> crate::plan::Base {
-    if manager.0 == "bun" {
-        let mut base = draft::plain("bun");
-        base.version = fact.more.version.clone().filter(|version| is_exact(version));
-        return base;
-    }
-    draft::base("node", Some(runtime))
+/// What runs it; bun's version is that of the runtime.
+fn base(manager: Manager, runtime: &Fact<String, Requested>) -> crate::plan::Base {
+    draft::base(if manager.0 == "bun" { "bun" } else { "node" }, Some(runtime))
 }
 
 /// Installs a package manager that the base does not have; whether it did.

@@ -26,7 +26,7 @@ pub(super) fn plan(app: &Application) -> Result<Plan, Error> {
         draft.stage_env(BUILD, "PATH", PATH);
     }
     let member = draft.member();
-    draft.install_first(BUILD, &app.details.dependency_files, &member, &app.install);
+    draft.install_first(BUILD, &app.details.dependency_files, "", &app.install);
     if let Some(assets) = &app.assets
         && let Some((from, to)) = node::assets(&mut draft, assets)
     {

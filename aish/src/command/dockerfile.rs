@@ -1,0 +1,174 @@
+use std::path::{Path, PathBuf};
+
+use aigis_deploy::{
+    Tree,
+    dockerfile::{self, Finding, Level, Proposal, Refusal, SaveError, Surroundings, Wanted},
+    settings::{self, Settings},
+};
+use aigis_proxy::{Code, Error, text_file};
+
+use crate::{
+    config,
+    context::Context,
+    exit::{self, Failure},
+};
+
+/// Propose a Dockerfile for a directory, save one, or judge any
+///
+/// It says what the image of an application is made of, and by which file of the project. Nothing is written, and nothing
+/// of the project is run, until --save.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  aish dockerfile\n  aish dockerfile shop --app api --diff\n  \
+    aish dockerfile shop --save --replace\n  aish dockerfile --lint deploy/Dockerfile")]
+pub(crate) struct Dockerfile {
+    /// The project's directory
+    #[arg(value_name = "PATH", default_value = ".")]
+    path: PathBuf,
+    /// The application, where there are several
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    /// Print what the image is made of, stage by stage, as JSON
+    #[arg(long, conflicts_with_all = ["json", "diff", "save"])]
+    plan: bool,
+    /// Print what would change, in place of the whole
+    #[arg(long, conflicts_with = "json")]
+    diff: bool,
+    /// Write it, and a .dockerignore where there is none
+    #[arg(long)]
+    save: bool,
+    /// Write it over another one, which is kept
+    #[arg(long, requires = "save")]
+    replace: bool,
+    /// Report on a Dockerfile instead; without a name on that in the project's directory
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["app", "plan", "diff", "save"])]
+    lint: Option<Option<PathBuf>>,
+    /// Fail where anything is doubtful; of --lint, take warnings for errors
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Dockerfile {
+    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+        if !self.path.is_dir() {
+            let message = format!("{} is no directory", text_file::shown(&self.path));
+            return Err(Failure::usage(message, "name the directory of a project: aish dockerfile PATH"));
+        }
+        if let Some(file) = &self.lint {
+            return self.judge(file.as_deref(), context);
+        }
+        let proposal = self.propose(context)?;
+        if self.save {
+            return self.write(&proposal, context);
+        }
+        proposal.notes.iter().for_each(|note| context.output.note(&note.message));
+        if self.plan {
+            return context.output.json(&proposal.plan);
+        }
+        if context.output.is_json() {
+            return context.output.json(&proposal);
+        }
+        if self.diff {
+            let diff: String = proposal.files.iter().map(|file| file.diff.as_str()).collect();
+            return context.output.data(diff.as_bytes());
+        }
+        let file = proposal.files.iter().find(|file| file.path.ends_with("Dockerfile"));
+        context.output.data(file.map(|file| file.content.as_bytes()).unwrap_or_default())
+    }
+
+    fn propose(&self, context: &Context) -> Result<Proposal, Failure> {
+        let mut wanted = Wanted { application: self.app.clone(), ..Wanted::default() };
+        wanted.bases = settings()?.bases();
+        let tree = Tree::read(&self.path).map_err(|error| unreadable(&self.path, &error))?;
+        let present = |path: &str| dockerfile::present(&self.path.join(path)).ok().flatten();
+        let (proposal, analysis) = dockerfile::propose(tree, &wanted, present).map_err(refused)?;
+        for warning in &analysis.warnings {
+            context.output.note(&format!("{}:{}: {}", warning.at.file, warning.at.line, warning.message));
+        }
+        if self.strict && (analysis.is_doubtful() || !proposal.lint.is_empty()) {
+            let found = proposal.lint.iter().map(|finding| format!("{}: {}", finding.rule, finding.message));
+            found.for_each(|line| context.output.note(&line));
+            let hint = "see the notes above, and aish analyze; without --strict it is proposed all the same";
+            return Err(Error::precondition("something is doubtful").hint(hint).into());
+        }
+        Ok(proposal)
+    }
+
+    fn write(&self, proposal: &Proposal, context: &Context) -> Result<(), Failure> {
+        let keep = context.data()?.join("replaced");
+        let saved = dockerfile::save(&self.path, &proposal.files, self.replace, &keep).map_err(|error| {
+            if let SaveError::Exists { diff, .. } = &error {
+                context.output.error_data(diff.as_bytes(), false);
+            }
+            unsaved(&error)
+        })?;
+        for file in &saved {
+            if let Some(kept) = &file.kept {
+                context.output.aside(&format!("what {} held is in {}", file.path, kept.display()));
+            }
+        }
+        let changed = saved.iter().any(|file| file.written);
+        if context.output.is_json() {
+            let files: Vec<_> =
+                saved.iter().map(|file| serde_json::json!({"path": file.path, "written": file.written})).collect();
+            return context.output.json(&serde_json::json!({"files": files, "changed": changed}));
+        }
+        let written = saved.iter().filter(|file| file.written).map(|file| format!("{}\n", file.path));
+        let written: String = written.collect();
+        if changed { context.output.text(&written) } else { Ok(()) }
+    }
+
+    fn judge(&self, file: Option<&Path>, context: &Context) -> Result<(), Failure> {
+        let file = file.map_or_else(|| self.path.join("Dockerfile"), Path::to_owned);
+        let text = text_file::read(&file).map_err(|error| Error::invalid(aigis_proxy::with_causes(&error)))?;
+        let surroundings = Surroundings::read(&self.path, &file).map_err(|error| unreadable(&self.path, &error))?;
+        let mut findings = dockerfile::lint(&text, &surroundings);
+        if self.strict {
+            findings.iter_mut().for_each(|finding| finding.level = Level::Error);
+        }
+        if context.output.is_json() {
+            context.output.json(&findings)?;
+        } else if !findings.is_empty() {
+            let shown = text_file::shown(&file);
+            context.output.text(&findings.iter().map(|finding| line(&shown, finding)).collect::<String>())?;
+        }
+        let has_error = findings.iter().any(|finding| finding.level == Level::Error);
+        if has_error { Err(Failure::Said(exit::of(&Error::invalid("a finding")))) } else { Ok(()) }
+    }
+}
+
+fn line(file: &str, finding: &Finding) -> String {
+    let level = match finding.level {
+        Level::Error => "error",
+        Level::Warning => "warning",
+    };
+    format!("{file}:{}: {level}: {}: {} ({})\n", finding.line, finding.rule, finding.message, finding.hint)
+}
+
+fn settings() -> Result<Settings, Failure> {
+    let Some(folder) = config::folder() else { return Ok(Settings::default()) };
+    Settings::read(&folder.join(settings::FILE))
+        .map_err(|error| Error::invalid(aigis_proxy::with_causes(&error)).into())
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::precondition(format!("{} cannot be read: {error}", text_file::shown(path)))
+}
+
+fn refused(refusal: Refusal) -> Error {
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::Unknown { .. } => Error::new(Code::NotFound, message).hint("name one of them: --app NAME"),
+        Refusal::NoPlan { why, .. } => Error::new(why.code(), message),
+        _ => Error::precondition(message).hint("write a Dockerfile yourself, or name another directory"),
+    }
+}
+
+fn unsaved(error: &SaveError) -> Error {
+    let message = aigis_proxy::with_causes(error);
+    match error {
+        SaveError::Exists { .. } => {
+            Error::new(Code::AlreadyExists, message).hint("write over it, and keep what it held: --save --replace")
+        }
+        _ => Error::precondition(message),
+    }
+}
