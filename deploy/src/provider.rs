@@ -116,8 +116,8 @@ pub trait Provider: Sync {
     /// # Errors
     ///
     /// Where nothing is known by which it could be made: what is missing, and what to do.
-    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
-        Err(plan::Error::NoTemplate(self.name().to_string()))
+    fn plan(&self, app: &Application, bases: &Bases) -> Result<Plan, plan::Error> {
+        plan::of(app, bases)
     }
 }
 

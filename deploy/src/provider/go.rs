@@ -6,7 +6,6 @@ use module::Module;
 
 use crate::{
     fact::{Application, Evidence, Fact, Managed, ProviderName},
-    plan::{self, Bases, Plan},
     provider::{
         Candidate, Provider,
         code::{Code, Syntax, line_of},
@@ -85,10 +84,6 @@ impl Provider for Go {
         }
         start(&mut app, dir, context, module.as_ref());
         app
-    }
-
-    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
-        Err(plan::Error::NoTemplate(self.name().to_string()))
     }
 }
 

@@ -10,7 +10,6 @@ use project::Project;
 
 use crate::{
     fact::{Application, ProviderName},
-    plan::{self, Bases, Plan},
     provider::{
         Candidate, Provider,
         dir::{Dir, holding, known, runtime},
@@ -69,10 +68,6 @@ impl Provider for Python {
         needs::add(&mut app, ProviderName::Python, project.dependencies());
         app.details.project_name = project.name();
         app
-    }
-
-    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
-        Err(plan::Error::NoTemplate(self.name().to_string()))
     }
 }
 

@@ -6,7 +6,6 @@ use manifest::Manifest;
 
 use crate::{
     fact::{Application, Evidence, Fact, Managed, ProviderName},
-    plan::{self, Bases, Plan},
     provider::{
         Candidate, Provider,
         code::{Code, Syntax},
@@ -83,10 +82,6 @@ impl Provider for Rust {
         }
         start(&mut app, context, &manifest, locked);
         app
-    }
-
-    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
-        Err(plan::Error::NoTemplate(self.name().to_string()))
     }
 }
 

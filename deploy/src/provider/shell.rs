@@ -2,7 +2,6 @@
 
 use crate::{
     fact::{Application, Fact, ProviderName},
-    plan::{self, Bases, Plan},
     provider::{
         Candidate, Provider,
         dir::{Dir, holding},
@@ -42,10 +41,6 @@ impl Provider for Shell {
             app.start = Fact::command(&format!("{} {FILE}", shell(text)), "shell.script", chosen.evidence.clone());
         }
         app
-    }
-
-    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
-        Err(plan::Error::NoTemplate(self.name().to_string()))
     }
 }
 

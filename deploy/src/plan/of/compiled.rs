@@ -118,7 +118,8 @@ pub(super) fn elixir(app: &Application) -> Result<Plan, Error> {
 pub(super) fn gleam(app: &Application) -> Result<Plan, Error> {
     let mut base = draft::base("gleam", Some(&app.runtime));
     // Its images have no tags of lines of versions.
-    base.version = base.version.map(|version| if version.matches('.').count() == 1 { format!("{version}.0") } else { version });
+    base.version =
+        base.version.map(|version| if version.matches('.').count() == 1 { format!("{version}.0") } else { version });
     let mut draft = Draft::new(app, base.clone(), base);
     draft.install_first(BUILD, &app.details.dependency_files, "", &app.install);
     draft.commands(BUILD, "", &app.build);

@@ -9,7 +9,19 @@ use crate::{
 
 /// All that may stand in a Dockerfile of ours.
 const SUBSET: [&str; 13] = [
-    "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "RUN", "STOPSIGNAL", "USER", "WORKDIR", "#",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "RUN",
+    "STOPSIGNAL",
+    "USER",
+    "WORKDIR",
+    "#",
 ];
 /// Every ecosystem with a template, what it installs with, what installs and builds, and what starts.
 const KINDS: [(ProviderName, &str, &str, &str, &str); 17] = [
@@ -37,7 +49,8 @@ fn application(kind: usize, port: Option<u16>) -> Application {
     let at = |file: &str| vec![Evidence::new(file, 3)];
     let mut app = Application::of(provider, &Candidate::new(".", 80, "a.rule", at("file")));
     app.name = "app".to_owned();
-    let some = |command: &str| (!command.is_empty()).then(|| Fact::known(vec![command.to_owned()], "x.command", at("file")));
+    let some =
+        |command: &str| (!command.is_empty()).then(|| Fact::known(vec![command.to_owned()], "x.command", at("file")));
     app.install = some(install).unwrap_or_default();
     app.build = some(build).unwrap_or_default();
     app.start = Fact::command(start, "x.start", at("Procfile"));
@@ -66,10 +79,14 @@ fn check(app: &Application, text: &str) {
     for line in &lines {
         let (keyword, rest) = line.split_once(' ').unwrap_or((line, ""));
         assert!(SUBSET.contains(&keyword), "{line}");
-        let is_json = |rest: &str| serde_json::from_str::<Vec<String>>(rest).is_ok_and(|words| keyword == "ENTRYPOINT" || !words.is_empty());
+        let is_json = |rest: &str| {
+            serde_json::from_str::<Vec<String>>(rest).is_ok_and(|words| keyword == "ENTRYPOINT" || !words.is_empty())
+        };
         match keyword {
             "RUN" | "CMD" | "ENTRYPOINT" => assert!(is_json(rest), "{line}"),
-            "COPY" => assert!(is_json(rest.split_once('[').map(|(_, rest)| format!("[{rest}")).unwrap().as_str()), "{line}"),
+            "COPY" => {
+                assert!(is_json(rest.split_once('[').map(|(_, rest)| format!("[{rest}")).unwrap().as_str()), "{line}")
+            }
             "HEALTHCHECK" => assert!(is_json(rest.split_once("CMD ").unwrap().1), "{line}"),
             "USER" => assert_eq!(rest, "10001:10001"),
             "FROM" => assert!(!rest.contains("latest") && rest.contains(':'), "{line}"),
@@ -79,7 +96,10 @@ fn check(app: &Application, text: &str) {
     let ports = usize::from(app.port.is_known());
     assert_eq!((words("EXPOSE"), words("HEALTHCHECK"), words("USER"), words("CMD")), (ports, ports, 1, 1), "{text}");
     if let Some(port) = app.port.value {
-        assert!(lines.contains(&format!("ENV PORT=\"{port}\"").as_str()) && lines.contains(&format!("EXPOSE {port}").as_str()));
+        assert!(
+            lines.contains(&format!("ENV PORT=\"{port}\"").as_str())
+                && lines.contains(&format!("EXPOSE {port}").as_str())
+        );
     }
 }
 
@@ -91,7 +111,8 @@ fn pkg_18_every_ecosystem_has_a_dockerfile_in_the_subset() {
             let text = rendered(&app);
             check(&app, &text);
             let found = dockerfile::lint(&text, &Surroundings::default());
-            let others: Vec<_> = found.iter().filter(|one| !matches!(one.rule.as_str(), "base-not-pinned" | "unlocked")).collect();
+            let others: Vec<_> =
+                found.iter().filter(|one| !matches!(one.rule.as_str(), "base-not-pinned" | "unlocked")).collect();
             assert!(others.is_empty(), "{others:?} in\n{text}");
             assert!(found.iter().all(|one| one.level == Level::Warning));
         }
@@ -126,7 +147,8 @@ fn pkg_20_what_is_compiled_stands_alone_in_its_image() {
     for kind in [8, 9, 10] {
         let plan = plan::of(&application(kind, None), &Bases::known()).unwrap();
         assert_eq!(plan.image.from.base.logical, "debian");
-        let from_build: Vec<_> = plan.image.from.steps.iter().filter(|step| matches!(step, Step::Copy { from: Some(_), .. })).collect();
+        let from_build: Vec<_> =
+            plan.image.from.steps.iter().filter(|step| matches!(step, Step::Copy { from: Some(_), .. })).collect();
         assert_eq!(from_build.len(), 1, "the program alone");
         assert!(plan.image.from.steps.iter().all(|step| matches!(step, Step::Copy { .. })));
     }
