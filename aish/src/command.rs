@@ -20,6 +20,7 @@ pub(crate) mod join;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod man;
+pub(crate) mod manifests;
 pub(crate) mod message;
 pub(crate) mod nodes;
 pub(crate) mod plugins;
@@ -72,6 +73,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Secrets(secrets) => secrets.run(context).await,
         Command::Plugins(plugins) => plugins.run(context).await,
         Command::Completions(completions) => completions.run(context),
+        Command::Manifests(manifests) => manifests.run(context).await,
         Command::Man(man) => man.run(context),
         Command::Message(message) => message.run(context).await,
     }

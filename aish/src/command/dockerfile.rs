@@ -144,13 +144,13 @@ fn line(file: &str, finding: &Finding) -> String {
     format!("{file}:{}: {level}: {}: {} ({})\n", finding.line, finding.rule, finding.message, finding.hint)
 }
 
-fn settings() -> Result<Settings, Failure> {
+pub(super) fn settings() -> Result<Settings, Failure> {
     let Some(folder) = config::folder() else { return Ok(Settings::default()) };
     Settings::read(&folder.join(settings::FILE))
         .map_err(|error| Error::invalid(aigis_proxy::with_causes(&error)).into())
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     Error::precondition(format!("{} cannot be read: {error}", text_file::shown(path)))
 }
 

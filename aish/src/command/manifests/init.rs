@@ -1,0 +1,97 @@
+use std::path::PathBuf;
+
+use aigis_deploy::{
+    Options, Tree, analyze,
+    dockerfile::{self, SaveError},
+    manifest,
+};
+use aigis_proxy::{Code, Error, text_file, with_causes};
+use serde_json::json;
+
+use super::super::dockerfile::{settings, unreadable};
+use crate::{context::Context, exit::Failure};
+
+/// Write the manifest of a project that has none, from what it holds
+///
+/// It says what `aish analyze` finds and how `aish dockerfile` would make images of it, with nothing in it that counts
+/// anyway. The same project gives the same manifest, everywhere. Names of secrets go into it; values are never read.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  aish manifests init\n  aish manifests init shop --stdout\n  aish manifests init shop --replace"
+)]
+pub(super) struct Init {
+    /// The project's directory
+    #[arg(value_name = "PATH", default_value = ".")]
+    path: PathBuf,
+    /// Print it, and write nothing
+    #[arg(long)]
+    stdout: bool,
+    /// Fail where anything is doubtful
+    #[arg(long)]
+    strict: bool,
+    /// Write it over another one, which is kept
+    #[arg(long, conflicts_with = "stdout")]
+    replace: bool,
+}
+
+impl Init {
+    pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
+        if !self.path.is_dir() {
+            let message = format!("{} is no directory", text_file::shown(&self.path));
+            return Err(Failure::usage(message, "name the directory of a project: aish manifests init PATH"));
+        }
+        let text = self.made(context)?;
+        if self.stdout {
+            return context.output.data(text.as_bytes());
+        }
+        let present = |path: &str| dockerfile::present(&self.path.join(path)).ok().flatten();
+        let file = dockerfile::proposed(manifest::FILE.to_owned(), text, present);
+        if file.exists && !self.replace {
+            context.output.error_data(file.diff.as_bytes(), false);
+            let message = format!("{} exists", text_file::shown(&self.path.join(manifest::FILE)));
+            let hint = "write over it, and keep what it held: --replace; or see the new one: --stdout";
+            return Err(Error::new(Code::AlreadyExists, message).hint(hint).into());
+        }
+        let keep = context.data()?.join("replaced");
+        let saved = dockerfile::save(&self.path, &[file], self.replace, &keep).map_err(|error| unsaved(&error))?;
+        for file in &saved {
+            if let Some(kept) = &file.kept {
+                context.output.aside(&format!("what {} held is in {}", file.path, text_file::shown(kept)));
+            }
+        }
+        let written = saved.iter().any(|file| file.written);
+        if context.output.is_json() {
+            return context.output.json(&json!({"path": manifest::FILE, "written": written}));
+        }
+        if written { context.output.text(manifest::FILE) } else { Ok(()) }
+    }
+
+    /// The manifest as a text.
+    fn made(&self, context: &Context) -> Result<String, Failure> {
+        let tree = Tree::read(&self.path).map_err(|error| unreadable(&self.path, &error))?;
+        let tree = manifest::source_of(tree);
+        let analysis = analyze(&tree, &Options::default()).map_err(|nothing| {
+            Error::precondition(nothing.to_string()).hint("write aigis.json yourself, or name another directory")
+        })?;
+        for warning in &analysis.warnings {
+            context.output.note(&format!("{}:{}: {}", warning.at.file, warning.at.line, warning.message));
+        }
+        for app in analysis.applications.iter().filter(|app| app.ambiguous) {
+            context.output.note(&format!("{}: something else was nearly as likely: see aish analyze", app.name));
+        }
+        if self.strict && analysis.is_doubtful() {
+            let hint = "see the notes above, and aish analyze; without --strict it is written all the same";
+            return Err(Error::precondition("something is doubtful").hint(hint).into());
+        }
+        let bases = settings()?.bases();
+        let made = manifest::propose(&analysis, &tree, &bases).map_err(|refused| {
+            Error::new(refused.why.code(), with_causes(&refused))
+                .hint("write a Dockerfile for it, or aigis.json yourself")
+        })?;
+        Ok(made.text())
+    }
+}
+
+fn unsaved(error: &SaveError) -> Error {
+    Error::precondition(with_causes(error))
+}
