@@ -1,5 +1,7 @@
 //! The reader: RFC 8259 and nothing beside it, within bounds.
 
+use std::collections::HashMap;
+
 use super::{Document, Flaw, Kind, Member, Node, Number, Places, Read, step};
 
 /// Largest text that is read, in bytes.
@@ -79,6 +81,8 @@ impl Reader<'_> {
     fn object(&mut self) -> Result<Kind, Stopped> {
         self.enter()?;
         let mut members: Vec<Member> = Vec::new();
+        // By the key: where it stands first.
+        let mut firsts: HashMap<String, usize> = HashMap::new();
         while self.goes_on(b'}', members.is_empty())? {
             let at = self.at;
             if self.peek() != Some(b'"') {
@@ -86,7 +90,7 @@ impl Reader<'_> {
             }
             let key = self.string()?.unwrap_or_else(|| format!("\u{fffd}{}", members.len()));
             self.path.push(step(&key));
-            let first = members.iter().find(|member| member.key == key).map(|member| member.at);
+            let first = firsts.get(&key).copied();
             if let Some(first) = first {
                 let (one, two) = (self.places.of(first).0, self.places.of(at).0);
                 self.note(
@@ -103,6 +107,7 @@ impl Reader<'_> {
             let value = self.value()?;
             self.path.pop();
             if first.is_none() {
+                firsts.insert(key.clone(), at);
                 members.push(Member { key, at, value });
             }
         }

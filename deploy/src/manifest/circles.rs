@@ -1,6 +1,6 @@
 //! What comes before what: circles, and the order in which images are made.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::{
     Base, Manifest, ProblemCode as Code,
@@ -48,6 +48,7 @@ fn circles(needs: &Needs<'_>, problems: &mut Problems<'_>) {
     let mut told: BTreeSet<&str> = BTreeSet::new();
     for start in needs.keys() {
         if !told.contains(start)
+            && !problems.is_full()
             && let Some(circle) = circle(needs, start)
         {
             let names: Vec<&str> = circle.iter().map(|(name, _)| *name).collect();
@@ -66,33 +67,50 @@ fn circles(needs: &Needs<'_>, problems: &mut Problems<'_>) {
 
 /// The shortest way from something back to itself.
 fn circle<'a>(needs: &Needs<'a>, start: &'a str) -> Option<Vec<(&'a str, At<'a>)>> {
-    let mut ways: Vec<Vec<(&str, At<'_>)>> = vec![Vec::new()];
-    let mut seen = BTreeSet::new();
+    // By what was reached: from where, and where that is said.
+    let mut reached: BTreeMap<&str, (&str, &At<'_>)> = BTreeMap::new();
+    let mut open = VecDeque::from([start]);
     // Each is gone through once.
-    while !ways.is_empty() {
-        let mut longer = Vec::new();
-        for way in ways {
-            let last = way.last().map_or(start, |(name, _)| *name);
-            for (name, at) in needs.get(last).into_iter().flatten() {
-                let mut next = way.clone();
-                next.push((*name, at.clone()));
-                if *name == start {
-                    return Some(next);
-                }
-                if seen.insert(*name) {
-                    longer.push(next);
-                }
+    while let Some(name) = open.pop_front() {
+        for (needed, at) in needs.get(name).into_iter().flatten() {
+            if *needed == start {
+                return Some(way(&reached, start, name, (needed, at)));
+            }
+            if !reached.contains_key(needed) {
+                reached.insert(needed, (name, at));
+                open.push_back(needed);
             }
         }
-        ways = longer;
     }
     None
+}
+
+/// The way that was gone to its last step but one, and that step.
+fn way<'a>(
+    reached: &BTreeMap<&'a str, (&'a str, &At<'a>)>,
+    start: &str,
+    end: &'a str,
+    last: (&'a str, &At<'a>),
+) -> Vec<(&'a str, At<'a>)> {
+    let mut way = vec![(last.0, last.1.clone())];
+    let mut name = end;
+    while name != start
+        && let Some((from, at)) = reached.get(name)
+    {
+        way.push((name, (*at).clone()));
+        name = from;
+    }
+    way.reverse();
+    way
 }
 
 /// The order has every container, and what one stands on comes before it.
 fn build_order(order: &At<'_>, bases: &Needs<'_>, problems: &mut Problems<'_>) {
     let listed = texts(order.items().collect());
-    let place = |name: &str| listed.iter().position(|(listed, _)| *listed == name);
+    // Of a name that stands twice, the first place counts.
+    let places: HashMap<&str, usize> =
+        listed.iter().enumerate().rev().map(|(index, (name, _))| (*name, index)).collect();
+    let place = |name: &str| places.get(name).copied();
     for (index, (name, _)) in listed.iter().enumerate() {
         for (base, _) in bases.get(name).into_iter().flatten() {
             if let Some((_, at)) = place(base).filter(|place| *place > index).and_then(|place| listed.get(place)) {
@@ -118,17 +136,17 @@ impl Manifest {
             return order.iter().collect();
         }
         let mut order: Vec<&Name> = Vec::new();
-        let mut open: BTreeMap<&Name, _> = self.containers.iter().collect();
+        let mut open: BTreeMap<&str, _> =
+            self.containers.iter().map(|(name, of)| (name.as_str(), (name, of))).collect();
         // Each round places one.
         while !open.is_empty() {
-            let is_open = |name: &str| open.keys().any(|open| open.as_str() == name);
-            let waits = open.iter().map(|(name, container)| {
-                let on_base = matches!(container.base(), Some(Base::Container(base)) if is_open(base));
-                let depends = container.depends_on.iter().any(|name| is_open(name.as_str()));
+            let waits = open.values().map(|(name, container)| {
+                let on_base = matches!(container.base(), Some(Base::Container(base)) if open.contains_key(base));
+                let depends = container.depends_on.iter().any(|name| open.contains_key(name.as_str()));
                 (on_base, depends, *name)
             });
             let Some((_, _, next)) = waits.min() else { break };
-            open.remove(next);
+            open.remove(next.as_str());
             order.push(next);
         }
         order

@@ -1,5 +1,7 @@
 //! Keys that go together, or do not.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
     Base, ProblemCode as Code, kinds,
     problem::{At, Problems},
@@ -20,11 +22,16 @@ pub(super) fn check(document: &At<'_>, problems: &mut Problems<'_>) {
         problems.add_key(document, "containers", Code::Missing, "at least one container is required", "");
     }
     applications.iter().for_each(|(_, application)| of_application(application, problems));
+    let bases: BTreeSet<&str> = containers
+        .iter()
+        .filter_map(|(_, container)| match Base::of(container.text_of("base_image")?) {
+            Base::Container(name) => Some(name),
+            Base::Scratch | Base::Image(_) => None,
+        })
+        .collect();
+    let known: BTreeMap<&str, At<'_>> = applications.into_iter().collect();
     for (name, container) in &containers {
-        let is_base = containers.iter().any(|(_, other)| {
-            matches!(other.text_of("base_image").map(Base::of), Some(Base::Container(base)) if base == *name)
-        });
-        of_container(container, is_base, document, problems);
+        of_container(container, bases.contains(name), &known, problems);
     }
     let packaging = document.get("packaging");
     let tagging = packaging.as_ref().and_then(|packaging| packaging.get("tagging"));
@@ -62,7 +69,7 @@ fn of_application(application: &At<'_>, problems: &mut Problems<'_>) {
     }
 }
 
-fn of_container(container: &At<'_>, is_base: bool, document: &At<'_>, problems: &mut Problems<'_>) {
+fn of_container<'a>(container: &At<'a>, is_base: bool, known: &BTreeMap<&'a str, At<'a>>, problems: &mut Problems<'_>) {
     health(container, problems);
     if let Some(at) = container.get("place")
         && is_object(&at)
@@ -90,11 +97,11 @@ fn of_container(container: &At<'_>, is_base: bool, document: &At<'_>, problems: 
             );
         }
     }
-    let known = document.members_of("applications");
-    let own: Vec<&(&str, At<'_>)> = container
+    let own: Vec<(&str, &At<'_>)> = container
         .items_of("applications")
         .iter()
-        .filter_map(|name| known.iter().find(|(known, _)| Some(*known) == name.text()))
+        .filter_map(|name| known.get_key_value(name.text()?))
+        .map(|(name, application)| (*name, application))
         .collect();
     started(container, &own, is_base, problems);
     for (name, application) in &own {
@@ -113,13 +120,13 @@ fn of_container(container: &At<'_>, is_base: bool, document: &At<'_>, problems: 
 }
 
 /// One application is started, and it says how.
-fn started(container: &At<'_>, own: &[&(&str, At<'_>)], is_base: bool, problems: &mut Problems<'_>) {
+fn started(container: &At<'_>, own: &[(&str, &At<'_>)], is_base: bool, problems: &mut Problems<'_>) {
     let can_run = |application: &At<'_>| application.has("run_command") || application.has("site");
     let runnable: Vec<_> = own.iter().filter(|(_, application)| can_run(application)).collect();
     let runs = match (container.text_of("start"), runnable.as_slice()) {
-        (Some(start), _) => own.iter().find(|(name, _)| *name == start),
-        (None, [only]) => Some(*only),
-        (None, []) => own.first().filter(|_| !is_base),
+        (Some(start), _) => own.iter().find(|(name, _)| *name == start).copied(),
+        (None, [only]) => Some(**only),
+        (None, []) => own.first().copied().filter(|_| !is_base),
         (None, [(one, _), (two, _), ..]) => {
             let message = format!("{} and {} both have a run command", quoted(one), quoted(two));
             let hint = format!("say which one runs: \"start\": \"{}\"", quoted(one));
@@ -132,10 +139,7 @@ fn started(container: &At<'_>, own: &[&(&str, At<'_>)], is_base: bool, problems:
         let message = format!("{} is started and says not how", quoted(name));
         problems.add_key(application, "run_command", Code::Missing, message, "add run_command");
     }
-    if application.has("site")
-        && container.items_of("ports").is_empty()
-        && container.get("ports").is_none_or(|at| at.node.items().is_empty())
-    {
+    if application.has("site") && container.get("ports").is_none_or(|at| at.node.items().is_empty()) {
         problems.add_key(
             container,
             "ports",

@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::json::{Document, Node, step};
 
+/// After so many problems no more are looked for: whoever has as many begins with these.
+const MOST: usize = 1000;
+
 /// What kind of problem it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -81,6 +84,11 @@ impl<'a> Problems<'a> {
         Self { document, found: Vec::new() }
     }
 
+    /// Whether no more are looked for.
+    pub(super) fn is_full(&self) -> bool {
+        self.found.len() >= MOST
+    }
+
     /// Says that something is wrong with a value.
     pub(super) fn add(&mut self, at: &At<'_>, code: ProblemCode, message: impl Into<String>, hint: impl Into<Hint>) {
         self.place(at.pointer.clone(), at.byte, code, message.into(), hint.into());
@@ -100,6 +108,9 @@ impl<'a> Problems<'a> {
     }
 
     fn place(&mut self, pointer: String, byte: usize, code: ProblemCode, message: String, Hint(hint): Hint) {
+        if self.is_full() {
+            return;
+        }
         let (line, column) = self.document.place(byte);
         self.found.push(Problem { pointer, code, message, line, column, hint });
     }

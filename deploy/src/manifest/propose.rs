@@ -314,3 +314,6 @@ fn cut(name: &str, end: &str) -> String {
 fn name(text: &str) -> Result<Name, plan::Error> {
     Name::parse(text).map_err(|error| plan::Error::Unknown { what: "what it is called", hint: error.to_string() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,11 +38,11 @@ pub(super) fn check(document: &At<'_>, problems: &mut Problems<'_>) {
     ci_names(document, problems);
 }
 
-fn names<'a>(document: &At<'a>, key: &str) -> Vec<&'a str> {
+fn names<'a>(document: &At<'a>, key: &str) -> BTreeSet<&'a str> {
     document.members_of(key).into_iter().map(|(name, _)| name).collect()
 }
 
-fn known(at: Option<At<'_>>, what: &str, names: &[&str], problems: &mut Problems<'_>) {
+fn known(at: Option<At<'_>>, what: &str, names: &BTreeSet<&str>, problems: &mut Problems<'_>) {
     if let Some(at) = at
         && let Some(name) = at.text()
     {
@@ -50,8 +50,8 @@ fn known(at: Option<At<'_>>, what: &str, names: &[&str], problems: &mut Problems
     }
 }
 
-fn unknown(at: &At<'_>, name: &str, what: &str, names: &[&str], problems: &mut Problems<'_>) {
-    if !names.contains(&name) {
+fn unknown(at: &At<'_>, name: &str, what: &str, names: &BTreeSet<&str>, problems: &mut Problems<'_>) {
+    if !names.contains(name) && !problems.is_full() {
         let hint = did_you_mean(name, names.iter().copied());
         problems.add(at, Code::UnknownReference, format!("there is no {what} \"{}\"", quoted(name)), hint);
     }

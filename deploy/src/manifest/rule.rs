@@ -53,8 +53,8 @@ rules! {
         "an image is [HOST/]NAME[:TAG][@sha256:…], scratch, or container:NAME";
     DebianPackage: r"^[a-z0-9][a-z0-9+.-]+$", "a package of Debian is of a-z 0-9 + - .";
     User: "^[0-9]{1,10}:[0-9]{1,10}$", "a user is UID:GID in digits, as 10001:10001";
-    PortKey: "^[1-9][0-9]{0,4}$", "the key is a port of the container, from 1 to 65535";
-    Published: r"^(([0-9]{1,3}\.){3}[0-9]{1,3}:|\[[0-9A-Fa-f:.]+\]:)?[1-9][0-9]{0,4}$",
+    PortKey: "^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$", "the key is a port of the container, from 1 to 65535";
+    Published: r"^(([0-9]{1,3}\.){3}[0-9]{1,3}:|\[[0-9A-Fa-f:.]+\]:)?([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$",
         "a port of the host is [ADDRESS:]PORT, as 8080 or 127.0.0.1:8080";
     NodeLabel: r"^[^=\s]+=[^\s]+$", "a label of nodes is KEY=VALUE";
     Registry: r"^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$",

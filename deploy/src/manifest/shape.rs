@@ -28,7 +28,7 @@ impl<'a> Shape<'a, '_> {
     /// Checks a value; as deep as the document is, which the reader bounds.
     fn value(&mut self, at: &At<'_>, schema: &'a Value) {
         let schema = self.resolved(schema);
-        if matches!(at.node.kind, Kind::Flawed) || !schema.is_object() {
+        if matches!(at.node.kind, Kind::Flawed) || !schema.is_object() || self.problems.is_full() {
             return;
         }
         if let Some(branches) = schema.get("anyOf").and_then(Value::as_array) {
@@ -153,7 +153,16 @@ impl<'a> Shape<'a, '_> {
                 self.problems.add_key(at, key, Code::Missing, format!("{key} is required"), "");
             }
         }
+        let lacking: Vec<&str> = properties
+            .into_iter()
+            .flat_map(serde_json::Map::keys)
+            .map(String::as_str)
+            .filter(|key| !at.has(key))
+            .collect();
         for (key, value) in at.members() {
+            if self.problems.is_full() {
+                return;
+            }
             if let Some(of_value) = properties.and_then(|known| known.get(key)) {
                 self.value(&value, of_value);
                 continue;
@@ -161,8 +170,8 @@ impl<'a> Shape<'a, '_> {
             let by_pattern = patterns.into_iter().flatten().find(|(pattern, _)| matches(pattern, key));
             if let Some((_, of_value)) = by_pattern {
                 self.value(&value, of_value);
-            } else if let Some(known) = properties {
-                let hint = did_you_mean(key, known.keys().map(String::as_str).filter(|known| !at.has(known)));
+            } else if properties.is_some() {
+                let hint = did_you_mean(key, lacking.iter().copied());
                 self.problems.add(
                     &value,
                     Code::UnknownKey,

@@ -407,6 +407,23 @@ fn shuffled(value: &serde_json::Value, turn: &mut u64, out: &mut String) {
     out.push_str(space);
 }
 
+#[test]
+fn pkg_27_large_documents_are_looked_at_in_bounded_time() {
+    let many = |count: usize, each: &dyn Fn(usize) -> String| (0..count).map(each).collect::<Vec<_>>().join(",");
+    let keys = format!("{{{}}}", many(80_000, &|n| format!("\"k{n}\":1")));
+    let started = std::time::Instant::now();
+    assert_eq!(seen(&keys).problems.len(), 1000);
+    let ring = many(8_000, &|n| {
+        format!("\"c{n}\":{{\"base_image\":\"x\",\"depends_on\":[\"c{}\"],\"applications\":[\"a\"]}}", (n + 1) % 8_000)
+    });
+    let ring = format!(
+        "{{\"applications\":{{\"a\":{{\"type\":\"files\",\"run_command\":\"x\"}}}},\"containers\":{{{ring}}}}}"
+    );
+    let cycles = seen(&ring).problems.into_iter().filter(|problem| problem.code == Code::Cycle).count();
+    assert_eq!(cycles, 1);
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
 proptest::proptest! {
     #[test]
     fn pkg_28_the_spec_is_of_what_is_said_and_not_of_how(seed in proptest::num::u64::ANY) {

@@ -85,7 +85,7 @@ fn check(app: &Application, text: &str) {
         match keyword {
             "RUN" | "CMD" | "ENTRYPOINT" => assert!(is_json(rest), "{line}"),
             "COPY" => {
-                assert!(is_json(rest.split_once('[').map(|(_, rest)| format!("[{rest}")).unwrap().as_str()), "{line}")
+                assert!(is_json(rest.split_once('[').map(|(_, rest)| format!("[{rest}")).unwrap().as_str()), "{line}");
             }
             "HEALTHCHECK" => assert!(is_json(rest.split_once("CMD ").unwrap().1), "{line}"),
             "USER" => assert_eq!(rest, "10001:10001"),
