@@ -73,7 +73,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Secrets(secrets) => secrets.run(context).await,
         Command::Plugins(plugins) => plugins.run(context).await,
         Command::Completions(completions) => completions.run(context),
-        Command::Manifests(manifests) => manifests.run(context).await,
+        Command::Manifests(manifests) => manifests.run(context),
         Command::Man(man) => man.run(context),
         Command::Message(message) => message.run(context).await,
     }

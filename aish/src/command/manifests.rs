@@ -35,7 +35,7 @@ enum Command {
 }
 
 impl Manifests {
-    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
         // Files alone are looked at: nothing here waits for anything else.
         match self.command {
             Command::Init(init) => init.run(context),
