@@ -20,8 +20,8 @@ pub fn render(plan: &Plan, bases: &Bases) -> Result<String, Error> {
     }
     let image = &plan.image;
     out.stage(&image.from, bases)?;
-    out.because(image.because.get("ports"))?;
     out.env(&image.env)?;
+    out.because(image.because.get("ports"))?;
     for port in &image.ports {
         out.line(&format!("EXPOSE {port}"));
     }
