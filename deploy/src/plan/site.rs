@@ -26,8 +26,7 @@ pub(super) fn serve(draft: &mut Draft<'_>, from: Option<&str>, directory: &str) 
     };
     draft.copy("app", from, &[&source], &format!("{FILES}/"));
     let site = format!(":{} {{", app.port.value.unwrap_or(PORT));
-    let mut lines =
-        vec!["{", "\tadmin off", "\tauto_https off", "}", &site, "\troot * /app/site"];
+    let mut lines = vec!["{", "\tadmin off", "\tauto_https off", "}", &site, "\troot * /app/site"];
     lines.push("\tencode gzip");
     lines.push(if app.details.single_page {
         "\ttry_files {path} {path}/index.html {path}.html /index.html"

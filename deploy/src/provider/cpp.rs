@@ -2,7 +2,6 @@
 
 use crate::{
     fact::{Application, Evidence, Fact, ProviderName},
-    plan::{self, Bases, Plan},
     provider::{
         Candidate, Provider,
         code::{Code, Syntax, is_word},
@@ -63,10 +62,6 @@ impl Provider for Cpp {
         let made = if made == "." { String::new() } else { format!("{made}/") };
         app.details.artifact = Some(format!("build/{made}{}", chosen.name));
         app
-    }
-
-    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
-        Err(plan::Error::NoTemplate(self.name().to_string()))
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::{
     document::Element,
     fact::{Application, Evidence, Fact, Managed, ProviderName},
-    plan::{self, Bases, Plan},
     provider::{
         Candidate, Provider,
         dir::{Dir, holding, known, runtime},
@@ -158,10 +157,6 @@ impl Provider for Dotnet {
             app.port = known(PORT, "dotnet.web-sdk", at);
         }
         app
-    }
-
-    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
-        Err(plan::Error::NoTemplate(self.name().to_string()))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::{
     fact::{Application, Evidence, Fact, Managed, ProviderName},
-    plan::{self, Bases, Plan},
     provider::{
         Candidate, Provider,
         code::{Code, Syntax, is_word},
@@ -135,10 +134,6 @@ impl Provider for Elixir {
             app.port = known(port, "elixir.plug", vec![at]);
         }
         app
-    }
-
-    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
-        Err(plan::Error::NoTemplate(self.name().to_string()))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::{
     fact::{Application, Evidence, Fact, Managed, ProviderName},
-    plan::{self, Bases, Plan},
     provider::{
         Candidate, Provider,
         code::{Code, Syntax},
@@ -61,10 +60,6 @@ impl Provider for Gleam {
         }
         app.details.project_name = name(dir);
         app
-    }
-
-    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
-        Err(plan::Error::NoTemplate(self.name().to_string()))
     }
 }
 

@@ -5,7 +5,6 @@ mod maven;
 
 use crate::{
     fact::{Application, Evidence, Fact, Managed, ProviderName},
-    plan::{self, Bases, Plan},
     provider::{
         Candidate, Provider,
         code::{Code, Syntax},
@@ -99,10 +98,6 @@ impl Provider for Java {
         app.details.project_name = build.name.clone();
         needs::add(&mut app, ProviderName::Java, build.dependencies);
         app
-    }
-
-    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
-        Err(plan::Error::NoTemplate(self.name().to_string()))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::{
     fact::{Application, Evidence, Fact, Managed, ProviderName},
-    plan::{self, Bases, Plan},
     provider::{
         Candidate, Provider,
         dir::{Dir, holding, known, runtime},
@@ -104,10 +103,6 @@ impl Provider for Php {
             app.port = known(80, "php.apache", vec![at]);
         }
         app
-    }
-
-    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
-        Err(plan::Error::NoTemplate(self.name().to_string()))
     }
 }
 

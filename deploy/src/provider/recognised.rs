@@ -2,7 +2,6 @@
 
 use crate::{
     fact::{Application, Evidence, Fact, ProviderName, Requested},
-    plan::{self, Bases, Plan},
     provider::{
         Candidate, Provider,
         code::{Code, Syntax, is_word},
@@ -161,10 +160,6 @@ impl Provider for Recognised {
             app.details.project_name = Some(name);
         }
         app
-    }
-
-    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
-        Err(plan::Error::NoTemplate(self.name.to_string()))
     }
 }
 

@@ -6,7 +6,6 @@ use gemfile::Gemfile;
 
 use crate::{
     fact::{Application, Evidence, Fact, Managed, ProviderName},
-    plan::{self, Bases, Plan},
     provider::{
         Candidate, Provider,
         code::{Code, Syntax},
@@ -65,10 +64,6 @@ impl Provider for Ruby {
         needs::add(&mut app, ProviderName::Ruby, gems.dependencies(dir));
         start(&mut app, dir, &gems);
         app
-    }
-
-    fn plan(&self, _: &Application, _: &Bases) -> Result<Plan, plan::Error> {
-        Err(plan::Error::NoTemplate(self.name().to_string()))
     }
 }
 
