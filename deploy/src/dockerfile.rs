@@ -4,6 +4,9 @@ mod ignore;
 mod lint;
 mod parse;
 mod render;
+mod save;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use ignore::always as always_ignored;
 pub use lint::{Finding, Level, Surroundings, lint};

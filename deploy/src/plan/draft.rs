@@ -17,8 +17,10 @@ const USER: &str = "10001:10001";
 /// Changes to a directory and runs the rest there.
 pub(crate) const WITHIN: &str = "cd \"$0\" && exec \"$@\"";
 /// Installs packages of Debian, and leaves no lists behind.
-pub(crate) const APT: &str =
-    "apt-get update && apt-get install -y --no-install-recommends \"$@\" && rm -rf /var/lib/apt/lists/*";
+const APT: &str = "apt-get update && apt-get install -y --no-install-recommends \"$@\" && rm -rf /var/lib/apt/lists/*";
+/// As that, unless the base has the program already that is called first.
+const TOOL: &str = "command -v \"$0\" > /dev/null || { apt-get update && \
+    apt-get install -y --no-install-recommends \"$@\" && rm -rf /var/lib/apt/lists/*; }";
 /// Gives paths to the user that the application runs as.
 pub(crate) const OWN: &str = "mkdir -p \"$@\" && chown -R 10001:10001 \"$@\"";
 
@@ -113,6 +115,12 @@ impl<'a> Draft<'a> {
         if !names.is_empty() {
             self.run(stage, shell(APT, names.iter().cloned()), None);
         }
+    }
+
+    /// Packages of Debian for the stage that builds, unless its base has the program for which they are.
+    pub(super) fn tool(&mut self, program: &str, names: &[&str]) {
+        let words = ["/bin/sh", "-c", TOOL, program].into_iter().chain(names.iter().copied());
+        self.run(BUILD, words.map(str::to_owned).collect(), None);
     }
 
     /// A command of a stage.

@@ -39,6 +39,13 @@ const READ: [&str; 26] = [
 /// A program of the machine's own code.
 pub(super) fn native(app: &Application, base: &str) -> Result<Plan, Error> {
     let mut draft = Draft::new(app, draft::base(base, Some(&app.runtime)), draft::plain("debian"));
+    // The images of compilers have no build tools.
+    let first = app.build.value.iter().flatten().next().map(String::as_str).unwrap_or_default();
+    match first.split(' ').next() {
+        Some("cmake") => draft.tool("cmake", &["cmake", "make"]),
+        Some("meson") => draft.tool("meson", &["meson", "ninja-build", "pkg-config"]),
+        _ => {}
+    }
     draft.install_first(BUILD, &app.details.dependency_files, "", &app.install);
     draft.commands(BUILD, "", &app.build);
     read(&mut draft);
@@ -104,7 +111,7 @@ pub(super) fn dotnet(app: &Application) -> Result<Plan, Error> {
 
 pub(super) fn elixir(app: &Application) -> Result<Plan, Error> {
     let mut draft = Draft::new(app, draft::base("elixir", Some(&app.runtime)), draft::plain("debian"));
-    draft.packages(BUILD, &["build-essential", "git"].map(str::to_owned));
+    draft.tool("make", &["build-essential", "git"]);
     draft.packages("app", &["libncurses6", "libssl3", "libstdc++6"].map(str::to_owned));
     draft.stage_env(BUILD, "MIX_ENV", "prod");
     draft.install_first(BUILD, &app.details.dependency_files, "", &app.install);

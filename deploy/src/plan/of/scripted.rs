@@ -61,7 +61,7 @@ pub(super) fn php(app: &Application) -> Result<Plan, Error> {
     let mut draft = Draft::new(app, base.clone(), base);
     if installs {
         draft.stage("composer", draft::plain("composer"));
-        draft.packages(BUILD, &["git", "unzip"].map(str::to_owned));
+        draft.tool("unzip", &["git", "unzip"]);
         draft.copy(BUILD, Some("composer"), &["/usr/bin/composer"], "/usr/local/bin/composer");
         draft.stage_env(BUILD, "COMPOSER_ALLOW_SUPERUSER", "1");
         draft.stage_env(BUILD, "COMPOSER_CACHE_DIR", "/dev/null");
@@ -92,7 +92,7 @@ pub(super) fn ruby(app: &Application) -> Result<Plan, Error> {
     let mut draft = Draft::new(app, base.clone(), base);
     let installs = app.install.value.as_ref().is_some_and(|install| !install.is_empty());
     if installs {
-        draft.packages(BUILD, &GEM_TOOLS.map(str::to_owned));
+        draft.tool("make", &GEM_TOOLS);
         draft.stage_env(BUILD, "BUNDLE_PATH", GEMS);
         draft.stage_env(BUILD, "BUNDLE_WITHOUT", "development:test");
         if app.package_manager.more.locked {

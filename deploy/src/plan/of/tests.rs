@@ -155,7 +155,7 @@ fn pkg_20_what_is_compiled_stands_alone_in_its_image() {
 }
 
 #[test]
-fn pkg_24_sites_are_served_with_what_their_paths_mean() {
+fn pkg_17_sites_are_served_with_what_their_paths_mean() {
     let mut app = application(4, Some(80));
     assert!(!rendered(&app).contains("/index.html\",\""));
     app.details.single_page = true;
