@@ -113,6 +113,17 @@ fn pkg_22_nothing_is_written_through_a_link_or_over_a_change() {
 }
 
 #[test]
+fn development_dependencies_stay_where_one_of_them_is_started() {
+    let text = |start: &str| {
+        let package = format!(r#"{{"scripts":{{"start":"{start}"}},"devDependencies":{{"tsx":"4"}}}}"#);
+        let files = [("package.json", package.as_str()), EXPRESS[1], EXPRESS[2]];
+        proposed(written(&files).path()).files[1].content.clone()
+    };
+    assert!(text("node server.js").contains("\"prune\""));
+    assert!(!text("NODE_ENV=production tsx server.ts").contains("\"prune\""));
+}
+
+#[test]
 fn an_ignore_file_that_is_there_stays_and_is_judged() {
     let mut files = EXPRESS.to_vec();
     files.push((".dockerignore", "dist\n"));

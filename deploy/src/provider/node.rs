@@ -79,11 +79,22 @@ impl Provider for Node {
         needs::add(&mut application, ProviderName::Node, dependencies);
         application.details.project_name = package.text(&["name"]).map(|(name, _)| name.to_owned());
         application.details.dependency_files = dependency_files(&package, &outer, &managing);
+        application.details.keeps_development = keeps_development(&package, application.start.value.as_deref());
         application.package_manager = managing.fact;
         application.install = managing.install;
         application.details.warnings.extend(managing.warnings);
         application
     }
+}
+
+/// Whether what starts it is a development dependency.
+fn keeps_development<'t>(package: &Package<'t>, start: Option<&'t str>) -> bool {
+    let is_one = |word: &str| {
+        let name = if word == "tsc" { "typescript" } else { word };
+        let listed = package.at(&["devDependencies"]).is_some_and(|listed| listed.entry(name).is_some());
+        listed && package.run_dependency(name).is_none()
+    };
+    script::commands(script::resolved(package, start.unwrap_or_default())).flatten().any(is_one)
 }
 
 /// A package as a candidate.
