@@ -11,6 +11,9 @@ pub(crate) const MANIFEST: &str = r#"{"manifest_version":"1.0","project":{"name"
 /// The digest of its source tree.
 pub(crate) const TREE: &str = "2b9afd0568eafcd5192a923886d1125011a0d9cd5effb4cae05d37a10b9d8f8d";
 
+/// How many bytes its layer has.
+pub(crate) const LAYER_BYTES: u64 = 8_192;
+
 /// Writes it into an empty directory. With `odd`, what must not count differs: the order, the modes, the times.
 pub(crate) fn make(directory: &Path, odd: bool) {
     let long = format!("data/{}/f", "n".repeat(100));

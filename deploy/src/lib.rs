@@ -23,7 +23,11 @@ pub mod dockerfile;
 pub mod fact;
 #[cfg(test)]
 mod golden;
+pub mod image;
+pub mod inputs;
+pub mod json;
 pub mod layer;
+pub mod package;
 pub mod plan;
 mod provider;
 mod rules;

@@ -1,0 +1,200 @@
+//! What is known of a package: its record, which never changes; its builds; its state, which does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aigis_registry::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Digest,
+    image::Platform,
+    inputs::{self, ByImage, Inputs},
+    layer::Layer,
+};
+
+/// By which rules checks are worked out.
+pub const RULES_VERSION: u32 = 1;
+
+/// A package. The same content has the same record, but for when, by whom and where it was made first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// By which it is known: its output.
+    pub id: Digest,
+    /// Whose package it is.
+    pub project: String,
+    /// What the manifest says of its version.
+    pub version: Option<String>,
+    /// Of its whole manifest.
+    pub spec: Digest,
+    /// Of all that it is made of.
+    pub inputs: Digest,
+    /// Of its index.
+    pub output: Digest,
+    /// By container and platform.
+    pub images: Vec<ImageRecord>,
+    /// By application: its source tree.
+    pub trees: BTreeMap<String, Digest>,
+    /// Of its lock.
+    pub lock: Digest,
+    /// By application, and by path in the project: the lock files that count.
+    pub locked: BTreeMap<String, BTreeMap<String, Digest>>,
+    /// What it follows.
+    pub parents: Vec<Digest>,
+    /// When it was made first.
+    pub created_at: Timestamp,
+    /// Who made it first.
+    pub created_by: String,
+    /// On which host.
+    pub node: Option<String>,
+    /// By which rules its checks are worked out.
+    pub rules_version: u32,
+}
+
+/// One image of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageRecord {
+    /// Of which container.
+    pub container: String,
+    /// For what machine.
+    pub platform: Platform,
+    /// How it was made: 0 put together without an engine, 1 from phases in containers, 2 by a Dockerfile.
+    pub tier: u8,
+    /// Of its part of the manifest.
+    pub spec: Digest,
+    /// Of what it is made of.
+    pub inputs: Digest,
+    /// Of its manifest.
+    pub output: Digest,
+    /// Of its configuration.
+    pub config: Digest,
+    /// Its layers, the base's first.
+    pub layers: Vec<Layer>,
+    /// By reference: the configurations of its base and build images.
+    pub bases: BTreeMap<String, Digest>,
+    /// By what it was put together.
+    pub builder: String,
+    /// The time of all that is in it, in seconds since 1970.
+    pub epoch: u64,
+    /// The exact version of each package of its distribution.
+    pub system_packages: BTreeMap<String, String>,
+    /// The applications in it, and those that they copy from.
+    pub applications: Vec<String>,
+}
+
+impl Record {
+    /// What one of its images is made of, as its digest says it.
+    #[must_use]
+    pub fn inputs_of(&self, image: &ImageRecord) -> Inputs {
+        let of = |name: &String| Some((name.clone(), *self.trees.get(name)?));
+        let locks = |name: &String| (name.clone(), self.locked.get(name).cloned().unwrap_or_default());
+        Inputs {
+            spec: image.spec,
+            sources: image.applications.iter().filter_map(of).collect(),
+            locks: image.applications.iter().map(locks).collect(),
+            bases: image.bases.clone(),
+            platform: image.platform,
+            builder: image.builder.clone(),
+            epoch: image.epoch,
+            system_packages: image.system_packages.clone(),
+        }
+    }
+
+    /// Whether the digests of the inputs are those of what it says that they are.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let images = self.images.iter().all(|image| self.inputs_of(image).digest() == image.inputs);
+        let whole = inputs::of_package(self.spec, self.lock, &self.by_image(|image| image.inputs));
+        images && whole == self.inputs && self.id == self.output
+    }
+
+    /// Something of each image.
+    pub fn by_image<T>(&self, of: impl Fn(&ImageRecord) -> T) -> ByImage<T> {
+        let mut all = ByImage::new();
+        for image in &self.images {
+            all.entry(image.container.clone()).or_default().insert(image.platform, of(image));
+        }
+        all
+    }
+
+    /// The first digits of its id, for people.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.id.hex().chars().take(12).collect()
+    }
+}
+
+/// A build of a package: each that made the same adds one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// `bld_` and a UUID.
+    pub id: String,
+    /// What it made.
+    pub package: Digest,
+    /// Of what.
+    pub inputs: Digest,
+    /// The images that it made.
+    pub outputs: ByImage<Digest>,
+    /// How: the highest tier of its images.
+    pub tier: u8,
+    /// From where the sources came.
+    pub source: Origin,
+    /// On which host.
+    pub node: Option<String>,
+    /// By which engine, if one took part.
+    pub engine: Option<String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Who asked for it.
+    pub by: String,
+    /// How many of its phases came from a cache.
+    pub cache_hits: u64,
+    /// Which package it was to verify.
+    pub verify_of: Option<Digest>,
+}
+
+/// From where sources came.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The repository, as the manifest says it.
+    pub repository: Option<String>,
+    /// The commit that was checked out, if any.
+    pub commit: Option<String>,
+    /// Whether what was packed differs from it, if that was looked at.
+    pub dirty: Option<bool>,
+}
+
+/// What changes of a package.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Names for it, none of which is another's of the same project.
+    pub tags: BTreeSet<String>,
+    /// What somebody said of it.
+    pub labels: BTreeMap<String, String>,
+    /// What the manifest says of the project.
+    pub description: Option<String>,
+    /// Which packages follow it.
+    pub children: BTreeSet<Digest>,
+    /// Where it was pushed to.
+    pub places: Vec<Place>,
+    /// Whether it was removed: then nothing may follow it.
+    pub removed: bool,
+}
+
+/// Where a package was pushed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The repository in its registry.
+    pub reference: String,
+    /// By which it is known there.
+    pub digest: Digest,
+    /// How its layers lie there: `tar` or `gzip`.
+    pub layers: String,
+}
