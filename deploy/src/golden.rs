@@ -45,3 +45,66 @@ pub(crate) fn make(directory: &Path, odd: bool) {
     }
     symlink("data/\u{e4}.txt", directory.join("link")).unwrap();
 }
+
+/// The digests of the whole, by what they are of.
+pub(crate) const SPEC: &str = "36baced5c33e3311360a4beb80482b916670c7efced183e9dd7adfe78667814a";
+/// Of its inputs.
+pub(crate) const INPUTS: &str = "400408a16f889204b7aca687f643e3ad551931f61558cc931561c0dd802dda91";
+/// Of its package.
+pub(crate) const OUTPUT: &str = "4ae8dd081b62c37ffaf9ad6bea31f5519f51e0eee2b7919e2183dc2198e76142";
+
+/// Packages the project in a directory, by its manifest and without a lock.
+pub(crate) fn assemble(store: &Store, project: &Path, platforms: &[Platform]) -> Result<Record, Error> {
+    assemble_with(store, project, platforms, &manifest::Lock::default())
+}
+
+/// The same with a lock.
+pub(crate) fn assemble_with(
+    store: &Store,
+    project: &Path,
+    platforms: &[Platform],
+    lock: &manifest::Lock,
+) -> Result<Record, Error> {
+    let manifest = fs::read(project.join("aigis.json")).unwrap();
+    let checked = manifest::check(&manifest, &manifest::Directory(project.to_owned()));
+    assert_eq!(checked.problems, []);
+    let request = Request {
+        project,
+        document: &checked.document.unwrap(),
+        lock,
+        containers: &[],
+        platforms: &platforms.iter().copied().collect(),
+        commit_epoch: Some(1_000_000_000),
+        by: "ann",
+        node: None,
+        at: "2026-01-01T00:00:00Z".parse().unwrap(),
+    };
+    pack::assemble(store.blobs(), &request)
+}
+
+/// Registers a package that follows the newest of its project.
+pub(crate) fn register(store: &Store, record: Record, tag: &str) -> Result<Registered, Error> {
+    let build = Build {
+        id: format!("bld_{tag}"),
+        package: record.id,
+        inputs: record.inputs,
+        outputs: record.by_image(|image| image.output),
+        tier: 0,
+        source: Origin::default(),
+        node: None,
+        engine: None,
+        started_at: record.created_at,
+        ended_at: record.created_at,
+        by: "ann".to_owned(),
+        cache_hits: 0,
+        verify_of: None,
+    };
+    store.register(Registration {
+        record,
+        build: Some(build),
+        tags: [tag.to_owned()].into(),
+        labels: [("made".to_owned(), tag.to_owned())].into(),
+        description: Some("Golden".to_owned()),
+        parents: Parents::Newest,
+    })
+}

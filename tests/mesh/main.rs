@@ -59,6 +59,8 @@ mod naming;
 #[cfg(test)]
 mod optimize;
 #[cfg(test)]
+mod packages;
+#[cfg(test)]
 mod plugin_check;
 #[cfg(test)]
 mod plugins;

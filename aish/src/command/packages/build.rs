@@ -1,0 +1,225 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use aigis_deploy::{
+    image::Platform,
+    manifest::{self, Document, Epoch, LOCK_FILE, Lock, Tagging},
+    pack::{self, Request},
+    package::{Build as Built, Origin, Parents, Record, Registered, Registration, Store},
+};
+use aigis_proxy::{Error, Name, text_file};
+use aigis_registry::Timestamp;
+
+use crate::{context::Context, exit::Failure, git};
+
+/// How many digits of a digest are a tag.
+const DIGITS: usize = 12;
+
+/// Build a package of the project in a directory, and register it
+///
+/// Prints the package's id. What needs no command and no system package is put together without an engine.
+#[derive(Debug, clap::Args)]
+pub(super) struct Build {
+    /// The project root, with aigis.json
+    #[arg(value_name = "PATH", default_value = ".")]
+    path: PathBuf,
+    /// Only this container, and those that it stands on; several times for several
+    #[arg(long = "container", value_name = "C")]
+    containers: Vec<Name>,
+    /// Only for this platform: linux/amd64, linux/arm64; several times for several
+    #[arg(long = "platform", value_name = "P", value_parser = platform)]
+    platforms: Vec<Platform>,
+    /// Refuse to resolve what aigis.lock does not know
+    #[arg(long)]
+    locked: bool,
+    /// A tag instead of the one that the manifest asks for
+    #[arg(long, value_name = "T", value_parser = tag)]
+    tag: Option<String>,
+    /// The package that it follows [default: the project's newest]
+    #[arg(long, value_name = "ID")]
+    parent: Option<String>,
+    /// A label; several times for several
+    #[arg(long = "label", value_name = "K=V", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// Build on this host, and keep the package here
+    #[arg(long)]
+    local: bool,
+}
+
+impl Build {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        if !self.path.is_dir() {
+            let path = text_file::shown(&self.path);
+            return Err(Failure::usage(format!("{path} is no directory"), "name the directory that holds aigis.json"));
+        }
+        if !self.local && context.mesh_file()?.is_none() {
+            context.output.note("this host is part of no mesh: the package is kept in its data directory");
+        }
+        let by = user();
+        let is_json = context.output.is_json();
+        let registered = super::on_store(context, move |store| self.build(store, &by)).await?;
+        let Registered { record, created } = registered;
+        if is_json {
+            let mut row = serde_json::to_value(&record).unwrap_or_default();
+            row["created"] = created.into();
+            return context.output.json(&row);
+        }
+        context.output.text(&record.id.to_string())
+    }
+
+    fn build(&self, store: &Store, by: &str) -> Result<Registered, Error> {
+        let started_at = Timestamp::now();
+        let document = read(&self.path)?;
+        let lock = lock(&self.path)?;
+        let project = &document.manifest.project;
+        let parents = match &self.parent {
+            Some(parent) => Parents::Named(store.find(parent)?.record.id),
+            None => Parents::Newest,
+        };
+        let request = Request {
+            project: &self.path,
+            document: &document,
+            lock: &lock,
+            containers: &self.containers,
+            platforms: &self.platforms(&document)?,
+            commit_epoch: match document.manifest.packaging.epoch {
+                Epoch::Commit(_) => git::committed_at(&self.path),
+                Epoch::Seconds(_) => None,
+            },
+            by,
+            node: None,
+            at: started_at,
+        };
+        let record = pack::assemble(store.blobs(), &request)?;
+        let (tag, origin) = self.tag(store, &document, &record)?;
+        let build = Built {
+            id: format!("bld_{}", uuid::Uuid::now_v7()),
+            package: record.id,
+            inputs: record.inputs,
+            outputs: record.by_image(|image| image.output),
+            tier: record.images.iter().map(|image| image.tier).max().unwrap_or_default(),
+            source: Origin { repository: project.repository.clone(), ..origin },
+            node: None,
+            engine: None,
+            started_at,
+            ended_at: Timestamp::now(),
+            by: by.to_owned(),
+            cache_hits: 0,
+            verify_of: None,
+        };
+        store.register(Registration {
+            record,
+            build: Some(build),
+            tags: BTreeSet::from([tag]),
+            labels: self.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
+            description: project.description.clone(),
+            parents,
+        })
+    }
+
+    fn platforms(&self, document: &Document) -> Result<BTreeSet<Platform>, Error> {
+        if !self.platforms.is_empty() {
+            return Ok(self.platforms.iter().copied().collect());
+        }
+        if let Some(platforms) = &document.manifest.packaging.platforms {
+            return Ok(platforms.iter().copied().collect());
+        }
+        let own = match std::env::consts::ARCH {
+            "x86_64" => Platform::Amd64,
+            "aarch64" => Platform::Arm64,
+            other => {
+                let message = format!("images are not made for this host's architecture, {other}");
+                return Err(Error::precondition(message).hint("name another: --platform linux/amd64"));
+            }
+        };
+        Ok(BTreeSet::from([own]))
+    }
+
+    /// The package's tag, and the commit that its sources are of.
+    fn tag(&self, store: &Store, document: &Document, record: &Record) -> Result<(String, Origin), Error> {
+        let tagging = &document.manifest.packaging.tagging;
+        let is_of_commit = self.tag.is_none() && *tagging == Tagging::GitSha;
+        let origin = match git::commit(&self.path, store, document, record, is_of_commit)? {
+            Some(commit) => Origin { repository: None, commit: Some(commit.id), dirty: Some(commit.dirty) },
+            None => Origin::default(),
+        };
+        let tag = match (&self.tag, tagging) {
+            (Some(tag), _) | (None, Tagging::Fixed(tag)) => tag.clone(),
+            (None, Tagging::Inputs) => record.inputs.hex().chars().take(DIGITS).collect(),
+            (None, Tagging::Version) => {
+                let version = document.manifest.project.version.clone();
+                version.ok_or_else(|| Error::invalid("the manifest tags by version, and its project has none"))?
+            }
+            (None, Tagging::GitSha) => origin.commit.iter().flat_map(|commit| commit.chars()).take(DIGITS).collect(),
+        };
+        Ok((tag, origin))
+    }
+}
+
+/// Reads the manifest, and says all that is wrong with it.
+fn read(project: &Path) -> Result<Document, Error> {
+    let path = project.join(manifest::FILE);
+    let bytes = fs::read(&path).map_err(|error| {
+        let error = Error::precondition(format!("{} cannot be read: {error}", text_file::shown(&path)));
+        error.hint("write one: aish manifests init")
+    })?;
+    let checked = manifest::check(&bytes, &manifest::Directory(project.to_owned()));
+    if let Some(document) = checked.document {
+        return Ok(document);
+    }
+    let shown = text_file::shown(&path);
+    let lines: Vec<String> = checked
+        .problems
+        .iter()
+        .map(|problem| {
+            format!("{shown}:{}:{}: {} ({})", problem.line, problem.column, problem.message, problem.pointer)
+        })
+        .collect();
+    let problems = serde_json::to_value(&checked.problems).unwrap_or_default();
+    Err(Error::invalid(lines.join("\n")).hint("see: aish manifests check").with("problems", problems))
+}
+
+/// The lock; one that knows nothing, if there is none.
+fn lock(project: &Path) -> Result<Lock, Error> {
+    let path = project.join(LOCK_FILE);
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Lock::default()),
+        read => {
+            read.map_err(|error| Error::precondition(format!("{} cannot be read: {error}", text_file::shown(&path))))?
+        }
+    };
+    Lock::read(&bytes)
+        .map_err(|error| Error::invalid(error.to_string()).hint("write it anew: remove it, and build again"))
+}
+
+/// Who builds here: nobody vouches for it.
+fn user() -> String {
+    let named = ["LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
+    let named = named.filter(|name| !name.is_empty() && name.len() <= 64 && !name.contains(char::is_control));
+    named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+fn platform(text: &str) -> Result<Platform, String> {
+    text.parse().map_err(|error: Error| error.message)
+}
+
+/// A tag is a tag of OCI registries.
+fn tag(text: &str) -> Result<String, String> {
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let is_tag = (1..=128).contains(&text.len()) && text.bytes().all(rest) && !text.starts_with(['.', '-']);
+    if is_tag {
+        Ok(text.to_owned())
+    } else {
+        Err("a tag is up to 128 of A-Z a-z 0-9 _ . - and begins with none of . -".to_owned())
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a label is KEY=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,390 @@
+//! The packager: from a manifest and sources to a package. What needs no engine is put together here alone (tier 0).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, BufWriter},
+    path::Path,
+};
+
+use aigis_proxy::{Code, Error, Name};
+use aigis_registry::{
+    Timestamp,
+    archive::{self, Limits},
+};
+use serde_json::Value;
+
+use crate::{
+    Digest,
+    image::{self, Base, Image, NOTHING, Platform, Settings},
+    inputs::{self, BUILDER, ByImage, Inputs},
+    layer::{self, Kind, Layer, Place},
+    manifest::{self, Application, Container, Document, Epoch, Lock, LockedBase},
+    package::{Blobs, ImageRecord, RULES_VERSION, Record},
+    plan::Health,
+    source::Source,
+};
+
+mod site;
+
+/// Where applications lie in a container.
+const DIRECTORY: &str = "/app";
+
+/// What is to be packaged.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The project root.
+    pub project: &'a Path,
+    /// Its manifest, which was checked.
+    pub document: &'a Document,
+    /// Its lock; one that knows nothing, if it has none.
+    pub lock: &'a Lock,
+    /// Which containers; all, if none is named.
+    pub containers: &'a [Name],
+    /// For which machines.
+    pub platforms: &'a BTreeSet<Platform>,
+    /// When the commit was made that is checked out, in seconds since 1970, if its manifest asks for that.
+    pub commit_epoch: Option<u64>,
+    /// Who asked for it.
+    pub by: &'a str,
+    /// On which host.
+    pub node: Option<&'a str>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Puts a package together, and keeps all that it consists of; nothing is registered. This blocks.
+///
+/// # Errors
+///
+/// `unavailable` for what only containers could build, and for a base that is not at hand; `invalid_argument` for a source
+/// tree that cannot be packed.
+pub fn assemble(blobs: &Blobs, request: &Request<'_>) -> Result<Record, Error> {
+    let manifest = &request.document.manifest;
+    let containers = chosen(manifest, request.containers)?;
+    for (name, container) in &containers {
+        refuse_engine(name, container, manifest)?;
+    }
+    let mut packer = Packer { blobs, request, sources: BTreeMap::new(), images: BTreeMap::new() };
+    for (name, container) in &containers {
+        for platform in request.platforms {
+            packer.image(name, container, *platform)?;
+        }
+    }
+    packer.package()
+}
+
+/// The containers that are named, and those that they stand on, bases first.
+fn chosen<'a>(manifest: &'a manifest::Manifest, named: &[Name]) -> Result<Vec<(&'a Name, &'a Container)>, Error> {
+    let mut wanted: BTreeSet<&str> = named.iter().map(Name::as_str).collect();
+    if named.is_empty() {
+        wanted.extend(manifest.containers.keys().map(Name::as_str));
+    }
+    if let Some(unknown) = wanted.iter().find(|name| !manifest.containers.contains_key(**name)) {
+        let known: Vec<&str> = manifest.containers.keys().map(Name::as_str).collect();
+        return Err(Error::invalid(format!("the manifest has no container \"{unknown}\""))
+            .hint(format!("its containers: {}", known.join(", "))));
+    }
+    // What others stand on comes before them: from the last to the first, each brings its own.
+    let order = manifest.build_order();
+    for name in order.iter().rev().filter_map(|name| manifest.containers.get_key_value(*name)) {
+        if let (true, Some(manifest::Base::Container(base))) = (wanted.contains(name.0.as_str()), name.1.base()) {
+            wanted.insert(base);
+        }
+    }
+    let found = order.into_iter().filter(|name| wanted.contains(name.as_str()));
+    Ok(found.filter_map(|name| manifest.containers.get_key_value(name)).collect())
+}
+
+/// Refuses what only an engine could make, and what is not made yet.
+fn refuse_engine(name: &Name, container: &Container, manifest: &manifest::Manifest) -> Result<(), Error> {
+    let away = |what: String| {
+        let message = format!("the container \"{name}\" cannot be built on this host alone: {what}");
+        Err(Error::unavailable(message).hint("phases run on a node: aish up"))
+    };
+    if container.dockerfile.is_some() {
+        return away("it is made by a Dockerfile".to_owned());
+    }
+    for application in &container.applications {
+        let Some(said) = manifest.applications.get(application) else { continue };
+        let commands = [("install_commands", &said.install_commands), ("build_commands", &said.build_commands)];
+        if let Some((key, _)) = commands.iter().find(|(_, commands)| !commands.is_empty()) {
+            return away(format!("the application \"{application}\" has {key}, which run in a container"));
+        }
+        if !said.system_packages.build.is_empty() || !said.system_packages.run.is_empty() {
+            return away(format!("the application \"{application}\" has system_packages, which a container installs"));
+        }
+        if !said.copy.is_empty() {
+            let message = format!("`copy` of the application \"{application}\" is not packaged yet");
+            return Err(Error::new(Code::Unimplemented, message));
+        }
+    }
+    Ok(())
+}
+
+/// What was made so far.
+struct Packer<'a> {
+    blobs: &'a Blobs,
+    request: &'a Request<'a>,
+    /// By application: its tree, and its lock files.
+    sources: BTreeMap<&'a str, (Digest, BTreeMap<String, Digest>)>,
+    /// By container and platform.
+    images: BTreeMap<(&'a str, Platform), (Image, ImageRecord)>,
+}
+
+impl<'a> Packer<'a> {
+    fn image(&mut self, name: &'a Name, container: &'a Container, platform: Platform) -> Result<(), Error> {
+        let manifest = &self.request.document.manifest;
+        let applications: Vec<(&Name, &Application)> =
+            container.applications.iter().filter_map(|name| manifest.applications.get_key_value(name)).collect();
+        for (name, application) in &applications {
+            self.source(name.as_str(), application)?;
+        }
+        let epoch = epoch(manifest.packaging.epoch, self.request.commit_epoch)?;
+        let base = self.base(name, container, platform)?;
+        let mut layers = Vec::new();
+        for (name, application) in &applications {
+            layers.push(self.files(name.as_str(), application, container, epoch)?);
+        }
+        let settings = settings(name, container, &applications, platform, epoch)?;
+        let image = Image::of(&settings, base.as_ref().map(|(_, base)| base), &layers)?;
+        let names = applications.iter().map(|(name, _)| (*name).to_string());
+        let of = |name: &String| self.sources.get(name.as_str());
+        let spec = self.request.document.slice_spec(name.as_str());
+        let inputs = Inputs {
+            spec: spec
+                .ok_or_else(|| Error::internal(format!("the container \"{name}\" has no part in its manifest")))?,
+            sources: names.clone().filter_map(|name| Some((name.clone(), of(&name)?.0))).collect(),
+            locks: names.clone().filter_map(|name| Some((name.clone(), of(&name)?.1.clone()))).collect(),
+            bases: base.iter().map(|(reference, base)| ((*reference).to_owned(), base.digest)).collect(),
+            platform,
+            builder: BUILDER.to_owned(),
+            epoch,
+            system_packages: BTreeMap::new(),
+        };
+        let record = ImageRecord {
+            container: name.to_string(),
+            platform,
+            tier: 0,
+            spec: inputs.spec,
+            inputs: inputs.digest(),
+            output: self.blobs.put(&image.manifest)?,
+            config: self.blobs.put(&image.config)?,
+            layers: image.layers.clone(),
+            bases: inputs.bases,
+            builder: inputs.builder,
+            epoch,
+            system_packages: inputs.system_packages,
+            applications: names.collect(),
+        };
+        self.images.insert((name.as_str(), platform), (image, record));
+        Ok(())
+    }
+
+    /// Packs the source of an application, once for all images.
+    fn source(&mut self, name: &'a str, application: &Application) -> Result<(), Error> {
+        if self.sources.contains_key(name) {
+            return Ok(());
+        }
+        let source = Source { project: self.request.project, root: &application.root, exclude: &application.exclude };
+        let (_, writing) = source.pack(|| self.blobs.begin().map(|blob| BufWriter::with_capacity(BUFFER, blob)))?;
+        let writing = writing.into_inner().map_err(|error| stream(error.into_error()))?;
+        let (digest, _) = self.blobs.keep(writing)?;
+        self.sources.insert(name, (digest, source.locks(None)?));
+        Ok(())
+    }
+
+    /// The layer that an application's source tree becomes.
+    fn files(&self, name: &str, application: &Application, container: &Container, epoch: u64) -> Result<Layer, Error> {
+        let tree = self.sources.get(name).map(|(tree, _)| *tree);
+        let tree = tree.ok_or_else(|| Error::internal(format!("the source of \"{name}\" was not packed")))?;
+        let (file, _) = self.blobs.open_blob(&tree)?;
+        let directory = &directory(container, name);
+        let port = container.ports.first().copied();
+        let written: Vec<(&str, String)> =
+            application.site.iter().map(|said| (site::FILE, site::file(said, directory, port))).collect();
+        let place = Place { directory, epoch, writable: &application.writable, written: &written };
+        let out = BufWriter::with_capacity(BUFFER, self.blobs.begin().map_err(stream)?);
+        let mut layer = layer::Application::new(out, &place).map_err(stream)?;
+        let tree = io::BufReader::with_capacity(BUFFER, file);
+        archive::read(tree, &mut layer, &Limits::TREE).map_err(|error| match error {
+            archive::Error::Stream(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Error::invalid(error.to_string()).hint(format!("leave it out by `exclude` of \"{name}\""))
+            }
+            error => error.into(),
+        })?;
+        let out = layer.end().map_err(stream)?.into_inner().map_err(|error| stream(error.into_error()))?;
+        let (digest, size_bytes) = self.blobs.keep(out)?;
+        Ok(Layer { digest, size_bytes, kind: Kind::Files, application: Some(name.to_owned()) })
+    }
+
+    /// What an image stands on, and how the manifest names it.
+    fn base(
+        &self,
+        name: &Name,
+        container: &'a Container,
+        platform: Platform,
+    ) -> Result<Option<(&'a str, Base)>, Error> {
+        let reference = container.base_image.as_deref().unwrap_or_default();
+        match container.base() {
+            None | Some(manifest::Base::Scratch) => Ok(None),
+            Some(manifest::Base::Container(base)) => {
+                let (image, record) = self.images.get(&(base, platform)).ok_or_else(|| {
+                    Error::internal(format!("the container \"{base}\" was not made before \"{name}\""))
+                })?;
+                let layers =
+                    image.layers.iter().map(|layer| Layer { kind: Kind::Base, application: None, ..layer.clone() });
+                let config: Value = serde_json::from_slice(&image.config)
+                    .map_err(|error| Error::internal(format!("the configuration of \"{base}\" is no JSON: {error}")))?;
+                Ok(Some((reference, Base { digest: record.config, config, layers: layers.collect() })))
+            }
+            Some(manifest::Base::Image(_)) => {
+                let locked = self.request.lock.bases.get(reference).and_then(|of| of.get(&platform));
+                let found = locked.map(|locked| self.held(locked)).transpose()?.flatten();
+                let base = found.ok_or_else(|| {
+                    let message =
+                        format!("the base image \"{reference}\" of \"{name}\" for {platform} is not on this host");
+                    Error::unavailable(message).hint("images come from a node's engine: aish up")
+                })?;
+                Ok(Some((reference, base)))
+            }
+        }
+    }
+
+    /// A base that a lock knows, if all of it is kept here.
+    fn held(&self, locked: &LockedBase) -> Result<Option<Base>, Error> {
+        let LockedBase { config, diff_ids, .. } = locked;
+        if !std::iter::once(config).chain(diff_ids).all(|digest| self.blobs.has(digest)) {
+            return Ok(None);
+        }
+        let mut layers = Vec::new();
+        for digest in diff_ids {
+            let (_, size_bytes) = self.blobs.open_blob(digest)?;
+            layers.push(Layer { digest: *digest, size_bytes, kind: Kind::Base, application: None });
+        }
+        let digest = *config;
+        let config: Value = serde_json::from_slice(&self.blobs.document(config)?)
+            .map_err(|error| Error::new(Code::DataLoss, format!("the configuration {digest} is no JSON: {error}")))?;
+        Ok(Some(Base { digest, config, layers }))
+    }
+
+    /// All images together.
+    fn package(self) -> Result<Record, Error> {
+        let Self { blobs, request, sources, images } = self;
+        let document = request.document;
+        let project = &document.manifest.project;
+        let (manifest, lock) = (document.canonical(), request.lock.canonical());
+        let described = image::document(&manifest, &lock);
+        for content in [&manifest[..], &lock, NOTHING, &described] {
+            blobs.put(content)?;
+        }
+        let listed: Vec<(&str, Platform, &Image)> =
+            images.iter().map(|((container, platform), (image, _))| (*container, *platform, image)).collect();
+        let index = image::index(project.name.as_str(), &described, &listed);
+        let id = blobs.put(&index)?;
+        let images: Vec<ImageRecord> = images.into_values().map(|(_, record)| record).collect();
+        let mut of_images: ByImage<Digest> = ByImage::new();
+        for image in &images {
+            of_images.entry(image.container.clone()).or_default().insert(image.platform, image.inputs);
+        }
+        let (spec, lock) = (document.spec(), request.lock.digest());
+        let trees = sources.iter().map(|(name, (tree, _))| ((*name).to_owned(), *tree)).collect();
+        Ok(Record {
+            id,
+            project: project.name.to_string(),
+            version: project.version.clone(),
+            spec,
+            inputs: inputs::of_package(spec, lock, &of_images),
+            output: id,
+            images,
+            trees,
+            lock,
+            locked: sources.into_iter().map(|(name, (_, locks))| (name.to_owned(), locks)).collect(),
+            parents: Vec::new(),
+            created_at: request.at,
+            created_by: request.by.to_owned(),
+            node: request.node.map(str::to_owned),
+            rules_version: RULES_VERSION,
+        })
+    }
+}
+
+const BUFFER: usize = 128 * 1024;
+
+/// Where an application lies in its container: several have a directory each.
+fn directory(container: &Container, application: &str) -> String {
+    if container.applications.len() > 1 { format!("{DIRECTORY}/{application}") } else { DIRECTORY.to_owned() }
+}
+
+/// What the image of a container is to be.
+fn settings(
+    name: &Name,
+    container: &Container,
+    applications: &[(&Name, &Application)],
+    platform: Platform,
+    epoch: u64,
+) -> Result<Settings, Error> {
+    let is_started = |application: &Name, said: &Application| match &container.start {
+        Some(start) => start == application,
+        None => applications.len() == 1 || said.run_command.is_some() || said.site.is_some(),
+    };
+    let started = applications.iter().find(|(application, said)| is_started(application, said));
+    let argv = started.and_then(|(started, said)| match &said.site {
+        Some(_) => Some(site::argv(&directory(container, started.as_str()))),
+        None => said.run_command.as_ref().map(manifest::Command::argv),
+    });
+    let (Some((started, _)), Some(argv)) = (started, argv) else {
+        return Err(Error::invalid(format!("nothing says what the container \"{name}\" runs"))
+            .hint("give the application that it starts a run_command"));
+    };
+    let mut env = vec![("HOME".to_owned(), "/tmp".to_owned())];
+    env.extend(container.ports.first().map(|port| ("PORT".to_owned(), port.to_string())));
+    let mut own = BTreeMap::new();
+    for said in applications.iter().map(|(_, said)| &said.env).chain([&container.env]) {
+        own.extend(said.clone());
+    }
+    // A variable that stands there already is changed in its place.
+    for (name, value) in own {
+        match env.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => env.push((name, value)),
+        }
+    }
+    Ok(Settings {
+        platform,
+        epoch,
+        env,
+        argv,
+        user: container.user.clone(),
+        directory: directory(container, started.as_str()),
+        ports: container.ports.clone(),
+        labels: container.labels.clone(),
+        health: container.health.as_ref().and_then(health),
+    })
+}
+
+/// How an image says that its health is looked at: by a command that the manifest gives. What looks at a port is known to
+/// whoever deploys it.
+fn health(said: &manifest::Health) -> Option<Health> {
+    let manifest::Health { command, interval_s, timeout_s, start_s, retries, .. } = said;
+    let (interval_s, timeout_s, start_s, retries) = (*interval_s, *timeout_s, *start_s, *retries);
+    command.as_ref().map(|command| Health { argv: command.argv(), interval_s, timeout_s, start_s, retries })
+}
+
+fn epoch(said: Epoch, commit: Option<u64>) -> Result<u64, Error> {
+    match said {
+        Epoch::Seconds(seconds) => Ok(seconds),
+        Epoch::Commit(_) => commit.ok_or_else(|| {
+            Error::precondition(
+                "the manifest takes the epoch from the commit, and the project is in no git repository with one",
+            )
+            .hint("commit it, or give the epoch as seconds since 1970")
+        }),
+    }
+}
+
+fn stream(error: io::Error) -> Error {
+    archive::Error::Stream(error).into()
+}
+
+#[cfg(test)]
+mod tests;
