@@ -11,11 +11,11 @@ use clap::{
 
 use crate::{
     command::{
-        apps::Apps, assistants::Assistants, audit::Audit, call::Call, chains::Chains, completions::Completions,
-        describe::Describe, dockerfile::Dockerfile, doctor::Doctor, down::Down, events::Events, exec::Exec, join::Join,
-        list::List, logs::Logs, man::Man, manifests::Manifests, message::Message, nodes::Nodes, plugins::Plugins,
-        push::Push, sdk_bridge::SdkBridge, secrets::Secrets, tokens::Tokens, up::Up, users::Users, why::Why,
-        wrap::Wrap,
+        analyze::Analyze, apps::Apps, assistants::Assistants, audit::Audit, call::Call, chains::Chains,
+        completions::Completions, describe::Describe, dockerfile::Dockerfile, doctor::Doctor, down::Down,
+        events::Events, exec::Exec, join::Join, list::List, logs::Logs, man::Man, manifests::Manifests,
+        message::Message, nodes::Nodes, packages::Packages, plugins::Plugins, push::Push, sdk_bridge::SdkBridge,
+        secrets::Secrets, tokens::Tokens, up::Up, users::Users, why::Why, wrap::Wrap,
     },
     duration,
     exit::{Failure, Usage},
@@ -118,6 +118,7 @@ pub(crate) enum Command {
     Why(Why),
     Dockerfile(Dockerfile),
     Manifests(Manifests),
+    Packages(Packages),
     Events(Events),
     Audit(Audit),
     Doctor(Doctor),
@@ -152,6 +153,7 @@ impl Command {
             Self::Apps(_) => "apps",
             Self::Assistants(_) => "assistants",
             Self::Chains(_) => "chains",
+            Self::Packages(_) => "packages",
             Self::Why(_) => "why",
             Self::Events(_) => "events",
             Self::Audit(_) => "audit",

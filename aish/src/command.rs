@@ -23,6 +23,7 @@ pub(crate) mod man;
 pub(crate) mod manifests;
 pub(crate) mod message;
 pub(crate) mod nodes;
+pub(crate) mod packages;
 pub(crate) mod plugins;
 pub(crate) mod push;
 pub(crate) mod sdk_bridge;
@@ -71,6 +72,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Tokens(tokens) => tokens.run(context).await,
         Command::SdkBridge(bridge) => bridge.run(context).await,
         Command::Secrets(secrets) => secrets.run(context).await,
+        Command::Packages(packages) => packages.run(context).await,
         Command::Plugins(plugins) => plugins.run(context).await,
         Command::Completions(completions) => completions.run(context),
         Command::Manifests(manifests) => manifests.run(context),

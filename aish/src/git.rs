@@ -112,8 +112,8 @@ pub(crate) fn committed_at(project: &Path) -> Option<u64> {
 /// The paths in the project at which an application's source is not what was committed.
 fn differences(project: &Path, application: &Application, committed: &Tree, packed: &Tree) -> Vec<String> {
     let source = Source { project, root: &application.root, exclude: &application.exclude };
-    let prefix =
-        if application.root == "." { String::new() } else { format!("{}/", application.root.trim_end_matches('/')) };
+    let root = source.directory();
+    let prefix = if root == "." { String::new() } else { format!("{root}/") };
     let path = |path: &str| format!("{prefix}{path}");
     let changed = packed
         .iter()

@@ -29,6 +29,7 @@ mod exit;
 mod follow;
 mod forward;
 mod frames;
+mod git;
 mod issuer;
 mod message;
 mod output;

@@ -1,4 +1,4 @@
-# Prints what pip installs for a lock file, or for a manifest without one: python requirements.py LOCK requirements.txt
+# Writes what pip installs for a lock file, or for a manifest without one: python requirements.py LOCK requirements.txt
 import json, os, platform, re, sys
 try:
     import tomllib
@@ -133,5 +133,6 @@ kinds = {
     "Pipfile": pipfile,
     "pyproject.toml": pyproject,
 }
-with open(sys.argv[2], "w", encoding="utf-8") as file:
-    file.write("\n".join(kinds[os.path.basename(path)](path)) + "\n")
+lines = list(kinds[os.path.basename(path)](path))
+with open(sys.argv[2], "w") as file:
+    file.write("".join(line + "\n" for line in lines))

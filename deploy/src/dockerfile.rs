@@ -3,6 +3,7 @@
 mod ignore;
 mod lint;
 mod parse;
+mod proposal;
 mod render;
 mod save;
 #[cfg(test)]
@@ -12,3 +13,4 @@ pub(crate) use ignore::always as always_ignored;
 pub use lint::{Finding, Level, Surroundings, lint};
 pub use proposal::{Note, Proposal, Proposed, Refusal, Wanted, is_target, propose, proposed};
 pub use render::render;
+pub use save::{SaveError, Saved, present, save};

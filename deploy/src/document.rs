@@ -4,7 +4,6 @@
 mod data;
 mod json;
 mod toml;
-#[allow(dead_code, reason = "for ecosystems whose projects are XML")]
 mod xml;
 mod yaml;
 
@@ -24,7 +23,6 @@ pub(crate) enum Form {
     /// YAML.
     Yaml,
     /// XML.
-    #[allow(dead_code, reason = "for ecosystems whose projects are XML")]
     Xml,
 }
 
@@ -34,7 +32,6 @@ pub(crate) enum Document {
     /// Of JSON, TOML and YAML.
     Data(Node),
     /// Of XML: its root.
-    #[allow(dead_code, reason = "for ecosystems whose projects are XML")]
     Markup(Element),
 }
 

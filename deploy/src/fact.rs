@@ -400,6 +400,10 @@ pub struct Details {
     pub single_page: bool,
     /// Whether what starts it is a development dependency, so that those have to stay.
     pub keeps_development: bool,
+    /// What its language's manifest calls it, before that is made a CI name.
+    pub project_name: Option<String>,
+    /// What is to be known of it beside what the tree itself says: two lock files, a version that no table has.
+    pub warnings: Vec<crate::Warning>,
     /// The files at the root of the build's context, directories with `/` behind them.
     pub context: Vec<String>,
 }

@@ -6,6 +6,15 @@ use std::{
     path::Path,
 };
 
+use aigis_proxy::Error;
+
+use crate::{
+    image::Platform,
+    manifest,
+    pack::{self, Request},
+    package::{Build, Origin, Parents, Record, Registered, Registration, Store},
+};
+
 /// Its manifest.
 pub(crate) const MANIFEST: &str = r#"{"manifest_version":"1.0","project":{"name":"golden"},"applications":{"hello":{"type":"files","run_command":["/app/run.sh"]}},"containers":{"hello":{"base_image":"scratch","applications":["hello"],"ports":[8080]}},"packaging":{"platforms":["linux/amd64"]}}"#;
 /// The digest of its source tree.

@@ -1,12 +1,12 @@
 //! Images and packages as the OCI image specification writes them: canonical JSON, so that equal content has equal digests.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, str::FromStr};
 
 use aigis_proxy::{Error, blob::Digest};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+pub use crate::manifest::Platform;
 use crate::{json::canonical, layer::Layer, plan::Health};
 
 /// Media types.
@@ -34,34 +34,6 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /// The configuration of a document: it has none.
 pub const NOTHING: &[u8] = b"{}";
 const SECOND: u64 = 1_000_000_000;
-
-/// For what kind of machine an image is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Platform {
-    /// 64-bit x86.
-    #[serde(rename = "linux/amd64")]
-    Amd64,
-    /// 64-bit ARM.
-    #[serde(rename = "linux/arm64")]
-    Arm64,
-}
-
-impl Platform {
-    /// The machine as OCI names it.
-    #[must_use]
-    pub fn architecture(self) -> &'static str {
-        match self {
-            Self::Amd64 => "amd64",
-            Self::Arm64 => "arm64",
-        }
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "linux/{}", self.architecture())
-    }
-}
 
 impl FromStr for Platform {
     type Err = Error;

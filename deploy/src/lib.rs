@@ -19,7 +19,11 @@
 //! A [`plan::Plan`] stands between the facts and whatever is made of them. [`dockerfile`] writes it as a Dockerfile, and
 //! judges any Dockerfile, whoever wrote it.
 
+mod analysis;
+mod code;
+mod digest;
 pub mod dockerfile;
+mod document;
 pub mod fact;
 #[cfg(test)]
 mod golden;
@@ -27,6 +31,8 @@ pub mod image;
 pub mod inputs;
 pub mod json;
 pub mod layer;
+pub mod manifest;
+pub mod pack;
 pub mod package;
 pub mod plan;
 mod provider;
@@ -36,7 +42,8 @@ pub mod source;
 mod tree;
 mod words;
 
-pub use digest::{Digest, NotADigest};
+pub use analysis::{Analysis, Asked, Nothing, Options, TreeFacts, analyze};
+pub use digest::Digest;
 pub use provider::{Candidate, Provider};
 pub use rules::{Rules, is_environment};
 pub use tree::{Tree, Warning};

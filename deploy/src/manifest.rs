@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 
 pub use application::{Application, Copied, OneOrMany, Site, SystemPackages};
 pub use check::{Checked, check};
-pub use command::{Command, argv};
+pub use command::Command;
 pub use container::{
     Base, Capability, Container, EnvironmentSecret, EnvironmentWord, Health, Place, Resources, Restart, Secret,
 };
@@ -52,7 +52,6 @@ pub use paths::{Directory, Files, Found, joined};
 pub use problem::{Problem, ProblemCode};
 pub use propose::{NoManifest, propose, source_of};
 pub use schema::schema;
-pub use secrets::is_secret;
 pub use spec::Document;
 
 /// The name of the file that holds a manifest; its directory is the project root.

@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod code;
+mod cpp;
 mod deno;
 mod dir;
 mod dockerfile;
@@ -24,6 +25,7 @@ mod java;
 mod listen;
 mod needs;
 mod node;
+mod php;
 mod python;
 mod recognised;
 mod ruby;
@@ -36,11 +38,27 @@ mod version;
 /// All ecosystems; their order says nothing.
 #[rustfmt::skip]
 pub(crate) const ALL: &[&dyn Provider] = &[
+    &cpp::Cpp,
     &deno::Deno,
     &dockerfile::Dockerfile,
+    &dotnet::Dotnet,
+    &elixir::Elixir,
+    &gleam::Gleam,
     &go::Go,
+    &java::Java,
     &node::Node,
+    &php::Php,
     &python::Python,
+    &recognised::ALL[0],
+    &recognised::ALL[1],
+    &recognised::ALL[2],
+    &recognised::ALL[3],
+    &recognised::ALL[4],
+    &recognised::ALL[5],
+    &recognised::ALL[6],
+    &recognised::ALL[7],
+    &recognised::ALL[8],
+    &ruby::Ruby,
     &rust::Rust,
     &shell::Shell,
     &site::Static,

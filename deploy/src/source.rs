@@ -1,6 +1,7 @@
 //! The source tree of a directory: what of a project counts for its images, as an archive whose digest says all of it.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read as _, Write},
     path::Path,
@@ -13,7 +14,7 @@ use aigis_proxy::{
 use aigis_registry::archive::{self, Filled, Kind, Limits, Writer};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use crate::Rules;
+use crate::{Rules, manifest::joined};
 
 /// What describes a project, or how its image is made by other means, and is no part of its source.
 const DESCRIBING: [&str; 5] = ["aigis.json", "aigis.lock", "Dockerfile", "Containerfile", ".dockerignore"];
@@ -88,18 +89,24 @@ impl Source<'_> {
         }
     }
 
+    /// The application's directory in its plainest form; one that would leave the project is the project's own.
+    #[must_use]
+    pub fn directory(&self) -> String {
+        joined(".", self.root).unwrap_or_else(|| ".".to_owned())
+    }
+
+    /// What of the directory goes.
+    #[must_use]
+    pub fn files(&self) -> Files {
+        let root = self.directory();
+        let prefix = if root == "." { String::new() } else { format!("{root}/") };
+        Files { prefix, rules: Rules::of(self.project), excluded: excluded(self.exclude) }
+    }
+
     fn once<W: Write>(&self, out: W) -> Result<(Packed, W), archive::Error> {
-        let directory = if self.root == "." { self.project.to_owned() } else { self.project.join(self.root) };
-        let prefix = if self.root == "." { String::new() } else { format!("{}/", self.root.trim_end_matches('/')) };
-        let mut rules = Rules::of(self.project);
-        let excluded = excluded(self.exclude);
-        let mut keep = |path: &str, kind: Kind| {
-            let is_directory = kind == Kind::Directory;
-            kind != Kind::Other
-                && !DESCRIBING.contains(&path)
-                && rules.keeps(&format!("{prefix}{path}"), is_directory)
-                && !excluded.matched(path, is_directory).is_ignore()
-        };
+        let directory = self.project.join(self.directory());
+        let mut files = self.files();
+        let mut keep = |path: &str, kind: Kind| kind != Kind::Other && files.keeps(path, kind == Kind::Directory);
         let mut sink = Filled::new(Writer::new(Hashed::new(out)));
         archive::visit(&directory, &mut sink, &mut keep, &Limits::TREE)?;
         let entries = sink.entries();
@@ -116,9 +123,9 @@ impl Source<'_> {
     /// # Errors
     ///
     /// `invalid_argument` for one that cannot be read.
-    pub fn locks(&self, workspace: Option<&str>) -> Result<std::collections::BTreeMap<String, Digest>, Error> {
-        let mut found = std::collections::BTreeMap::new();
-        for directory in [Some(self.root), workspace].into_iter().flatten() {
+    pub fn locks(&self, workspace: Option<&str>) -> Result<BTreeMap<String, Digest>, Error> {
+        let mut found = BTreeMap::new();
+        for directory in [Some(self.directory().as_str()), workspace].into_iter().flatten() {
             for name in LOCKS {
                 let path = if directory == "." { name.to_owned() } else { format!("{directory}/{name}") };
                 let file = self.project.join(&path);
@@ -133,6 +140,30 @@ impl Source<'_> {
             }
         }
         Ok(found)
+    }
+}
+
+/// By what rules a file of an application goes.
+#[derive(Debug)]
+pub struct Files {
+    /// What stands before its paths in those of the project.
+    prefix: String,
+    rules: Rules,
+    excluded: Gitignore,
+}
+
+impl Files {
+    /// Whether what stands at that path goes, if the directory that holds it does.
+    pub fn keeps(&mut self, path: &str, is_directory: bool) -> bool {
+        !DESCRIBING.contains(&path)
+            && self.rules.keeps(&format!("{}{path}", self.prefix), is_directory)
+            && !self.excluded.matched(path, is_directory).is_ignore()
+    }
+
+    /// Whether a file at that path goes, with all that holds it.
+    pub fn reaches(&mut self, path: &str) -> bool {
+        let above = path.match_indices('/').filter_map(|(end, _)| path.get(..end));
+        above.into_iter().all(|directory| self.keeps(directory, true)) && self.keeps(path, false)
     }
 }
 

@@ -81,6 +81,17 @@ impl Tree {
         self.files.insert(path.to_owned(), File { text, document: OnceLock::new() });
     }
 
+    /// The same without the files of which this is said.
+    #[must_use]
+    pub fn without(self, leaves_out: impl Fn(&str) -> bool) -> Self {
+        let (read_bytes, truncated, warnings) = (self.read_bytes, self.truncated, self.warnings);
+        let mut tree = Self { read_bytes, truncated, warnings, ..Self::default() };
+        for (path, file) in self.files.into_iter().filter(|(path, _)| !leaves_out(path)) {
+            tree.add(&path, file.text);
+        }
+        tree
+    }
+
     /// Whether it has that file.
     #[must_use]
     pub fn has(&self, path: &str) -> bool {
@@ -162,7 +173,6 @@ impl Tree {
     }
 
     /// The root element of that file of XML; none if it is absent or refused.
-    #[allow(dead_code, reason = "for ecosystems whose projects are XML")]
     pub(crate) fn xml(&self, path: &str) -> Option<&Element> {
         match self.document(path, Form::Xml)? {
             Document::Markup(element) => Some(element),

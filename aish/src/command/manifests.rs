@@ -14,7 +14,7 @@ use aigis_proxy::{Code, Error, text_file};
 use crate::{context::Context, exit::Failure};
 
 mod check;
-mod init;
+pub(super) mod init;
 mod show;
 
 /// Manage manifests: what a project is made of, and how it is packaged

@@ -176,7 +176,7 @@ fn is_variable(name: &str) -> bool {
 }
 
 /// Whether a variable's name says that its value is secret.
-fn is_secret(name: &str) -> bool {
+pub(crate) fn is_secret(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     if PUBLIC.iter().any(|prefix| upper.starts_with(prefix)) {
         return false;

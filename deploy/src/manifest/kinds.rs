@@ -1,7 +1,5 @@
 //! What an application can be: the frameworks that are known, by provider.
 
-use serde::{Deserialize, de::IntoDeserializer};
-
 use crate::fact::ProviderName::{self, *};
 
 /// Taken as it is: no provider looks at it.
@@ -117,8 +115,7 @@ const LANGUAGES: [ProviderName; 24] = [
 
 /// The provider of that name.
 pub(super) fn language(word: &str) -> Option<ProviderName> {
-    let reader: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = word.into_deserializer();
-    ProviderName::deserialize(reader).ok()
+    word.parse().ok()
 }
 
 /// The names of all providers.

@@ -21,6 +21,8 @@ pub enum Found {
     Missing,
     /// A link that leads out of the project.
     Outside,
+    /// Whatever is wanted there: for a manifest without its project.
+    Unseen,
 }
 
 /// What of the project exists.
@@ -56,20 +58,7 @@ impl Files for Directory {
 /// Where a path of the project leads from a directory of it; `None` where it leaves the project.
 #[must_use]
 pub fn joined(directory: &str, path: &str) -> Option<String> {
-    if path.starts_with('/') {
-        return None;
-    }
-    let mut steps: Vec<&str> = Vec::new();
-    for step in directory.split('/').chain(path.split('/')) {
-        match step {
-            "" | "." => {}
-            ".." => {
-                steps.pop()?;
-            }
-            step => steps.push(step),
-        }
-    }
-    Some(if steps.is_empty() { ".".to_owned() } else { steps.join("/") })
+    if path.starts_with('/') { None } else { crate::tree::joined(directory, path) }
 }
 
 /// Finds paths that lead out, and files that are not there.
@@ -118,7 +107,7 @@ impl Looked<'_> {
         let found = self.files.find(&path);
         let kind = if wanted == Found::Directory { "directory" } else { "file" };
         match found {
-            found if found == wanted => return Some(path),
+            found if found == wanted || found == Found::Unseen => return Some(path),
             Found::Outside => {
                 problems.add(
                     at,

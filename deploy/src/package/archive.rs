@@ -14,7 +14,9 @@ use aigis_registry::archive::{self, Existing, Limits, Sink as _, Writer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Known, Parents, Record, Registered, Registration, State, Store, blobs::unwritable, verify};
+use super::{
+    Known, Parents, Record, Registered, Registration, State, Store, blobs::unwritable, is_tag, store::IMPORTING, verify,
+};
 use crate::{Digest, image::media, json::canonical, source::of_file};
 
 /// What an archive may hold: more than a tree in bytes, and far fewer files.
@@ -141,17 +143,20 @@ fn documents(store: &Store, record: &Record) -> Result<BTreeMap<String, Vec<u8>>
 ///
 /// `invalid_argument` that names what is wrong with it.
 pub fn import(store: &Store, reader: impl Read) -> Result<Registered, Error> {
-    let place = tempfile::Builder::new().prefix(".import-").tempdir_in(store.root());
+    let place = tempfile::Builder::new().prefix(IMPORTING).tempdir_in(store.root());
     let place = place.map_err(|error| unwritable(store.root(), &error))?;
     let tree = place.path().join("tree");
-    archive::unpack(reader, &tree, Existing::Refuse, &LIMITS).map_err(|error| {
-        let error = Error::from(error);
-        let ours = matches!(error.code, Code::Internal | Code::FailedPrecondition);
-        if ours { error } else { Error { code: Code::InvalidArgument, ..error } }
+    archive::unpack(reader, &tree, Existing::Refuse, &LIMITS).map_err(|error| match error {
+        // Too much is wrong with an archive as well as anything else.
+        archive::Error::Limit { .. } => Error { code: Code::InvalidArgument, ..Error::from(error) },
+        error => error.into(),
     })?;
     let (files, blobs) = listed(&tree)?;
     let record: Record = document(&tree, RECORD)?;
     let said: Said = document(&tree, STATE)?;
+    if let Some(tag) = said.tags.iter().find(|tag| !is_tag(tag)) {
+        return Err(wrong(&format!("\"{}\" is no tag", quoted(tag))));
+    }
     // It is judged where it lies, as a store of its own would be.
     let own = Store::open(&place.path().join("store"))?;
     for digest in &blobs {

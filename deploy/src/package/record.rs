@@ -187,6 +187,13 @@ pub struct State {
     pub removed: bool,
 }
 
+/// Whether that can be a tag: one of OCI registries.
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=128).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with(['.', '-'])
+}
+
 /// Where a package was pushed to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -197,4 +204,43 @@ pub struct Place {
     pub digest: Digest,
     /// How its layers lie there: `tar` or `gzip`.
     pub layers: String,
+}
+
+/// Whether independent builds of the same inputs gave the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reproducible {
+    /// At least two did, and none differed.
+    Yes,
+    /// One differed.
+    No,
+    /// Too few were made; or no engine took part, so that there is nothing to measure.
+    Unchecked,
+}
+
+impl std::str::FromStr for Reproducible {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "yes" => Ok(Self::Yes),
+            "no" => Ok(Self::No),
+            "unchecked" => Ok(Self::Unchecked),
+            _ => Err("one of yes, no, unchecked is needed"),
+        }
+    }
+}
+
+impl Reproducible {
+    /// Worked out from the builds of the same inputs.
+    #[must_use]
+    pub fn of(builds: &[Build]) -> Self {
+        let outputs: BTreeSet<String> = builds.iter().map(|build| format!("{:?}", build.outputs)).collect();
+        let independent = builds.iter().filter(|build| build.tier > 0 && build.cache_hits == 0).count();
+        match outputs.len() {
+            0 | 1 if independent >= 2 => Self::Yes,
+            0 | 1 => Self::Unchecked,
+            _ => Self::No,
+        }
+    }
 }

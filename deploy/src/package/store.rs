@@ -24,6 +24,9 @@ use crate::Digest;
 /// How long blobs stay that no record names.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How the directories are named in which archives are looked at.
+pub(super) const IMPORTING: &str = ".import-";
+
 /// A directory of packages.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -331,8 +334,20 @@ impl Store {
             named.extend(self.content(&known.record)?.iter().map(Digest::hex));
             named.extend(known.record.trees.values().map(Digest::hex));
         }
-        let swept = self.blobs.sweep(KEPT, |name| named.contains(name));
-        swept.map(drop).map_err(|error| unwritable(&self.root, &error))
+        let swept = self.blobs.sweep(KEPT, |name| named.contains(name)).and_then(|_| self.sweep_imports());
+        swept.map_err(|error| unwritable(&self.root, &error))
+    }
+
+    /// Removes what killed processes left of archives that they took in.
+    fn sweep_imports(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            let is_left = entry.file_name().as_encoded_bytes().starts_with(IMPORTING.as_bytes());
+            if is_left && entry.metadata()?.modified()?.elapsed().is_ok_and(|elapsed| elapsed > KEPT) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// All blobs that a package consists of: its index, its documents, its images, their configurations and layers.

@@ -10,6 +10,7 @@ use crate::{
     Digest,
     image::{self, Image, Platform, media},
     json::canonical,
+    manifest::{self, Found, Lock},
 };
 
 /// Judges all documents of a package whose blobs are what their names say; answers with the blobs that it may have.
@@ -66,13 +67,25 @@ impl Documents {
 
     /// Whether manifest and lock are valid, and the record's digests theirs.
     fn judge(&self, record: &Record) -> Result<(), Error> {
-        let manifest = canonical_value(&self.manifest, "the manifest")?;
+        canonical_value(&self.manifest, "the manifest")?;
         canonical_value(&self.lock, "the lock")?;
+        Lock::read(&self.lock).map_err(|error| wrong(&error.to_string()))?;
+        let checked = manifest::check(&self.manifest, &|_: &str| Found::Unseen);
+        let document = checked.document.ok_or_else(|| {
+            let problems = checked.problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
+            wrong(&format!("its manifest cannot be used: {problems}"))
+        })?;
+        for image in &record.images {
+            if document.slice_spec(&image.container) != Some(image.spec) {
+                return Err(wrong(&format!("its record is of another container \"{}\"", image.container)));
+            }
+        }
         if (Digest::of(&self.manifest), Digest::of(&self.lock)) != (record.spec, record.lock) {
             return Err(wrong("its record is of another manifest or lock"));
         }
-        if manifest.pointer("/project/name").and_then(Value::as_str) != Some(&record.project) {
-            return Err(wrong("its record names another project than its manifest"));
+        let project = &document.manifest.project;
+        if project.name.as_str() != record.project || project.version != record.version {
+            return Err(wrong("its record names another project, or version, than its manifest"));
         }
         Ok(())
     }

@@ -15,10 +15,10 @@ pub(crate) const BUILD: &str = "build";
 /// Who runs an application: nobody that an image knows, and never root.
 const USER: &str = "10001:10001";
 /// Changes to a directory and runs the rest there.
-const WITHIN: &str = "cd \"$0\" && exec \"$@\"";
+pub(crate) const WITHIN: &str = "cd \"$0\" && exec \"$@\"";
 /// Installs packages of Debian, and leaves no lists behind. A base of one's own may have no package index: what it holds
 /// has to do then.
-const APT: &str = "command -v apt-get > /dev/null || { echo \"no apt-get here: the base has to hold $*\" >&2; exit 0; }; \
+pub(crate) const APT: &str = "command -v apt-get > /dev/null || { echo \"no apt-get here: the base has to hold $*\" >&2; exit 0; }; \
     apt-get update && apt-get install -y --no-install-recommends \"$@\" && rm -rf /var/lib/apt/lists/*";
 /// As that, unless the base has the program already that is called first.
 const TOOL: &str = "command -v \"$0\" > /dev/null || { apt-get update && \

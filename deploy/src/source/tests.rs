@@ -65,6 +65,7 @@ fn the_rules_of_the_project_count_below_it_and_an_application_leaves_out_more() 
     }
     fs::write(directory.path().join(".gitignore"), "/web/dist\n").unwrap();
     assert_eq!(paths(&packed(directory.path(), "web", &[]).1), ["a.txt", "doc/", "doc/b.txt", "doc/keep.txt"]);
+    assert_eq!(packed(directory.path(), "./web/", &[]).0, packed(directory.path(), "web", &[]).0);
     let exclude = ["doc/*".to_owned(), "!doc/keep.txt".to_owned()];
     assert_eq!(paths(&packed(directory.path(), "web", &exclude).1), ["a.txt", "doc/", "doc/keep.txt"]);
     let all = Source { project: directory.path(), root: "web", exclude: &["*".to_owned()] };

@@ -172,9 +172,12 @@ fn pkg_50_pkg_51_what_is_no_package_is_not_taken() {
     }
     let outer = tempfile::tempdir().unwrap();
     write(outer.path(), "x", "x");
+    fs::File::create(outer.path().join("zeros")).unwrap().set_len(64 * 1024 * 1024).unwrap();
     for (name, words) in [
         ("up.tar", &["--transform=s,x,../x,", "x"][..]),
-        ("absolute.tar", &["--absolute-names", "--transform=s,x,/x,", "x"]),
+        ("absolute.tar", &["--transform=s,x,/x,", "x"]),
+        ("device.tar", &["--transform=s,dev/null,null,", "/dev/null"]),
+        ("bomb.tar", &["--gzip", "zeros"]),
     ] {
         let tar = outer.path().join(name);
         let made =

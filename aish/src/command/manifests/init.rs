@@ -1,9 +1,10 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aigis_deploy::{
-    Options, Tree, analyze,
+    Analysis, Options, Tree, analyze,
     dockerfile::{self, SaveError},
     manifest,
+    plan::Bases,
 };
 use aigis_proxy::{Code, Error, text_file, with_causes};
 use serde_json::json;
@@ -68,11 +69,7 @@ impl Init {
 
     /// The manifest as a text.
     fn made(&self, context: &Context) -> Result<String, Failure> {
-        let tree = Tree::read(&self.path).map_err(|error| unreadable(&self.path, &error))?;
-        let tree = manifest::source_of(tree);
-        let analysis = analyze(&tree, &Options::default()).map_err(|nothing| {
-            Error::precondition(nothing.to_string()).hint("write aigis.json yourself, or name another directory")
-        })?;
+        let (analysis, tree) = found(&self.path)?;
         for warning in &analysis.warnings {
             context.output.note(&format!("{}:{}: {}", warning.at.file, warning.at.line, warning.message));
         }
@@ -83,13 +80,26 @@ impl Init {
             let hint = "see the notes above, and aish analyze; without --strict it is written all the same";
             return Err(Error::precondition("something is doubtful").hint(hint).into());
         }
-        let bases = settings()?.bases();
-        let made = manifest::propose(&analysis, &tree, &bases).map_err(|refused| {
-            Error::new(refused.why.code(), with_causes(&refused))
-                .hint("write a Dockerfile for it, or aigis.json yourself")
-        })?;
-        Ok(made.text())
+        Ok(proposed(&analysis, &tree, &settings()?.bases())?)
     }
+}
+
+/// What a project without a manifest is found to be.
+pub(in crate::command) fn found(project: &Path) -> Result<(Analysis, Tree), Error> {
+    let tree = Tree::read(project).map_err(|error| unreadable(project, &error))?;
+    let tree = manifest::source_of(tree);
+    let analysis = analyze(&tree, &Options::default()).map_err(|nothing| {
+        Error::precondition(nothing.to_string()).hint("write aigis.json yourself, or name another directory")
+    })?;
+    Ok((analysis, tree))
+}
+
+/// The manifest of what was found, as a text.
+pub(in crate::command) fn proposed(analysis: &Analysis, tree: &Tree, bases: &Bases) -> Result<String, Error> {
+    let made = manifest::propose(analysis, tree, bases).map_err(|refused| {
+        Error::new(refused.why.code(), with_causes(&refused)).hint("write a Dockerfile for it, or aigis.json yourself")
+    })?;
+    Ok(made.text())
 }
 
 fn unsaved(error: &SaveError) -> Error {

@@ -8,11 +8,13 @@ use aigis_deploy::{
     image::Platform,
     manifest::{self, Document, Epoch, LOCK_FILE, Lock, Tagging},
     pack::{self, Request},
-    package::{Build as Built, Origin, Parents, Record, Registered, Registration, Store},
+    package::{Build as Built, Origin, Parents, Record, Registered, Registration, Store, is_tag},
+    plan::Bases,
 };
 use aigis_proxy::{Error, Name, text_file};
 use aigis_registry::Timestamp;
 
+use super::super::{dockerfile::settings, manifests::init};
 use crate::{context::Context, exit::Failure, git};
 
 /// How many digits of a digest are a tag.
@@ -55,12 +57,17 @@ impl Build {
             let path = text_file::shown(&self.path);
             return Err(Failure::usage(format!("{path} is no directory"), "name the directory that holds aigis.json"));
         }
-        if !self.local && context.mesh_file()?.is_none() {
-            context.output.note("this host is part of no mesh: the package is kept in its data directory");
+        if !self.local {
+            context.output.note("the package is kept in the data directory of this host, and nowhere else");
+        }
+        let missing = fs::symlink_metadata(self.path.join(manifest::FILE)).is_err();
+        let bases = if missing { Some(settings()?.bases()) } else { None };
+        if missing {
+            context.output.note("there is no aigis.json: that counts which aish manifests init would write");
         }
         let by = user();
         let is_json = context.output.is_json();
-        let registered = super::on_store(context, move |store| self.build(store, &by)).await?;
+        let registered = super::on_store(context, move |store| self.build(store, &by, bases.as_ref())).await?;
         let Registered { record, created } = registered;
         if is_json {
             let mut row = serde_json::to_value(&record).unwrap_or_default();
@@ -70,9 +77,9 @@ impl Build {
         context.output.text(&record.id.to_string())
     }
 
-    fn build(&self, store: &Store, by: &str) -> Result<Registered, Error> {
+    fn build(&self, store: &Store, by: &str, bases: Option<&Bases>) -> Result<Registered, Error> {
         let started_at = Timestamp::now();
-        let document = read(&self.path)?;
+        let document = read(&self.path, bases)?;
         let lock = lock(&self.path)?;
         let project = &document.manifest.project;
         let parents = match &self.parent {
@@ -159,13 +166,27 @@ impl Build {
     }
 }
 
-/// Reads the manifest, and says all that is wrong with it.
-fn read(project: &Path) -> Result<Document, Error> {
+/// The manifest that `aish manifests init` would write, of a project of which only one thing can be said.
+fn proposed(project: &Path, bases: &Bases) -> Result<Vec<u8>, Error> {
+    let (analysis, tree) = init::found(project)?;
+    let ambiguous: Vec<&str> =
+        analysis.applications.iter().filter(|app| app.ambiguous).map(|app| app.name.as_str()).collect();
+    if !ambiguous.is_empty() {
+        let message =
+            format!("there is no aigis.json, and what {} is can be said in several ways", ambiguous.join(", "));
+        return Err(Error::precondition(message).hint("write one and look at it: aish manifests init"));
+    }
+    init::proposed(&analysis, &tree, bases).map(String::into_bytes)
+}
+
+/// Reads the manifest, and says all that is wrong with it. Without one, that counts which would be made with those bases.
+fn read(project: &Path, bases: Option<&Bases>) -> Result<Document, Error> {
     let path = project.join(manifest::FILE);
-    let bytes = fs::read(&path).map_err(|error| {
-        let error = Error::precondition(format!("{} cannot be read: {error}", text_file::shown(&path)));
-        error.hint("write one: aish manifests init")
-    })?;
+    let bytes = match bases {
+        Some(bases) => proposed(project, bases)?,
+        None => fs::read(&path)
+            .map_err(|error| Error::precondition(format!("{} cannot be read: {error}", text_file::shown(&path))))?,
+    };
     let checked = manifest::check(&bytes, &manifest::Directory(project.to_owned()));
     if let Some(document) = checked.document {
         return Ok(document);
@@ -208,13 +229,10 @@ fn platform(text: &str) -> Result<Platform, String> {
 
 /// A tag is a tag of OCI registries.
 fn tag(text: &str) -> Result<String, String> {
-    let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    let is_tag = (1..=128).contains(&text.len()) && text.bytes().all(rest) && !text.starts_with(['.', '-']);
-    if is_tag {
-        Ok(text.to_owned())
-    } else {
-        Err("a tag is up to 128 of A-Z a-z 0-9 _ . - and begins with none of . -".to_owned())
+    if is_tag(text) {
+        return Ok(text.to_owned());
     }
+    Err("a tag is up to 128 of A-Z a-z 0-9 _ . - and begins with none of . -".to_owned())
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

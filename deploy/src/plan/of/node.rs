@@ -65,10 +65,17 @@ pub(super) fn assets(draft: &mut Draft<'_>, assets: &Assets) -> Option<(String, 
     draft.stage("assets", base(manager, &assets.runtime));
     tool(draft, "assets", manager, &assets.package_manager);
     draft.copy("assets", None, &["."], "./");
-    draft.commands("assets", &assets.root, &assets.install);
-    draft.commands("assets", &assets.root, &assets.build);
-    let output = assets.output_dir.value.as_deref()?.trim_matches('/');
-    let parts = [assets.root.as_str(), output].into_iter().filter(|part| !matches!(*part, "" | "."));
+    // They stand in the directory of what serves them.
+    let member = draft.member();
+    draft.commands("assets", &member, &assets.install);
+    draft.commands("assets", &member, &assets.build);
+    let Some(output) = assets.output_dir.value.as_deref() else {
+        // Whatever it made, and wherever: all but the packages.
+        draft.run("assets", draft::shell("rm -rf \"$1\"", [format!("{HOME}/{member}/node_modules")]), None);
+        return Some((HOME.to_owned(), "./".to_owned()));
+    };
+    let output = output.trim_matches('/');
+    let parts = [member.as_str(), output].into_iter().filter(|part| !matches!(*part, "" | "."));
     let below = parts.collect::<Vec<_>>().join("/");
     Some((format!("{HOME}/{below}"), format!("./{below}")))
 }

@@ -1,0 +1,23 @@
+use crate::{context::Context, exit::Failure};
+
+/// Remove a package that no other follows; its content goes a day later
+#[derive(Debug, clap::Args)]
+pub(super) struct Remove {
+    /// The package
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+impl Remove {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let id = super::on_store(context, move |store| {
+            let record = store.find(&self.id)?.record;
+            store.remove(&record).map(|()| record.id)
+        })
+        .await?;
+        if context.output.is_json() {
+            return context.output.json(&serde_json::json!({"id": id}));
+        }
+        context.output.text(&id.to_string())
+    }
+}

@@ -1,0 +1,124 @@
+use std::fmt::Write as _;
+
+use aigis_deploy::package::{Build, Differences, Known, Record, Reproducible};
+use serde_json::json;
+
+use crate::{context::Context, exit::Failure, quantity};
+
+/// The exit code of a report that found differences.
+const DIFFERS: u8 = 1;
+
+/// Show a package, or in what it differs from another
+#[derive(Debug, clap::Args)]
+pub(super) struct Show {
+    /// The package
+    #[arg(value_name = "ID")]
+    id: String,
+    /// In what it differs from this one; exits 1 if it does
+    #[arg(long, value_name = "ID")]
+    against: Option<String>,
+}
+
+impl Show {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        if let Some(other) = self.against {
+            let (a, b, differences) = super::on_store(context, move |store| {
+                let (a, b) = (store.find(&self.id)?.record, store.find(&other)?.record);
+                let differences = Differences::of(store, &a, &b)?;
+                Ok((a, b, differences))
+            })
+            .await?;
+            return report(context, &a, &b, &differences);
+        }
+        let (known, builds) = super::on_store(context, move |store| {
+            let known = store.find(&self.id)?;
+            let builds = store.builds(&known.record.inputs)?;
+            Ok((known, builds))
+        })
+        .await?;
+        let reproducible = Reproducible::of(&builds);
+        if context.output.is_json() {
+            let mut row = super::row(&known);
+            row["builds"] = json!(builds);
+            row["reproducible"] = json!(reproducible);
+            return context.output.json(&row);
+        }
+        context.output.text(&text(&known, &builds, reproducible))
+    }
+}
+
+fn report(context: &Context, a: &Record, b: &Record, differences: &Differences) -> Result<(), Failure> {
+    if context.output.is_json() {
+        let mut report = serde_json::to_value(differences).unwrap_or_default();
+        report["a"] = json!(a.id);
+        report["b"] = json!(b.id);
+        context.output.json(&report)?;
+    } else {
+        context.output.text(&told(differences))?;
+    }
+    if differences.is_empty() { Ok(()) } else { Err(Failure::Said(DIFFERS)) }
+}
+
+/// A line for each difference.
+fn told(differences: &Differences) -> String {
+    let Differences { spec, files, locks, bases, layers } = differences;
+    let mut out = String::new();
+    for pointer in spec {
+        let _ = writeln!(out, "manifest {pointer}");
+    }
+    for file in files {
+        let _ = writeln!(out, "file {} {} ({})", file.application, file.path, crate::command::word(&file.kind));
+    }
+    for lock in locks {
+        let _ = writeln!(out, "lock {}", lock.file);
+    }
+    for (what, all) in [("base", bases), ("layer", layers)] {
+        for one in all {
+            let digest = |digest: &Option<_>| digest.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+            let _ = writeln!(
+                out,
+                "{what} {} {} {}: {} against {}",
+                one.container,
+                one.platform,
+                one.what,
+                digest(&one.a),
+                digest(&one.b)
+            );
+        }
+    }
+    if out.is_empty() { "no difference".to_owned() } else { out }
+}
+
+fn text(known: &Known, builds: &[Build], reproducible: Reproducible) -> String {
+    let Known { record, state } = known;
+    let mut lines: Vec<(&str, String)> = vec![("id", record.id.to_string()), ("project", record.project.clone())];
+    let listed = |items: Vec<String>| Some(items.join(", ")).filter(|text| !text.is_empty());
+    let digests = |items: &[aigis_deploy::Digest]| listed(items.iter().map(ToString::to_string).collect());
+    lines.extend(record.version.clone().map(|version| ("version", version)));
+    lines.extend(state.description.clone().map(|text| ("description", text)));
+    lines.extend(listed(state.tags.iter().cloned().collect()).map(|tags| ("tags", tags)));
+    let labels = state.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    lines.extend(listed(labels).map(|labels| ("labels", labels)));
+    lines.push(("spec", record.spec.to_string()));
+    lines.push(("inputs", record.inputs.to_string()));
+    lines.extend(digests(&record.parents).map(|parents| ("parents", parents)));
+    lines.extend(digests(&state.children.iter().copied().collect::<Vec<_>>()).map(|children| ("children", children)));
+    lines.push(("created", format!("{} by {}", record.created_at, record.created_by)));
+    for image in &record.images {
+        let bytes = quantity::bytes(image.layers.iter().map(|layer| layer.size_bytes).sum());
+        let layers = if image.layers.len() == 1 { "layer" } else { "layers" };
+        let count = image.layers.len();
+        let about = format!(
+            "{} {} {}, tier {}, {count} {layers} of {bytes}",
+            image.container, image.platform, image.output, image.tier
+        );
+        lines.push(("image", about));
+    }
+    lines.extend(builds.iter().map(|build| ("build", format!("{} {} by {}", build.id, build.ended_at, build.by))));
+    let word = serde_json::to_value(reproducible).unwrap_or_default();
+    lines.push(("reproducible", word.as_str().unwrap_or_default().to_owned()));
+    let places = state.places.iter().map(|place| ("place", format!("{}@{}", place.reference, place.digest)));
+    lines.extend(places);
+    let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or_default();
+    lines.iter().map(|(key, value)| format!("{key:width$}  {value}\n")).collect()
+}
