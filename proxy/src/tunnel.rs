@@ -10,6 +10,7 @@ mod frame;
 mod hub;
 mod pipe;
 mod place;
+mod splice;
 mod way;
 
 use std::{net::SocketAddr, time::Duration};

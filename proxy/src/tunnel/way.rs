@@ -16,13 +16,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::Tunnel;
+use super::{Tunnel, splice};
 use crate::{error::Error, name::Name};
 
 /// How long an app may take to take a connection.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How many bytes are passed on at once between two connections.
-const PIECE: usize = 64 * 1024;
 
 /// In which network of which host a process is: two that are in the same one reach the same addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,12 +57,12 @@ pub enum Connection {
 impl Connection {
     /// Joins it with a TCP connection, and returns when both directions have ended. The end of one direction, and a reset, are
     /// told on.
-    pub async fn join(self, mut tcp: TcpStream) {
-        let mut app = match self {
+    pub async fn join(self, tcp: TcpStream) {
+        let app = match self {
             Self::Tunnel(tunnel) => return tunnel.join(tcp).await,
             Self::Direct(app) => app,
         };
-        if let Err(error) = tokio::io::copy_bidirectional_with_sizes(&mut app, &mut tcp, PIECE, PIECE).await {
+        if let Err(error) = splice::join(&app, &tcp).await {
             tracing::debug!(%error, "a connection to an app broke");
             // Whoever is at either end learns that it broke, and did not end.
             let _ = (app.set_zero_linger(), tcp.set_zero_linger());
