@@ -98,16 +98,25 @@ impl Place {
         self.node = Some(node);
     }
 
+    /// Removes an image, once the last container of it is gone: that an attempt has ended is told before.
+    async fn remove_image(&self, image: &str) {
+        let until = Instant::now() + PATIENCE;
+        while let Err(error) = self.engine.remove_image(image).await {
+            assert!(Instant::now() < until, "{error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn stop(mut self, images: &[&str]) {
         let known = self.options.home.root().join("step-images.json");
         if let Ok(text) = fs::read_to_string(known) {
             let known: serde_json::Value = serde_json::from_str(&text).unwrap();
             for image in known.as_object().unwrap().values() {
-                self.engine.remove_image(image["tag"].as_str().unwrap()).await.unwrap();
+                self.remove_image(image["tag"].as_str().unwrap()).await;
             }
         }
         for image in images {
-            self.engine.remove_image(image).await.unwrap();
+            self.remove_image(image).await;
         }
         self.node.take().unwrap().stop(Duration::from_secs(1)).await;
     }
