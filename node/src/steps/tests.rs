@@ -704,6 +704,10 @@ async fn chn_48_a_place_learns_from_the_journal_that_its_attempt_is_stale() {
     shared.create(&Key::Step(chain.clone(), step), &journal).await.unwrap().unwrap();
     let (ended, _) = place.end_of(&order.attempt).await;
     assert_eq!(ended.result.unwrap_err().code, Code::Cancelled);
-    assert!(place.engine.find(&super::container::name(&order.attempt)).await.unwrap().is_none());
+    let until = Instant::now() + PATIENCE;
+    while place.engine.find(&super::container::name(&order.attempt)).await.unwrap().is_some() {
+        assert!(Instant::now() < until, "its container is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     place.stop(&[]).await;
 }
