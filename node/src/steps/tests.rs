@@ -98,7 +98,16 @@ impl Place {
         self.node = Some(node);
     }
 
-    /// Removes an image, once the last container of it is gone: that an attempt has ended is told before.
+    /// Waits until nothing is left of an attempt's container: that it has ended is told before.
+    async fn is_gone(&self, attempt: &Attempt) {
+        let until = Instant::now() + PATIENCE;
+        while self.engine.find(&super::container::name(attempt)).await.unwrap().is_some() {
+            assert!(Instant::now() < until, "its container is still there");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Removes an image, once the last container of it is gone.
     async fn remove_image(&self, image: &str) {
         let until = Instant::now() + PATIENCE;
         while let Err(error) = self.engine.remove_image(image).await {
@@ -377,7 +386,7 @@ async fn chn_27_chn_43_chn_68_what_takes_too_long_or_too_much_is_ended() {
     rpc::answered(place.client.end(within(PATIENCE), order.attempt.clone(), 1).await).unwrap();
     let (ended, _) = place.end_of(&order.attempt).await;
     assert_eq!(ended.result.unwrap_err().code, Code::Cancelled);
-    assert!(place.engine.find(&super::container::name(&order.attempt)).await.unwrap().is_none());
+    place.is_gone(&order.attempt).await;
     // A shell that is a container's first process is not told of TERM, and so is not waited for.
     let deaf = place.assistant("echo on; while true; do sleep 0.1; done\n", "").await;
     let order = place.order(Work::Assistant(Box::new(deaf)));
@@ -704,10 +713,6 @@ async fn chn_48_a_place_learns_from_the_journal_that_its_attempt_is_stale() {
     shared.create(&Key::Step(chain.clone(), step), &journal).await.unwrap().unwrap();
     let (ended, _) = place.end_of(&order.attempt).await;
     assert_eq!(ended.result.unwrap_err().code, Code::Cancelled);
-    let until = Instant::now() + PATIENCE;
-    while place.engine.find(&super::container::name(&order.attempt)).await.unwrap().is_some() {
-        assert!(Instant::now() < until, "its container is still there");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    place.is_gone(&order.attempt).await;
     place.stop(&[]).await;
 }
