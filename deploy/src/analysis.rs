@@ -16,6 +16,7 @@ pub(crate) mod container;
 mod environment;
 mod finish;
 mod gaps;
+mod health;
 mod name;
 pub(crate) mod port;
 mod select;

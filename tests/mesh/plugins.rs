@@ -76,7 +76,7 @@ def cleanup():
 "#;
 
 /// A folder of plugins that ends with the test.
-struct Plugins(tempfile::TempDir);
+pub(crate) struct Plugins(tempfile::TempDir);
 
 impl Plugins {
     fn new() -> Self {
@@ -129,7 +129,7 @@ impl Plugins {
 const CORE: &str = "PLUGIN_TYPE = \"core\"\nENTRYPOINT = \"{root}\"\n";
 
 /// A mesh with FX, which runs.
-fn fx() -> (Plugins, Mesh) {
+pub(crate) fn fx() -> (Plugins, Mesh) {
     let plugins = Plugins::new();
     let config = plugins.fx().table("core", &["fx"]);
     let mesh = Mesh::hosting(&config);

@@ -1,6 +1,6 @@
 //! From the directories that were chosen to applications: what a provider knows, and what is the same for all.
 
-use super::{choice::Choices, container, environment, gaps, port, select, services, settings};
+use super::{choice::Choices, container, environment, gaps, health, port, select, services, settings};
 use crate::{
     code::syntax,
     fact::{Application, Assets, Evidence, Fact},
@@ -45,6 +45,7 @@ fn application(tree: &Tree, choices: &Choices, root: &str, roots: &[String]) -> 
     let sources = sources(tree, root, roots);
     port::decide(tree, &mut application, exposed, &sources);
     application.env = environment::variables(tree, root, &sources);
+    application.details.health_path = health::path(tree, &sources).map(str::to_owned);
     services::complete(tree, &mut application);
     if let Some(assets) = choice.assets() {
         application.assets = Some(as_assets(assets.provider.application(tree, &assets.candidate)));

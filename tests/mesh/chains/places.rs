@@ -2,6 +2,8 @@
 
 use aigis_tests::{Container, Mesh, docker, nonce, until};
 
+use crate::plugins;
+
 use super::{
     COPY, LIMIT, Source, ended,
     running::{containers, removed, web},
@@ -45,6 +47,17 @@ fn chn_60_the_name_of_a_container_is_not_taken_over() {
     }
     assert_eq!(mesh.aish(["apps", "list", "--json"]).good().json(), serde_json::json!([]));
     assert_eq!(container.inspect()["State"]["Status"], "running");
+}
+
+#[test]
+fn chn_60_the_name_of_a_plugin_is_not_taken_over() {
+    let ((_plugins, mesh), source) = (plugins::fx(), web("none"));
+    for options in [&["--name", "fx"][..], &["--name", "fx", "--replace"]] {
+        let refused = ended(source.push(&mesh, options), 1);
+        assert!(refused.stderr.contains("fx") && refused.stderr.contains("plugin"), "{}", refused.stderr);
+    }
+    assert_eq!(mesh.aish(["apps", "list", "--json"]).good().json(), serde_json::json!([]));
+    assert_eq!(mesh.aish(["call", "cool.nolog", "21"]).good().stdout.trim(), "42");
 }
 
 #[test]
