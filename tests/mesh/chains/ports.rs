@@ -8,7 +8,7 @@ use std::{
 
 use aigis_tests::{Mesh, Running, SPEAKER, SPEAKER_PORTS, forwarded, speak, until};
 
-use super::{LIMIT, Source, running::removed};
+use super::{LIMIT, Source, interrupted, running::removed};
 
 /// How long a byte may take that is on its way.
 const READ: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ fn chn_38_a_port_that_is_taken_here_moves_and_one_that_is_asked_for_is_refused()
         (!answer.is_empty()).then_some(answer)
     });
     assert!(body.ends_with("moved"), "{body}");
-    push.signal(rustix::process::Signal::INT);
+    interrupted(&mut push);
     assert_eq!(push.end(LIMIT).code, 130);
     // Who spoke with it is on record, once.
     let audit = mesh.audit(&source.name, 2);
