@@ -3,6 +3,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
+use aigis_deploy::plan::Bases;
 use aigis_proxy::{
     Error, Name,
     chain::{ChainId, Tree},
@@ -69,6 +70,8 @@ pub trait Means: Send + Sync {
     fn known(&self) -> BoxFuture<'_, Result<Vec<Known>, Error>>;
     /// The image that Python apps are built on, if this node has one of its own for them.
     fn python_image(&self) -> Option<String>;
+    /// The images behind the logical names of bases, as this node's owner has them.
+    fn bases(&self) -> BoxFuture<'_, Result<Bases, Error>>;
     /// Names an instance in the app's record, and waits until it serves or has ended.
     fn serve(&self, instance: NewInstance) -> BoxFuture<'_, Result<Served, Error>>;
 }

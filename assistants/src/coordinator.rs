@@ -57,6 +57,8 @@ pub struct Parts {
     pub assistants: Option<PathBuf>,
     /// The image that Python apps are built on, if it is not the usual.
     pub python_image: Option<String>,
+    /// The file that says which images bases are here, where there may be one: `packages.toml`.
+    pub packages: Option<PathBuf>,
     /// How long chains are kept that are over.
     pub kept: Kept,
 }

@@ -163,6 +163,34 @@ pub struct Image {
     pub because: BTreeMap<String, String>,
 }
 
+impl Plan {
+    /// The same for a context that holds this plan's in a directory: what is copied from the context is copied from
+    /// there. Of the root (`.`) it is the plan itself.
+    #[must_use]
+    pub fn in_context_above(mut self, directory: &str) -> Self {
+        if directory == "." {
+            return self;
+        }
+        let stages = self.stages.iter_mut().chain([&mut self.image.from]);
+        for step in stages.flat_map(|stage| &mut stage.steps) {
+            if let Step::Copy { from: None, sources, .. } = step {
+                for source in sources {
+                    *source = match source.trim_start_matches("./") {
+                        "" | "." => format!("{directory}/"),
+                        rest => format!("{directory}/{rest}"),
+                    };
+                }
+            }
+        }
+        for line in &mut self.ignore {
+            if !line.contains("**/") {
+                *line = format!("{directory}/{line}");
+            }
+        }
+        self
+    }
+}
+
 /// How the health of a container is looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {

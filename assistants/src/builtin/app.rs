@@ -29,11 +29,6 @@ impl<'a> App<'a> {
         self.directory.join(path).is_file()
     }
 
-    /// The first of the paths at which there is a file.
-    pub(super) fn first<'b>(self, paths: &[&'b str]) -> Option<&'b str> {
-        paths.iter().copied().find(|path| self.has(path))
-    }
-
     /// The beginning of a file as text; `None` if there is none.
     pub(super) fn text(self, path: &str) -> Option<String> {
         let path = self.directory.join(path);

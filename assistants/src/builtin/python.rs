@@ -19,15 +19,15 @@ use super::{
 };
 
 mod imports;
-pub(super) mod requirements;
+mod requirements;
 
 pub(super) const NAME: &str = "python";
 /// The file that says what an app needs.
-pub(super) const REQUIREMENTS: &str = "requirements.txt";
+const REQUIREMENTS: &str = "requirements.txt";
 /// What is run.
 const MAIN: &str = "__main__.py";
 /// What an app is built on, if the node does not say.
-pub(super) const BASE: &str = "python:3.12-slim";
+const BASE: &str = "python:3.12-slim";
 /// The port of an app that does not say.
 const PORT: u16 = 5000;
 

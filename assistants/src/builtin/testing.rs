@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use aigis_deploy::plan::Bases;
 use aigis_proxy::{
     Error,
     blob::{Blob, Digest},
@@ -196,6 +197,11 @@ impl Means for Seen {
 
     fn python_image(&self) -> Option<String> {
         self.notes().python_image.clone()
+    }
+
+    fn bases(&self) -> BoxFuture<'_, Result<Bases, Error>> {
+        let python = self.notes().python_image.clone().map(|image| ("python".to_owned(), image));
+        Box::pin(std::future::ready(Ok(Bases::known().with(python))))
     }
 
     fn serve(&self, instance: NewInstance) -> BoxFuture<'_, Result<Served, Error>> {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use aigis_deploy::{plan::Bases, settings::Settings};
 use aigis_proxy::{
     Error,
     blob::Store,
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use super::{
     Core,
     container::after,
+    holding::blocking,
     log::StepLog,
     place::{Followed, Patience},
     records::{patiently, superseded},
@@ -232,6 +234,24 @@ impl Means for Work {
 
     fn python_image(&self) -> Option<String> {
         self.core.parts.python_image.clone()
+    }
+
+    fn bases(&self) -> BoxFuture<'_, Result<Bases, Error>> {
+        let (python, file) = (self.core.parts.python_image.clone(), self.core.parts.packages.clone());
+        let reading = async move {
+            let settings = match file {
+                None => Settings::default(),
+                Some(file) => {
+                    blocking(move || {
+                        Settings::read(&file).map_err(|error| Error::invalid(aigis_proxy::with_causes(&error)))
+                    })
+                    .await??
+                }
+            };
+            // What the node's own file says of apps goes before what is said of bases.
+            Ok(settings.bases().with(python.map(|image| ("python".to_owned(), image))))
+        };
+        reading.boxed()
     }
 
     fn serve(&self, instance: NewInstance) -> BoxFuture<'_, Result<Served, Error>> {

@@ -231,6 +231,7 @@ impl Host {
             scratch: self.scratch.path().join("scratch"),
             assistants: None,
             python_image: None,
+            packages: None,
             kept: self.kept,
         };
         Coordinator::start(parts).await.unwrap()

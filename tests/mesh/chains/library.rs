@@ -27,17 +27,20 @@ fn static_serves_a_page() {
 
 #[test]
 fn procfile_has_its_line_run() {
-    let mesh = Mesh::up();
+    // On a host whose own image for sites has a server.
+    let config = tempfile::tempdir().unwrap();
+    write(&config.path().join("packages.toml"), "[bases]\nstatic = \"busybox\"\n");
+    let mesh = Mesh::up_in(vec![("AIGIS_CONFIG_DIR", config.path().display().to_string())]);
     // With a Dockerfile that runs something else, and without one.
     let source = Source::new(&[("Procfile", "worker: none\nweb: echo \"from the $0 \\\\ line\"\n")]);
     source.write("Dockerfile", "FROM busybox\nENTRYPOINT [\"echo\", \"not\"]\nCMD [\"this\"]\n");
     let ran = ended(source.push(&mesh, &["--assistant", "procfile"]), 0);
     assert_eq!(ran.stdout, "from the /bin/sh \\ line\n", "{}", ran.stderr);
     let site =
-        Source::new(&[("index.html", "<p>by its own server</p>"), ("Procfile", "web: httpd -f -p $PORT -h /site\n")]);
+        Source::new(&[("index.html", "<p>by its own server</p>"), ("Procfile", "web: httpd -f -p $PORT -h .\n")]);
     let _ran = ended(site.push(&mesh, &["--until", "ready"]), 0);
     assert_eq!(site.steps(&mesh), ["remote:procfile", "builtin:detect", "builtin:dockerfile", "builtin:exec"]);
-    let mut forward = running::forward(&mesh, &site.name, "8080");
+    let mut forward = running::forward(&mesh, &site.name, "80");
     assert!(forward.get("/").contains("by its own server"));
     running::removed(&mesh, &site);
 }

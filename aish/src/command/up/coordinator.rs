@@ -3,8 +3,11 @@
 use std::{env, path::PathBuf};
 
 use aigis_assistants::coordinator::{Coordinator, Parts, keeping::Kept};
+use aigis_deploy::settings;
 use aigis_node::Node;
 use aigis_proxy::NodeName;
+
+use crate::config;
 
 /// Where its files lie, in the mesh's directory.
 const SCRATCH: &str = "coordinator";
@@ -26,6 +29,7 @@ pub(super) async fn start(node: &Node, python_image: Option<&str>) -> Option<Coo
                 scratch: node.home().root().join(SCRATCH),
                 assistants: env::var_os(ASSISTANTS).filter(|value| !value.is_empty()).map(PathBuf::from),
                 python_image: python_image.map(str::to_owned),
+                packages: config::folder().map(|folder| folder.join(settings::FILE)),
                 kept: Kept::default(),
             };
             Box::pin(Coordinator::start(parts)).await

@@ -6,7 +6,7 @@ const GIT: &[&str] = &["git"];
 const SYSTEM: &[(&str, &[&str])] = &[("opencv-python", &["libgl1", "libglib2.0-0"])];
 
 /// The packages of the system that the requirements need, each once.
-pub(in crate::builtin) fn apt(requirements: &str) -> Vec<&'static str> {
+pub(super) fn apt(requirements: &str) -> Vec<&'static str> {
     let mut packages = Vec::new();
     for line in lines(requirements) {
         let fetched: &[&str] = if is_fetched(line) { GIT } else { &[] };
@@ -22,7 +22,7 @@ pub(in crate::builtin) fn apt(requirements: &str) -> Vec<&'static str> {
 }
 
 /// Whether they name files of the app beside themselves.
-pub(in crate::builtin) fn names_files(requirements: &str) -> bool {
+pub(super) fn names_files(requirements: &str) -> bool {
     lines(requirements).any(|line| {
         let (name, place) = line.split_once('@').unwrap_or(("", line));
         let place = place.trim();
@@ -31,11 +31,6 @@ pub(in crate::builtin) fn names_files(requirements: &str) -> bool {
         let option = ["-r", "-c", "-e", "--requirement", "--constraint", "--editable"];
         is_named || option.iter().any(|option| line.starts_with(option))
     })
-}
-
-/// Whether a package of that name is asked for.
-pub(in crate::builtin) fn asks_for(requirements: &str, package: &str) -> bool {
-    lines(requirements).any(|line| name(line) == package)
 }
 
 fn lines(requirements: &str) -> impl Iterator<Item = &str> {
@@ -88,6 +83,5 @@ mod tests {
         for without in ["flask", "x @ git+https://h/x@v1", "flask==1.0 # ./x", "x @ https://h/./x", ""] {
             assert!(!names_files(without), "{without}");
         }
-        assert!(asks_for("Flask>=1\n", "flask") && !asks_for("flask-cors", "flask"));
     }
 }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     fact::Application,
     plan::{Error, Plan},
+    provider::site::SERVE,
 };
 
 /// Where Deno keeps what it downloaded.
@@ -28,6 +29,11 @@ const APACHE: &str = "sed -ri \"s#/var/www/html#$1#g\" /etc/apache2/sites-availa
 /// Files as they are, behind a web server.
 pub(super) fn site(app: &Application) -> Result<Plan, Error> {
     let mut draft = Draft::bare(app, draft::plain("static"));
+    if app.start.value.as_deref().is_some_and(|start| start != SERVE) {
+        // A file of the project says what serves it.
+        draft.copy("app", None, &["."], "./");
+        return draft.done();
+    }
     site::serve(&mut draft, None, app.output_dir.value.as_deref().unwrap_or("."));
     draft.done()
 }
