@@ -24,8 +24,6 @@ mod services;
 mod settings;
 mod text;
 
-pub(crate) use environment::is_secret;
-
 /// What is asked of an analysis beside the tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {

@@ -37,6 +37,7 @@ pub mod package;
 pub mod plan;
 mod provider;
 mod rules;
+mod secret;
 pub mod settings;
 pub mod source;
 mod tree;

@@ -7,56 +7,12 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use crate::{
     code::{line_at, syntax, without_comments},
     fact::{Evidence, Variable},
+    secret::is_secret,
     tree::{Tree, path},
 };
 
 /// Files that name what an application reads.
 const EXAMPLES: [&str; 4] = [".env.example", ".env.sample", ".env.template", ".env.dist"];
-/// Words in a name, between its underscores, that say that its value is secret.
-const SECRET: [&str; 25] = [
-    "KEY",
-    "KEYS",
-    "APIKEY",
-    "SECRET",
-    "SECRETS",
-    "TOKEN",
-    "TOKENS",
-    "PASSWORD",
-    "PASSWD",
-    "PASS",
-    "PASSPHRASE",
-    "PWD",
-    "CREDENTIAL",
-    "CREDENTIALS",
-    "PRIVATE",
-    "AUTH",
-    "SALT",
-    "DSN",
-    "COOKIE",
-    "SIGNATURE",
-    "WEBHOOK",
-    "CERT",
-    "PEM",
-    "JWT",
-    "ENCRYPTION",
-];
-/// Names whose value holds a password within an address.
-const ADDRESSES: [&str; 12] = [
-    "DATABASE_URL",
-    "DB_URL",
-    "REDIS_URL",
-    "MONGO_URL",
-    "MONGODB_URL",
-    "MONGO_URI",
-    "MONGODB_URI",
-    "AMQP_URL",
-    "RABBITMQ_URL",
-    "POSTGRES_URL",
-    "MYSQL_URL",
-    "CONNECTION_STRING",
-];
-/// What is put into what is served, and so is known to all.
-const PUBLIC: [&str; 7] = ["NEXT_PUBLIC_", "VITE_", "REACT_APP_", "PUBLIC_", "NUXT_PUBLIC_", "EXPO_PUBLIC_", "GATSBY_"];
 /// What asks for a variable; those that end with `.` have the name behind them, all others a string.
 const READS: [&str; 31] = [
     "process.env.",
@@ -175,16 +131,6 @@ fn is_variable(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Whether a variable's name says that its value is secret.
-pub(crate) fn is_secret(name: &str) -> bool {
-    let upper = name.to_ascii_uppercase();
-    if PUBLIC.iter().any(|prefix| upper.starts_with(prefix)) {
-        return false;
-    }
-    ADDRESSES.iter().any(|address| upper == *address || upper.ends_with(&format!("_{address}")))
-        || upper.split('_').any(|word| SECRET.contains(&word))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,19 +154,5 @@ mod tests {
         let shown: Vec<_> = variables.iter().map(|one| (one.name.as_str(), one.secret, one.evidence[0].line)).collect();
         assert_eq!(shown, [("API_KEY", true, 2), ("NAME", false, 3), ("OTHER", false, 3)]);
         assert!(!format!("{variables:?}").contains("NONCE"));
-    }
-
-    #[test]
-    fn secrets_are_told_by_their_names() {
-        for (name, secret) in [
-            ("DATABASE_URL", true),
-            ("STRIPE_SECRET_KEY", true),
-            ("NEXT_PUBLIC_API_KEY", false),
-            ("MONKEY", false),
-            ("PORT", false),
-            ("APP_REDIS_URL", true),
-        ] {
-            assert_eq!(is_secret(name), secret, "{name}");
-        }
     }
 }

@@ -4,7 +4,7 @@ use super::{
     ProblemCode as Code,
     problem::{At, Problems},
 };
-use crate::analysis::is_secret;
+use crate::secret::is_secret;
 
 /// Warns of values whose names say that they are secret.
 pub(super) fn check(document: &At<'_>, problems: &mut Problems<'_>) {

@@ -1,52 +1,24 @@
 //! Sites: what tells a web server to give out an application's files.
 
-use crate::manifest::Site;
+use crate::{manifest::Site, plan::site::caddyfile};
 
 /// The name of the file, in the work directory.
 pub(super) const FILE: &str = "Caddyfile";
-/// On which port it listens if nothing says another.
-const PORT: u16 = 80;
 
 /// What the file says, for a site in a work directory.
 pub(super) fn file(site: &Site, directory: &str, port: Option<u16>) -> String {
-    let port = port.unwrap_or(PORT);
     let root = match site.root.trim_start_matches("./").trim_matches('/') {
         "" | "." => directory.to_owned(),
         _ if site.root.starts_with('/') => site.root.clone(),
         root => format!("{directory}/{root}"),
     };
-    let fallback =
-        site.fallback.as_ref().map(|path| format!(" {}", quoted(&format!("/{}", path.trim_start_matches('/')))));
-    let files = format!("{{path}} {{path}}/index.html {{path}}.html{}", fallback.unwrap_or_default());
-    let lines = [
-        "{".to_owned(),
-        "\tadmin off".to_owned(),
-        "\tauto_https off".to_owned(),
-        "\tpersist_config off".to_owned(),
-        "}".to_owned(),
-        format!(":{port} {{"),
-        format!("\troot * {}", quoted(&root)),
-        "\tencode gzip".to_owned(),
-        format!("\ttry_files {files}"),
-        "\tfile_server".to_owned(),
-        "}".to_owned(),
-    ];
-    lines.join("\n") + "\n"
+    let fallback = site.fallback.as_ref().map(|path| format!("/{}", path.trim_start_matches('/')));
+    caddyfile(&root, port, fallback.as_deref()).join("\n") + "\n"
 }
 
 /// What starts the web server.
 pub(super) fn argv(directory: &str) -> Vec<String> {
     ["caddy", "run", "--config", &format!("{directory}/{FILE}")].map(str::to_owned).into()
-}
-
-/// A word that has a meaning of its own, or spaces, in quotes.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    if word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
-    }
 }
 
 #[cfg(test)]

@@ -1,26 +1,8 @@
 //! Secrets that stand in a Dockerfile.
 
 use super::{Instruction, Parsed, Report};
+use crate::secret::is_surely_secret;
 
-/// Parts of a name that say that its value is secret.
-const NAMES: [&str; 16] = [
-    "ACCESS_KEY",
-    "ACCESSKEY",
-    "API_KEY",
-    "APIKEY",
-    "AUTH_KEY",
-    "CREDENTIAL",
-    "DSN",
-    "ENCRYPTION_KEY",
-    "MASTER_KEY",
-    "PASSPHRASE",
-    "PASSWD",
-    "PASSWORD",
-    "PRIVATE_KEY",
-    "SECRET",
-    "SIGNING_KEY",
-    "TOKEN",
-];
 /// How keys of well-known services begin, and of how many characters the rest is at least.
 const KEYS: [(&str, usize); 17] = [
     ("AKIA", 16),
@@ -41,16 +23,6 @@ const KEYS: [(&str, usize); 17] = [
     ("xoxb-", 16),
     ("xoxp-", 16),
 ];
-
-/// Whether the name of a variable says that its value is secret.
-pub(crate) fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_uppercase().replace('-', "_");
-    // Where a secret stands is none: TOKEN_FILE, PASSWORD_PATH, TOKEN_URL.
-    let is_place = ["_FILE", "_PATH", "_DIR", "_URL", "_NAME", "_TTL", "_HEADER"].iter().any(|end| name.ends_with(end));
-    !is_place
-        && (NAMES.iter().any(|part| name.contains(part))
-            || name.split('_').any(|part| part == "PASS" || part == "PWD" && name != "PWD"))
-}
 
 pub(super) fn look(parsed: &Parsed, report: &mut Report) {
     for found in &parsed.instructions {
@@ -89,7 +61,7 @@ fn in_pair(name: &str, value: &str) -> Option<String> {
         !value.is_empty() && !value.contains('$') && !value.starts_with('<') && !value.starts_with("/run/secrets/");
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     let is_switch = matches!(value, "true" | "false" | "0" | "1");
-    (is_name && is_literal && !is_switch && is_secret_name(name)).then(|| format!("a value for {name}"))
+    (is_name && is_literal && !is_switch && is_surely_secret(name)).then(|| format!("a value for {name}"))
 }
 
 /// Words of a command such as `TOKEN=x`, `--password=x` and `https://user:x@host`.
