@@ -1,33 +1,17 @@
 //! `aish analyze` as a program: what it prints, how it ends, what it touches.
 
 use std::{
-    fs,
     path::Path,
     process::{Command, Output},
 };
 
 use serde_json::Value;
 
-fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().expect("a directory");
-    for (path, content) in files {
-        let path = dir.path().join(path);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-        fs::write(path, content).expect("a file");
-    }
-    dir
-}
+use super::{aish, project, text};
 
 fn analyze(path: &Path, options: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_aish"));
-    command.arg("analyze").arg(path).args(options);
-    // A host that never joined: nothing is known of it.
     let home = tempfile::tempdir().expect("a directory");
-    command.env_clear().env("HOME", home.path()).output().expect("the program")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    aish(home.path()).arg("analyze").arg(path).args(options).output().expect("the program")
 }
 
 #[test]
