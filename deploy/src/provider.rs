@@ -129,6 +129,12 @@ pub trait Provider: Sync {
     /// user, it may be a directory in which it sees none by itself.
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application;
 
+    /// The frameworks that it can name.
+    #[cfg(test)]
+    fn frameworks(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
     /// How its image is made. An ecosystem that is only recognised has no plan.
     ///
     /// # Errors

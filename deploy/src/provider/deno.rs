@@ -51,6 +51,11 @@ impl Provider for Deno {
         ProviderName::Deno
     }
 
+    #[cfg(test)]
+    fn frameworks(&self) -> Vec<&'static str> {
+        FRAMEWORKS.iter().map(|(name, ..)| *name).collect()
+    }
+
     fn looks_for(&self) -> &'static str {
         "deno.json, deno.jsonc, code that imports by address"
     }

@@ -80,6 +80,11 @@ impl Provider for Elixir {
         ProviderName::Elixir
     }
 
+    #[cfg(test)]
+    fn frameworks(&self) -> Vec<&'static str> {
+        vec!["phoenix"]
+    }
+
     fn looks_for(&self) -> &'static str {
         MANIFEST
     }

@@ -23,6 +23,11 @@ impl Provider for Gleam {
         ProviderName::Gleam
     }
 
+    #[cfg(test)]
+    fn frameworks(&self) -> Vec<&'static str> {
+        vec!["wisp"]
+    }
+
     fn looks_for(&self) -> &'static str {
         MANIFEST
     }

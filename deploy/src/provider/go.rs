@@ -48,6 +48,11 @@ impl Provider for Go {
         ProviderName::Go
     }
 
+    #[cfg(test)]
+    fn frameworks(&self) -> Vec<&'static str> {
+        FRAMEWORKS.iter().map(|(_, name)| *name).collect()
+    }
+
     fn looks_for(&self) -> &'static str {
         "go.mod, go.work, main.go"
     }

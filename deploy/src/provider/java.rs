@@ -61,6 +61,11 @@ impl Provider for Java {
         ProviderName::Java
     }
 
+    #[cfg(test)]
+    fn frameworks(&self) -> Vec<&'static str> {
+        FRAMEWORKS.iter().map(|(_, name, ..)| *name).collect()
+    }
+
     fn looks_for(&self) -> &'static str {
         "pom.xml, build.gradle, build.gradle.kts, settings.gradle"
     }

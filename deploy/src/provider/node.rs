@@ -41,6 +41,11 @@ impl Provider for Node {
         ProviderName::Node
     }
 
+    #[cfg(test)]
+    fn frameworks(&self) -> Vec<&'static str> {
+        framework::ALL.iter().map(|framework| framework.name).collect()
+    }
+
     fn looks_for(&self) -> &'static str {
         "package.json, package.json5"
     }

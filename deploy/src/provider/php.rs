@@ -63,6 +63,11 @@ impl Provider for Php {
         ProviderName::Php
     }
 
+    #[cfg(test)]
+    fn frameworks(&self) -> Vec<&'static str> {
+        FRAMEWORKS.iter().map(|framework| framework.name).collect()
+    }
+
     fn looks_for(&self) -> &'static str {
         "composer.json, index.php"
     }

@@ -30,6 +30,11 @@ impl Provider for Python {
         ProviderName::Python
     }
 
+    #[cfg(test)]
+    fn frameworks(&self) -> Vec<&'static str> {
+        object::frameworks().chain(start::frameworks()).collect()
+    }
+
     fn looks_for(&self) -> &'static str {
         "pyproject.toml, requirements.txt, Pipfile, setup.py, manage.py, main.py"
     }

@@ -37,6 +37,11 @@ impl Provider for Ruby {
         ProviderName::Ruby
     }
 
+    #[cfg(test)]
+    fn frameworks(&self) -> Vec<&'static str> {
+        FRAMEWORKS.iter().map(|(name, ..)| *name).collect()
+    }
+
     fn looks_for(&self) -> &'static str {
         "Gemfile, config.ru, app.rb"
     }

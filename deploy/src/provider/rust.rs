@@ -48,6 +48,11 @@ impl Provider for Rust {
         ProviderName::Rust
     }
 
+    #[cfg(test)]
+    fn frameworks(&self) -> Vec<&'static str> {
+        FRAMEWORKS.iter().map(|(name, ..)| *name).collect()
+    }
+
     fn looks_for(&self) -> &'static str {
         "Cargo.toml"
     }

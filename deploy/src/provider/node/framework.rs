@@ -53,7 +53,7 @@ const NITRO: Option<&str> = Some("node .output/server/index.mjs");
 
 /// All of them: those that are built on others stand before these.
 #[rustfmt::skip]
-const ALL: [Framework; 51] = [
+pub(super) const ALL: [Framework; 51] = [
     of("next", &["next"], &["next.config."], &["next"], Pages, Some("@next start"), 3000),
     of("nuxt", &["nuxt", "nuxt3", "nuxt-nightly"], &["nuxt.config."], &["nuxt", "nuxi"], Pages, NITRO, 3000),
     of("remix", &["@remix-run/react", "@remix-run/node", "@remix-run/serve", "@remix-run/dev", "@remix-run/express"],

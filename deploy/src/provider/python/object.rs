@@ -58,6 +58,12 @@ const MAKERS: [Maker; 24] = [
     maker("django.core.wsgi.get_wsgi_application", "django", "django", Interface::Wsgi),
 ];
 
+/// The frameworks whose objects are known.
+#[cfg(test)]
+pub(crate) fn frameworks() -> impl Iterator<Item = &'static str> {
+    MAKERS.iter().map(|maker| maker.framework)
+}
+
 /// An application object, or what makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Object {

@@ -50,6 +50,12 @@ const SCRIPTED: [(&str, &str, &str, u16); 7] = [
     ("panel", "panel", "panel", 5006),
 ];
 
+/// The frameworks that a script starts by itself.
+#[cfg(test)]
+pub(crate) fn frameworks() -> impl Iterator<Item = &'static str> {
+    SCRIPTED.iter().map(|(_, _, framework, _)| *framework)
+}
+
 /// What starts an application, and what it says of it.
 #[derive(Debug, Default)]
 pub(crate) struct Start {
