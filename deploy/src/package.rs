@@ -1,17 +1,28 @@
-//! Packages: what is recorded of them, and where a host without a mesh keeps them.
+//! Packages: what is recorded of them, and where: a mesh keeps them as records that nodes write and as blobs, a host without a
+//! mesh in a directory. What may become of them is the same in both.
 
 mod archive;
 mod blobs;
+mod catalogue;
 mod compare;
+mod content;
+mod desk;
+mod files;
 mod find;
+mod member;
+mod mesh;
 mod record;
+mod records;
+mod service;
 mod store;
 mod verify;
 
 pub use archive::{export, import};
 pub use blobs::{Blobs, Writing};
 pub use compare::{Change, Differences, FileDifference, ImageDifference, LockDifference};
+pub use desk::serve;
 pub use find::Known;
+pub use member::Member;
 pub use record::{Build, ImageRecord, Origin, Place, RULES_VERSION, Record, Reproducible, State, is_tag};
 pub use store::{Ancestor, Parents, Registered, Registration, Store};
 

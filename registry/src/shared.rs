@@ -1,4 +1,4 @@
-//! Records that change hands: chains with their journals, apps, assistants.
+//! Records that change hands: chains with their journals, apps, assistants, packages with their builds.
 //!
 //! Any node may write the next version of one. So each version is signed by its writer and names the one that it follows; the
 //! store takes it only if that is the newest, and readers pass over whatever was written past that. See `docs/specs/records.md`.
@@ -97,6 +97,19 @@ impl Shared {
         match self.standing(key).await? {
             Standing::Record(raw) => raw.read().map(Some),
             Standing::Nothing | Standing::Deleted(_) => Ok(None),
+        }
+    }
+
+    /// Reads a record, if there is one, and the revision that its next version follows, as [`Shared::put`] takes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shared::get`].
+    pub async fn look<T: DeserializeOwned>(&self, key: &Key) -> Result<(Option<T>, u64), Error> {
+        match self.standing(key).await? {
+            Standing::Record(raw) => raw.read().map(|version| (Some(version.content), version.revision)),
+            Standing::Deleted(revision) => Ok((None, revision)),
+            Standing::Nothing => Ok((None, 0)),
         }
     }
 

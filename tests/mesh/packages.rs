@@ -1,3 +1,4 @@
-//! Packages, by the commands of a host that is part of no mesh.
+//! Packages, by their commands.
 
 mod build;
+mod registry;

@@ -1,7 +1,8 @@
 //! `aish packages`: what manifests and sources become, and where it is kept.
 
-use aigis_deploy::package::{Known, Store};
+use aigis_deploy::package::{Known, Member, Store};
 use aigis_proxy::Error;
+use tokio::runtime::Handle;
 
 use crate::{context::Context, exit::Failure};
 
@@ -52,14 +53,66 @@ impl Packages {
     }
 }
 
-/// Does something with the packages of this host, where waiting for a disk keeps nobody else waiting.
-async fn on_store<T: Send + 'static>(
-    context: &Context,
-    what: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Failure> {
-    let directory = context.data()?.join(DIRECTORY);
-    let done = tokio::task::spawn_blocking(move || what(&Store::open(&directory)?));
-    Ok(done.await.map_err(|_| Error::internal("the thread that works on packages ended"))??)
+// Whose packages are meant. (A doc comment would become the help of each command.)
+#[derive(Debug, clap::Args)]
+struct Whose {
+    /// Packages of this host alone, though it is part of a mesh
+    #[arg(long)]
+    local: bool,
+}
+
+impl Whose {
+    fn kept(&self, context: &Context) -> Result<Kept, Failure> {
+        if self.local {
+            return Ok(Kept::Local);
+        }
+        let is_joined = context.given_bus()?.is_some() || context.mesh_file()?.is_some();
+        Ok(if is_joined { Kept::Mesh } else { Kept::Alone })
+    }
+}
+
+/// Where packages are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// In the mesh.
+    Mesh,
+    /// On this host, as it was asked for.
+    Local,
+    /// On this host, which is part of no mesh.
+    Alone,
+}
+
+impl Kept {
+    /// Says where a package comes to be, where nobody asked for that.
+    fn say(self, context: &Context) {
+        if self == Self::Alone {
+            context.output.note("the package is kept in the data directory of this host, and nowhere else");
+        }
+    }
+
+    /// Does something with packages, where waiting for a disk keeps nobody else waiting.
+    async fn on_store<T: Send + 'static>(
+        self,
+        context: &Context,
+        what: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let directory = context.data()?.join(DIRECTORY);
+        let member = match self {
+            Self::Mesh => {
+                let session = context.session().await?;
+                Some(Member::new(session.client().bus(), session.shared(), Handle::current()))
+            }
+            Self::Local | Self::Alone => None,
+        };
+        let done = tokio::task::spawn_blocking(move || {
+            let store = match member {
+                Some(member) => Store::of_mesh(&directory, member)?,
+                None => Store::open(&directory)?,
+            };
+            what(&store)
+        });
+        Ok(done.await.map_err(|_| Error::internal("the thread that works on packages ended"))??)
+    }
 }
 
 /// A package as a row for programs: its record, and what changes of it.

@@ -31,6 +31,7 @@ use crate::{
 
 mod coordinator;
 mod keep;
+mod packages;
 mod plugins;
 mod serve;
 

@@ -48,6 +48,8 @@ struct Said {
 /// `data_loss` for content that is not there, or is not what its name says; what `out` refuses.
 pub fn export<W: Write>(store: &Store, known: &Known, sources: bool, out: W) -> Result<W, Error> {
     let Known { record, state } = known;
+    let trees: BTreeSet<&Digest> = record.trees.values().collect();
+    store.bring(record, |digest| sources || !trees.contains(digest))?;
     let mut blobs = store.content(record)?;
     if sources {
         blobs.extend(record.trees.values());
@@ -163,7 +165,7 @@ pub fn import(store: &Store, reader: impl Read) -> Result<Registered, Error> {
         let file = tree.join(path_of(digest));
         own.blobs().adopt(&file, digest).map_err(|error| unwritable(&file, &error))?;
     }
-    let named = verify::verify(&own, &record).map_err(refused)?;
+    let named = verify::verify(own.blobs(), &record).map_err(refused)?;
     let expected = documents(&own, &record).map_err(refused)?;
     for (path, bytes) in &expected {
         if fs::read(tree.join(path)).ok().as_ref() != Some(bytes) {

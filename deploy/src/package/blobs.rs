@@ -9,6 +9,7 @@ use std::{
 use aigis_proxy::{Code, Error, text_file};
 use tempfile::NamedTempFile;
 
+use super::content::Content;
 use crate::{
     Digest,
     source::{Hashed, of_file},
@@ -141,6 +142,16 @@ impl Blobs {
             }
         }
         Ok(removed)
+    }
+}
+
+impl Content for Blobs {
+    fn document(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        Self::document(self, digest)
+    }
+
+    fn size(&self, digest: &Digest) -> Result<u64, Error> {
+        self.open_blob(digest).map(|(_, size)| size)
     }
 }
 

@@ -87,6 +87,11 @@ impl Differences {
     ///
     /// `data_loss` for content that cannot be read.
     pub fn of(store: &Store, a: &Record, b: &Record) -> Result<Self, Error> {
+        let needed: BTreeSet<&Digest> =
+            [a, b].into_iter().flat_map(|record| record.trees.values().chain([&record.spec])).collect();
+        for record in [a, b] {
+            store.bring(record, |digest| needed.contains(digest))?;
+        }
         let mut found = Self::default();
         pointers("", Some(&manifest(store, a)?), Some(&manifest(store, b)?), &mut found.spec);
         found.files = files(store, a, b)?;

@@ -95,7 +95,7 @@ fn pkg_56_a_chain_of_packages_is_removed_from_its_end() {
             host.build(content).record
         })
         .into();
-    let line = host.store.lineage(chain[2].clone()).unwrap();
+    let line = host.store.lineage(&chain[2].id).unwrap();
     let ids = |line: &[Ancestor]| line.iter().map(|ancestor| ancestor.id).collect::<Vec<_>>();
     assert_eq!(ids(&line), [chain[2].id, chain[1].id, chain[0].id]);
     assert_eq!(chain[1].parents, [chain[0].id]);
@@ -202,7 +202,7 @@ fn pkg_52_what_was_exported_comes_in_elsewhere_as_it_was() {
     }
     let known = there.store.find("golden:two").unwrap();
     assert_eq!(known.state.labels["made"], "two");
-    let line = there.store.lineage(record).unwrap();
+    let line = there.store.lineage(&record.id).unwrap();
     assert_eq!(line.iter().map(|ancestor| ancestor.external).collect::<Vec<_>>(), [false, true]);
     assert_eq!(there.exported("golden"), tar);
     there.store.remove(&known.record).unwrap();

@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use aigis_proxy::Error;
 use serde_json::Value;
 
-use super::{ImageRecord, Record, Store, archive::wrong};
+use super::{
+    ImageRecord, Record,
+    archive::wrong,
+    content::{self, Content},
+};
 use crate::{
     Digest,
     image::{self, Image, Platform, media},
@@ -18,24 +22,24 @@ use crate::{
 /// # Errors
 ///
 /// The first thing that is not as its record, its manifest or its lock has it.
-pub(super) fn verify(store: &Store, record: &Record) -> Result<BTreeSet<Digest>, Error> {
+pub(super) fn verify(from: &dyn Content, record: &Record) -> Result<BTreeSet<Digest>, Error> {
     if !record.is_sound() {
         return Err(wrong("the digests of its record do not agree with what the record says"));
     }
-    let index = store.blobs().document(&record.id)?;
-    let documents = Documents::read(store, &canonical_value(&index, "the index")?)?;
+    let index = from.document(&record.id)?;
+    let documents = Documents::read(from, &canonical_value(&index, "the index")?)?;
     documents.judge(record)?;
     let mut images = Vec::new();
     for image in &record.images {
-        images.push((image.container.as_str(), image.platform, read(store, image)?));
+        images.push((image.container.as_str(), image.platform, read(from, image)?));
     }
     let listed: Vec<(&str, Platform, &Image)> =
         images.iter().map(|(container, platform, image)| (*container, *platform, image)).collect();
     if image::index(&record.project, &documents.bytes, &listed) != index {
         return Err(wrong("its index does not list what its record says"));
     }
-    let mut named = store.content(record)?;
-    if let Some(missing) = named.iter().find(|digest| !store.blobs().has(digest)) {
+    let mut named = content::all(from, record)?;
+    if let Some(missing) = named.iter().find(|digest| from.size(digest).is_err()) {
         return Err(wrong(&format!("the content {missing} is missing")));
     }
     named.extend(record.trees.values());
@@ -50,15 +54,15 @@ struct Documents {
 }
 
 impl Documents {
-    fn read(store: &Store, index: &Value) -> Result<Self, Error> {
+    fn read(from: &dyn Content, index: &Value) -> Result<Self, Error> {
         let digest = |value: Option<&Value>| {
             let digest = value.and_then(|value| value.get("digest")).and_then(Value::as_str);
             digest.and_then(|digest| digest.parse::<Digest>().ok()).ok_or_else(|| wrong("it has no document"))
         };
-        let bytes = store.blobs().document(&digest(index.pointer("/manifests/0"))?)?;
+        let bytes = from.document(&digest(index.pointer("/manifests/0"))?)?;
         let document = canonical_value(&bytes, "the document")?;
-        let manifest = store.blobs().document(&digest(document.pointer("/layers/0"))?)?;
-        let lock = store.blobs().document(&digest(document.pointer("/layers/1"))?)?;
+        let manifest = from.document(&digest(document.pointer("/layers/0"))?)?;
+        let lock = from.document(&digest(document.pointer("/layers/1"))?)?;
         if image::document(&manifest, &lock) != bytes {
             return Err(wrong("its document is not of the form of one"));
         }
@@ -92,15 +96,15 @@ impl Documents {
 }
 
 /// The image that a record describes, if its documents say the same.
-fn read(store: &Store, record: &ImageRecord) -> Result<Image, Error> {
+fn read(from: &dyn Content, record: &ImageRecord) -> Result<Image, Error> {
     let of = &format!("the image {} for {}", record.container, record.platform);
-    let manifest = store.blobs().document(&record.output)?;
+    let manifest = from.document(&record.output)?;
     let said = canonical_value(&manifest, of)?;
-    let config = store.blobs().document(&record.config)?;
+    let config = from.document(&record.config)?;
     let runs = canonical_value(&config, of)?;
     let mut layers = Vec::new();
     for layer in &record.layers {
-        let (_, size) = store.blobs().open_blob(&layer.digest)?;
+        let size = from.size(&layer.digest)?;
         if size != layer.size_bytes {
             return Err(wrong(&format!("{of}: the layer {} has {size} bytes", layer.digest)));
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aigis_proxy::{Name, chain::ChainId};
+use aigis_proxy::{Name, blob::Digest, chain::ChainId};
 
 /// The keys of the bucket of shared records.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +15,12 @@ pub enum Key {
     App(Name),
     /// An assistant: its kind, `local` or `remote`, and its name.
     Assistant(String, Name),
+    /// A package, by its id.
+    Package(Digest),
+    /// What changes of a package, by its id.
+    PackageState(Digest),
+    /// A build: the digest of its inputs, and its id.
+    Build(Digest, String),
 }
 
 impl Key {
@@ -24,6 +30,17 @@ impl Key {
     pub const APPS: &'static str = "app.*";
     /// The filter of all assistants.
     pub const ASSISTANTS: &'static str = "assistant.*.*";
+
+    /// The filter of all packages.
+    pub const PACKAGES: &'static str = "package.*";
+    /// The filter of what changes of all packages.
+    pub const PACKAGE_STATES: &'static str = "package_state.*";
+
+    /// The filter of all builds of these inputs.
+    #[must_use]
+    pub fn builds(inputs: &Digest) -> String {
+        format!("build.{}.*", inputs.hex())
+    }
 
     /// The filter of all steps of a chain.
     #[must_use]
@@ -41,9 +58,22 @@ impl Key {
             ["assistant", kind @ ("local" | "remote"), name] => {
                 Some(Self::Assistant(kind.to_owned(), Name::parse(name).ok()?))
             }
+            ["package", hex] => Some(Self::Package(digest(hex)?)),
+            ["package_state", hex] => Some(Self::PackageState(digest(hex)?)),
+            ["build", inputs, id] if is_build(id) => Some(Self::Build(digest(inputs)?, id.to_owned())),
             _ => None,
         }
     }
+}
+
+fn digest(hex: &str) -> Option<Digest> {
+    format!("sha256:{hex}").parse().ok()
+}
+
+/// Whether that is the id of a build: `bld_` and a UUID.
+fn is_build(id: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-');
+    id.strip_prefix("bld_").is_some_and(|uuid| uuid.len() == 36 && uuid.bytes().all(is_digit))
 }
 
 impl fmt::Display for Key {
@@ -53,6 +83,9 @@ impl fmt::Display for Key {
             Self::Step(id, step) => write!(f, "chain.{id}.step.{step}"),
             Self::App(name) => write!(f, "app.{name}"),
             Self::Assistant(kind, name) => write!(f, "assistant.{kind}.{name}"),
+            Self::Package(id) => write!(f, "package.{}", id.hex()),
+            Self::PackageState(id) => write!(f, "package_state.{}", id.hex()),
+            Self::Build(inputs, id) => write!(f, "build.{}.{id}", inputs.hex()),
         }
     }
 }
@@ -68,6 +101,13 @@ mod tests {
         for key in &keys {
             assert_eq!(Key::parse(key).unwrap().to_string(), *key);
         }
+        let hex = Digest::of(b"x").hex();
+        let build = "bld_0192f0c1-0000-7000-8000-000000000000";
+        for key in [format!("package.{hex}"), format!("package_state.{hex}"), format!("build.{hex}.{build}")] {
+            assert_eq!(Key::parse(&key).unwrap().to_string(), key);
+        }
+        assert_eq!(Key::parse(&format!("build.{hex}.bld_x")), None);
+        assert_eq!(Key::parse(&format!("package.{}", hex.to_uppercase())), None);
         for bad in ["chain.x", "app.Web", "app.web.x", "assistant.builtin.cp", "chain", ""] {
             assert_eq!(Key::parse(bad), None, "{bad}");
         }

@@ -13,11 +13,11 @@ use tempfile::TempDir;
 
 /// The manifest of the golden project; `PACKAGING` stands where something may be added.
 const MANIFEST: &str = r#"{"manifest_version":"1.0","project":{"name":"golden"},"applications":{"hello":{"type":"files","run_command":["/app/run.sh"]}},"containers":{"hello":{"base_image":"scratch","applications":["hello"],"ports":[8080]}},"packaging":{"platforms":["linux/amd64"]}}"#;
-const PACKAGE: &str = "sha256:4ae8dd081b62c37ffaf9ad6bea31f5519f51e0eee2b7919e2183dc2198e76142";
+pub(super) const PACKAGE: &str = "sha256:4ae8dd081b62c37ffaf9ad6bea31f5519f51e0eee2b7919e2183dc2198e76142";
 const CONFIG: &str = "sha256:9b1b0bd7d1aeb6623a8ce049751391878e748e927d4a772e37f5877ba40924a5";
 
 /// The golden project, with what must not count as it happens to be.
-fn golden(mode: u32) -> TempDir {
+pub(super) fn golden(mode: u32) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let long = format!("data/{}/f", "n".repeat(100));
     let files = [
@@ -34,13 +34,13 @@ fn golden(mode: u32) -> TempDir {
     directory
 }
 
-fn write(directory: &Path, path: &str, content: &str) {
+pub(super) fn write(directory: &Path, path: &str, content: &str) {
     let path = directory.join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
 }
 
-fn shown(path: &Path) -> &str {
+pub(super) fn shown(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 

@@ -24,27 +24,31 @@ pub(super) struct Export {
     /// With the source trees that it was made of
     #[arg(long)]
     sources: bool,
+    #[command(flatten)]
+    whose: super::Whose,
 }
 
 impl Export {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let (id, bytes) = super::on_store(context, move |store| {
-            let known = store.find(&self.id)?;
-            let failed = |error: std::io::Error| {
-                Error::precondition(format!("{} cannot be written: {error}", text_file::shown(&self.output)))
-            };
-            let part = self.output.with_file_name(scratch::name());
-            let write = || {
-                let out = BufWriter::with_capacity(BUFFER, File::create_new(&part).map_err(failed)?);
-                let mut out = package::export(store, &known, self.sources, out)?;
-                out.flush().map_err(failed)?;
-                let bytes = out.get_ref().metadata().map_err(failed)?.len();
-                fs::rename(&part, &self.output).map_err(failed)?;
-                Ok((known.record.id, bytes))
-            };
-            write().inspect_err(|_: &Error| drop(fs::remove_file(&part)))
-        })
-        .await?;
+        let kept = self.whose.kept(context)?;
+        let (id, bytes) = kept
+            .on_store(context, move |store| {
+                let known = store.find(&self.id)?;
+                let failed = |error: std::io::Error| {
+                    Error::precondition(format!("{} cannot be written: {error}", text_file::shown(&self.output)))
+                };
+                let part = self.output.with_file_name(scratch::name());
+                let write = || {
+                    let out = BufWriter::with_capacity(BUFFER, File::create_new(&part).map_err(failed)?);
+                    let mut out = package::export(store, &known, self.sources, out)?;
+                    out.flush().map_err(failed)?;
+                    let bytes = out.get_ref().metadata().map_err(failed)?.len();
+                    fs::rename(&part, &self.output).map_err(failed)?;
+                    Ok((known.record.id, bytes))
+                };
+                write().inspect_err(|_: &Error| drop(fs::remove_file(&part)))
+            })
+            .await?;
         if context.output.is_json() {
             return context.output.json(&serde_json::json!({"id": id, "bytes": bytes}));
         }
@@ -58,16 +62,21 @@ pub(super) struct Import {
     /// The file
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    whose: super::Whose,
 }
 
 impl Import {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let registered = super::on_store(context, move |store| {
-            let file = File::open(&self.file)
-                .map_err(|error| Error::invalid(format!("{} cannot be read: {error}", text_file::shown(&self.file))))?;
-            package::import(store, file)
-        })
-        .await?;
+        let kept = self.whose.kept(context)?;
+        let registered = kept
+            .on_store(context, move |store| {
+                let file = File::open(&self.file).map_err(|error| {
+                    Error::invalid(format!("{} cannot be read: {error}", text_file::shown(&self.file)))
+                })?;
+                package::import(store, file)
+            })
+            .await?;
         if context.output.is_json() {
             let mut row = serde_json::to_value(&registered.record).unwrap_or_default();
             row["created"] = registered.created.into();

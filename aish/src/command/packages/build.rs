@@ -11,7 +11,7 @@ use aigis_deploy::{
     package::{Build as Built, Origin, Parents, Record, Registered, Registration, Store, is_tag},
     plan::Bases,
 };
-use aigis_proxy::{Error, Name, text_file};
+use aigis_proxy::{Error, Name, NodeName, text_file};
 use aigis_registry::Timestamp;
 
 use super::super::{dockerfile::settings, manifests::init};
@@ -46,28 +46,32 @@ pub(super) struct Build {
     /// A label; several times for several
     #[arg(long = "label", value_name = "K=V", value_parser = label)]
     labels: Vec<(String, String)>,
-    /// Build on this host, and keep the package here
-    #[arg(long)]
-    local: bool,
+    #[command(flatten)]
+    whose: super::Whose,
+}
+
+/// Who builds, and where. A mesh knows its users by itself.
+struct Maker {
+    user: String,
+    node: Option<NodeName>,
 }
 
 impl Build {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let kept = self.whose.kept(context)?;
         if !self.path.is_dir() {
             let path = text_file::shown(&self.path);
             return Err(Failure::usage(format!("{path} is no directory"), "name the directory that holds aigis.json"));
         }
-        if !self.local {
-            context.output.note("the package is kept in the data directory of this host, and nowhere else");
-        }
+        kept.say(context);
         let missing = fs::symlink_metadata(self.path.join(manifest::FILE)).is_err();
         let bases = if missing { Some(settings()?.bases()) } else { None };
         if missing {
             context.output.note("there is no aigis.json: that counts which aish manifests init would write");
         }
-        let by = user();
+        let maker = Maker { user: user(), node: context.mesh_file()?.and_then(|mesh| mesh.node) };
         let is_json = context.output.is_json();
-        let registered = super::on_store(context, move |store| self.build(store, &by, bases.as_ref())).await?;
+        let registered = kept.on_store(context, move |store| self.build(store, &maker, bases.as_ref())).await?;
         let Registered { record, created } = registered;
         if is_json {
             let mut row = serde_json::to_value(&record).unwrap_or_default();
@@ -77,7 +81,7 @@ impl Build {
         context.output.text(&record.id.to_string())
     }
 
-    fn build(&self, store: &Store, by: &str, bases: Option<&Bases>) -> Result<Registered, Error> {
+    fn build(&self, store: &Store, maker: &Maker, bases: Option<&Bases>) -> Result<Registered, Error> {
         let started_at = Timestamp::now();
         let document = read(&self.path, bases)?;
         let lock = lock(&self.path)?;
@@ -96,8 +100,8 @@ impl Build {
                 Epoch::Commit(_) => git::committed_at(&self.path),
                 Epoch::Seconds(_) => None,
             },
-            by,
-            node: None,
+            by: &maker.user,
+            node: maker.node.as_ref().map(NodeName::as_str),
             at: started_at,
         };
         let record = pack::assemble(store.blobs(), &request)?;
@@ -109,11 +113,11 @@ impl Build {
             outputs: record.by_image(|image| image.output),
             tier: record.images.iter().map(|image| image.tier).max().unwrap_or_default(),
             source: Origin { repository: project.repository.clone(), ..origin },
-            node: None,
+            node: maker.node.as_ref().map(ToString::to_string),
             engine: None,
             started_at,
             ended_at: Timestamp::now(),
-            by: by.to_owned(),
+            by: maker.user.clone(),
             cache_hits: 0,
             verify_of: None,
         };

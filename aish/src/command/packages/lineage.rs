@@ -6,11 +6,14 @@ pub(super) struct Lineage {
     /// The package
     #[arg(value_name = "ID")]
     id: String,
+    #[command(flatten)]
+    whose: super::Whose,
 }
 
 impl Lineage {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let line = super::on_store(context, move |store| store.lineage(store.find(&self.id)?.record)).await?;
+        let kept = self.whose.kept(context)?;
+        let line = kept.on_store(context, move |store| store.lineage(&store.find(&self.id)?.record.id)).await?;
         if context.output.is_json() {
             return context.output.json(&line);
         }

@@ -38,25 +38,29 @@ pub(super) struct List {
     /// Only those that come after this one in the list
     #[arg(long, value_name = "ID")]
     after: Option<String>,
+    #[command(flatten)]
+    whose: super::Whose,
 }
 
 impl List {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let listed = super::on_store(context, move |store| {
-            let after = self.after.as_ref().map(|id| store.find(id)).transpose()?;
-            let mut chosen = self.chosen(store.list()?, after.map(|known| known.record));
-            if let Some(wanted) = self.reproducible {
-                let mut measured = Vec::new();
-                for known in chosen {
-                    let is_it = Reproducible::of(&store.builds(&known.record.inputs)?) == wanted;
-                    measured.extend(is_it.then_some(known));
+        let kept = self.whose.kept(context)?;
+        let listed = kept
+            .on_store(context, move |store| {
+                let after = self.after.as_ref().map(|id| store.find(id)).transpose()?;
+                let mut chosen = self.chosen(store.list()?, after.map(|known| known.record));
+                if let Some(wanted) = self.reproducible {
+                    let mut measured = Vec::new();
+                    for known in chosen {
+                        let is_it = Reproducible::of(&store.builds(&known.record.inputs)?) == wanted;
+                        measured.extend(is_it.then_some(known));
+                    }
+                    chosen = measured;
                 }
-                chosen = measured;
-            }
-            chosen.truncate(self.limit.unwrap_or(usize::MAX));
-            Ok(chosen)
-        })
-        .await?;
+                chosen.truncate(self.limit.unwrap_or(usize::MAX));
+                Ok(chosen)
+            })
+            .await?;
         if context.output.is_json() {
             return context.output.json(&listed.iter().map(super::row).collect::<Vec<_>>());
         }

@@ -6,15 +6,19 @@ pub(super) struct Remove {
     /// The package
     #[arg(value_name = "ID")]
     id: String,
+    #[command(flatten)]
+    whose: super::Whose,
 }
 
 impl Remove {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let id = super::on_store(context, move |store| {
-            let record = store.find(&self.id)?.record;
-            store.remove(&record).map(|()| record.id)
-        })
-        .await?;
+        let kept = self.whose.kept(context)?;
+        let id = kept
+            .on_store(context, move |store| {
+                let record = store.find(&self.id)?.record;
+                store.remove(&record).map(|()| record.id)
+            })
+            .await?;
         if context.output.is_json() {
             return context.output.json(&serde_json::json!({"id": id}));
         }

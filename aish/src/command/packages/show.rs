@@ -17,25 +17,30 @@ pub(super) struct Show {
     /// In what it differs from this one; exits 1 if it does
     #[arg(long, value_name = "ID")]
     against: Option<String>,
+    #[command(flatten)]
+    whose: super::Whose,
 }
 
 impl Show {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let kept = self.whose.kept(context)?;
         if let Some(other) = self.against {
-            let (a, b, differences) = super::on_store(context, move |store| {
-                let (a, b) = (store.find(&self.id)?.record, store.find(&other)?.record);
-                let differences = Differences::of(store, &a, &b)?;
-                Ok((a, b, differences))
-            })
-            .await?;
+            let (a, b, differences) = kept
+                .on_store(context, move |store| {
+                    let (a, b) = (store.find(&self.id)?.record, store.find(&other)?.record);
+                    let differences = Differences::of(store, &a, &b)?;
+                    Ok((a, b, differences))
+                })
+                .await?;
             return report(context, &a, &b, &differences);
         }
-        let (known, builds) = super::on_store(context, move |store| {
-            let known = store.find(&self.id)?;
-            let builds = store.builds(&known.record.inputs)?;
-            Ok((known, builds))
-        })
-        .await?;
+        let (known, builds) = kept
+            .on_store(context, move |store| {
+                let known = store.find(&self.id)?;
+                let builds = store.builds(&known.record.inputs)?;
+                Ok((known, builds))
+            })
+            .await?;
         let reproducible = Reproducible::of(&builds);
         if context.output.is_json() {
             let mut row = super::row(&known);

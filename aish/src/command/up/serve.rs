@@ -7,7 +7,7 @@ use aigis_proxy::{Code, Error, bus::ConnectError, kv::SetupError, with_causes};
 
 use tokio::time::{Instant, sleep};
 
-use super::coordinator;
+use super::{coordinator, packages};
 use crate::{
     exit::Failure,
     signals::{Hangup, Hangups, Signals},
@@ -47,6 +47,7 @@ pub(super) async fn until_told(
     (signals, hangups): (&mut Signals, &mut Hangups),
 ) -> Result<(), Failure> {
     let mut chains = coordinator::start(&node, python_image).await;
+    let mut registering = packages::start(&node).await;
     loop {
         let must_end = tokio::select! {
             () = signals.any() => true,
@@ -59,6 +60,7 @@ pub(super) async fn until_told(
             },
             () = node.must_restart() => false,
         };
+        drop(registering.take());
         if let Some(chains) = chains.take() {
             chains.stop().await;
         }
@@ -73,6 +75,7 @@ pub(super) async fn until_told(
             () = signals.any() => return Ok(()),
         };
         chains = coordinator::start(&node, python_image).await;
+        registering = packages::start(&node).await;
     }
 }
 
