@@ -1,5 +1,5 @@
 //! What a source tree is, how it becomes an image, and what a package is: pure functions, without an engine, a bus or a
-//! clock.
+//! clock. Only [`package`] knows where packages are kept.
 //!
 //! ```
 //! use aigis_deploy::{Tree, fact::ProviderName};
@@ -18,6 +18,11 @@
 //!
 //! A [`plan::Plan`] stands between the facts and whatever is made of them. [`dockerfile`] writes it as a Dockerfile, and
 //! judges any Dockerfile, whoever wrote it.
+//!
+//! # From a project to a package
+//!
+//! [`pack`] puts images together, and [`package::Store`] keeps what they make: on a host, or in a mesh, where nodes
+//! write the records ([`package::serve`]).
 
 mod analysis;
 mod code;

@@ -43,7 +43,8 @@ fn pkg_33_pkg_56_a_package_of_one_host_is_known_and_at_hand_on_another() {
     let _ = beta.aish(["packages", "export", "golden:v2", "--sources", "-o", shown(&there)]).good();
     assert_eq!(fs::read(here).unwrap(), fs::read(&there).unwrap());
     let alone = Mesh::absent();
-    let _ = alone.aish(["packages", "import", shown(&there)]).good();
+    let taken = alone.aish(["packages", "import", shown(&there)]);
+    assert_eq!((taken.code, taken.stdout.trim()), (0, second["id"].as_str().unwrap()), "{taken:?}");
     assert_eq!(ids(&alone, &[]), [second["id"].as_str().unwrap()]);
 
     let line = beta.aish(["packages", "lineage", "golden", "--json"]).good().json();
@@ -121,7 +122,7 @@ fn pkg_59_a_viewer_sees_packages_and_an_operator_removes_none() {
 }
 
 #[test]
-fn pkg_39_packages_of_a_mesh_whose_bus_is_away_are_not_there() {
+fn packages_of_a_mesh_whose_bus_is_away_are_not_there() {
     let mesh = Mesh::up();
     let project = golden(0o644);
     let path = shown(project.path());
