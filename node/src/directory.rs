@@ -13,7 +13,10 @@ use std::{
 use aigis_proxy::{
     Address, Code, Effect, Error, Granted, Name, NodeName, SkillPath, UserName, dispatch,
     serve::Server,
-    services::chains::skills::{self, OfApps},
+    services::{
+        chains::skills::{self, OfApps},
+        projects::Projects,
+    },
     skill::{Answer, Call, Ci, SkillInfo},
     subject::HandTarget,
     task,
@@ -60,6 +63,8 @@ pub(crate) struct Directory {
     turn: AtomicUsize,
     /// Who holds chains beside this node.
     chains: OnceLock<Arc<dyn OfApps>>,
+    /// Who knows the projects of this host.
+    projects: RwLock<Option<Arc<dyn Projects>>>,
 }
 
 impl fmt::Debug for Directory {
@@ -72,8 +77,8 @@ impl Directory {
     /// An empty directory. The cache tells what else in the mesh has a name.
     #[must_use]
     pub(crate) fn new(node: NodeName, cache: Cache, registry: Registry) -> Self {
-        let (entries, names, meant, turn, chains) = Default::default();
-        Self { node, cache, registry, entries, names, meant, turn, chains }
+        let (entries, names, meant, turn, chains, projects) = Default::default();
+        Self { node, cache, registry, entries, names, meant, turn, chains, projects }
     }
 
     /// Sets who holds chains beside this node. Only the first call counts.
@@ -87,6 +92,16 @@ impl Directory {
         self.chains.get()
     }
 
+    /// Sets who knows the projects of this host.
+    pub(crate) fn set_projects(&self, projects: Arc<dyn Projects>) {
+        *self.projects.write().unwrap_or_else(PoisonError::into_inner) = Some(projects);
+    }
+
+    /// Who knows the projects of this host, if anybody does.
+    pub(crate) fn projects(&self) -> Option<Arc<dyn Projects>> {
+        self.projects.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// An app that runs elsewhere, of which this node can tell the chain.
     fn elsewhere(&self, name: &Name) -> Option<Arc<dyn Ci>> {
         let chains = self.chains.get().filter(|chains| chains.knows(name))?;
@@ -97,6 +112,7 @@ impl Directory {
     /// not would keep that for as long as its process lives.
     pub(crate) fn clear(&self) {
         self.entries.write().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.projects.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Adds a CI, or replaces the one of that name. `running` says whether it can serve as a replica of `service`.

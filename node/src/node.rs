@@ -6,7 +6,13 @@ mod start;
 
 use std::{fs, sync::Arc, time::Duration};
 
-use aigis_proxy::{Bus, bus, identity::Credential, serve::Server, services::chains::skills::OfApps, task};
+use aigis_proxy::{
+    Bus, bus,
+    identity::Credential,
+    serve::Server,
+    services::{chains::skills::OfApps, projects::Projects},
+    task,
+};
 use aigis_registry::{Cache, LeaseKeeper, Reporter, audit::AuditJournal};
 use tokio::sync::watch;
 
@@ -113,6 +119,11 @@ impl Node {
     /// Has the apps of this mesh answer for their chains by whoever holds chains beside this node. Only the first call counts.
     pub fn serve_chains(&self, chains: Arc<dyn OfApps>) {
         self.directory.set_chains(chains);
+    }
+
+    /// Has this node's skills answer for the projects of its host by whoever knows them.
+    pub fn serve_projects(&self, projects: Arc<dyn Projects>) {
+        self.directory.set_projects(projects);
     }
 
     /// The server, for its counters.

@@ -2,6 +2,7 @@
 
 mod duties;
 mod plugins;
+mod projects;
 pub(crate) mod text;
 
 use std::{
@@ -187,6 +188,7 @@ static TABLE: LazyLock<Table<OwnCi>> = LazyLock::new(|| {
     );
     duties::add(&mut table);
     plugins::add(&mut table);
+    projects::add(&mut table);
     table
 });
 

@@ -15,6 +15,7 @@ use crate::{
 
 pub mod chains;
 pub mod instances;
+pub mod projects;
 pub mod steps;
 
 /// The service name of [`Blobs`], which all nodes share.

@@ -1,4 +1,5 @@
-//! Packages, by their commands.
+//! Packages: by their commands, and by the skills of nodes.
 
 mod build;
+mod projects;
 mod registry;

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use aigis_deploy::{
-    Tree,
+    Analysis, Tree,
     dockerfile::{self, Finding, Level, Proposal, Refusal, SaveError, Surroundings, Wanted},
     settings::{self, Settings},
 };
@@ -76,11 +76,7 @@ impl Dockerfile {
     }
 
     fn propose(&self, context: &Context) -> Result<Proposal, Failure> {
-        let mut wanted = Wanted { application: self.app.clone(), ..Wanted::default() };
-        wanted.bases = settings()?.bases();
-        let tree = Tree::read(&self.path).map_err(|error| unreadable(&self.path, &error))?;
-        let present = |path: &str| dockerfile::present(&self.path.join(path)).ok().flatten();
-        let (proposal, analysis) = dockerfile::propose(tree, &wanted, present).map_err(refused)?;
+        let (proposal, analysis) = propose(&self.path, self.app.clone())?;
         for warning in &analysis.warnings {
             context.output.note(&format!("{}:{}: {}", warning.at.file, warning.at.line, warning.message));
         }
@@ -136,6 +132,15 @@ impl Dockerfile {
     }
 }
 
+/// What is proposed for an application of a directory, by the bases of this host.
+pub(super) fn propose(directory: &Path, application: Option<String>) -> Result<(Proposal, Analysis), Error> {
+    let bases = settings().map_err(Failure::into_error)?.bases();
+    let wanted = Wanted { application, bases, ..Wanted::default() };
+    let tree = Tree::read(directory).map_err(|error| unreadable(directory, &error))?;
+    let present = |path: &str| dockerfile::present(&directory.join(path)).ok().flatten();
+    dockerfile::propose(tree, &wanted, present).map_err(refused)
+}
+
 fn line(file: &str, finding: &Finding) -> String {
     let level = match finding.level {
         Level::Error => "error",
@@ -163,7 +168,7 @@ fn refused(refusal: Refusal) -> Error {
     }
 }
 
-fn unsaved(error: &SaveError) -> Error {
+pub(super) fn unsaved(error: &SaveError) -> Error {
     let message = aigis_proxy::with_causes(error);
     match error {
         SaveError::Exists { .. } => {

@@ -33,6 +33,7 @@ mod coordinator;
 mod keep;
 mod packages;
 mod plugins;
+mod projects;
 mod serve;
 
 pub(super) use serve::failure;

@@ -40,6 +40,15 @@ impl std::fmt::Debug for Reading {
 }
 
 impl Reading {
+    /// The blob of that digest, by its index.
+    pub(super) async fn find(store: &Store, life: Life, digest: &Digest) -> Result<Option<Blob>, Error> {
+        let Some(value) = value(store, &life.index(digest)).await? else { return Ok(None) };
+        let index = Index::read(&value).map_err(|reason| {
+            damaged(&Blob { digest: *digest, size: 0 }, &format!("its index is unusable: {reason}"))
+        })?;
+        Ok(Some(Blob { digest: *digest, size: index.size }))
+    }
+
     pub(super) async fn open(store: Store, life: Life, blob: Blob) -> Result<Self, Error> {
         let Some(value) = value(&store, &life.index(&blob.digest)).await? else {
             return Err(Error::new(Code::NotFound, format!("the mesh has no {life} blob {blob}"))

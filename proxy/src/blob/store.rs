@@ -11,7 +11,7 @@ use tarpc::context;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::{
-    Blob, Content, Index, Life, MARKED, PASSING, Part, Reading, WITHIN, cutter::Cutter, digest::Hasher,
+    Blob, Content, Digest, Index, Life, MARKED, PASSING, Part, Reading, WITHIN, cutter::Cutter, digest::Hasher,
     index::Gathering, sweep::Mark, window::Window,
 };
 use crate::{
@@ -121,6 +121,15 @@ impl Store {
         let blob = Blob { digest: whole.end(), size };
         self.put_index(life, &blob, index, mark).await?;
         Ok(Stored { blob, chunks, chunks_sent, bytes_sent })
+    }
+
+    /// The blob of that digest, if the mesh has it.
+    ///
+    /// # Errors
+    ///
+    /// `data_loss` for one that is damaged; `unavailable` if the store is away.
+    pub async fn find(&self, life: Life, digest: &Digest) -> Result<Option<Blob>, Error> {
+        Reading::find(self, life, digest).await
     }
 
     /// Begins to read a blob.

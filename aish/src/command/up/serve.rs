@@ -7,7 +7,7 @@ use aigis_proxy::{Code, Error, bus::ConnectError, kv::SetupError, with_causes};
 
 use tokio::time::{Instant, sleep};
 
-use super::{coordinator, packages};
+use super::{coordinator, packages, projects};
 use crate::{
     exit::Failure,
     signals::{Hangup, Hangups, Signals},
@@ -46,6 +46,7 @@ pub(super) async fn until_told(
     python_image: Option<&str>,
     (signals, hangups): (&mut Signals, &mut Hangups),
 ) -> Result<(), Failure> {
+    projects::serve(&node);
     let mut chains = coordinator::start(&node, python_image).await;
     let mut registering = packages::start(&node).await;
     loop {
@@ -74,6 +75,7 @@ pub(super) async fn until_told(
             node = again(&options) => node?,
             () = signals.any() => return Ok(()),
         };
+        projects::serve(&node);
         chains = coordinator::start(&node, python_image).await;
         registering = packages::start(&node).await;
     }

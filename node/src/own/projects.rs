@@ -1,0 +1,115 @@
+//! The skills by which the projects of a node's host are seen, and Dockerfiles proposed for them and saved: `project.…` and
+//! `dockerfile.…`. Who knows the projects is [`Projects`]; a node without that says so.
+
+use std::{sync::Arc, time::Duration};
+
+use aigis_proxy::{
+    Effect, Error,
+    services::projects::{Projects, Save, Saved},
+    skill::{Call, Input, Nothing, Table},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::OwnCi;
+
+/// How long a look at a whole project may take; an uploaded tree comes over the bus first.
+const LONG: Duration = Duration::from_secs(5 * 60);
+
+/// Which project is meant.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    /// A name of the table [projects] in the host's packages.toml, or the digest of an uploaded tree.
+    project: String,
+}
+
+/// Of what a Dockerfile is wanted.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    /// A name of the table [projects] in the host's packages.toml, or the digest of an uploaded tree.
+    project: String,
+    /// The application, where there are several.
+    #[serde(default)]
+    app: Option<String>,
+}
+
+/// A Dockerfile.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    /// What it holds.
+    content: String,
+}
+
+/// [`Save`], as arguments.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct Saving(Save);
+
+impl Input for Which {
+    const POSITIONAL: &'static [&'static str] = &["project"];
+}
+
+impl Input for Wanted {
+    const POSITIONAL: &'static [&'static str] = &["project", "app"];
+}
+
+impl Input for Text {
+    const POSITIONAL: &'static [&'static str] = &["content"];
+}
+
+impl Input for Saving {
+    const POSITIONAL: &'static [&'static str] = &["proposal"];
+}
+
+/// Adds the skills.
+pub(super) fn add(table: &mut Table<OwnCi>) {
+    table
+        .value(
+            "project.list",
+            Effect::Read,
+            "Lists the projects that this host's packages.toml names, with the digests of their manifests.",
+            async |own: Arc<OwnCi>, _, _: Nothing| own.projects()?.list().await,
+        )
+        .value(
+            "project.analyze",
+            Effect::Read,
+            "Says what a project is: its applications, how each is built and started, and which lines prove it.",
+            async |own: Arc<OwnCi>, _, which: Which| own.projects()?.analyze(which.project).await,
+        )
+        .value(
+            "dockerfile.propose",
+            Effect::Read,
+            "Proposes a Dockerfile for a project, and writes nothing; the proposal is kept for a day.",
+            async |own: Arc<OwnCi>, _, Wanted { project, app }: Wanted| own.projects()?.propose(project, app).await,
+        )
+        .value(
+            "dockerfile.lint",
+            Effect::Read,
+            "Reports on a Dockerfile, by line.",
+            async |own: Arc<OwnCi>, _, text: Text| own.projects()?.lint(text.content).await,
+        )
+        .value(
+            "dockerfile.save",
+            Effect::Write,
+            "Writes what was proposed, unless the project or what stands there has changed.",
+            async |own: Arc<OwnCi>, _: Call, Saving(save): Saving| -> Result<Saved, Error> {
+                own.projects()?.save(save).await
+            },
+        );
+    for path in ["project.analyze", "dockerfile.propose", "dockerfile.save"] {
+        table.timeout(path, LONG);
+    }
+}
+
+impl OwnCi {
+    /// Who knows the projects of this host.
+    fn projects(&self) -> Result<Arc<dyn Projects>, Error> {
+        self.directory.projects().ok_or_else(|| {
+            Error::unavailable(format!("{} does not answer for projects yet", self.name))
+                .hint("ask it again in a moment")
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! The projects of a node's host: what its skills `project.…` and `dockerfile.…` ask, and who answers.
+//!
+//! A project is called by a name that the host's user gave to a directory, or by the digest of a tree that was uploaded.
+//! Never by a path: a caller reads nothing of a host but what its user named.
+
+use futures::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// A project of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Where it lies on the host.
+    pub directory: String,
+    /// The digest of its manifest's canonical form; none where it has no manifest, or one that is not valid.
+    pub manifest: Option<String>,
+}
+
+/// A proposal that is to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Save {
+    /// Its id, as it was shown.
+    pub proposal: String,
+    /// The project, where the same was proposed for several.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// Whether another content is written over; it is kept on the host.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// What became of a proposal's files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Saved {
+    /// The files, by their paths.
+    pub files: Vec<SavedFile>,
+    /// Whether any was written.
+    pub changed: bool,
+}
+
+/// A file of a proposal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SavedFile {
+    /// Its path in the project.
+    pub path: String,
+    /// Whether it was written; it holds the very same otherwise.
+    pub written: bool,
+}
+
+/// Whoever knows the projects of a host, as its node asks.
+///
+/// Each is asked on behalf of a caller whose role was judged.
+pub trait Projects: Send + Sync + 'static {
+    /// The projects that have names, sorted by them.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for settings of the host that cannot be read.
+    fn list(&self) -> BoxFuture<'static, Result<Vec<Listed>, Error>>;
+
+    /// What a project is: the JSON of `aish analyze`.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for an unknown project, `invalid_argument` for what is neither name nor digest, `failed_precondition`
+    /// where there is no application.
+    fn analyze(&self, project: String) -> BoxFuture<'static, Result<Value, Error>>;
+
+    /// The Dockerfile that is proposed for an application of a project: the JSON of `aish dockerfile`. Nothing of the project
+    /// is written; the proposal is kept for a day.
+    ///
+    /// # Errors
+    ///
+    /// As [`Projects::analyze`]; `not_found` for an application of another name.
+    fn propose(&self, project: String, application: Option<String>) -> BoxFuture<'static, Result<Value, Error>>;
+
+    /// What is found in the text of a Dockerfile, by line.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for a text that is too long.
+    fn lint(&self, content: String) -> BoxFuture<'static, Result<Value, Error>>;
+
+    /// Writes a proposal that was made here.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for an unknown proposal; `failed_precondition` where the project, or what stands in the files' places, is
+    /// not what it was, and for an uploaded tree; `already_exists` where other files stand there. Nothing was written then.
+    fn save(&self, save: Save) -> BoxFuture<'static, Result<Saved, Error>>;
+}
