@@ -66,7 +66,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Exec(exec) => exec.run(context).await,
         Command::Events(events) => events.run(context).await,
         Command::Audit(audit) => audit.run(context).await,
-        Command::Dockerfile(dockerfile) => dockerfile.run(context),
+        Command::Dockerfile(dockerfile) => dockerfile.run(context).await,
         Command::Doctor(doctor) => doctor.run(context).await,
         Command::Users(users) => users.run(context).await,
         Command::Tokens(tokens) => tokens.run(context).await,

@@ -31,6 +31,7 @@ pub mod home;
 pub mod host;
 mod hosting;
 mod issuer;
+mod listening;
 pub mod logs;
 pub mod mask;
 pub mod mesh;

@@ -160,7 +160,7 @@ impl Node {
         lease.goodbye(Duration::from_secs(2)).await;
         server.stop(grace).await;
         steps.leave();
-        tokio::join!(hosting.end_all(grace), guests.end_all(), apps.ended(ENDED));
+        tokio::join!(hosting.end_all(grace), guests.end_all(), apps.ended(ENDED), steps.end_tests(ENDED));
         logs.shut();
         reporter.goodbye().await;
         // What waits is shipped by the next start; a moment now spares it the wait.

@@ -36,6 +36,7 @@ use crate::{
     logs,
     message::{self, Answered, Message},
     offered::Room,
+    steps::Place,
 };
 
 /// The node as a CI.
@@ -50,6 +51,7 @@ pub(crate) struct OwnCi {
     duties: Arc<Duties>,
     room: Arc<Room>,
     hosting: Arc<Hosting>,
+    place: Arc<Place>,
     reporter: Reporter,
     metrics: Option<SocketAddr>,
     started_at: Timestamp,
@@ -219,6 +221,8 @@ pub(crate) struct Parts {
     pub(crate) room: Arc<Room>,
     /// Its plugins.
     pub(crate) hosting: Arc<Hosting>,
+    /// Where it tests what is proposed.
+    pub(crate) place: Arc<Place>,
     /// Where it tells of itself.
     pub(crate) reporter: Reporter,
     /// Where its metrics are served.
@@ -229,8 +233,20 @@ impl OwnCi {
     /// Makes the node's CI, named after it.
     #[must_use]
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { host, directory, bus, server, dispatcher, bus_server, duties, room, hosting, reporter, metrics } =
-            parts;
+        let Parts {
+            host,
+            directory,
+            bus,
+            server,
+            dispatcher,
+            bus_server,
+            duties,
+            room,
+            hosting,
+            place,
+            reporter,
+            metrics,
+        } = parts;
         let name = host.node.ci();
         let started_at = Timestamp::now();
         Self {
@@ -244,6 +260,7 @@ impl OwnCi {
             duties,
             room,
             hosting,
+            place,
             reporter,
             metrics,
             started_at,

@@ -2,7 +2,7 @@
 //! on its disk until it is told to forget it.
 //!
 //! A container, a build or a clone belongs to an *attempt*, not to who asked for it: it runs on while the bus is away, while
-//! coordinators change, and, for a container, while this process starts anew.
+//! coordinators change, and, for a container, while this process starts anew. A [test build](trial) alone ends with who asked.
 
 mod attempt;
 mod build;
@@ -23,7 +23,9 @@ mod rooms;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod user;
 
 pub(crate) use desk::serve;
 pub(crate) use place::{Parts, Place};
+pub(crate) use trial::begin as test;

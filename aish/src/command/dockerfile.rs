@@ -5,7 +5,7 @@ use aigis_deploy::{
     dockerfile::{self, Finding, Level, Proposal, Refusal, SaveError, Surroundings, Wanted},
     settings::{self, Settings},
 };
-use aigis_proxy::{Code, Error, text_file};
+use aigis_proxy::{Code, Error, NodeName, text_file};
 
 use crate::{
     config,
@@ -13,13 +13,16 @@ use crate::{
     exit::{self, Failure},
 };
 
+mod test;
+
 /// Propose a Dockerfile for a directory, save one, or judge any
 ///
-/// It says what the image of an application is made of, and by which file of the project. Nothing is written, and nothing
-/// of the project is run, until --save.
+/// It says what the image of an application is made of, and by which file of the project. Nothing is written until --save,
+/// and nothing of the project is run but in containers, by --test.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  aish dockerfile\n  aish dockerfile shop --app api --diff\n  \
-    aish dockerfile shop --save --replace\n  aish dockerfile --lint deploy/Dockerfile")]
+    aish dockerfile shop --save --replace\n  aish dockerfile shop --test --on beta\n  \
+    aish dockerfile --lint deploy/Dockerfile")]
 pub(crate) struct Dockerfile {
     /// The project's directory
     #[arg(value_name = "PATH", default_value = ".")]
@@ -39,8 +42,17 @@ pub(crate) struct Dockerfile {
     /// Write it over another one, which is kept
     #[arg(long, requires = "save")]
     replace: bool,
+    /// Build and start it on a node, look at it, and leave nothing of it
+    #[arg(long, conflicts_with_all = ["plan", "diff", "save"])]
+    test: bool,
+    /// The node that does so [default: this host's, or one that takes work]
+    #[arg(long, value_name = "NODE", requires = "test")]
+    on: Option<NodeName>,
+    /// Keep the image that was built
+    #[arg(long, requires = "test")]
+    keep: bool,
     /// Report on a Dockerfile instead; without a name on that in the project's directory
-    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["app", "plan", "diff", "save"])]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["app", "plan", "diff", "save", "test"])]
     lint: Option<Option<PathBuf>>,
     /// Fail where anything is doubtful; of --lint, take warnings for errors
     #[arg(long)]
@@ -48,7 +60,7 @@ pub(crate) struct Dockerfile {
 }
 
 impl Dockerfile {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         if !self.path.is_dir() {
             let message = format!("{} is no directory", text_file::shown(&self.path));
             return Err(Failure::usage(message, "name the directory of a project: aish dockerfile PATH"));
@@ -59,6 +71,11 @@ impl Dockerfile {
         let proposal = self.propose(context)?;
         if self.save {
             return self.write(&proposal, context);
+        }
+        if self.test {
+            let (root, app, on) = (&self.path, self.app.as_deref(), self.on.as_ref());
+            let wanted = test::Wanted { root, app, proposal: &proposal, on, keep: self.keep };
+            return Box::pin(test::run(context, &wanted)).await;
         }
         proposal.notes.iter().for_each(|note| context.output.note(&note.message));
         if self.plan {

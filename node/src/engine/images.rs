@@ -23,6 +23,8 @@ const LONG: Duration = Duration::from_secs(60);
 pub struct ImageConfig {
     /// Its id: `sha256:…`.
     pub id: String,
+    /// How many bytes it has, where the engine says it.
+    pub bytes: Option<u64>,
     /// `ENTRYPOINT`.
     pub entrypoint: Vec<String>,
     /// `CMD`.
@@ -56,6 +58,7 @@ impl ImageConfig {
         };
         Some(Self {
             id: value.get("Id").and_then(Value::as_str)?.to_owned(),
+            bytes: value.get("Size").and_then(Value::as_u64),
             entrypoint: texts("Entrypoint"),
             cmd: texts("Cmd"),
             workingdir: text("WorkingDir"),

@@ -233,6 +233,20 @@ impl Node {
             bus: bus.clone(),
             issuer: mesh.file.issuer.clone(),
         });
+        let mark = Mark::new(mesh.credential.public());
+        let supply = Supply::new(host.engine.clone(), images);
+        let steps = steps::Place::new(steps::Parts {
+            node: node.clone(),
+            home: home.clone(),
+            mark: mark.clone(),
+            bus: bus.clone(),
+            cache: cache.clone(),
+            engine: host.engine.clone(),
+            duties: duties.clone(),
+            vault: vault.clone(),
+            masks: logs.masks().clone(),
+            supply: supply.clone(),
+        });
         let own = Arc::new(OwnCi::new(own::Parts {
             host: host.clone(),
             directory: directory.clone(),
@@ -243,6 +257,7 @@ impl Node {
             duties: duties.clone(),
             room: room.clone(),
             hosting: hosting.clone(),
+            place: steps.clone(),
             reporter: reporter.clone(),
             metrics: metrics.as_ref().map(|endpoint| endpoint.address),
         }));
@@ -293,20 +308,6 @@ impl Node {
         let guests = Guests::new(guests::Parts { node: place, home: home.clone(), bus: bus.clone(), ways, masks, key });
         let serving = places::serve(&guests, Arc::downgrade(&hosting), journal.clone());
         tasks.extend(serving.await.map_err(&listening)?);
-        let mark = Mark::new(mesh.credential.public());
-        let supply = Supply::new(host.engine.clone(), images);
-        let steps = steps::Place::new(steps::Parts {
-            node: node.clone(),
-            home: home.clone(),
-            mark: mark.clone(),
-            bus: bus.clone(),
-            cache: cache.clone(),
-            engine: host.engine.clone(),
-            duties: duties.clone(),
-            vault: vault.clone(),
-            masks: logs.masks().clone(),
-            supply: supply.clone(),
-        });
         let restart = watch::Sender::new(false);
         if let (Some(mesh::Office { keys }), Some(store)) = (&mesh.office, store) {
             let (url, ca, cluster) = (mesh.file.bus.clone(), mesh.ca.clone(), mesh.cluster.clone());

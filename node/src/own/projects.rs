@@ -5,16 +5,19 @@ use std::{sync::Arc, time::Duration};
 
 use aigis_proxy::{
     Effect, Error,
-    services::projects::{Projects, Save, Saved},
+    services::projects::{Projects, Save, Saved, Test},
     skill::{Call, Input, Nothing, Table},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::OwnCi;
+use crate::steps;
 
 /// How long a look at a whole project may take; an uploaded tree comes over the bus first.
 const LONG: Duration = Duration::from_secs(5 * 60);
+/// How long a test may take: its turn, its build, its container.
+const TEST: Duration = Duration::from_secs(30 * 60);
 
 /// Which project is meant.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -60,9 +63,18 @@ impl Input for Text {
     const POSITIONAL: &'static [&'static str] = &["content"];
 }
 
+impl Input for Testing {
+    const POSITIONAL: &'static [&'static str] = &["proposal"];
+}
+
 impl Input for Saving {
     const POSITIONAL: &'static [&'static str] = &["proposal"];
 }
+
+/// [`Test`], as arguments.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct Testing(Test);
 
 /// Adds the skills.
 pub(super) fn add(table: &mut Table<OwnCi>) {
@@ -98,7 +110,14 @@ pub(super) fn add(table: &mut Table<OwnCi>) {
             async |own: Arc<OwnCi>, _: Call, Saving(save): Saving| -> Result<Saved, Error> {
                 own.projects()?.save(save).await
             },
+        )
+        .stream(
+            "dockerfile.test",
+            Effect::Write,
+            "Builds what was proposed, starts it without a published port, and tells how that went; nothing of it stays.",
+            async |own: Arc<OwnCi>, _: Call, Testing(test): Testing| steps::test(&own.place, own.projects()?, test),
         );
+    table.timeout("dockerfile.test", TEST);
     for path in ["project.analyze", "dockerfile.propose", "dockerfile.save"] {
         table.timeout(path, LONG);
     }

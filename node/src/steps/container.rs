@@ -27,6 +27,7 @@ use super::{
     folder::{Begun, trouble},
     init,
     place::{Outcome, Place, is_cancelled, too_long},
+    trial,
     user::{self, Told},
 };
 use crate::{
@@ -344,7 +345,7 @@ async fn ended(place: &Place, id: &ContainerId) -> Result<bool, Error> {
 }
 
 /// Brings what a container writes into the log, until it has ended.
-async fn pump(place: &Place, live: &Live, id: &ContainerId, mask: Arc<Mask>) {
+pub(super) async fn pump(place: &Place, live: &Live, id: &ContainerId, mask: Arc<Mask>) {
     // The engine may end what it follows a moment before the last words are in it: then the rest is read once more. It is asked
     // for by its time, since what was read may be gone from the engine by then.
     let (mut follow, mut last) = (true, None);
@@ -411,7 +412,9 @@ pub(super) async fn sweep(place: &Place) {
         place.attempts().values().filter(|live| !live.is_ended()).map(|live| name(&live.attempt)).collect();
     for container in listing.containers.values() {
         let is_ours = place.parts.mark.is_on(&container.labels);
-        if is_ours && container.name.starts_with(PREFIX) && !running.contains(&container.name) {
+        let is_step = container.name.starts_with(PREFIX) && !running.contains(&container.name);
+        let is_test = container.name.starts_with(trial::PREFIX) && !place.trials.has(&container.name);
+        if is_ours && (is_step || is_test) {
             tracing::info!(container = %container.name, "a container of a step is removed: nobody waits for it");
             if let Err(error) = place.parts.engine.remove(&container.id).await {
                 tracing::debug!(%error, "it is removed later");

@@ -29,6 +29,7 @@ use super::{
     images::Images,
     repository,
     rooms::Rooms,
+    trial::Trials,
 };
 use crate::{duties::Duties, engine::Engine, home::Home, mask::Masks, owned::Mark, secrets::Vault, supply::Supply};
 
@@ -81,6 +82,7 @@ pub(crate) struct Place {
     pub(super) images: Images,
     pub(super) built: Built,
     pub(super) rooms: Rooms,
+    pub(super) trials: Trials,
     /// What the engine builds for and runs.
     platform: OnceCell<String>,
     /// Whether the engine was away when a container was to be removed.
@@ -98,8 +100,8 @@ impl Place {
         let built = Built::open(parts.home.root().join("app-images.json"));
         let (known, epochs, left_over) = (Mutex::default(), Mutex::default(), AtomicBool::default());
         let (blobs, rooms) = (Store::new(&parts.bus), Rooms::new());
-        let platform = OnceCell::new();
-        Arc::new(Self { blobs, root, images, built, rooms, platform, parts, left_over, known, epochs })
+        let (platform, trials) = (OnceCell::new(), Trials::default());
+        Arc::new(Self { blobs, root, images, built, rooms, trials, platform, parts, left_over, known, epochs })
     }
 
     pub(super) fn attempts(&self) -> MutexGuard<'_, BTreeMap<Attempt, Arc<Live>>> {
@@ -140,6 +142,11 @@ impl Place {
     pub(crate) fn leave(&self) {
         let left = std::mem::take(&mut *self.attempts());
         left.into_values().for_each(|live| live.leave());
+    }
+
+    /// Ends the tests that run here, and gives what they leave that time to go.
+    pub(crate) async fn end_tests(&self, grace: Duration) {
+        self.trials.end_all(grace).await;
     }
 
     /// Refuses an epoch that is older than one that was heard.

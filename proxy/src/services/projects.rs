@@ -3,6 +3,8 @@
 //! A project is called by a name that the host's user gave to a directory, or by the digest of a tree that was uploaded.
 //! Never by a path: a caller reads nothing of a host but what its user named.
 
+use std::path::PathBuf;
+
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -53,6 +55,29 @@ pub struct SavedFile {
     pub written: bool,
 }
 
+/// A proposal that is to be built and started.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Test {
+    /// Its id, as it was shown.
+    pub proposal: String,
+    /// The project, where the same was proposed for several.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// Whether the image stays.
+    #[serde(default)]
+    pub keep: bool,
+}
+
+/// What is built and started of a proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// The Dockerfile.
+    pub dockerfile: String,
+    /// The ports on which it has to listen.
+    pub ports: Vec<u16>,
+}
+
 /// Whoever knows the projects of a host, as its node asks.
 ///
 /// Each is asked on behalf of a caller whose role was judged.
@@ -94,4 +119,11 @@ pub trait Projects: Send + Sync + 'static {
     /// `not_found` for an unknown proposal; `failed_precondition` where the project, or what stands in the files' places, is
     /// not what it was, and for an uploaded tree; `already_exists` where other files stand there. Nothing was written then.
     fn save(&self, save: Save) -> BoxFuture<'static, Result<Saved, Error>>;
+
+    /// Puts at `into`, where nothing stands yet, the context of a proposal's build with its `.dockerignore`.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for an unknown proposal; `failed_precondition` where the project is not what it was.
+    fn context(&self, test: Test, into: PathBuf) -> BoxFuture<'static, Result<Trial, Error>>;
 }

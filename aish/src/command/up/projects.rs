@@ -11,14 +11,18 @@ use aigis_deploy::{
     Options, Tree, analyze,
     dockerfile::{self, SaveError, Surroundings},
     manifest::{self, Directory},
+    source::Source,
 };
 use aigis_node::Node;
 use aigis_proxy::{
     Code, Error, Name,
     blob::{Digest, Life, Store},
-    services::projects::{Listed, Projects, Save, Saved, SavedFile},
+    services::projects::{Listed, Projects, Save, Saved, SavedFile, Test, Trial},
 };
-use aigis_registry::tree;
+use aigis_registry::{
+    archive::{self, Existing, Limits},
+    tree,
+};
 use futures::{FutureExt as _, future::BoxFuture};
 use serde::Serialize;
 use serde_json::Value;
@@ -160,14 +164,7 @@ impl Desk {
         }
         let (replaced, project) = (self.replaced.clone(), shown.project.clone());
         self.look(&project, move |directory| {
-            let changed = |why: String| {
-                Error::precondition(format!("the project {} is not what it was: {why}", shown.project))
-                    .hint("have it proposed again, and look at it: dockerfile.propose")
-            };
-            let (now, _) = propose(directory, shown.application).map_err(|error| changed(error.message))?;
-            if now.id != shown.proposal.id {
-                return Err(changed(format!("it leads to {} now, not to {}", now.id, shown.proposal.id)));
-            }
+            unchanged(directory, &shown)?;
             let saved = dockerfile::save(directory, &shown.proposal.files, replace, &replaced).map_err(|error| {
                 let failure = unsaved(&error);
                 match error {
@@ -181,6 +178,51 @@ impl Desk {
         })
         .await
     }
+}
+
+/// Refuses a proposal of files that are others by now.
+fn unchanged(directory: &Path, shown: &Shown) -> Result<(), Error> {
+    let changed = |why: String| {
+        Error::precondition(format!("the project {} is not what it was: {why}", shown.project))
+            .hint("have it proposed again, and look at it: dockerfile.propose")
+    };
+    let (now, _) = propose(directory, shown.application.clone()).map_err(|error| changed(error.message))?;
+    if now.id != shown.proposal.id {
+        return Err(changed(format!("it leads to {} now, not to {}", now.id, shown.proposal.id)));
+    }
+    Ok(())
+}
+
+/// Puts the context of a proposal's build at `into`: the source tree, and what is proposed beside the Dockerfile.
+fn lay_out(directory: &Path, shown: &Shown, into: &Path) -> Result<Trial, Error> {
+    let proposal = &shown.proposal;
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |error: io::Error| Error::internal(format!("{what}: {error}"))
+    };
+    let source = Source { project: directory, root: &proposal.root, exclude: &[] };
+    let packed = into.with_extension("tar");
+    let (_, out) = source.pack(|| fs::File::create(&packed))?;
+    drop(out);
+    let archive = fs::File::open(&packed).map_err(failed("a context cannot be read"))?;
+    archive::unpack(io::BufReader::new(archive), into, Existing::Refuse, &Limits::TREE)?;
+    fs::remove_file(&packed).map_err(failed("a context's archive cannot be removed"))?;
+    let below = |path: &str| match proposal.root.as_str() {
+        "." => Some(path.to_owned()),
+        root => path.strip_prefix(root)?.strip_prefix('/').map(str::to_owned),
+    };
+    let ignore = proposal.files.iter().find(|file| below(&file.path).as_deref() == Some(".dockerignore"));
+    let ignore = match ignore {
+        Some(file) => Some(file.content.clone().into_bytes()),
+        None => dockerfile::present(&directory.join(&proposal.root).join(".dockerignore"))
+            .map_err(failed("the .dockerignore of a project cannot be read"))?,
+    };
+    if let Some(ignore) = ignore {
+        fs::write(into.join(".dockerignore"), ignore).map_err(failed("a context cannot be written"))?;
+    }
+    let text = proposal.files.iter().find(|file| file.path.ends_with("Dockerfile"));
+    let dockerfile = text.map(|file| file.content.clone()).unwrap_or_default();
+    Ok(Trial { dockerfile, ports: proposal.plan.image.ports.clone() })
 }
 
 /// The desk, as its node asks it.
@@ -235,6 +277,21 @@ impl Projects for Served {
     fn save(&self, save: Save) -> BoxFuture<'static, Result<Saved, Error>> {
         let desk = self.0.clone();
         async move { desk.save(save).await }.boxed()
+    }
+
+    fn context(&self, test: Test, into: PathBuf) -> BoxFuture<'static, Result<Trial, Error>> {
+        let desk = self.0.clone();
+        async move {
+            let kept = desk.kept.clone();
+            let shown = blocking(move || kept.find(&test.proposal, test.project.as_deref())).await?;
+            let project = shown.project.clone();
+            desk.look(&project, move |directory| {
+                unchanged(directory, &shown)?;
+                lay_out(directory, &shown, &into)
+            })
+            .await
+        }
+        .boxed()
     }
 }
 

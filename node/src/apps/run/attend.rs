@@ -1,27 +1,22 @@
 //! An instance while it runs: its end, its output, its ports.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use aigis_proxy::{
     fault::{self, Point},
     services::{chains::Reported, instances::Output},
 };
 use futures::StreamExt as _;
-use tokio::{
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::{super::start, AGAIN, Exit, REST, Run};
-use crate::engine::{self, ContainerId, Inspection, LogQuery, Source, State};
+use crate::{
+    engine::{self, ContainerId, Inspection, LogQuery, Source, State},
+    listening::{address, silent},
+};
 
 /// How often it is tried whether the ports accept, at first and after the app has had its time.
 const TRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
-/// How long a port may take to accept.
-const ACCEPT: Duration = Duration::from_secs(1);
 
 impl Run {
     /// Stays with a container until it has ended, and nobody starts it again.
@@ -171,19 +166,4 @@ impl Exit {
             ran: ran.and_then(|ran| ran.try_into().ok()).unwrap_or_default(),
         }
     }
-}
-
-/// Where the container is in its network.
-fn address(seen: &Inspection, network: &str) -> Option<IpAddr> {
-    let own = seen.networks.iter().find(|one| one.name == network)?;
-    own.ip_address.as_ref().or(own.ipv6_address.as_ref())?.parse().ok()
-}
-
-/// Which of the ports do not accept.
-async fn silent(address: IpAddr, ports: &[u16]) -> Vec<u16> {
-    let tries = ports.iter().map(|port| async move {
-        let accepted = timeout(ACCEPT, TcpStream::connect((address, *port))).await;
-        (!matches!(accepted, Ok(Ok(_)))).then_some(*port)
-    });
-    futures::future::join_all(tries).await.into_iter().flatten().collect()
 }
