@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +17,9 @@ use crate::{
 
 mod text;
 mod walk;
+
+/// Most bytes of documents that are parsed: in memory each is many times what it is as text.
+const DOCUMENTS: u64 = 8 * 1024 * 1024;
 
 /// Something about a tree, or an application in it, that its owner should know.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,6 +56,10 @@ pub struct Tree {
     truncated: bool,
     /// What the walk met.
     warnings: Vec<Warning>,
+    /// How many bytes of documents were parsed so far.
+    parsed_bytes: AtomicU64,
+    /// Whether a document was not parsed, since others had been enough.
+    is_enough: AtomicBool,
 }
 
 /// A file of a tree.
@@ -98,6 +108,11 @@ impl Tree {
         self.files.contains_key(path)
     }
 
+    /// The path of that file as the tree has it, if it has it.
+    pub(crate) fn named(&self, path: &str) -> Option<&str> {
+        self.files.get_key_value(path).map(|(path, _)| path.as_str())
+    }
+
     /// What that file holds, if it is text and was read.
     #[must_use]
     pub fn text(&self, path: &str) -> Option<&str> {
@@ -130,7 +145,7 @@ impl Tree {
     /// Whether something of it lies past a limit, and was left out.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
-        self.truncated
+        self.truncated || self.is_enough.load(Ordering::Relaxed)
     }
 
     /// Every directory that holds a file, itself or below it, by their bytes; the root is `.`.
@@ -187,11 +202,29 @@ impl Tree {
         }
     }
 
-    /// A file is parsed once, in the form that is asked for first.
+    /// A file is parsed once, in the form that is asked for first. Which are parsed follows from the tree alone, since one
+    /// analysis asks for them in the same order every time.
     fn document(&self, path: &str, form: Form) -> Option<&Document> {
         let file = self.files.get(path)?;
         let text = file.text.as_deref()?;
-        file.document.get_or_init(|| document::parse(text, form)).as_ref().ok()
+        let parse = || match self.may_parse(text.len() as u64) {
+            true => document::parse(text, form),
+            false => {
+                Err(Refused { line: 1, message: format!("{DOCUMENTS} bytes of other documents were parsed before") })
+            }
+        };
+        file.document.get_or_init(parse).as_ref().ok()
+    }
+
+    /// Takes room for a document of that many bytes, if there is any left.
+    fn may_parse(&self, bytes: u64) -> bool {
+        let taken = self.parsed_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |parsed| {
+            parsed.checked_add(bytes).filter(|sum| *sum <= DOCUMENTS)
+        });
+        if taken.is_err() {
+            self.is_enough.store(true, Ordering::Relaxed);
+        }
+        taken.is_ok()
     }
 
     /// What is to be known of the tree: what the walk met, and which files their parsers refused so far.

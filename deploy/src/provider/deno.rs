@@ -138,10 +138,7 @@ fn task<'n>(tree: &Tree, root: &str, names: &[&'n str]) -> Option<(&'n str, Stri
 
 /// The file that is started, relative to the tree's root.
 fn entry<'t>(tree: &'t Tree, root: &str) -> Option<&'t str> {
-    ENTRIES.into_iter().find_map(|name| {
-        let path = tree::path(root, name);
-        tree.below(root).find(|file| *file == path)
-    })
+    ENTRIES.into_iter().find_map(|name| tree.named(&tree::path(root, name)))
 }
 
 /// A file of a usual name that imports by address, where there is no manifest.

@@ -71,3 +71,17 @@ fn pkg_03_the_digest_is_of_names_and_content_alone() {
     assert_eq!(one.digest(), Tree::of([("b", "y"), ("a", "x")]).digest());
     assert_ne!(one.digest(), Tree::of([("a", "xy"), ("b", "")]).digest());
 }
+
+#[test]
+fn pkg_15_documents_are_parsed_until_it_is_enough_and_the_rest_is_told() {
+    let large = format!("{{\"a\": \"{}\"}}", "x".repeat(1024 * 1024 - 16));
+    let names: Vec<String> = (10..20).map(|number| format!("{number}.json")).collect();
+    let tree = Tree::of(names.iter().map(|name| (name.as_str(), large.as_str())).chain([("small.json", "{}")]));
+    let parsed = names.iter().filter(|name| tree.json(name).is_some()).count();
+    assert_eq!((parsed, tree.is_truncated()), (8, true));
+    assert!(tree.json("small.json").is_some(), "what finds room is parsed");
+    let refused: Vec<_> = tree.warnings().into_iter().map(|warning| (warning.code, warning.at.file)).collect();
+    assert_eq!(refused, ["18.json", "19.json"].map(|name| ("file.refused".to_owned(), name.to_owned())));
+    let few = Tree::of([("a.json", large.as_str())]);
+    assert!(few.json("a.json").is_some() && !few.is_truncated());
+}
