@@ -15,6 +15,7 @@ mod error;
 mod events;
 mod exec;
 mod fields;
+mod files;
 mod images;
 mod inspection;
 mod logs;
@@ -46,6 +47,7 @@ pub use create::{Bind, Recipe, Volume};
 pub use error::Error;
 pub use events::{Event, EventLine, EventStream};
 pub use exec::{ExecHandle, ExecOutput, ExecRequest, ExecSession, ExecState, OutputStream};
+pub use files::{Change, Changed};
 pub use images::ImageConfig;
 pub use inspection::{Check, Inspection, Mount, Network, Port, Published, RestartPolicy};
 #[cfg(any(test, fuzzing))]

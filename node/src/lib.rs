@@ -17,6 +17,7 @@
 //! ```
 
 mod apps;
+mod builds;
 pub mod bus_server;
 mod cluster;
 pub mod container;

@@ -13,6 +13,7 @@ use crate::{
     secret::{Sealed, SecretName, Selector},
 };
 
+pub mod builds;
 pub mod chains;
 pub mod instances;
 pub mod projects;

@@ -28,6 +28,7 @@ use std::time::Duration;
 mod census;
 mod error;
 mod header;
+mod members;
 mod pack;
 mod path;
 mod pax;
@@ -40,6 +41,7 @@ mod walk;
 mod writer;
 
 pub use error::{Error, Form, Reached};
+pub use members::{Member, Members, What};
 pub use pack::{Packed, pack, visit};
 pub use rule::{LinkFault, MetadataFault, PathFault, Rule};
 pub use sink::{Filled, Sink};

@@ -58,6 +58,14 @@ pub struct Recipe {
     pub nano_cpus: Option<u64>,
     /// Most processes.
     pub pids: Option<u64>,
+    /// What it is called inside, if that is to be known.
+    pub hostname: Option<String>,
+    /// In place of the image's `USER`, if present.
+    pub user: Option<String>,
+    /// Which of the usual capabilities it lacks.
+    pub without: Vec<String>,
+    /// Whether its standard input stays open, though nobody writes to it.
+    pub input: bool,
 }
 
 impl Recipe {
@@ -82,6 +90,7 @@ impl Recipe {
                 "NanoCpus": self.nano_cpus.unwrap_or(0),
                 "PidsLimit": self.pids,
                 "Privileged": false,
+                "CapDrop": self.without,
                 "SecurityOpt": ["no-new-privileges"],
                 "RestartPolicy": { "Name": "no" },
                 // Its log is read as it grows; what was read long ago need not fill the disk.
@@ -95,6 +104,9 @@ impl Recipe {
         };
         set("Entrypoint", self.entrypoint.as_ref().map(|words| json!(words)));
         set("Cmd", self.command.as_ref().map(|words| json!(words)));
+        set("Hostname", self.hostname.as_ref().map(|name| json!(name)));
+        set("User", self.user.as_ref().map(|user| json!(user)));
+        set("OpenStdin", self.input.then(|| json!(true)));
         set("WorkingDir", self.workingdir.as_ref().map(|path| json!(path)));
         body
     }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, stream};
-use http_body_util::BodyExt as _;
+use futures::Stream;
 use hyper::Method;
 use serde_json::Value;
 
@@ -12,7 +11,7 @@ use super::{
     Engine, Error,
     error::Asked,
     query,
-    raw::{BodyType, Lines},
+    raw::{BodyType, Lines, pieces},
 };
 
 /// How long naming or removing an image may take.
@@ -163,17 +162,7 @@ impl Engine {
         const ASK: Asked = Asked { what: "hand out the image", endpoint: "GET /images/NAME/get" };
         let path = format!("/images/{}/get", query::escape(image));
         let body = self.ask_long(ASK, Method::GET, &path, "application/json", bollard::body_full(Bytes::new())).await?;
-        Ok(Box::pin(stream::unfold(body, |mut body| async {
-            loop {
-                match body.frame().await? {
-                    Ok(frame) => match frame.into_data() {
-                        Ok(bytes) => return Some((Ok(bytes), body)),
-                        Err(_) => continue,
-                    },
-                    Err(error) => return Some((Err(std::io::Error::other(error)), body)),
-                }
-            }
-        })))
+        Ok(pieces(body))
     }
 
     /// Takes in an archive of images.

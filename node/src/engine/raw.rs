@@ -4,7 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use bollard::BollardRequest;
 use bytes::{Bytes, BytesMut};
-use futures::Stream;
+use futures::{Stream, stream};
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
 use hyper::{
     Method, Request,
@@ -77,6 +77,23 @@ impl Engine {
         }
         builder.body(body).map_err(|error| self.malformed(asked, error.to_string()))
     }
+}
+
+/// An answer of bytes, as a stream.
+pub(super) fn pieces(
+    body: Incoming,
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + Unpin + 'static + use<> {
+    Box::pin(stream::unfold(body, |mut body| async {
+        loop {
+            match body.frame().await? {
+                Ok(frame) => match frame.into_data() {
+                    Ok(bytes) => return Some((Ok(bytes), body)),
+                    Err(_) => continue,
+                },
+                Err(error) => return Some((Err(std::io::Error::other(error)), body)),
+            }
+        }
+    }))
 }
 
 /// An answer of lines, each of them JSON.

@@ -54,6 +54,12 @@ impl<'a> Header<'a> {
         number(&self.0[100..108]).ok_or(MetadataFault::Number("mode"))
     }
 
+    /// User and group.
+    pub(super) fn owner(&self) -> Result<[i128; 2], MetadataFault> {
+        let user = number(&self.0[108..116]).ok_or(MetadataFault::Number("uid"))?;
+        Ok([user, number(&self.0[116..124]).ok_or(MetadataFault::Number("gid"))?])
+    }
+
     /// What of its attributes a tree does not keep: special bits, no bits at all, an odd owner, an odd time.
     pub(super) fn oddities(&self) -> Result<[bool; 4], MetadataFault> {
         let mode = self.mode()?;

@@ -2,10 +2,12 @@
 
 use std::io::{self, Write};
 
-use super::{BLOCK, Sink, header::checksum};
+use super::{BLOCK, Sink, header::checksum, members};
 
 /// The path under which GNU headers bring a name that is too long for a header.
 const LONG: &[u8] = b"././@LongLink";
+/// The path under which records stand before the member that they speak of.
+const RECORDS: &[u8] = b"./PaxHeaders";
 const NAME: usize = 100;
 
 /// What a header says of an entry beside its path.
@@ -66,6 +68,28 @@ impl<W: Write> Writer<W> {
     /// As [`Writer::directory_with`].
     pub fn file_with(&mut self, path: &str, attributes: Attributes, size: u64) -> io::Result<()> {
         self.entry(path, b'0', attributes, size, "")
+    }
+
+    /// Gives the file that comes next capabilities, as the file system has them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::directory_with`].
+    pub fn capability(&mut self, value: &[u8]) -> io::Result<()> {
+        let record = members::capability(value);
+        let size = record.len() as u64;
+        self.out.write_all(&header(RECORDS, b'x', Attributes::plain(false), size, b""))?;
+        self.out.write_all(&record)?;
+        self.end_file(size)
+    }
+
+    /// Writes another name of a file that came before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::directory_with`].
+    pub fn hard_link_with(&mut self, path: &str, target: &str, attributes: Attributes) -> io::Result<()> {
+        self.entry(path, b'1', attributes, 0, target)
     }
 
     /// Writes what ends an archive, and gives back where it was written to.

@@ -1,0 +1,74 @@
+//! What is asked of a builder, and who may ask it: operators, for whom it runs what their projects say.
+
+use std::sync::Arc;
+
+use aigis_proxy::{
+    Code, Error, Role,
+    blob::{Blob, Digest},
+    dispatch::Journal,
+    rpc,
+    services::builds::{BUILDS, BaseImage, Builds, Phase, Told},
+    subject::Caller,
+    task,
+};
+use futures::FutureExt as _;
+use tarpc::{context::Context, server::Serve as _};
+
+use super::Builder;
+
+#[derive(Clone)]
+struct Desk {
+    builder: Arc<Builder>,
+    caller: Caller,
+    journal: Arc<dyn Journal>,
+}
+
+/// Serves a builder until the returned value is dropped.
+pub(super) async fn serve(builder: &Arc<Builder>, journal: Arc<dyn Journal>) -> Result<task::Owned, Error> {
+    let (target, own, refusals) = (builder.node.to_string(), builder.clone(), journal.clone());
+    rpc::serve(&builder.bus, &target, BUILDS, refusals, move |caller, context, request| {
+        let desk = Desk { builder: own.clone(), caller, journal: journal.clone() };
+        async move { desk.serve().serve(context, request).await }.boxed()
+    })
+    .await
+}
+
+impl Desk {
+    async fn permit(&self, what: &str) -> Result<(), Error> {
+        let Caller { role, name } = &self.caller;
+        // Whose grants name CIs has no say in what else runs here.
+        if matches!(role, Role::Operator | Role::Admin) {
+            return Ok(());
+        }
+        let message = format!("the role {role} does not permit {name} to {what}");
+        self.journal.refused(&self.caller, what, &message).await;
+        Err(Error::new(Code::PermissionDenied, message).hint("ask an operator or admin of this mesh").sent(false))
+    }
+}
+
+impl Builds for Desk {
+    async fn image(self, _: Context, reference: String, wanted: Option<Digest>) -> Result<BaseImage, Error> {
+        self.permit("bring an image").await?;
+        self.builder.image(&reference, wanted).await
+    }
+
+    async fn export(self, _: Context, image: String) -> Result<Blob, Error> {
+        self.permit("export an image").await?;
+        self.builder.export(&image).await
+    }
+
+    async fn begin(self, _: Context, phase: Phase) -> Result<String, Error> {
+        self.permit("run a phase of a build").await?;
+        self.builder.begin(phase)
+    }
+
+    async fn follow(self, _: Context, id: String, from: u64) -> Result<Told, Error> {
+        self.permit("follow a phase of a build").await?;
+        self.builder.follow(&id, from).await
+    }
+
+    async fn end(self, _: Context, id: String) -> Result<(), Error> {
+        self.permit("end a phase of a build").await?;
+        self.builder.end(&id)
+    }
+}
