@@ -87,8 +87,11 @@ pub(crate) fn assemble_with(
         by: "ann",
         node: None,
         at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        builder: None,
+        fresh: false,
+        locked: false,
     };
-    pack::assemble(store.blobs(), &request)
+    pack::assemble(store.blobs(), &request).map(|assembled| assembled.record)
 }
 
 /// Registers a package that follows the newest of its project.

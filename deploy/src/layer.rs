@@ -9,6 +9,8 @@ use aigis_proxy::blob::Digest;
 use aigis_registry::archive::{Attributes, Sink, Writer};
 use serde::{Deserialize, Serialize};
 
+pub(crate) mod entries;
+
 /// Whose the paths are that an application writes to.
 const WRITER: (u32, u32) = (10_001, 10_001);
 

@@ -19,10 +19,11 @@
 //! A [`plan::Plan`] stands between the facts and whatever is made of them. [`dockerfile`] writes it as a Dockerfile, and
 //! judges any Dockerfile, whoever wrote it.
 //!
-//! # From a project to a package
+//! # From a manifest to a package
 //!
-//! [`pack`] puts images together, and [`package::Store`] keeps what they make: on a host, or in a mesh, where nodes
-//! write the records ([`package::serve`]).
+//! [`pack`] puts images together of sources and of what commands left. It runs none itself: a [`phase::Builder`] does, which has
+//! an engine. [`package::Store`] keeps what is made: on a host, or in a mesh, where nodes write the records
+//! ([`package::serve`]).
 
 mod analysis;
 mod code;
@@ -39,6 +40,7 @@ pub mod layer;
 pub mod manifest;
 pub mod pack;
 pub mod package;
+pub mod phase;
 pub mod plan;
 mod provider;
 mod rules;

@@ -11,20 +11,24 @@ use aigis_registry::{
     Timestamp,
     archive::{self, Limits},
 };
-use serde_json::Value;
 
 use crate::{
     Digest,
-    image::{self, Base, Image, NOTHING, Platform, Settings},
+    image::{self, Image, NOTHING, Platform, Settings},
     inputs::{self, BUILDER, ByImage, Inputs},
     layer::{self, Kind, Layer, Place},
-    manifest::{self, Application, Container, Document, Epoch, Lock, LockedBase},
+    manifest::{self, Application, Container, Document, Epoch, Lock},
     package::{Blobs, ImageRecord, RULES_VERSION, Record},
+    phase::Builder,
     plan::Health,
     source::Source,
 };
 
+mod bases;
+mod phases;
 mod site;
+
+use phases::Work;
 
 /// Where applications lie in a container.
 const DIRECTORY: &str = "/app";
@@ -50,21 +54,39 @@ pub struct Request<'a> {
     pub node: Option<&'a str>,
     /// When.
     pub at: Timestamp,
+    /// Who runs phases and knows images, if anybody is at hand.
+    pub builder: Option<&'a dyn Builder>,
+    /// Whether phases run also where it is known what they leave.
+    pub fresh: bool,
+    /// Whether what the lock does not know is refused.
+    pub locked: bool,
+}
+
+/// A package that was put together.
+#[derive(Debug, Clone)]
+pub struct Assembled {
+    /// Its record.
+    pub record: Record,
+    /// The lock, with what it lacked.
+    pub lock: Lock,
+    /// How many phases did not run, because it was known what they leave.
+    pub cache_hits: u64,
 }
 
 /// Puts a package together, and keeps all that it consists of; nothing is registered. This blocks.
 ///
 /// # Errors
 ///
-/// `unavailable` for what only containers could build, and for a base that is not at hand; `invalid_argument` for a source
-/// tree that cannot be packed.
-pub fn assemble(blobs: &Blobs, request: &Request<'_>) -> Result<Record, Error> {
+/// `unavailable` for what only containers could build, and for a base that is not at hand; `failed_precondition` for a
+/// command that failed; `invalid_argument` for a source tree that cannot be packed.
+pub fn assemble(blobs: &Blobs, request: &Request<'_>) -> Result<Assembled, Error> {
     let manifest = &request.document.manifest;
     let containers = chosen(manifest, request.containers)?;
     for (name, container) in &containers {
-        refuse_engine(name, container, manifest)?;
+        refuse_engine(name, container, manifest, request.builder.is_some())?;
     }
-    let mut packer = Packer { blobs, request, sources: BTreeMap::new(), images: BTreeMap::new() };
+    let lock = request.lock.clone();
+    let mut packer = Packer { blobs, request, lock, cache_hits: 0, sources: BTreeMap::new(), images: BTreeMap::new() };
     for (name, container) in &containers {
         for platform in request.platforms {
             packer.image(name, container, *platform)?;
@@ -95,27 +117,53 @@ fn chosen<'a>(manifest: &'a manifest::Manifest, named: &[Name]) -> Result<Vec<(&
     Ok(found.filter_map(|name| manifest.containers.get_key_value(name)).collect())
 }
 
-/// Refuses what only an engine could make, and what is not made yet.
-fn refuse_engine(name: &Name, container: &Container, manifest: &manifest::Manifest) -> Result<(), Error> {
+/// Refuses what only an engine could make where none is at hand, and what is not made yet.
+fn refuse_engine(
+    name: &Name,
+    container: &Container,
+    manifest: &manifest::Manifest,
+    has_engine: bool,
+) -> Result<(), Error> {
     let away = |what: String| {
         let message = format!("the container \"{name}\" cannot be built on this host alone: {what}");
         Err(Error::unavailable(message).hint("phases run on a node: aish up"))
     };
+    let later = |what: String| Err(Error::new(Code::Unimplemented, format!("{what} not packaged yet")));
     if container.dockerfile.is_some() {
-        return away("it is made by a Dockerfile".to_owned());
+        return if has_engine {
+            later(format!("the container \"{name}\" is made by a Dockerfile: that is"))
+        } else {
+            away("it is made by a Dockerfile".to_owned())
+        };
     }
     for application in &container.applications {
         let Some(said) = manifest.applications.get(application) else { continue };
         let commands = [("install_commands", &said.install_commands), ("build_commands", &said.build_commands)];
-        if let Some((key, _)) = commands.iter().find(|(_, commands)| !commands.is_empty()) {
+        let commands = commands.iter().find(|(_, commands)| !commands.is_empty());
+        if let (Some((key, _)), false) = (commands, has_engine) {
             return away(format!("the application \"{application}\" has {key}, which run in a container"));
         }
         if !said.system_packages.build.is_empty() || !said.system_packages.run.is_empty() {
-            return away(format!("the application \"{application}\" has system_packages, which a container installs"));
+            return if has_engine {
+                later(format!("`system_packages` of the application \"{application}\" are"))
+            } else {
+                away(format!("the application \"{application}\" has system_packages, which a container installs"))
+            };
         }
         if !said.copy.is_empty() {
-            let message = format!("`copy` of the application \"{application}\" is not packaged yet");
-            return Err(Error::new(Code::Unimplemented, message));
+            return later(format!("`copy` of the application \"{application}\" is"));
+        }
+        if commands.is_some() && !said.build_secrets.is_empty() {
+            return later(format!("`build_secrets` of the application \"{application}\" are"));
+        }
+        let is_own = matches!(container.base(), Some(manifest::Base::Container(_))) && said.build_image.is_none();
+        if commands.is_some() && is_own {
+            return later(format!("phases of \"{application}\" on another container of the project are"));
+        }
+        let is_nothing = matches!(container.base(), Some(manifest::Base::Scratch)) && said.build_image.is_none();
+        if commands.is_some() && is_nothing {
+            let message = format!("the commands of \"{application}\" have no image to run in: its base is scratch");
+            return Err(Error::invalid(message).hint("give it a build_image and outputs"));
         }
     }
     Ok(())
@@ -125,6 +173,9 @@ fn refuse_engine(name: &Name, container: &Container, manifest: &manifest::Manife
 struct Packer<'a> {
     blobs: &'a Blobs,
     request: &'a Request<'a>,
+    /// With what was resolved.
+    lock: Lock,
+    cache_hits: u64,
     /// By application: its tree, and its lock files.
     sources: BTreeMap<&'a str, (Digest, BTreeMap<String, Digest>)>,
     /// By container and platform.
@@ -141,9 +192,22 @@ impl<'a> Packer<'a> {
         }
         let epoch = epoch(manifest.packaging.epoch, self.request.commit_epoch)?;
         let base = self.base(name, container, platform)?;
-        let mut layers = Vec::new();
+        let mut bases: BTreeMap<String, Digest> =
+            base.iter().map(|(reference, base)| ((*reference).to_owned(), base.digest)).collect();
+        let (mut layers, mut tier) = (Vec::new(), 0);
         for (name, application) in &applications {
-            layers.push(self.files(name.as_str(), application, container, epoch)?);
+            let files = self.files(name.as_str(), application, container, epoch)?;
+            if !phases::has_phases(application) {
+                layers.push(files);
+                continue;
+            }
+            tier = 1;
+            let reference = application.build_image.as_ref().or(container.base_image.as_ref());
+            let reference = reference.ok_or_else(|| Error::internal(format!("\"{name}\" has no image to run in")))?;
+            let image = self.engines(reference, platform)?;
+            bases.insert(reference.clone(), image);
+            let work = Work { name: name.as_str(), application, container, platform, epoch, image, files };
+            layers.extend(self.phases(&work)?);
         }
         let settings = settings(name, container, &applications, platform, epoch)?;
         let image = Image::of(&settings, base.as_ref().map(|(_, base)| base), &layers)?;
@@ -155,7 +219,7 @@ impl<'a> Packer<'a> {
                 .ok_or_else(|| Error::internal(format!("the container \"{name}\" has no part in its manifest")))?,
             sources: names.clone().filter_map(|name| Some((name.clone(), of(&name)?.0))).collect(),
             locks: names.clone().filter_map(|name| Some((name.clone(), of(&name)?.1.clone()))).collect(),
-            bases: base.iter().map(|(reference, base)| ((*reference).to_owned(), base.digest)).collect(),
+            bases,
             platform,
             builder: BUILDER.to_owned(),
             epoch,
@@ -164,7 +228,7 @@ impl<'a> Packer<'a> {
         let record = ImageRecord {
             container: name.to_string(),
             platform,
-            tier: 0,
+            tier,
             spec: inputs.spec,
             inputs: inputs.digest(),
             output: self.blobs.put(&image.manifest)?,
@@ -217,62 +281,12 @@ impl<'a> Packer<'a> {
         Ok(Layer { digest, size_bytes, kind: Kind::Files, application: Some(name.to_owned()) })
     }
 
-    /// What an image stands on, and how the manifest names it.
-    fn base(
-        &self,
-        name: &Name,
-        container: &'a Container,
-        platform: Platform,
-    ) -> Result<Option<(&'a str, Base)>, Error> {
-        let reference = container.base_image.as_deref().unwrap_or_default();
-        match container.base() {
-            None | Some(manifest::Base::Scratch) => Ok(None),
-            Some(manifest::Base::Container(base)) => {
-                let (image, record) = self.images.get(&(base, platform)).ok_or_else(|| {
-                    Error::internal(format!("the container \"{base}\" was not made before \"{name}\""))
-                })?;
-                let layers =
-                    image.layers.iter().map(|layer| Layer { kind: Kind::Base, application: None, ..layer.clone() });
-                let config: Value = serde_json::from_slice(&image.config)
-                    .map_err(|error| Error::internal(format!("the configuration of \"{base}\" is no JSON: {error}")))?;
-                Ok(Some((reference, Base { digest: record.config, config, layers: layers.collect() })))
-            }
-            Some(manifest::Base::Image(_)) => {
-                let locked = self.request.lock.bases.get(reference).and_then(|of| of.get(&platform));
-                let found = locked.map(|locked| self.held(locked)).transpose()?.flatten();
-                let base = found.ok_or_else(|| {
-                    let message =
-                        format!("the base image \"{reference}\" of \"{name}\" for {platform} is not on this host");
-                    Error::unavailable(message).hint("images come from a node's engine: aish up")
-                })?;
-                Ok(Some((reference, base)))
-            }
-        }
-    }
-
-    /// A base that a lock knows, if all of it is kept here.
-    fn held(&self, locked: &LockedBase) -> Result<Option<Base>, Error> {
-        let LockedBase { config, diff_ids, .. } = locked;
-        if !std::iter::once(config).chain(diff_ids).all(|digest| self.blobs.has(digest)) {
-            return Ok(None);
-        }
-        let mut layers = Vec::new();
-        for digest in diff_ids {
-            let (_, size_bytes) = self.blobs.open_blob(digest)?;
-            layers.push(Layer { digest: *digest, size_bytes, kind: Kind::Base, application: None });
-        }
-        let digest = *config;
-        let config: Value = serde_json::from_slice(&self.blobs.document(config)?)
-            .map_err(|error| Error::new(Code::DataLoss, format!("the configuration {digest} is no JSON: {error}")))?;
-        Ok(Some(Base { digest, config, layers }))
-    }
-
     /// All images together.
-    fn package(self) -> Result<Record, Error> {
-        let Self { blobs, request, sources, images } = self;
+    fn package(self) -> Result<Assembled, Error> {
+        let Self { blobs, request, lock: resolved, cache_hits, sources, images } = self;
         let document = request.document;
         let project = &document.manifest.project;
-        let (manifest, lock) = (document.canonical(), request.lock.canonical());
+        let (manifest, lock) = (document.canonical(), resolved.canonical());
         let described = image::document(&manifest, &lock);
         for content in [&manifest[..], &lock, NOTHING, &described] {
             blobs.put(content)?;
@@ -286,9 +300,9 @@ impl<'a> Packer<'a> {
         for image in &images {
             of_images.entry(image.container.clone()).or_default().insert(image.platform, image.inputs);
         }
-        let (spec, lock) = (document.spec(), request.lock.digest());
+        let (spec, lock) = (document.spec(), resolved.digest());
         let trees = sources.iter().map(|(name, (tree, _))| ((*name).to_owned(), *tree)).collect();
-        Ok(Record {
+        let record = Record {
             id,
             project: project.name.to_string(),
             version: project.version.clone(),
@@ -304,7 +318,8 @@ impl<'a> Packer<'a> {
             created_by: request.by.to_owned(),
             node: request.node.map(str::to_owned),
             rules_version: RULES_VERSION,
-        })
+        };
+        Ok(Assembled { record, lock: resolved, cache_hits })
     }
 }
 

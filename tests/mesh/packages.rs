@@ -1,5 +1,6 @@
 //! Packages: by their commands, and by the skills of nodes.
 
 mod build;
+mod phases;
 mod projects;
 mod registry;

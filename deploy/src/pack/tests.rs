@@ -1,9 +1,9 @@
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::{golden, package::Store};
+use crate::{golden, manifest::LockedBase, package::Store};
 
 struct Fixture {
     store: Store,

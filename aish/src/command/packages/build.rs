@@ -7,22 +7,28 @@ use std::{
 use aigis_deploy::{
     image::Platform,
     manifest::{self, Document, Epoch, LOCK_FILE, Lock, Tagging},
-    pack::{self, Request},
+    pack::{self, Assembled, Request},
     package::{Build as Built, Origin, Parents, Record, Registered, Registration, Store, is_tag},
+    phase::Builder,
     plan::Bases,
 };
 use aigis_proxy::{Error, Name, NodeName, text_file};
 use aigis_registry::Timestamp;
 
 use super::super::{dockerfile::settings, manifests::init};
-use crate::{context::Context, exit::Failure, git};
+use crate::{context::Context, exit::Failure, git, scratch};
+
+mod node;
+
+use node::Node;
 
 /// How many digits of a digest are a tag.
 const DIGITS: usize = 12;
 
 /// Build a package of the project in a directory, and register it
 ///
-/// Prints the package's id. What needs no command and no system package is put together without an engine.
+/// Prints the package's id. Commands run in containers of a node, which are thrown away; what has none is put together
+/// without an engine.
 #[derive(Debug, clap::Args)]
 pub(super) struct Build {
     /// The project root, with aigis.json
@@ -34,9 +40,18 @@ pub(super) struct Build {
     /// Only for this platform: linux/amd64, linux/arm64; several times for several
     #[arg(long = "platform", value_name = "P", value_parser = platform)]
     platforms: Vec<Platform>,
+    /// Run phases, and take images from the engine, on this node [default: this host's]
+    #[arg(long, value_name = "N", conflicts_with = "local")]
+    on: Option<NodeName>,
     /// Refuse to resolve what aigis.lock does not know
     #[arg(long)]
     locked: bool,
+    /// Resolve anew what aigis.lock knows of this base image; of all, if none is named
+    #[arg(long, value_name = "REF", num_args = 0..=1, conflicts_with = "locked")]
+    update: Option<Option<String>>,
+    /// Run phases also where it is known what they leave
+    #[arg(long)]
+    no_cache: bool,
     /// A tag instead of the one that the manifest asks for
     #[arg(long, value_name = "T", value_parser = tag)]
     tag: Option<String>,
@@ -71,8 +86,12 @@ impl Build {
         }
         let maker = Maker { user: user(), node: context.mesh_file()?.and_then(|mesh| mesh.node) };
         let is_json = context.output.is_json();
-        let registered = kept.on_store(context, move |store| self.build(store, &maker, bases.as_ref())).await?;
-        let Registered { record, created } = registered;
+        let node = self.node(context).await?;
+        let build = move |store: &Store| self.build(store, &maker, bases.as_ref(), node.as_ref());
+        let (Registered { record, created }, is_resolved) = kept.on_store(context, build).await?;
+        if is_resolved {
+            context.output.note(&format!("{LOCK_FILE} is written: it lacked what base images are"));
+        }
         if is_json {
             let mut row = serde_json::to_value(&record).unwrap_or_default();
             row["created"] = created.into();
@@ -81,10 +100,36 @@ impl Build {
         context.output.text(&record.id.to_string())
     }
 
-    fn build(&self, store: &Store, maker: &Maker, bases: Option<&Bases>) -> Result<Registered, Error> {
+    /// The node that runs phases, where this host belongs to a mesh.
+    async fn node(&self, context: &Context) -> Result<Option<Node>, Failure> {
+        if self.whose.local {
+            return Ok(None);
+        }
+        let name = match (&self.on, context.mesh_file()?) {
+            (Some(name), _) => Some(name.clone()),
+            (None, mesh) => mesh.and_then(|mesh| mesh.node),
+        };
+        let Some(name) = name else { return Ok(None) };
+        Ok(Some(Node::new(context.connect().await?, name, context.output)))
+    }
+
+    /// Builds and registers; says whether the lock was written.
+    fn build(
+        &self,
+        store: &Store,
+        maker: &Maker,
+        bases: Option<&Bases>,
+        node: Option<&Node>,
+    ) -> Result<(Registered, bool), Error> {
         let started_at = Timestamp::now();
         let document = read(&self.path, bases)?;
-        let lock = lock(&self.path)?;
+        let written = lock(&self.path)?;
+        let mut lock = written.clone();
+        match &self.update {
+            Some(Some(reference)) => drop(lock.bases.remove(reference)),
+            Some(None) => lock.bases.clear(),
+            None => {}
+        }
         let project = &document.manifest.project;
         let parents = match &self.parent {
             Some(parent) => Parents::Named(store.find(parent)?.record.id),
@@ -103,8 +148,16 @@ impl Build {
             by: &maker.user,
             node: maker.node.as_ref().map(NodeName::as_str),
             at: started_at,
+            builder: node.map(|node| node as &dyn Builder),
+            fresh: self.no_cache,
+            locked: self.locked,
         };
-        let record = pack::assemble(store.blobs(), &request)?;
+        let Assembled { record, lock, cache_hits } = pack::assemble(store.blobs(), &request)?;
+        // Without a manifest nothing is written beside it.
+        let is_resolved = lock != written && bases.is_none();
+        if is_resolved {
+            keep(&self.path, &lock)?;
+        }
         let (tag, origin) = self.tag(store, &document, &record)?;
         let build = Built {
             id: format!("bld_{}", uuid::Uuid::now_v7()),
@@ -113,22 +166,23 @@ impl Build {
             outputs: record.by_image(|image| image.output),
             tier: record.images.iter().map(|image| image.tier).max().unwrap_or_default(),
             source: Origin { repository: project.repository.clone(), ..origin },
-            node: maker.node.as_ref().map(ToString::to_string),
+            node: node.map(Node::name).or(maker.node.as_ref()).map(ToString::to_string),
             engine: None,
             started_at,
             ended_at: Timestamp::now(),
             by: maker.user.clone(),
-            cache_hits: 0,
+            cache_hits,
             verify_of: None,
         };
-        store.register(Registration {
+        let registered = store.register(Registration {
             record,
             build: Some(build),
             tags: BTreeSet::from([tag]),
             labels: self.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
             description: project.description.clone(),
             parents,
-        })
+        })?;
+        Ok((registered, is_resolved))
     }
 
     fn platforms(&self, document: &Document) -> Result<BTreeSet<Platform>, Error> {
@@ -218,6 +272,18 @@ fn lock(project: &Path) -> Result<Lock, Error> {
     };
     Lock::read(&bytes)
         .map_err(|error| Error::invalid(error.to_string()).hint("write it anew: remove it, and build again"))
+}
+
+/// Writes the lock.
+fn keep(project: &Path, lock: &Lock) -> Result<(), Error> {
+    let path = project.join(LOCK_FILE);
+    let part = project.join(scratch::name());
+    let written = fs::write(&part, lock.canonical()).and_then(|()| fs::rename(&part, &path));
+    written.map_err(|error| {
+        drop(fs::remove_file(&part));
+        Error::precondition(format!("{} cannot be written: {error}", text_file::shown(&path)))
+            .hint("see that you may write there, or build with --locked")
+    })
 }
 
 /// Who builds here: nobody vouches for it.

@@ -1,0 +1,171 @@
+//! A node with an engine, as whoever packages uses it: from a thread that may wait.
+
+use std::{
+    collections::BTreeMap,
+    io::{Seek as _, Write},
+    time::Duration,
+};
+
+use aigis_deploy::{
+    Digest,
+    image::Platform,
+    manifest::LockedBase,
+    package::Blobs,
+    phase::{self, Phase},
+};
+use aigis_proxy::{
+    Bus, Code, Error, NodeName,
+    blob::{Blob, Life, Store},
+    rpc::{self, Asker},
+    services::builds::{self, BUILDS, BuildsClient, BuildsRequest, BuildsResponse, Told},
+};
+use tokio::{runtime::Handle, time::sleep};
+
+use crate::{coordinator::within, output::Output};
+
+/// How long an image may take to be pulled, or stored.
+const IMAGE: Duration = Duration::from_secs(30 * 60);
+/// How long a request may take that waits for nothing.
+const SHORT: Duration = Duration::from_secs(60);
+/// How long a question for more may take; the node answers sooner, with nothing.
+const NEWS: Duration = Duration::from_secs(30);
+/// How often a node is asked again that does not answer, and how long is waited between.
+const TRIES: usize = 20;
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A node that runs phases for this command.
+#[derive(Debug)]
+pub(super) struct Node {
+    bus: Bus,
+    name: NodeName,
+    output: Output,
+    runtime: Handle,
+}
+
+impl Node {
+    /// The node of that name; to be used from threads that may wait.
+    pub(super) fn new(bus: Bus, name: NodeName, output: Output) -> Self {
+        Self { bus, name, output, runtime: Handle::current() }
+    }
+
+    /// What it is called.
+    pub(super) fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    fn client(&self) -> BuildsClient<Asker<BuildsRequest, BuildsResponse>> {
+        BuildsClient::from(Asker::new(&self.bus, self.name.as_str(), BUILDS))
+    }
+
+    /// Reads a blob of the mesh's.
+    async fn fetch(&self, blob: &Blob, out: &mut impl Write) -> Result<(), Error> {
+        let mut reading = Store::new(&self.bus).open(Life::Kept, blob).await?;
+        while let Some(bytes) = reading.next().await? {
+            out.write_all(&bytes).map_err(|error| unwritable(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Follows a phase until it has ended.
+    async fn follow(&self, id: &str) -> Result<Blob, Error> {
+        let (mut from, mut failures) = (0, 0);
+        loop {
+            let told = rpc::answered(self.client().follow(within(NEWS), id.to_owned(), from).await);
+            match told {
+                Ok(Told { lines, next, ended }) => {
+                    (from, failures) = (next, 0);
+                    lines.iter().for_each(|line| phase::Builder::say(self, line));
+                    if let Some(ended) = ended {
+                        return ended;
+                    }
+                }
+                // The bus, or the way to it, may be back in a moment; the phase runs on meanwhile.
+                Err(error) if failures < TRIES && matches!(error.code, Code::Unavailable | Code::DeadlineExceeded) => {
+                    failures += 1;
+                    sleep(AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn phase(&self, blobs: &Blobs, phase: &Phase) -> Result<Blob, Error> {
+        let store = Store::new(&self.bus);
+        let mut inputs = Vec::new();
+        for input in &phase.inputs {
+            let (file, _) = blobs.open_blob(input)?;
+            inputs.push(store.put(Life::Kept, tokio::fs::File::from_std(file)).await?.blob);
+        }
+        let wanted = builds::Phase {
+            image: phase.image.to_string(),
+            directory: phase.directory.clone(),
+            commands: phase.commands.clone(),
+            env: phase.env.clone().into_iter().collect::<BTreeMap<_, _>>(),
+            network: phase.network,
+            inputs,
+            removed: phase.removed.clone(),
+            left_out: phase.left_out(),
+        };
+        let id = rpc::answered(self.client().begin(within(SHORT), wanted).await)?;
+        self.follow(&id).await
+    }
+}
+
+impl phase::Builder for Node {
+    fn image(
+        &self,
+        blobs: &Blobs,
+        reference: &str,
+        platform: Platform,
+        locked: Option<&LockedBase>,
+        whole: bool,
+    ) -> Result<LockedBase, Error> {
+        self.runtime.block_on(async {
+            let wanted = locked.map(|locked| locked.config);
+            let asked = self.client().image(within(IMAGE), reference.to_owned(), wanted).await;
+            let found = rpc::answered(asked)?;
+            if found.platform != platform.to_string() {
+                let message =
+                    format!("the engine of {} builds for {}, and not for {platform}", self.name, found.platform);
+                return Err(Error::unavailable(message).hint("name a node of that platform: --on NODE"));
+            }
+            if let (Some(locked), false) = (locked, whole) {
+                return Ok(locked.clone());
+            }
+            let config: Digest = found.id.parse().map_err(|_| {
+                Error::internal(format!("the engine of {} gave an id that is no digest: {}", self.name, found.id))
+            })?;
+            if let Some(known) = blobs.image(config, found.manifest)? {
+                return Ok(known);
+            }
+            phase::Builder::say(self, &format!("=> {reference} comes from {}", self.name));
+            let blob = rpc::answered(self.client().export(within(IMAGE), found.id.clone()).await)?;
+            let mut writing = blobs.begin().map_err(|error| unwritable(&error))?;
+            self.fetch(&blob, &mut writing).await?;
+            let mut file = writing.end().0.into_file();
+            file.rewind().map_err(|error| unwritable(&error))?;
+            blobs.keep_image(file, config)?;
+            let lost = || Error::new(Code::DataLoss, format!("the image {config} was not kept"));
+            blobs.image(config, found.manifest)?.ok_or_else(lost)
+        })
+    }
+
+    fn run(&self, blobs: &Blobs, phase: &Phase) -> Result<Digest, Error> {
+        self.runtime.block_on(async {
+            let blob = Box::pin(self.phase(blobs, phase)).await?;
+            let mut writing = blobs.begin().map_err(|error| unwritable(&error))?;
+            self.fetch(&blob, &mut writing).await?;
+            blobs.keep(writing).map(|(digest, _)| digest)
+        })
+    }
+
+    fn say(&self, line: &str) {
+        if !self.output.is_quiet() {
+            self.output.aside(line);
+        }
+    }
+}
+
+fn unwritable(error: &std::io::Error) -> Error {
+    Error::precondition(format!("what a node sent cannot be written: {error}"))
+}

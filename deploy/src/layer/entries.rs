@@ -1,0 +1,276 @@
+//! The entries of archives as they can be compared and put together anew: what a phase was given, what it left, and what of
+//! it a layer gets.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom},
+};
+
+use aigis_proxy::{Code, Error};
+use aigis_registry::archive::{self, Attributes, Members, Sink as _, What, Writer};
+
+use super::WRITER;
+use crate::{Digest, package::Blobs};
+
+/// What stands before the name of a path that is gone.
+const GONE: &str = ".wh.";
+const BUFFER: usize = 128 * 1024;
+
+/// What stands at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Thing {
+    File,
+    Directory,
+    Link(String),
+    /// Nothing any more: what is below hides it.
+    Gone,
+}
+
+/// One of them.
+#[derive(Debug, Clone)]
+struct Entry {
+    thing: Thing,
+    mode: u32,
+    owner: (u32, u32),
+    capability: Option<Vec<u8>>,
+    /// In which blob its content lies, and from where on.
+    from: (Digest, u64),
+    size: u64,
+}
+
+/// In what form entries become a layer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Form<'a> {
+    /// As an application's files: root's, or the user's where one of these paths, below the root, holds them.
+    Application(&'a [String]),
+    /// As they were made.
+    System,
+}
+
+/// Entries by their paths, which begin and end without a slash.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entries(BTreeMap<String, Entry>);
+
+impl Entries {
+    /// Reads those of an archive.
+    pub(crate) fn read(blobs: &Blobs, digest: &Digest) -> Result<Self, Error> {
+        let (file, _) = blobs.open_blob(digest)?;
+        let mut members = Members::new(BufReader::with_capacity(BUFFER, file));
+        let mut entries = BTreeMap::new();
+        while let Some(member) = members.next().map_err(|error| odd(&error.to_string()))? {
+            let path = member.path;
+            if path.split('/').any(|part| part == "..") {
+                return Err(odd("a path leads out of it"));
+            }
+            let thing = match member.what {
+                What::File => Thing::File,
+                What::Directory => Thing::Directory,
+                What::Link(target) => Thing::Link(target),
+                What::HardLink(target) => {
+                    let found: Option<Entry> = entries.get(&target).cloned();
+                    entries.insert(path, found.ok_or_else(|| odd("another name of a file comes before it"))?);
+                    continue;
+                }
+                What::Other => continue,
+            };
+            let (above, name) = path.rsplit_once('/').map_or(("", path.as_str()), |(above, name)| (above, name));
+            let (path, thing) = match name.strip_prefix(GONE) {
+                Some(name) if above.is_empty() => (name.to_owned(), Thing::Gone),
+                Some(name) => (format!("{above}/{name}"), Thing::Gone),
+                None => (path, thing),
+            };
+            if path.is_empty() {
+                continue;
+            }
+            let (mode, owner, capability, size) = (member.mode, member.owner, member.capability, member.size);
+            entries.insert(path, Entry { thing, mode, owner, capability, from: (*digest, member.at), size });
+        }
+        Ok(Self(entries))
+    }
+
+    /// Those that are wanted, with the directories that hold them.
+    pub(crate) fn only(&self, wants: impl Fn(&str) -> bool) -> Self {
+        let mut chosen = BTreeMap::new();
+        for (path, entry) in self.0.iter().filter(|(path, _)| wants(path)) {
+            let above = path.match_indices('/').filter_map(|(end, _)| self.0.get_key_value(path.get(..end)?));
+            chosen.extend(above.map(|(path, entry)| (path.clone(), entry.clone())));
+            chosen.insert(path.clone(), entry.clone());
+        }
+        Self(chosen)
+    }
+
+    /// Those that are there.
+    pub(crate) fn there(&self) -> Self {
+        let there = self.0.iter().filter(|(_, entry)| entry.thing != Thing::Gone);
+        Self(there.map(|(path, entry)| (path.clone(), entry.clone())).collect())
+    }
+
+    /// Whether something is at that path, or below it.
+    pub(crate) fn holds(&self, path: &str) -> bool {
+        self.0.keys().any(|known| is_within(known, path))
+    }
+
+    /// The paths that are gone.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|(_, entry)| entry.thing == Thing::Gone).map(|(path, _)| path.as_str())
+    }
+
+    /// Without those that are the same in `before`; those of `before` that are there no more are gone.
+    pub(crate) fn since(&self, before: &Self, blobs: &Blobs) -> Result<Self, Error> {
+        let mut changed = BTreeMap::new();
+        for (path, entry) in &self.0 {
+            let is_same = match before.0.get(path) {
+                Some(known) => same(entry, known, blobs)?,
+                None => false,
+            };
+            if !is_same {
+                changed.insert(path.clone(), entry.clone());
+            }
+        }
+        let mut hidden: Option<&str> = None;
+        for (path, entry) in before.0.iter().filter(|(path, _)| !self.0.contains_key(*path)) {
+            // What goes with a directory needs no word of its own.
+            if entry.thing == Thing::Gone || hidden.is_some_and(|above| is_within(path, above)) {
+                continue;
+            }
+            hidden = Some(path);
+            changed.insert(path.clone(), Entry { thing: Thing::Gone, ..entry.clone() });
+        }
+        // With the directories that hold them.
+        let mut all = self.0.clone();
+        all.extend(changed.clone());
+        Ok(Self(all).only(|path| changed.contains_key(path)))
+    }
+
+    /// Whether there is nothing but directories that hold `directory`, or that itself.
+    pub(crate) fn is_empty(&self, directory: &str) -> bool {
+        self.0.iter().all(|(path, entry)| entry.thing == Thing::Directory && is_within(directory, path))
+    }
+
+    /// Keeps them as an archive; answers with its digest and its size in bytes.
+    pub(crate) fn write(&self, blobs: &Blobs, form: Form<'_>, epoch: u64) -> Result<(Digest, u64), Error> {
+        let mut sorted: BTreeMap<String, (&str, Option<&Entry>)> = BTreeMap::new();
+        for (path, entry) in &self.0 {
+            for above in path.match_indices('/').filter_map(|(end, _)| path.get(..end)) {
+                if !self.0.contains_key(above) {
+                    sorted.insert(format!("{above}/"), (above, None));
+                }
+            }
+            let key = match entry.thing {
+                Thing::Directory => format!("{path}/"),
+                Thing::Gone => whiteout(path),
+                Thing::File | Thing::Link(_) => path.clone(),
+            };
+            sorted.insert(key, (path, Some(entry)));
+        }
+        let out = BufWriter::with_capacity(BUFFER, blobs.begin().map_err(stream)?);
+        let mut writer = Writer::new(out);
+        for (path, entry) in sorted.into_values() {
+            let written = match entry {
+                None => writer.directory_with(path, Attributes { time: epoch, ..Attributes::plain(true) }),
+                Some(entry) => entry.write(path, &mut writer, blobs, form, epoch),
+            };
+            written.map_err(stream)?;
+        }
+        let out = writer.end().map_err(stream)?.into_inner().map_err(|error| stream(error.into_error()))?;
+        blobs.keep(out)
+    }
+}
+
+impl Entry {
+    fn write(
+        &self,
+        path: &str,
+        writer: &mut Writer<impl io::Write>,
+        blobs: &Blobs,
+        form: Form<'_>,
+        epoch: u64,
+    ) -> io::Result<()> {
+        let attributes = match form {
+            Form::System => Attributes { mode: self.mode, owner: self.owner, time: epoch },
+            Form::Application(writable) => {
+                let owner = if writable.iter().any(|above| is_within(path, above)) { WRITER } else { (0, 0) };
+                Attributes { owner, time: epoch, ..Attributes::plain(self.runs()) }
+            }
+        };
+        match &self.thing {
+            Thing::Directory => writer.directory_with(path, attributes),
+            Thing::Link(target) => writer.link_with(path, target, attributes),
+            Thing::Gone => {
+                let plain = Attributes { time: epoch, ..Attributes::plain(false) };
+                writer.file_with(&whiteout(path), plain, 0)
+            }
+            Thing::File => {
+                if let (Form::System, Some(capability)) = (form, &self.capability) {
+                    writer.capability(capability)?;
+                }
+                writer.file_with(path, attributes, self.size)?;
+                let mut content = self.content(blobs)?;
+                let mut buffer = vec![0; BUFFER];
+                loop {
+                    match content.read(&mut buffer)? {
+                        0 => return writer.end_file(self.size),
+                        count => writer.content(buffer.get(..count).unwrap_or_default())?,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether it can be run, or entered.
+    fn runs(&self) -> bool {
+        self.thing == Thing::Directory || self.mode & 0o111 != 0
+    }
+
+    fn content(&self, blobs: &Blobs) -> io::Result<impl Read + use<>> {
+        let (digest, at) = &self.from;
+        let (mut file, _) = blobs.open_blob(digest).map_err(|error| io::Error::other(error.to_string()))?;
+        file.seek(SeekFrom::Start(*at))?;
+        Ok(BufReader::new(file.take(self.size)))
+    }
+}
+
+/// Whether two entries are the same in application form.
+fn same(a: &Entry, b: &Entry, blobs: &Blobs) -> Result<bool, Error> {
+    if a.thing != b.thing || a.runs() != b.runs() || a.size != b.size {
+        return Ok(false);
+    }
+    if a.thing != Thing::File {
+        return Ok(true);
+    }
+    let (mut left, mut right) = (a.content(blobs).map_err(stream)?, b.content(blobs).map_err(stream)?);
+    let (mut one, mut other) = (Vec::new(), Vec::new());
+    loop {
+        one.clear();
+        other.clear();
+        left.by_ref().take(BUFFER as u64).read_to_end(&mut one).map_err(stream)?;
+        right.by_ref().take(BUFFER as u64).read_to_end(&mut other).map_err(stream)?;
+        if one != other || one.is_empty() {
+            return Ok(one == other);
+        }
+    }
+}
+
+/// Whether a path is `above`, or lies below it; slashes at the ends of `above` say nothing.
+pub(crate) fn is_within(path: &str, above: &str) -> bool {
+    let above = above.trim_matches('/');
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn whiteout(path: &str) -> String {
+    match path.rsplit_once('/') {
+        Some((above, name)) => format!("{above}/{GONE}{name}"),
+        None => format!("{GONE}{path}"),
+    }
+}
+
+fn stream(error: io::Error) -> Error {
+    archive::Error::Stream(error).into()
+}
+
+fn odd(what: &str) -> Error {
+    Error::new(Code::DataLoss, format!("what a phase left cannot be read: {what}")).hint("build it again")
+}
+
+#[cfg(test)]
+mod tests;
