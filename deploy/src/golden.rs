@@ -94,10 +94,10 @@ pub(crate) fn assemble_with(
     pack::assemble(store.blobs(), &request).map(|assembled| assembled.record)
 }
 
-/// Registers a package that follows the newest of its project.
-pub(crate) fn register(store: &Store, record: Record, tag: &str) -> Result<Registered, Error> {
-    let build = Build {
-        id: format!("bld_{tag}"),
+/// A build of a package, by Ann.
+pub(crate) fn build(id: String, record: &Record) -> Build {
+    Build {
+        id,
         package: record.id,
         inputs: record.inputs,
         outputs: record.by_image(|image| image.output),
@@ -110,7 +110,12 @@ pub(crate) fn register(store: &Store, record: Record, tag: &str) -> Result<Regis
         by: "ann".to_owned(),
         cache_hits: 0,
         verify_of: None,
-    };
+    }
+}
+
+/// Registers a package that follows the newest of its project.
+pub(crate) fn register(store: &Store, record: Record, tag: &str) -> Result<Registered, Error> {
+    let build = build(format!("bld_{tag}"), &record);
     store.register(Registration {
         record,
         build: Some(build),

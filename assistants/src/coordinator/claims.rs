@@ -49,15 +49,13 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Does something beside the chains; says no if there is too much of that already.
-    pub(super) fn run_errand(&self, errand: impl Future<Output = ()> + Send + 'static) -> bool {
+    /// Does something beside the chains, unless there is too much of that already.
+    pub(super) fn run_errand(&self, errand: impl Future<Output = ()> + Send + 'static) {
         let mut errands = lock(&self.errands);
         errands.retain(|errand| !errand.is_finished());
-        let has_room = errands.len() < MOST;
-        if has_room {
+        if errands.len() < MOST {
             errands.push(task::Owned::spawn("errand of chains", errand));
         }
-        has_room
     }
 
     /// Ends all tasks; answers with whose they were.

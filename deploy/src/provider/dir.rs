@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     document::{Element, Node},
-    fact::{Application, Evidence, Fact, Requested},
+    fact::{Application, Evidence, Fact, Managed, Requested},
     provider::{Candidate, code::line_of, tools::Asked, version},
     tree::{self, Tree, Warning},
 };
@@ -103,6 +103,12 @@ impl<'t> Dir<'t> {
     /// That line of that file.
     pub(crate) fn at(&self, name: &str, line: u64) -> Evidence {
         Evidence::new(self.path(name), line)
+    }
+
+    /// What a lock file in it says of what manages packages: each is pinned where there is one.
+    pub(crate) fn locked_by(self, file: &str) -> Managed {
+        let lock = self.has(file).then(|| self.path(file));
+        Managed { version: None, locked: lock.is_some(), lock }
     }
 
     /// The first line of that file, if it has one.

@@ -2,7 +2,7 @@
 
 use crate::{
     document::Element,
-    fact::{Application, Evidence, Fact, Managed, ProviderName},
+    fact::{Application, Evidence, Fact, ProviderName},
     provider::{
         Candidate, Provider,
         dir::{Dir, holding, known, runtime},
@@ -136,8 +136,7 @@ impl Provider for Dotnet {
         let asked = tools::asked(dir, "dotnet").or_else(|| sdk_version(dir)).or_else(|| project.version());
         runtime(&mut app, "dotnet", asked, chosen);
         let at: Vec<Evidence> = dir.seen(project.file).into_iter().collect();
-        let lock = dir.has("packages.lock.json").then(|| dir.path("packages.lock.json"));
-        let managed = Managed { version: None, locked: lock.is_some(), lock };
+        let managed = dir.locked_by("packages.lock.json");
         let context = chosen.workspace.as_deref().map_or(dir, |root| Dir::of(tree, root));
         let path = dir.path(project.file);
         let path = quoted(context.within(&path));

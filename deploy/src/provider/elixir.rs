@@ -1,7 +1,7 @@
 //! Elixir.
 
 use crate::{
-    fact::{Application, Evidence, Fact, Managed, ProviderName},
+    fact::{Application, Evidence, Fact, ProviderName},
     provider::{
         Candidate, Provider,
         code::{Code, Syntax, is_word},
@@ -100,8 +100,7 @@ impl Provider for Elixir {
         let in_manifest =
             mix.elixir.as_ref().map(|(asked, line)| (asked.clone(), "elixir.mix", dir.at(MANIFEST, *line)));
         runtime(&mut app, "elixir", tools::asked(dir, "elixir").or(in_manifest), chosen);
-        let lock = dir.has(LOCK).then(|| dir.path(LOCK));
-        let managed = Managed { version: None, locked: lock.is_some(), lock };
+        let managed = dir.locked_by(LOCK);
         let manifest: Vec<Evidence> = dir.seen(MANIFEST).into_iter().collect();
         app.package_manager = known("mix".to_owned(), "elixir.mix", manifest.clone()).with(managed);
         let install = ["mix local.hex --force", "mix local.rebar --force", "mix deps.get --only prod"];

@@ -1,7 +1,7 @@
 //! Gleam.
 
 use crate::{
-    fact::{Application, Evidence, Fact, Managed, ProviderName},
+    fact::{Application, Evidence, Fact, ProviderName},
     provider::{
         Candidate, Provider,
         code::{Code, Syntax},
@@ -43,8 +43,7 @@ impl Provider for Gleam {
         let in_manifest = file.and_then(|file| file.text_at(&["gleam"]));
         let in_manifest = in_manifest.map(|(asked, line)| (asked.to_owned(), "gleam.manifest", dir.at(MANIFEST, line)));
         runtime(&mut app, "gleam", tools::asked(dir, "gleam").or(in_manifest), chosen);
-        let lock = dir.has(LOCK).then(|| dir.path(LOCK));
-        let managed = Managed { version: None, locked: lock.is_some(), lock };
+        let managed = dir.locked_by(LOCK);
         let manifest: Vec<Evidence> = dir.seen(MANIFEST).into_iter().collect();
         app.package_manager = known("gleam".to_owned(), "gleam.manifest", manifest.clone()).with(managed);
         app.install = known(vec!["gleam deps download".to_owned()], "gleam.manifest", manifest.clone());

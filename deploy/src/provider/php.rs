@@ -1,7 +1,7 @@
 //! PHP.
 
 use crate::{
-    fact::{Application, Evidence, Fact, Managed, ProviderName},
+    fact::{Application, Evidence, Fact, ProviderName},
     provider::{
         Candidate, Provider,
         dir::{Dir, holding, known, runtime},
@@ -85,8 +85,7 @@ impl Provider for Php {
             app.framework = known(framework.name.to_owned(), "php.framework", evidence);
             app.writable = framework.writable.iter().map(|path| (*path).to_owned()).collect();
         }
-        let lock = dir.has(LOCK).then(|| dir.path(LOCK));
-        let managed = Managed { version: None, locked: lock.is_some(), lock };
+        let managed = dir.locked_by(LOCK);
         let manifest: Vec<Evidence> = dir.seen(MANIFEST).into_iter().collect();
         let evidence = if manifest.is_empty() { chosen.evidence.clone() } else { manifest.clone() };
         app.package_manager = known("composer".to_owned(), "php.composer", evidence).with(managed);

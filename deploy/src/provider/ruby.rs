@@ -5,7 +5,7 @@ mod gemfile;
 use gemfile::Gemfile;
 
 use crate::{
-    fact::{Application, Evidence, Fact, Managed, ProviderName},
+    fact::{Application, Evidence, Fact, ProviderName},
     provider::{
         Candidate, Provider,
         code::{Code, Syntax},
@@ -60,8 +60,7 @@ impl Provider for Ruby {
             app.framework = known(name.to_owned(), "ruby.framework", evidence);
         }
         if let Some(at) = dir.seen("Gemfile").or_else(|| dir.seen("Gemfile.lock")) {
-            let lock = dir.has("Gemfile.lock").then(|| dir.path("Gemfile.lock"));
-            let managed = Managed { version: None, locked: lock.is_some(), lock };
+            let managed = dir.locked_by("Gemfile.lock");
             app.package_manager = known("bundler".to_owned(), "ruby.gemfile", vec![at.clone()]).with(managed);
             app.install = known(vec!["bundle install".to_owned()], "ruby.gemfile", vec![at]);
             app.details.dependency_files = dependency_files(dir, &gems);

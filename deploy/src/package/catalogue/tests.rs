@@ -8,9 +8,9 @@ use std::{
 use futures::{FutureExt as _, future::join_all};
 
 use super::*;
-use crate::package::{
-    Origin,
-    records::{Asked, At, Turn},
+use crate::{
+    golden,
+    package::records::{Asked, At, Turn},
 };
 
 #[derive(Debug, Default)]
@@ -166,21 +166,7 @@ fn package(name: &str) -> Record {
 
 fn registration(name: &str, build: usize, parents: Parents) -> Registration {
     let record = package(name);
-    let build = Build {
-        id: format!("bld_{build}"),
-        package: record.id,
-        inputs: record.inputs,
-        outputs: BTreeMap::new(),
-        tier: 0,
-        source: Origin::default(),
-        node: None,
-        engine: None,
-        started_at: record.created_at,
-        ended_at: record.created_at,
-        by: "ann".to_owned(),
-        cache_hits: 0,
-        verify_of: None,
-    };
+    let build = golden::build(format!("bld_{build}"), &record);
     let tags = [format!("t{name}")].into();
     let labels = [(build.id.clone(), "yes".to_owned())].into();
     Registration { record, build: Some(build), tags, labels, description: Some("a p".to_owned()), parents }

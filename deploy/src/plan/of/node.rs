@@ -56,8 +56,21 @@ pub(super) fn plan(app: &Application) -> Result<Plan, Error> {
     draft.done()
 }
 
+/// Builds what the application serves, by the toolchain of its assets, then the application itself, and puts all of it into the
+/// image. What it needs is installed by then.
+pub(super) fn built_with_assets(draft: &mut Draft<'_>, member: &str) {
+    let app = draft.app;
+    if let Some(found) = &app.assets
+        && let Some((from, to)) = assets(draft, found)
+    {
+        draft.copy(BUILD, Some("assets"), &[&from], &to);
+    }
+    draft.commands(BUILD, member, &app.build);
+    draft.copy("app", Some(BUILD), &[HOME], HOME);
+}
+
 /// The stage in which the assets of an application are built, and where they stand then.
-pub(super) fn assets(draft: &mut Draft<'_>, assets: &Assets) -> Option<(String, String)> {
+fn assets(draft: &mut Draft<'_>, assets: &Assets) -> Option<(String, String)> {
     if assets.provider != ProviderName::Node {
         return None;
     }

@@ -1,7 +1,7 @@
 //! Python: dependencies in an environment of their own, which the image takes as it is.
 
 use super::{
-    super::draft::{self, BUILD, Draft, HOME},
+    super::draft::{self, BUILD, Draft},
     node,
 };
 use crate::{
@@ -27,13 +27,7 @@ pub(super) fn plan(app: &Application) -> Result<Plan, Error> {
     }
     let member = draft.member();
     draft.install_first(BUILD, &app.details.dependency_files, "", &app.install);
-    if let Some(assets) = &app.assets
-        && let Some((from, to)) = node::assets(&mut draft, assets)
-    {
-        draft.copy(BUILD, Some("assets"), &[&from], &to);
-    }
-    draft.commands(BUILD, &member, &app.build);
-    draft.copy("app", Some(BUILD), &[HOME], HOME);
+    node::built_with_assets(&mut draft, &member);
     if installs {
         draft.copy("app", Some(BUILD), &[ENVIRONMENT], ENVIRONMENT);
         draft.env("PATH", PATH);

@@ -74,13 +74,7 @@ pub(super) fn php(app: &Application) -> Result<Plan, Error> {
     }
     let member = draft.member();
     draft.install_first(BUILD, &app.details.dependency_files, &member, &app.install);
-    if let Some(assets) = &app.assets
-        && let Some((from, to)) = node::assets(&mut draft, assets)
-    {
-        draft.copy(BUILD, Some("assets"), &[&from], &to);
-    }
-    draft.commands(BUILD, &member, &app.build);
-    draft.copy("app", Some(BUILD), &[HOME], HOME);
+    node::built_with_assets(&mut draft, &member);
     if draft.argv().first().is_some_and(|word| word == "apache2-foreground") {
         let public = app.output_dir.value.as_deref().unwrap_or_default();
         let is_plain = public.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c));
@@ -107,13 +101,7 @@ pub(super) fn ruby(app: &Application) -> Result<Plan, Error> {
     }
     let member = draft.member();
     draft.install_first(BUILD, &app.details.dependency_files, &member, &app.install);
-    if let Some(assets) = &app.assets
-        && let Some((from, to)) = node::assets(&mut draft, assets)
-    {
-        draft.copy(BUILD, Some("assets"), &[&from], &to);
-    }
-    draft.commands(BUILD, &member, &app.build);
-    draft.copy("app", Some(BUILD), &[HOME], HOME);
+    node::built_with_assets(&mut draft, &member);
     if installs {
         draft.copy("app", Some(BUILD), &[GEMS], GEMS);
         draft.env("BUNDLE_PATH", GEMS);
