@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::{
         OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -31,6 +32,13 @@ pub struct Warning {
     pub at: Evidence,
     /// What it is, and what to do.
     pub message: String,
+}
+
+/// Its place and its message, as a compiler tells them.
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.at.file, self.at.line, self.message)
+    }
 }
 
 impl Warning {

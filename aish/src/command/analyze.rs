@@ -36,8 +36,7 @@ impl Analyze {
         let found = analyze(&tree, &options);
         let warnings = found.as_ref().map_or_else(|nothing| &nothing.warnings, |analysis| &analysis.warnings);
         for warning in warnings {
-            let (at, code) = (&warning.at, &warning.code);
-            context.output.note(&format!("{}:{}: {} ({code})", at.file, at.line, warning.message));
+            context.output.note(&format!("{warning} ({})", warning.code));
         }
         let analysis = found.map_err(|nothing| {
             let hint = "name one: --provider NAME; or write a Dockerfile";

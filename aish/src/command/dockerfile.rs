@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use aigis_deploy::{
     Analysis, Tree,
-    dockerfile::{self, Finding, Level, Proposal, Refusal, SaveError, Surroundings, Wanted},
+    dockerfile::{self, Finding, Level, Proposal, Refusal, SaveError, Saved, Surroundings, Wanted},
     settings::{self, Settings},
 };
 use aigis_proxy::{Code, Error, NodeName, text_file};
@@ -95,7 +95,7 @@ impl Dockerfile {
     fn propose(&self, context: &Context) -> Result<Proposal, Failure> {
         let (proposal, analysis) = propose(&self.path, self.app.clone())?;
         for warning in &analysis.warnings {
-            context.output.note(&format!("{}:{}: {}", warning.at.file, warning.at.line, warning.message));
+            context.output.note(&warning.to_string());
         }
         if self.strict && (analysis.is_doubtful() || !proposal.lint.is_empty()) {
             let found = proposal.lint.iter().map(|finding| format!("{}: {}", finding.rule, finding.message));
@@ -114,11 +114,7 @@ impl Dockerfile {
             }
             unsaved(&error)
         })?;
-        for file in &saved {
-            if let Some(kept) = &file.kept {
-                context.output.aside(&format!("what {} held is in {}", file.path, kept.display()));
-            }
-        }
+        say_kept(context, &saved);
         let changed = saved.iter().any(|file| file.written);
         if context.output.is_json() {
             let files: Vec<_> =
@@ -156,6 +152,15 @@ pub(super) fn propose(directory: &Path, application: Option<String>) -> Result<(
     let tree = Tree::read(directory).map_err(|error| unreadable(directory, &error))?;
     let present = |path: &str| dockerfile::present(&directory.join(path)).ok().flatten();
     dockerfile::propose(tree, &wanted, present).map_err(refused)
+}
+
+/// Says where what stood in the place of files that were written is kept.
+pub(super) fn say_kept(context: &Context, saved: &[Saved]) {
+    for file in saved {
+        if let Some(kept) = &file.kept {
+            context.output.aside(&format!("what {} held is in {}", file.path, text_file::shown(kept)));
+        }
+    }
 }
 
 fn line(file: &str, finding: &Finding) -> String {

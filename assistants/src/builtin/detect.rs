@@ -100,9 +100,7 @@ fn found(directory: &Path, bases: Bases) -> Result<Option<Found>, Error> {
     if analysis.applications.len() > 1 {
         notes.push(format!("{} is taken: the others run when their directories are pushed", analysis.primary));
     }
-    let warnings = analysis.warnings.iter();
-    let warnings =
-        warnings.map(|warning| format!("{}:{}: {}", warning.at.file, warning.at.line, warning.message)).collect();
+    let warnings = analysis.warnings.iter().map(ToString::to_string).collect();
     Ok(Some(Found { findings: analysis.to_string(), warnings, notes, dockerfile, ports: plan.image.ports }))
 }
 

@@ -9,7 +9,7 @@ use aigis_deploy::{
 use aigis_proxy::{Code, Error, text_file, with_causes};
 use serde_json::json;
 
-use super::super::dockerfile::{settings, unreadable};
+use super::super::dockerfile::{say_kept, settings, unreadable};
 use crate::{context::Context, exit::Failure};
 
 /// Write the manifest of a project that has none, from what it holds
@@ -55,11 +55,7 @@ impl Init {
         }
         let keep = context.data()?.join("replaced");
         let saved = dockerfile::save(&self.path, &[file], self.replace, &keep).map_err(|error| unsaved(&error))?;
-        for file in &saved {
-            if let Some(kept) = &file.kept {
-                context.output.aside(&format!("what {} held is in {}", file.path, text_file::shown(kept)));
-            }
-        }
+        say_kept(context, &saved);
         let written = saved.iter().any(|file| file.written);
         if context.output.is_json() {
             return context.output.json(&json!({"path": manifest::FILE, "written": written}));
@@ -71,7 +67,7 @@ impl Init {
     fn made(&self, context: &Context) -> Result<String, Failure> {
         let (analysis, tree) = found(&self.path)?;
         for warning in &analysis.warnings {
-            context.output.note(&format!("{}:{}: {}", warning.at.file, warning.at.line, warning.message));
+            context.output.note(&warning.to_string());
         }
         for app in analysis.applications.iter().filter(|app| app.ambiguous) {
             context.output.note(&format!("{}: something else was nearly as likely: see aish analyze", app.name));
