@@ -28,7 +28,7 @@ pub use charter::{Charter, NotTheMeshs};
 pub use credential::{Credential, Issuer};
 pub use join_token::{Damaged, JoinToken};
 pub use key::{Key, KeyError, Kind, verifies};
-pub use mandate::{Mandate, Wish};
+pub use mandate::{Mandate, Purpose, Wish};
 pub use mesh::{Login, MeshKeys};
 pub use private_file::Error as FileError;
 pub use server::{ServerFiles, ServerOptions};

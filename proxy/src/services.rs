@@ -15,6 +15,7 @@ use crate::{
 
 pub mod builds;
 pub mod chains;
+pub mod deployments;
 pub mod instances;
 pub mod projects;
 pub mod steps;

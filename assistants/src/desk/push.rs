@@ -6,6 +6,7 @@ use aigis_proxy::{
     Code, Error,
     chain::{ChainId, Tree},
     fault::{self, Point},
+    identity::Purpose,
     services::chains::{Push, Wish},
 };
 use aigis_registry::{
@@ -104,7 +105,9 @@ impl Desk {
         if user.revoked_at.is_some() {
             return denied("its user was revoked");
         }
-        let Some(wish) = push.mandate.verify(&user.public_key) else { return denied("it is not signed by its user") };
+        let Some(wish) = push.mandate.verify(Purpose::App, &user.public_key) else {
+            return denied("it is not signed by its user");
+        };
         let is_meant = wish.by == self.caller.name
             && wish.mesh == *self.core.parts.bus.mesh()
             && wish.app == push.wish.app

@@ -7,7 +7,7 @@ use aigis_proxy::{
     Bus, Error, Name, NodeName, Role,
     chain::ChainId,
     dispatch::{Begun, Deed, Journal, Outcome},
-    identity::{Credential, Mandate},
+    identity::{Credential, Mandate, Purpose},
     rpc::{self, Asker, SHARED},
     services::chains::{
         CHAINS, ChainsClient, ChainsRequest, ChainsResponse, Control, NewAssistant, Push, PushOptions, Wish,
@@ -148,7 +148,7 @@ impl Mesh {
     pub(crate) fn a_push(&self, app: &str, first: &str) -> Push {
         let app = Name::parse(app).unwrap();
         Push {
-            mandate: Mandate::sign(&self.person, app.clone(), None),
+            mandate: Mandate::sign(&self.person, Purpose::App, app.clone(), None),
             wish: Wish { app, project: Some("p1".to_owned()), replace: false, queue: false, on: None },
             tree: None,
             from: "alpha:/app".to_owned(),

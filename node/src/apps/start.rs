@@ -6,6 +6,7 @@ use aigis_proxy::{
     Code, Error, Name, Role,
     blob::{Digest, Life, Store},
     fault::{self, Point},
+    identity::Purpose,
     secret::SecretName,
 };
 use aigis_registry::shared::Instance;
@@ -223,7 +224,7 @@ async fn permit(parts: &Parts, app: &Name, instance: &Instance) -> Result<(), Er
     if !matches!(user.role, Role::Operator | Role::Admin) {
         return Err(denied(format!("the role {} does not permit {} to push", user.role, wish.by)));
     }
-    let wish = instance.mandate.verify(&user.public_key);
+    let wish = instance.mandate.verify(Purpose::App, &user.public_key);
     let wish = wish.ok_or_else(|| denied(format!("the signature is not of {}", user.name)))?;
     if wish.app != *app || wish.mesh != parts.mesh {
         return Err(denied(format!("{} signed for another app", wish.by)));

@@ -13,7 +13,7 @@ use aigis_proxy::{
     blob::{Life, Store},
     chain::{Attempt, ChainId},
     fault::{self, Point},
-    identity::Mandate,
+    identity::Purpose,
     services::steps::{Bid, Ended, Finished, Order, Room, Wanted, Work},
     task,
 };
@@ -406,7 +406,7 @@ impl Place {
         if !matches!(user.role, Role::Operator | Role::Admin) {
             return Err(denied(format!("{} may not push", wish.by)));
         }
-        let wish = Mandate::verify(mandate, &user.public_key);
+        let wish = mandate.verify(Purpose::App, &user.public_key);
         let wish = wish.ok_or_else(|| denied("it is signed by another key".to_owned()))?;
         if wish.app != *app || wish.mesh != *self.parts.home.mesh() {
             return Err(denied(format!("it is for {} in the mesh {}", wish.app, wish.mesh)));

@@ -12,7 +12,7 @@ use aigis_proxy::{
     Code, Error, MeshName, Name, NodeName,
     blob::{Life, Store},
     chain::{Attempt, ChainId, Tree},
-    identity::{Credential, Mandate},
+    identity::{Credential, Mandate, Purpose},
     rpc::{self, Asker},
     services::chains::PushOptions,
     services::steps::{
@@ -190,7 +190,7 @@ impl Place {
             attempt: Attempt { chain: ChainId::new(), step: 1, attempt: 1 },
             epoch: 1,
             bid: None,
-            mandate: Mandate::sign(&self.person, app.clone(), None),
+            mandate: Mandate::sign(&self.person, Purpose::App, app.clone(), None),
             app,
             work,
             timeout_s: 60,

@@ -14,7 +14,7 @@ use aigis_proxy::{
     chain::ChainId,
     client::{self, Target},
     dispatch::NoJournal,
-    identity::{Credential, Mandate},
+    identity::{Credential, Mandate, Purpose},
     rpc,
     services::{
         chains::{
@@ -214,7 +214,7 @@ impl Place {
             restart: Restart::OnFailure,
             limits: Limits::default(),
             ready_timeout_s: 2,
-            mandate: Mandate::sign(&self.admin, self.app.clone(), None),
+            mandate: Mandate::sign(&self.admin, Purpose::App, self.app.clone(), None),
             ready: false,
             silent: Vec::new(),
             exit_code: None,
@@ -378,7 +378,7 @@ async fn chn_24_an_app_that_ends_by_itself_says_how() {
     place.name(Some(&bad), None).await;
     place.reported(&bad, |what| matches!(what, Reported::Failed { error } if error.message.contains("/nowhere"))).await;
     // Nobody's wish is none.
-    let forged = Mandate::sign(&place.admin, Name::parse("other").unwrap(), None);
+    let forged = Mandate::sign(&place.admin, Purpose::App, Name::parse("other").unwrap(), None);
     let forged = Instance { mandate: forged, ..place.instance("sleep 100", &[]) };
     place.name(Some(&forged), None).await;
     place.reported(&forged, |what| matches!(what, Reported::Failed { .. })).await;

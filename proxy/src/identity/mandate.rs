@@ -9,19 +9,35 @@ use serde::{Deserialize, Serialize};
 use super::{Credential, jwt, key};
 use crate::{MeshName, Name, UserName, blob::Digest};
 
-/// What is bound to every signature first.
-const PURPOSE: &str = "aigis mandate 1\n";
+/// What a mandate is about. One that was signed for the one does not hold for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// That a source tree becomes an app.
+    App,
+    /// That a package is what runs of a project; without one, that nothing does.
+    Deployment,
+}
 
-/// A wish: that the tree of that digest becomes that app.
+impl Purpose {
+    /// What is bound to every signature first.
+    fn salt(self) -> &'static str {
+        match self {
+            Self::App => "aigis mandate 1\n",
+            Self::Deployment => "aigis mandate of deployment 1\n",
+        }
+    }
+}
+
+/// A wish: that the tree of that digest becomes that app, or that package what runs of that project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
     /// Who wishes.
     pub by: UserName,
     /// In which mesh.
     pub mesh: MeshName,
-    /// Which app it is about.
+    /// Which app or project it is about.
     pub app: Name,
-    /// The source tree's digest; none if that is empty, or comes from elsewhere.
+    /// The digest of the source tree, none if that is empty or comes from elsewhere; or of the package.
     pub tree: Option<Digest>,
     /// When, in seconds since 1970.
     pub at: i64,
@@ -38,11 +54,11 @@ pub struct Mandate {
 impl Mandate {
     /// Signs a wish of that person.
     #[must_use]
-    pub fn sign(person: &Credential, app: Name, tree: Option<Digest>) -> Self {
+    pub fn sign(person: &Credential, purpose: Purpose, app: Name, tree: Option<Digest>) -> Self {
         let (by, mesh) = (person.name().clone(), person.mesh().clone());
         let wish = Wish { by, mesh, app, tree, at: jwt::seconds(SystemTime::now()) };
         let wish = serde_json::to_string(&wish).unwrap_or_default();
-        let signature = BASE64URL_NOPAD.encode(&person.sign(format!("{PURPOSE}{wish}").as_bytes()));
+        let signature = BASE64URL_NOPAD.encode(&person.sign(format!("{}{wish}", purpose.salt()).as_bytes()));
         Self { wish, signature }
     }
 
@@ -52,11 +68,11 @@ impl Mandate {
         serde_json::from_str(&self.wish).ok()
     }
 
-    /// The wish, if the key of that public key signed it.
+    /// The wish, if the key of that public key signed it for that purpose.
     #[must_use]
-    pub fn verify(&self, public_key: &str) -> Option<Wish> {
+    pub fn verify(&self, purpose: Purpose, public_key: &str) -> Option<Wish> {
         let signature = BASE64URL_NOPAD.decode(self.signature.as_bytes()).ok()?;
-        let is_signed = key::verifies(public_key, format!("{PURPOSE}{}", self.wish).as_bytes(), &signature);
+        let is_signed = key::verifies(public_key, format!("{}{}", purpose.salt(), self.wish).as_bytes(), &signature);
         is_signed.then(|| self.unverified()).flatten()
     }
 }

@@ -6,7 +6,7 @@ use aigis_assistants::{folder::Folder, selection::Choice};
 use aigis_proxy::{
     Code, Error,
     blob::Store,
-    identity::Mandate,
+    identity::{Mandate, Purpose},
     services::chains::{Push as Pushed, Wish},
 };
 use aigis_registry::{
@@ -132,7 +132,7 @@ pub(super) async fn prepare(
     };
     let state_tree = state_dir::store(&Store::new(asking.bus()), &state).await?;
     let credential = context.credential()?;
-    let mandate = Mandate::sign(&credential, source.app.clone(), uploaded.tree.map(|tree| tree.digest));
+    let mandate = Mandate::sign(&credential, Purpose::App, source.app.clone(), uploaded.tree.map(|tree| tree.digest));
     let (first, reason) = choice;
     let pushed = Pushed {
         wish,
