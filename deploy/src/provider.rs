@@ -11,7 +11,6 @@ use crate::{
     tree::Tree,
 };
 
-mod code;
 mod cpp;
 mod deno;
 mod dir;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use crate::{
-    code::{line_at, syntax, without_comments},
+    code::{Lines, Syntax, without_comments},
     fact::{Evidence, Variable},
     secret::is_secret,
     tree::{Tree, path},
@@ -67,6 +67,7 @@ pub(super) struct Read<'a> {
 /// Every place in code, without its comments, that asks for a variable.
 pub(super) fn reads(code: &str) -> Vec<Read<'_>> {
     let Some(finder) = FINDER.as_ref() else { return Vec::new() };
+    let mut lines = Lines::of(code);
     let read = |found: aho_corasick::Match| {
         let pattern = READS[found.pattern().as_usize()];
         let before = code[..found.start()].chars().next_back();
@@ -89,7 +90,7 @@ pub(super) fn reads(code: &str) -> Vec<Read<'_>> {
             && !NOT_ASKED.contains(&name);
         // A string goes on: it is put together, so this is not all of the name.
         let is_whole = pattern.ends_with('.') || after.starts_with(['"', '\'', '`']);
-        (is_name && is_whole).then(|| Read { name, line: line_at(code, found.start()), after })
+        (is_name && is_whole).then(|| Read { name, line: lines.of_next(found.start()), after })
     };
     finder.find_iter(code).filter_map(read).collect()
 }
@@ -109,7 +110,7 @@ pub(super) fn variables(tree: &Tree, root: &str, sources: &[&str]) -> Vec<Variab
         }
     }
     for file in sources {
-        let (Some(text), Some(syntax)) = (tree.text(file), syntax(file)) else { continue };
+        let (Some(text), Some(syntax)) = (tree.text(file), Syntax::of(file)) else { continue };
         // Comments are looked for only where there is something to find.
         if FINDER.as_ref().is_none_or(|finder| !finder.is_match(text)) {
             continue;

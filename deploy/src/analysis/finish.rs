@@ -2,7 +2,7 @@
 
 use super::{choice::Choices, container, environment, gaps, health, port, select, services, settings};
 use crate::{
-    code::syntax,
+    code::Syntax,
     fact::{Application, Assets, Evidence, Fact},
     tree::{Tree, file_name, parent},
 };
@@ -83,7 +83,7 @@ fn sources<'a>(tree: &'a Tree, root: &str, roots: &[String]) -> Vec<&'a str> {
         let within = path.strip_prefix(root).unwrap_or(path);
         let is_own = |part: &str| !NOT_OWN.contains(&part);
         let name = file_name(path);
-        syntax(path).is_some()
+        Syntax::of(path).is_some()
             && !others.iter().any(|other| select::is_below(path, other))
             && parent(within).split('/').all(is_own)
             && !name.contains(".test.")

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    code::syntax,
+    code::Syntax,
     fact::{Application, Evidence, Gap, GapKind, ProviderName},
     tree::Tree,
 };
@@ -27,7 +27,7 @@ pub(super) fn add(tree: &Tree, application: &mut Application) {
     }
     let is_only_built = application.dockerfile.is_known();
     if !application.start.is_known() && !is_only_built {
-        let near = tree.within(&application.root).filter(|path| syntax(path).is_some());
+        let near = tree.within(&application.root).filter(|path| Syntax::of(path).is_some());
         let choices: Vec<String> = near.take(CHOICES).map(str::to_owned).collect();
         gaps.push(gap("start", GapKind::Entry, json!({"type": "string"}), choices, evidence()));
     }

@@ -2,7 +2,7 @@
 //! router serves may stand below a prefix that is told elsewhere, and a wrong path is worse than none.
 
 use crate::{
-    code::{syntax, without_comments},
+    code::{Syntax, without_comments},
     tree::Tree,
 };
 
@@ -15,7 +15,7 @@ pub(super) fn path(tree: &Tree, sources: &[&str]) -> Option<&'static str> {
         .filter_map(|path| {
             Some((tree.text(path).filter(|text| text.contains("heal") || text.contains("livez"))?, path))
         })
-        .filter_map(|(text, path)| Some(without_comments(text, syntax(path)?)))
+        .filter_map(|(text, path)| Some(without_comments(text, Syntax::of(path)?)))
         .collect();
     PATHS.into_iter().find(|path| texts.iter().any(|text| serves(text, path)))
 }

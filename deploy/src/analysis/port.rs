@@ -6,7 +6,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::{compose, environment};
 use crate::{
-    code::{line_at, syntax, without_comments},
+    code::{Syntax, line_of, without_comments},
     fact::{Application, Evidence, Fact},
     tree::Tree,
 };
@@ -136,7 +136,7 @@ pub(crate) fn command_port(command: &str) -> Option<u16> {
 pub(crate) fn in_code(tree: &Tree, sources: &[&str]) -> Option<Fact<u16>> {
     let mut listening: Option<(u16, Evidence)> = None;
     for file in sources {
-        let (Some(text), Some(syntax)) = (tree.text(file), syntax(file)) else { continue };
+        let (Some(text), Some(syntax)) = (tree.text(file), Syntax::of(file)) else { continue };
         let listens = FINDER.as_ref().is_some_and(|finder| finder.is_match(text));
         if !listens && !text.contains("PORT") {
             continue;
@@ -209,7 +209,7 @@ fn literal(code: &str) -> Option<(u16, u64)> {
             };
             named.or_else(leading).or_else(address).or_else(pair)
         })?;
-        Some((port, line_at(code, found.start())))
+        Some((port, line_of(code, found.start())))
     })
 }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     analysis::port::command_port,
-    code::{Syntax, line_at, without_comments},
+    code::{Syntax, line_of, without_comments},
     document::Node,
     fact::{Application, Argv, Evidence, Fact, Managed, ProviderName},
     tree::{self, Tree},
@@ -144,11 +144,11 @@ fn entry<'t>(tree: &'t Tree, root: &str) -> Option<&'t str> {
 /// A file of a usual name that imports by address, where there is no manifest.
 fn by_address<'t>(tree: &'t Tree, root: &str) -> Option<(&'t str, u64)> {
     let file = entry(tree, root)?;
-    let code = without_comments(tree.text(file)?, Syntax::Slashes);
+    let code = without_comments(tree.text(file)?, Syntax::Script);
     let found = SPECIFIERS
         .iter()
         .filter_map(|specifier| code.match_indices(specifier).map(|(at, _)| at).find(|at| is_import(&code[..*at])));
-    found.min().map(|at| (file, line_at(&code, at)))
+    found.min().map(|at| (file, line_of(&code, at)))
 }
 
 /// Whether what stands before a string makes it an import: `from`, `import`, `import(`.
@@ -204,10 +204,10 @@ fn port(tree: &Tree, root: &str, application: &Application) -> Fact<u16> {
         return Fact::known(PORT, "deno.port", application.framework.evidence.clone());
     }
     let Some(file) = entry(tree, root) else { return Fact::default() };
-    let code = without_comments(tree.text(file).unwrap_or_default(), Syntax::Slashes);
+    let code = without_comments(tree.text(file).unwrap_or_default(), Syntax::Script);
     let calls = ["Deno.serve(", "serve(", "export default { fetch", ".listen("];
     match calls.iter().find_map(|call| code.find(call)) {
-        Some(at) => Fact::known(PORT, "deno.port", vec![Evidence::new(file, line_at(&code, at))]),
+        Some(at) => Fact::known(PORT, "deno.port", vec![Evidence::new(file, line_of(&code, at))]),
         None => Fact::default(),
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    code::line_of,
     document::{Element, Node},
     fact::{Application, Evidence, Fact, Managed, Requested},
-    provider::{Candidate, code::line_of, tools::Asked, version},
+    provider::{Candidate, tools::Asked, version},
     tree::{self, Tree, Warning},
 };
 

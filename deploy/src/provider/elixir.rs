@@ -1,10 +1,10 @@
 //! Elixir.
 
 use crate::{
+    code::{Code, Syntax, is_word},
     fact::{Application, Evidence, Fact, ProviderName},
     provider::{
         Candidate, Provider,
-        code::{Code, Syntax, is_word},
         dir::{Dir, holding, known, runtime},
         needs, tools,
     },

@@ -1,10 +1,10 @@
 //! Gleam.
 
 use crate::{
+    code::{Code, Syntax},
     fact::{Application, Evidence, Fact, ProviderName},
     provider::{
         Candidate, Provider,
-        code::{Code, Syntax},
         dir::{Dir, holding, known, runtime},
         needs, tools,
     },

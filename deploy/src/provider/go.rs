@@ -5,10 +5,10 @@ mod module;
 use module::Module;
 
 use crate::{
+    code::{Code, Syntax, line_of},
     fact::{Application, Evidence, Fact, Managed, ProviderName},
     provider::{
         Candidate, Provider,
-        code::{Code, Syntax, line_of},
         dir::{Dir, holding, known, runtime},
         entry::{self, Entry},
         listen::{Listening, listens},

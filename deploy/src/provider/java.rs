@@ -4,10 +4,10 @@ mod gradle;
 mod maven;
 
 use crate::{
+    code::{Code, Syntax},
     fact::{Application, Evidence, Fact, Managed, ProviderName},
     provider::{
         Candidate, Provider,
-        code::{Code, Syntax},
         dir::{Dir, holding, known, runtime},
         needs, tools,
     },

@@ -1,11 +1,9 @@
 //! Which code listens on a port.
 
 use crate::{
+    code::{Code, Syntax},
     fact::Evidence,
-    provider::{
-        code::{Code, Syntax},
-        dir::Dir,
-    },
+    provider::dir::Dir,
 };
 
 /// How the code of an ecosystem listens.

@@ -1,10 +1,10 @@
 //! Ecosystems that are only recognised: by their manifest or a source file, with a command that starts them.
 
 use crate::{
+    code::{Code, Syntax, is_word},
     fact::{Application, Evidence, Fact, ProviderName, Requested},
     provider::{
         Candidate, Provider,
-        code::{Code, Syntax, is_word},
         dir::{Dir, holding, known},
         tools,
     },

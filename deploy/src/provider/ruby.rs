@@ -5,10 +5,10 @@ mod gemfile;
 use gemfile::Gemfile;
 
 use crate::{
+    code::{Code, Syntax},
     fact::{Application, Evidence, Fact, ProviderName},
     provider::{
         Candidate, Provider,
-        code::{Code, Syntax},
         dir::{Dir, holding, known, runtime},
         needs, tools, version,
     },

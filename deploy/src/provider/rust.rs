@@ -5,10 +5,10 @@ mod manifest;
 use manifest::Manifest;
 
 use crate::{
+    code::{Code, Syntax},
     fact::{Application, Evidence, Fact, Managed, ProviderName},
     provider::{
         Candidate, Provider,
-        code::{Code, Syntax},
         dir::{Dir, holding, known, runtime},
         entry::{self, Entry},
         listen::{Listening, listens},

@@ -2,12 +2,9 @@
 
 use super::Build;
 use crate::{
+    code::{Code, Syntax},
     fact::Evidence,
-    provider::{
-        code::{Code, Syntax},
-        dir::Dir,
-        tools::Asked,
-    },
+    provider::{dir::Dir, tools::Asked},
     tree::joined,
 };
 

@@ -1,7 +1,7 @@
 //! What configuration that is code says, without running it: literals behind names.
 
 use crate::{
-    code::{Syntax, line_at, without_comments},
+    code::{Syntax, line_of, without_comments},
     fact::Evidence,
     tree::{Tree, file_name, parent},
 };
@@ -18,7 +18,7 @@ impl<'t> Config<'t> {
     pub(super) fn of(tree: &'t Tree, root: &'t str, start: &str) -> Option<Self> {
         let file = tree.within(root).find(|path| is_named(path, start))?;
         let text = tree.text(file).unwrap_or_default();
-        Some(Self { file, code: without_comments(text, Syntax::Slashes) })
+        Some(Self { file, code: without_comments(text, Syntax::Script) })
     }
 
     /// The text behind a name: `outDir: 'out'`.
@@ -57,7 +57,7 @@ impl<'t> Config<'t> {
     }
 
     fn at(&self, byte: usize) -> Evidence {
-        Evidence::new(self.file, line_at(&self.code, byte))
+        Evidence::new(self.file, line_of(&self.code, byte))
     }
 }
 

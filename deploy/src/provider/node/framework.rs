@@ -2,7 +2,7 @@
 
 use super::{config, package::Package, script};
 use crate::{
-    code::{Syntax, line_at, without_comments},
+    code::{Syntax, line_of, without_comments},
     fact::Evidence,
     tree::{Tree, joined},
 };
@@ -182,12 +182,12 @@ pub(super) fn import(tree: &Tree, file: &str, name: &str) -> Option<u64> {
     if !text.contains(name) {
         return None;
     }
-    let code = without_comments(text, Syntax::Slashes);
+    let code = without_comments(text, Syntax::Script);
     [format!("'{name}'"), format!("\"{name}\""), format!("'{name}/"), format!("\"{name}/"), format!("'npm:{name}")]
         .iter()
         .filter_map(|quoted| code.find(quoted.as_str()))
         .min()
-        .map(|at| line_at(&code, at))
+        .map(|at| line_of(&code, at))
 }
 
 /// The code of a package, not that of its tests and what it was built to.
@@ -206,6 +206,6 @@ pub(super) fn sources<'t>(tree: &'t Tree, root: &'t str) -> impl Iterator<Item =
 pub(super) fn listens(package: &Package<'_>, file: &str) -> bool {
     let Some(path) = joined(package.root, file) else { return false };
     let text = package.tree.text(&path).unwrap_or_default();
-    let code = without_comments(text, Syntax::Slashes);
+    let code = without_comments(text, Syntax::Script);
     ["listen(", "Bun.serve(", "serve(", "createServer("].iter().any(|call| code.contains(call))
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::provider::{
+use crate::{
     code::{Code, Syntax, is_word},
-    dir::Dir,
+    provider::dir::Dir,
 };
 
 /// How an application object is served.

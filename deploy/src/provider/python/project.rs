@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    code::{Code, Syntax},
     fact::Evidence,
     provider::{
-        code::{Code, Syntax},
         dir::Dir,
         python::requirement::{self, Requirement},
     },

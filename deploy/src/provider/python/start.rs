@@ -1,9 +1,9 @@
 //! How a project of Python is started: by its framework, by its object, by its script, by its main file.
 
 use crate::{
+    code::{Code, Syntax},
     fact::{Application, Evidence, Fact},
     provider::{
-        code::{Code, Syntax},
         dir::{Dir, known},
         python::{
             object::{self, Interface, Object},

@@ -1,12 +1,9 @@
 //! `Gemfile` and `Gemfile.lock`.
 
 use crate::{
+    code::{Code, Syntax},
     fact::Evidence,
-    provider::{
-        code::{Code, Syntax},
-        dir::Dir,
-        tools::Asked,
-    },
+    provider::{dir::Dir, tools::Asked},
 };
 
 /// What a Gemfile asks for.
