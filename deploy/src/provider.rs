@@ -12,7 +12,7 @@ use crate::{
 };
 
 mod cpp;
-mod deno;
+pub(crate) mod deno;
 mod dir;
 mod dockerfile;
 mod dotnet;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Calls that listen, behind which a port stands; each with the rule's end.
-const LISTENS: [&str; 22] = [
+const LISTENS: [&str; 23] = [
     ".listen(",
     "listen(",
     "ListenAndServe(",
@@ -33,11 +33,14 @@ const LISTENS: [&str; 22] = [
     "TCPServer(",
     "set :port,",
     "HttpServer.create(",
+    "Server::http(",
     ".server_port(",
     "run_server(",
 ];
 /// How far behind a call its port may stand, in bytes.
 const NEAR: usize = 200;
+/// In how many lines behind a variable of the environment it may be said what counts without it.
+const LATER: usize = 6;
 /// Options in a start command behind which a port stands.
 const OPTIONS: [&str; 6] = ["--port", "-p", "-port", "--bind", "-b", "--listen"];
 
@@ -143,7 +146,7 @@ pub(crate) fn in_code(tree: &Tree, sources: &[&str]) -> Option<Fact<u16>> {
         }
         let code = without_comments(text, syntax);
         for read in environment::reads(&code).into_iter().filter(|read| read.name == "PORT") {
-            if let Some(port) = default_behind(read.after) {
+            if let Some(port) = default_behind(read.after).or_else(|| given_later(&code, read.line)) {
                 return Some(Fact::known(port, "port.environment-default", vec![Evidence::new(*file, read.line)]));
             }
         }
@@ -172,6 +175,30 @@ fn default_behind(after: &str) -> Option<u16> {
         near.push_str(line);
     }
     first_port(&near)
+}
+
+/// The number that the name which a line gives a value to has where that value is empty: `if port == "" { port = "8080" }`,
+/// `port ? atoi(port) : 8080`.
+fn given_later(code: &str, line: u64) -> Option<u16> {
+    let mut lines = code.lines().skip(usize::try_from(line).ok()?.checked_sub(1)?);
+    let (name, _) = lines.next()?.split_once('=')?;
+    let name = name.trim_end_matches(':').split(|c: char| !is_of_name(c)).rfind(|word| !word.is_empty())?;
+    let is_it = |text: &str| text.split(|c: char| !is_of_name(c)).any(|word| word == name);
+    lines.take(LATER).filter(|line| is_it(line)).find_map(|line| {
+        let chosen = line.split_once('?').and_then(|(asked, rest)| is_it(asked).then_some(rest)?.rsplit_once(':'));
+        let compares = |to: &str, value: &str| to.ends_with(['!', '<', '>']) || value.starts_with('=');
+        let given = || line.split_once('=').filter(|(to, value)| is_it(to) && !compares(to, value));
+        number(value_of(chosen.or_else(given)?.1))
+    })
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// A value at the end of a statement, without its quotes.
+fn value_of(text: &str) -> &str {
+    text.trim().trim_end_matches([';', ',', '}', ')', ' ']).trim_matches(['"', '\''])
 }
 
 /// The port behind a call that listens, or of a name that is given one.
@@ -300,6 +327,19 @@ mod tests {
                 "port.environment-default",
             ),
             ("a.py", "port = int(os.environ.get('PORT', 5001))", 5001, "port.environment-default"),
+            (
+                "a.go",
+                "port := os.Getenv(\"PORT\")\nif port == \"\" {\n\tport = \"8090\"\n}\nhttp.ListenAndServe(\":\"+port, nil)",
+                8090,
+                "port.environment-default",
+            ),
+            (
+                "a.cpp",
+                "const char *wanted = std::getenv(\"PORT\");\nint port = wanted ? std::atoi(wanted) : 8091;",
+                8091,
+                "port.environment-default",
+            ),
+            ("a.rs", "tiny_http::Server::http(\"0.0.0.0:8092\")", 8092, "port.listen"),
             ("a.py", "app.run(host='0.0.0.0', port=5002)", 5002, "port.listen"),
             ("a.rb", "set :port, 4567", 4567, "port.listen"),
             ("a.js", "// app.listen(1234)\nserver.listen({ port: 4200 })", 4200, "port.listen"),
@@ -311,5 +351,7 @@ mod tests {
         }
         let tree = Tree::of([("a.js", "emitter.on('x', () => {}); array.push(1234); listener.bind(this)")]);
         assert!(in_code(&tree, &["a.js"]).is_none());
+        let other = "port := os.Getenv(\"PORT\")\nretries := 8090\nreport = 8091\nif port >= 1024 && port == 22 {\n}\n";
+        assert!(in_code(&Tree::of([("a.go", other)]), &["a.go"]).is_none());
     }
 }

@@ -21,8 +21,7 @@ pub(crate) const WITHIN: &str = "cd \"$0\" && exec \"$@\"";
 pub(crate) const APT: &str = "command -v apt-get > /dev/null || { echo \"no apt-get here: the base has to hold $*\" >&2; exit 0; }; \
     apt-get update && apt-get install -y --no-install-recommends \"$@\" && rm -rf /var/lib/apt/lists/*";
 /// As that, unless the base has the program already that is called first.
-const TOOL: &str = "command -v \"$0\" > /dev/null || { apt-get update && \
-    apt-get install -y --no-install-recommends \"$@\" && rm -rf /var/lib/apt/lists/*; }";
+const HAS: &str = "command -v \"$0\" > /dev/null && exit 0; ";
 /// Gives paths to the user that the application runs as.
 pub(crate) const OWN: &str = "mkdir -p \"$@\" && chown -R 10001:10001 \"$@\"";
 
@@ -121,7 +120,8 @@ impl<'a> Draft<'a> {
 
     /// Packages of Debian for the stage that builds, unless its base has the program for which they are.
     pub(super) fn tool(&mut self, program: &str, names: &[&str]) {
-        let words = ["/bin/sh", "-c", TOOL, program].into_iter().chain(names.iter().copied());
+        let script = format!("{HAS}{APT}");
+        let words = ["/bin/sh", "-c", &script, program].into_iter().chain(names.iter().copied());
         self.run(BUILD, words.map(str::to_owned).collect(), None);
     }
 

@@ -20,7 +20,6 @@ pub(crate) fn caddyfile(root: &str, port: Option<u16>, fallback: Option<&str>) -
         "{".to_owned(),
         "\tadmin off".to_owned(),
         "\tauto_https off".to_owned(),
-        "\tpersist_config off".to_owned(),
         "}".to_owned(),
         format!(":{} {{", port.unwrap_or(PORT)),
         format!("\troot * {}", quoted(root)),

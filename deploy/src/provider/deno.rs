@@ -43,6 +43,9 @@ const FRAMEWORKS: [(&str, &[&str]); 5] = [
     ("aleph", &["aleph/", "https://deno.land/x/aleph"]),
 ];
 
+/// What fetches all that code imports.
+pub(crate) const CACHE: &str = "deno cache";
+
 /// The provider of Deno.
 pub(super) struct Deno;
 
@@ -66,7 +69,6 @@ impl Provider for Deno {
 
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application {
         let mut application = Application::of(self.name(), chosen);
-        let dir = Dir::of(tree, &chosen.root);
         let evidence = || chosen.evidence.clone();
         if let Some((name, at)) = framework(tree, &chosen.root) {
             application.framework = Fact::known(name.to_owned(), &format!("deno.framework.{name}"), at);
@@ -75,21 +77,26 @@ impl Provider for Deno {
         let lock = chosen.path("deno.lock");
         let lock = tree.has(&lock).then_some(lock);
         let managed = Managed { version: None, locked: lock.is_some(), lock };
-        application.package_manager = Fact::known("deno".to_owned(), "deno.itself", evidence()).with(managed);
-        if let Some((name, _, at)) = task(tree, &chosen.root, &["build"]) {
-            application.build = Fact::known(vec![format!("deno task {name}")], "deno.task", vec![at]);
-        }
-        application.start = start(tree, &chosen.root);
+        // What is fetched ahead is what the code asks for, so all of it has to be there: it is part of the build.
+        let (mut commands, mut proof) = (Vec::new(), Vec::new());
         if let Some(file) = entry(tree, &chosen.root) {
-            let command = format!("deno cache {}", file.strip_prefix(&format!("{}/", chosen.root)).unwrap_or(file));
-            application.install = Fact::known(vec![command], "deno.cache", vec![Evidence::new(file, 1)]);
+            let frozen = if managed.locked { "--frozen " } else { "" };
+            let below = file.strip_prefix(&format!("{}/", chosen.root)).unwrap_or(file);
+            commands.push(format!("{CACHE} {frozen}{below}"));
+            proof.push(Evidence::new(file, 1));
         }
+        if let Some((name, _, at)) = task(tree, &chosen.root, &["build"]) {
+            commands.push(format!("deno task {name}"));
+            proof.push(at);
+        }
+        if !commands.is_empty() {
+            application.build = Fact::known(commands, "deno.cache", proof);
+        }
+        application.package_manager = Fact::known("deno".to_owned(), "deno.itself", evidence()).with(managed);
+        application.start = start(tree, &chosen.root);
         application.port = port(tree, &chosen.root, &application);
         application.details.project_name =
             manifest(tree, &chosen.root).and_then(|(_, node)| Some(node.text_at(&["name"])?.0.to_owned()));
-        let files = ["deno.json", "deno.jsonc", "deno.lock", "import_map.json"];
-        application.details.dependency_files =
-            files.into_iter().filter(|file| dir.has(file)).map(str::to_owned).collect();
         application
     }
 }

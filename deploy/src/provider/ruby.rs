@@ -62,8 +62,11 @@ impl Provider for Ruby {
         if let Some(at) = dir.seen("Gemfile").or_else(|| dir.seen("Gemfile.lock")) {
             let managed = dir.locked_by("Gemfile.lock");
             app.package_manager = known("bundler".to_owned(), "ruby.gemfile", vec![at.clone()]).with(managed);
-            app.install = known(vec!["bundle install".to_owned()], "ruby.gemfile", vec![at]);
-            app.details.dependency_files = dependency_files(dir, &gems);
+            // Nothing of a project without gems is installed, and Bundler makes no place for it.
+            if !gems.is_empty() {
+                app.install = known(vec!["bundle install".to_owned()], "ruby.gemfile", vec![at]);
+                app.details.dependency_files = dependency_files(dir, &gems);
+            }
         }
         needs::add(&mut app, ProviderName::Ruby, gems.dependencies(dir));
         start(&mut app, dir, &gems);

@@ -1,10 +1,11 @@
 //! Start scripts of a shell.
 
 use crate::{
+    code::{Syntax, without_comments},
     fact::{Application, Fact, ProviderName},
     provider::{
         Candidate, Provider,
-        dir::{Dir, holding},
+        dir::{Dir, holding, known},
     },
     tree::Tree,
 };
@@ -37,11 +38,25 @@ impl Provider for Shell {
 
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application {
         let mut app = Application::of(ProviderName::Shell, chosen);
-        if let Some(text) = Dir::of(tree, &chosen.root).text(FILE) {
+        let dir = Dir::of(tree, &chosen.root);
+        if let Some(text) = dir.text(FILE) {
             app.start = Fact::command(&format!("{} {FILE}", shell(text)), "shell.script", chosen.evidence.clone());
+            if let Some((port, line)) = port(text) {
+                app.port = known(port, "port.environment-default", vec![dir.at(FILE, line)]);
+            }
         }
         app
     }
+}
+
+/// The port that a script takes where it is given none, `${PORT:-8080}`, and the line.
+fn port(text: &str) -> Option<(u16, u64)> {
+    let code = without_comments(text, Syntax::Hashes);
+    let taken = |line: &str| {
+        let (_, rest) = line.split_once("${PORT:-").or_else(|| line.split_once("${PORT:="))?;
+        rest.split('}').next()?.parse().ok().filter(|port| *port > 0)
+    };
+    (1..).zip(code.lines()).find_map(|(number, line)| Some((taken(line)?, number)))
 }
 
 /// The shell that the first line of a script names: `#!/usr/bin/env bash`.
@@ -57,6 +72,13 @@ fn shell(text: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_script_says_on_which_port_it_listens() {
+        assert_eq!(port("# ${PORT:-1}\nexec serve \"${PORT:-8080}\""), Some((8080, 2)));
+        assert_eq!(port(": \"${PORT:=9000}\""), Some((9000, 1)));
+        assert_eq!(port("serve ${PORT:-any} ${REPORT:-80}"), None);
+    }
 
     #[test]
     fn the_first_line_names_the_shell() {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     fact::Application,
     plan::{Error, Plan},
-    provider::site::SERVE,
+    provider::{deno, site::SERVE},
 };
 
 /// Where Deno keeps what it downloaded.
@@ -49,11 +49,11 @@ pub(super) fn deno(app: &Application) -> Result<Plan, Error> {
     let base = draft::base("deno", Some(&app.runtime));
     let mut draft = Draft::new(app, base.clone(), base);
     draft.stage_env(BUILD, "DENO_DIR", DENO);
-    draft.install_first(BUILD, &app.details.dependency_files, "", &app.install);
     let member = draft.member();
+    draft.copy(BUILD, None, &["."], "./");
     draft.commands(BUILD, &member, &app.build);
     draft.copy("app", Some(BUILD), &[HOME], HOME);
-    if app.install.value.as_ref().is_some_and(|install| !install.is_empty()) {
+    if app.build.value.iter().flatten().any(|command| command.starts_with(deno::CACHE)) {
         draft.copy("app", Some(BUILD), &[DENO], DENO);
         draft.env("DENO_DIR", DENO);
     }

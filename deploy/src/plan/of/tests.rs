@@ -40,7 +40,7 @@ const KINDS: [(ProviderName, &str, &str, &str, &str); 17] = [
     (ProviderName::Dotnet, "nuget", "", "dotnet publish -o out", "dotnet out/a.dll"),
     (ProviderName::Elixir, "mix", "mix deps.get", "mix release", "_build/prod/rel/a/bin/a start"),
     (ProviderName::Gleam, "gleam", "", "gleam export erlang-shipment", "./build/erlang-shipment/entrypoint.sh run"),
-    (ProviderName::Deno, "deno", "deno install", "", "deno run -A main.ts"),
+    (ProviderName::Deno, "deno", "", "deno cache main.ts", "deno run -A main.ts"),
     (ProviderName::Static, "", "", "", "caddy run --config /app/Caddyfile"),
 ];
 

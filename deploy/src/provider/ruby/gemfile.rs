@@ -11,6 +11,8 @@ use crate::{
 pub(crate) struct Gemfile {
     /// Gems for running, with their lines.
     gems: Vec<(String, u64)>,
+    /// Whether it takes gems from another file.
+    asks_elsewhere: bool,
     /// The version of Ruby, and its line.
     pub(crate) ruby: Option<(String, u64)>,
     /// Directories of gems that stand in the tree.
@@ -56,6 +58,7 @@ impl Gemfile {
                     );
                 }
                 "ruby" if !words.contains("file:") => found.ruby = value().map(|version| (version, code.line(start))),
+                "gemspec" | "eval_gemfile" => found.asks_elsewhere = true,
                 _ => {}
             }
         }
@@ -64,7 +67,7 @@ impl Gemfile {
 
     /// Whether it asks for no gem.
     pub(crate) fn is_empty(&self) -> bool {
-        self.gems.is_empty()
+        self.gems.is_empty() && !self.asks_elsewhere
     }
 
     /// Where a gem is asked for.
@@ -101,6 +104,8 @@ mod tests {
         let names: Vec<_> = found.gems.iter().map(|(name, line)| (name.as_str(), *line)).collect();
         assert_eq!(names, [("rails", 4), ("local", 8), ("puma", 10), ("redis", 12)]);
         assert_eq!((found.ruby, found.paths), (Some(("3.2.1".into(), 2)), vec!["libs/local".to_owned()]));
+        assert!(Gemfile::parse("source 'https://x'\n# gem 'no'\n").is_empty());
+        assert!(!Gemfile::parse("source 'https://x'\ngemspec\n").is_empty());
     }
 
     proptest::proptest! {
