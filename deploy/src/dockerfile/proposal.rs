@@ -9,6 +9,7 @@ use crate::{
     Analysis, Digest, Nothing, Options, Tree, analyze,
     fact::{Application, Gap},
     json::canonical,
+    manifest::{LOCK_FILE, Lock},
     plan::{self, Bases, Plan},
     tree,
 };
@@ -72,7 +73,7 @@ pub struct Proposed {
 /// Something that the reader of a proposal should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// What kind of: `context`.
+    /// What kind of: `context`, `lock`.
     pub code: String,
     /// What it is.
     pub message: String,
@@ -126,8 +127,9 @@ pub fn propose(
     let analysis = analyze(&tree, &wanted.options)?;
     let app = chosen(&analysis, wanted.application.as_deref())?;
     let refused = |why| Refusal::NoPlan { application: app.name.clone(), why };
-    let plan = plan::of(app, &wanted.bases).map_err(refused)?;
-    let text = render(&plan, &wanted.bases).map_err(refused)?;
+    let (bases, unread) = pinned(&tree, wanted.bases.clone());
+    let plan = plan::of(app, &bases).map_err(refused)?;
+    let text = render(&plan, &bases).map_err(refused)?;
     let root = app.workspace.clone().unwrap_or_else(|| app.root.clone());
     let ignore_path = tree::path(&root, ".dockerignore");
     let own_ignore = ignore::text(&plan.ignore);
@@ -155,11 +157,25 @@ pub fn propose(
         files,
         lint: findings,
         gaps: app.gaps.clone(),
-        notes: notes(app, &root, &plan),
+        notes: notes(app, &root, &plan).into_iter().chain(unread).collect(),
         plan,
         root,
     };
     Ok((proposal, analysis))
+}
+
+/// The bases with the digests that the lock of the project knows; a note where it cannot be read.
+fn pinned(tree: &Tree, mut bases: Bases) -> (Bases, Option<Note>) {
+    match tree.text(LOCK_FILE).map(|text| Lock::read(text.as_bytes())) {
+        None => (bases, None),
+        Some(Ok(lock)) => {
+            bases.digests.extend(lock.pins());
+            (bases, None)
+        }
+        Some(Err(error)) => {
+            (bases, Some(Note { code: "lock".to_owned(), message: format!("no base is pinned: {error}") }))
+        }
+    }
 }
 
 fn chosen<'a>(analysis: &'a Analysis, name: Option<&str>) -> Result<&'a Application, Refusal> {

@@ -54,6 +54,32 @@ fn pkg_17_a_proposal_writes_nothing_and_is_the_same_everywhere() {
 }
 
 #[test]
+fn pkg_18_bases_stand_with_the_digests_that_the_lock_knows() {
+    let dir = written(&EXPRESS);
+    let plain = proposed(dir.path());
+    let dockerfile = |proposal: &Proposal| proposal.files[1].content.clone();
+    let content = dockerfile(&plain);
+    let reference = content.lines().find_map(|line| line.strip_prefix("FROM ")?.split(' ').next()).unwrap();
+    let digest = crate::Digest::of(b"an image");
+    let lock = |manifest: &str| {
+        format!(
+            "{{\"bases\":{{\"{reference}\":{{\"linux/amd64\":{{\"config\":\"{digest}\",\"diff_ids\":[],\
+             \"manifest\":{manifest}}}}}}},\"lock_version\":1,\"system_packages\":{{}}}}"
+        )
+    };
+    fs::write(dir.path().join("aigis.lock"), lock(&format!("\"{digest}\""))).unwrap();
+    let pinned = proposed(dir.path());
+    assert!(dockerfile(&pinned).contains(&format!("FROM {reference}@{digest} AS build\n")), "{pinned:?}");
+    assert!(pinned.lint.is_empty() && pinned.notes == plain.notes, "{pinned:?}");
+    fs::write(dir.path().join("aigis.lock"), lock("null")).unwrap();
+    assert_eq!(dockerfile(&proposed(dir.path())), content, "a base that was made on a host has no digest");
+    fs::write(dir.path().join("aigis.lock"), "{}").unwrap();
+    let unread = proposed(dir.path());
+    assert_eq!(dockerfile(&unread), content);
+    assert_eq!(unread.notes.last().map(|note| note.code.as_str()), Some("lock"));
+}
+
+#[test]
 fn pkg_21_what_stands_there_is_replaced_only_when_it_is_to_be() {
     let (dir, other) = (written(&EXPRESS), tempfile::tempdir().unwrap());
     let (root, keep) = (dir.path(), other.path().join("kept"));

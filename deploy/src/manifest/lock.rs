@@ -92,6 +92,17 @@ impl Lock {
         json::canonical(&serde_json::to_value(self).unwrap_or(Value::Null))
     }
 
+    /// By the reference: the digest of its manifest in a registry, where all its platforms have the same one.
+    #[must_use]
+    pub fn pins(&self) -> BTreeMap<String, String> {
+        let pin = |platforms: &BTreeMap<Platform, LockedBase>| {
+            let mut digests = platforms.values().map(|base| base.manifest);
+            let first = digests.next()??;
+            digests.all(|digest| digest == Some(first)).then(|| first.to_string())
+        };
+        self.bases.iter().filter_map(|(reference, platforms)| Some((reference.clone(), pin(platforms)?))).collect()
+    }
+
     /// The digest of the lock.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -102,6 +113,28 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_digest_pins_a_reference_and_two_do_not() {
+        let base = |manifest: Option<&[u8]>| LockedBase {
+            manifest: manifest.map(Digest::of),
+            config: Digest::of(b"c"),
+            diff_ids: Vec::new(),
+        };
+        let mut lock = Lock::default();
+        for (reference, amd64, arm64) in [
+            ("alone:1", Some(&b"a"[..]), None),
+            ("same:1", Some(&b"b"[..]), Some(base(Some(b"b")))),
+            ("other:1", Some(&b"c"[..]), Some(base(Some(b"d")))),
+            ("made-here:1", None, None),
+        ] {
+            let mut platforms = BTreeMap::from([(Platform::Amd64, base(amd64))]);
+            platforms.extend(arm64.map(|base| (Platform::Arm64, base)));
+            lock.bases.insert(reference.to_owned(), platforms);
+        }
+        let pin = |reference: &str, of: &[u8]| (reference.to_owned(), Digest::of(of).to_string());
+        assert_eq!(lock.pins(), BTreeMap::from([pin("alone:1", b"a"), pin("same:1", b"b")]));
+    }
 
     #[test]
     fn a_lock_is_read_strictly_and_written_canonically() {
