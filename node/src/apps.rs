@@ -33,7 +33,7 @@ use aigis_registry::{
 };
 use futures::FutureExt as _;
 
-use crate::{container::Host, home, owned::Mark, secrets::Vault, supply::Supply};
+use crate::{container::Host, deployed::Deployed, home, owned::Mark, secrets::Vault, supply::Supply};
 use run::Run;
 
 /// How soon the records are watched again after that failed.
@@ -112,16 +112,29 @@ impl Apps {
         hub: &Hub,
         journal: Arc<dyn Journal>,
         means: ci::Means,
+        deployed: &Arc<Deployed>,
     ) -> Result<Vec<task::Owned>, Error> {
-        let apps = Arc::downgrade(self);
-        let tunnels = tunnel::serve(hub, journal.clone(), move |app, port| {
-            let apps = apps.clone();
-            async move {
-                let apps = apps.upgrade().ok_or_else(|| Error::unavailable("the node ends"))?;
-                apps.find(&app, port)
-            }
-            .boxed()
-        });
+        let (apps, deployed) = (Arc::downgrade(self), Arc::downgrade(deployed));
+        let tunnels = tunnel::serve(
+            hub,
+            journal.clone(),
+            move |app, port| {
+                let apps = apps.clone();
+                async move {
+                    let apps = apps.upgrade().ok_or_else(|| Error::unavailable("the node ends"))?;
+                    apps.find(&app, port)
+                }
+                .boxed()
+            },
+            move |container, port| {
+                let deployed = deployed.clone();
+                async move {
+                    let deployed = deployed.upgrade().ok_or_else(|| Error::unavailable("the node ends"))?;
+                    deployed.locate(&container, port).await
+                }
+                .boxed()
+            },
+        );
         let tunnels = tunnels.await?;
         let desk = desk::serve(self, journal).await?;
         let cis = task::Owned::spawn("CIs of apps", ci::serve(self.clone(), means));

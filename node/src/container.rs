@@ -6,6 +6,7 @@
 mod answer;
 mod arguments;
 mod debug;
+mod deployed;
 mod describe;
 mod examination;
 mod exec;
@@ -14,6 +15,7 @@ mod instant;
 mod inventory;
 mod lifecycle;
 mod logs;
+mod manifest;
 mod message;
 mod monitor;
 pub mod optimize;
@@ -31,13 +33,15 @@ use std::{
 use aigis_proxy::{
     Address, Error, Name, NodeName, SkillPath,
     dispatch::Dispatcher,
-    skill::{Answer, Call, Ci, SkillInfo, Table},
+    skill::{self, Answer, Call, Ci, SkillInfo, Table},
 };
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 use time::OffsetDateTime;
 
 pub(crate) use answer::{Fault, Look, Reply};
 pub(crate) use arguments::Whole;
+pub use deployed::Deployed;
+pub(crate) use examination::examine;
 pub use health::Verdict;
 pub(crate) use health::outward;
 pub(crate) use instant::{Instant, Moment};
@@ -101,6 +105,8 @@ pub struct Bound {
     pub container: Arc<Listed>,
     /// What its labels declare.
     pub declared: Declared,
+    /// What a deployment left on it, if one has set it up.
+    pub deployed: Deployed,
     /// The labels that its record keeps.
     pub labels: BTreeMap<String, String>,
     /// What could not be followed in its name and labels.
@@ -113,11 +119,13 @@ impl Bound {
     /// Reads what a listed container's labels say.
     #[must_use]
     pub fn new(container: Arc<Listed>, live_since: OffsetDateTime) -> Self {
-        let declared = naming::declared(&container.labels);
+        let mut declared = naming::declared(&container.labels);
+        let deployed = Deployed::read(&container.labels);
+        declared.services.extend(deployed.services());
         let (labels, mut warnings) = naming::kept_labels(&container.labels);
         warnings.extend(naming::ci_name(&container.name, &container.labels).warnings);
         warnings.extend(declared.warnings.iter().cloned());
-        Self { container, declared, labels, warnings, live_since }
+        Self { container, declared, deployed, labels, warnings, live_since }
     }
 
     /// The container's id.
@@ -225,10 +233,11 @@ static TABLE: LazyLock<Table<Container>> = LazyLock::new(|| {
     lifecycle::add(&mut table);
     exec::add(&mut table);
     optimize::add(&mut table);
+    manifest::add(&mut table);
     table
 });
 
-/// The skills that every container CI has.
+/// The skills that container CIs have; those of one may be fewer.
 #[must_use]
 pub fn table() -> &'static Table<Container> {
     &TABLE
@@ -244,14 +253,18 @@ impl Ci for Container {
     }
 
     fn skills(&self) -> Vec<Arc<SkillInfo>> {
-        table().skills()
+        let bound = self.bound();
+        table().skills().into_iter().filter(|info| bound.deployed.has(info.path.as_str())).collect()
     }
 
     fn skill(&self, path: &str) -> Option<Arc<SkillInfo>> {
-        table().skill(path)
+        table().skill(path).filter(|_| self.bound().deployed.has(path))
     }
 
     fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {
+        if !self.bound().deployed.has(path.as_str()) {
+            return std::future::ready(Err(skill::unknown(&path, &self.skills()))).boxed();
+        }
         table().run(self, &path, call)
     }
 }

@@ -19,6 +19,7 @@ mod files;
 mod images;
 mod inspection;
 mod logs;
+mod networks;
 mod query;
 mod raw;
 mod transport;
@@ -53,6 +54,7 @@ pub use inspection::{Check, Inspection, Mount, Network, Port, Published, Restart
 #[cfg(any(test, fuzzing))]
 pub(crate) use logs::entries as log_entries;
 pub use logs::{LogEntry, LogQuery, LogStream, Source};
+pub use networks::Bridge;
 
 use error::Asked;
 use transport::{Target, Transport, UNBOUNDED};

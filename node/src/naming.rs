@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use aigis_proxy::{Name, quoted};
 use ring::digest::{SHA256, digest};
 
+use crate::deployed::labels::NOTES;
+
 pub use declared::{Action, Declared, declared};
 
 /// Longest label, key and value together, in bytes; a longer one is left out of records.
@@ -68,7 +70,7 @@ pub fn kept_labels(labels: &BTreeMap<String, String>) -> (BTreeMap<String, Strin
     let mut kept = BTreeMap::new();
     let mut warnings = Warnings::default();
     let mut room = MAX_LABELS;
-    for (key, value) in labels {
+    for (key, value) in labels.iter().filter(|(key, _)| !NOTES.contains(&key.as_str())) {
         let size = key.len() + value.len();
         if size > MAX_LABEL {
             warnings.add(format!(

@@ -26,7 +26,17 @@ impl Mark {
 
     /// Whether those are labels of something that this node made.
     pub(crate) fn is_on(&self, labels: &BTreeMap<String, String>) -> bool {
-        labels.contains_key(OWNER) && labels.get(NODE).is_some_and(|node| **node == *self.0)
+        labels.contains_key(OWNER) && self.is_of_node(labels)
+    }
+
+    /// The label of what this node made and is a CI of its own.
+    pub(crate) fn label(&self) -> (String, String) {
+        (NODE.to_owned(), self.0.to_string())
+    }
+
+    /// Whether those are labels of something that this node made, be it a CI of its own or not.
+    pub(crate) fn is_of_node(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels.get(NODE).is_some_and(|node| **node == *self.0)
     }
 
     /// Whose it is, if those are labels of something that this node made: `app/NAME`, `chain/ID`.

@@ -197,7 +197,7 @@ fn record(ci: &Container) -> CiRecord {
         description: bound.declared.description.clone(),
         service: bound.service().cloned(),
         warnings: bound.warnings.clone(),
-        skills: container::table().skills().iter().map(|skill| SkillNote::from(&**skill)).collect(),
+        skills: aigis_proxy::skill::Ci::skills(ci).iter().map(|skill| SkillNote::from(&**skill)).collect(),
         container: Some(record::Container {
             id: listed.id.to_string(),
             name: listed.name.clone(),

@@ -53,7 +53,7 @@ impl Shelf {
     ///
     /// No place is in memory, or none can be written to.
     pub fn make() -> Result<Self, Error> {
-        let root = root().ok_or(Error::NoMemory)?;
+        let root = root("secrets").ok_or(Error::NoMemory)?;
         sweep_in(&root);
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -88,19 +88,7 @@ impl Shelf {
     ///
     /// The operating system refuses.
     pub fn put(&self, name: &str, content: &[u8]) -> Result<(), Error> {
-        let path = self.directory.join(name);
-        // No name of a secret's file begins so.
-        let fresh = self.directory.join(format!("{name}~new"));
-        let written = || {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-            file.write_all(content)?;
-            fs::rename(&fresh, &path)
-        };
-        written().map_err(|source| {
-            // Half a secret is of no use to anyone.
-            let _ = fs::remove_file(&fresh);
-            Error::Io { path: path.clone(), source }
-        })
+        put(&self.directory, name, content)
     }
 
     /// Takes a file away.
@@ -124,9 +112,40 @@ impl Drop for Shelf {
     }
 }
 
+/// Puts a file into a directory, for its owner alone, in place of the former one: a reader sees the one or the other, whole.
+///
+/// # Errors
+///
+/// The operating system refuses.
+pub fn put(directory: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
+    let path = directory.join(name);
+    // No name of a secret's file begins so.
+    let fresh = directory.join(format!("{name}~new"));
+    let written = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(content)?;
+        fs::rename(&fresh, &path)
+    };
+    written().map_err(|source| {
+        // Half a secret is of no use to anyone.
+        let _ = fs::remove_file(&fresh);
+        Error::Io { path: path.clone(), source }
+    })
+}
+
+/// The directory in memory for what is to outlive this process; it is for its owner alone, and whoever puts something there
+/// takes it away again.
+///
+/// # Errors
+///
+/// No place is in memory, or none can be written to.
+pub fn lasting() -> Result<PathBuf, Error> {
+    root("lasting").ok_or(Error::NoMemory)
+}
+
 /// Removes what processes of this user left that were killed.
 pub fn sweep() {
-    if let Some(root) = root() {
+    if let Some(root) = root("secrets") {
         sweep_in(&root);
     }
 }
@@ -143,12 +162,12 @@ fn sweep_in(root: &Path) {
 }
 
 /// This user's own directory in memory, made if there is none.
-fn root() -> Option<PathBuf> {
+fn root(what: &str) -> Option<PathBuf> {
     let user = geteuid().as_raw();
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
     let usual = [format!("/run/user/{user}"), "/run".to_owned(), "/dev/shm".to_owned()].map(PathBuf::from);
     runtime.into_iter().chain(usual).filter(|place| is_in_memory(place)).find_map(|place| {
-        let own = place.join(format!("aigis-secrets-{user}"));
+        let own = place.join(format!("aigis-{what}-{user}"));
         match fs::DirBuilder::new().mode(0o700).create(&own) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return None,
             _ => {}

@@ -27,5 +27,5 @@ mod trial;
 mod user;
 
 pub(crate) use desk::serve;
-pub(crate) use place::{Parts, Place};
+pub(crate) use place::{Parts, Place, free_memory};
 pub(crate) use trial::begin as test;

@@ -27,8 +27,9 @@ use crate::{
 };
 
 pub use hub::Hub;
+use hub::Opening;
 pub use pipe::Tunnel;
-pub use place::{Found, serve};
+pub use place::{At, Found, serve};
 pub use way::{Connection, Network};
 
 /// The service name of [`Tunnels`]; its target is the place.
@@ -64,6 +65,24 @@ pub trait Tunnels {
     /// Connects to a port of an app, and answers with this place's side once the app has taken the connection. Whoever says that
     /// they are in the place's own network is told the app's address instead, and connects to it.
     async fn open(app: Name, port: u16, back: Side, network: Option<Network>) -> Result<Opened, Error>;
+    /// Connects to a declared port of a container of a project in the same way, for nodes alone: those where other containers
+    /// of the project are.
+    async fn reach(to: Container, port: u16, back: Side, network: Option<Network>) -> Result<Reached, Error>;
+}
+
+/// A container that a deployment has set up at a place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its project.
+    pub project: Name,
+    /// Its name in the place's engine.
+    pub name: Name,
+}
+
+/// The way to a container that a place has opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    way: Way,
 }
 
 /// The way that a place has opened, and to which instance of the app it leads.
@@ -124,25 +143,69 @@ async fn open(
     port: u16,
     network: Option<Network>,
 ) -> Result<(Connection, InstanceId), Error> {
-    let asker = rpc::Asker::new(hub.bus(), node.as_str(), TUNNELS);
     let (connection, opening) = hub.expect()?;
+    let (back, is_near) = (Side::new(hub.token(), &connection), network.is_some());
+    let asking = client(hub, node).open(within(), app.clone(), port, back, network).await;
+    let Opened { way, instance } = rpc::answered(asking)?;
+    Ok((begin(hub, node, &format!("the app {app}"), port, way, is_near, opening).await?, instance))
+}
+
+/// Connects to a declared port of a container that a deployment has set up at that node, as [`connect`] does to an app.
+///
+/// # Errors
+///
+/// `not_found` if the node has no such container, `permission_denied` if the port is not one of its own, `unavailable` if
+/// nothing listens there, or the node is away.
+///
+/// # Cancel safety
+///
+/// As [`dial`].
+pub async fn reach(hub: &Hub, node: &NodeName, to: &Container, port: u16) -> Result<Connection, Error> {
+    let reach = async |network: Option<Network>| {
+        let (connection, opening) = hub.expect()?;
+        let (back, is_near) = (Side::new(hub.token(), &connection), network.is_some());
+        let asking = client(hub, node).reach(within(), to.clone(), port, back, network).await;
+        let Reached { way } = rpc::answered(asking)?;
+        begin(hub, node, &format!("the container {}", to.name), port, way, is_near, opening).await
+    };
+    match reach(Network::own()).await {
+        Err(error) if error.detail(HERE).is_some() => reach(None).await,
+        done => done,
+    }
+}
+
+fn client(hub: &Hub, node: &NodeName) -> TunnelsClient<rpc::Asker<TunnelsRequest, TunnelsResponse>> {
+    TunnelsClient::from(rpc::Asker::new(hub.bus(), node.as_str(), TUNNELS))
+}
+
+fn within() -> context::Context {
     let mut context = context::current();
     context.deadline = std::time::Instant::now() + DIALLING;
-    let client = TunnelsClient::from(asker);
-    let (back, is_near) = (Side::new(hub.token(), &connection), network.is_some());
-    let Opened { way, instance } = rpc::answered(client.open(context, app.clone(), port, back, network).await)?;
+    context
+}
+
+/// Takes the way that a node has opened.
+async fn begin(
+    hub: &Hub,
+    node: &NodeName,
+    what: &str,
+    port: u16,
+    way: Way,
+    is_near: bool,
+    opening: Opening,
+) -> Result<Connection, Error> {
     let side = match way {
         Way::Side(side) => side,
         Way::Address(address) if is_near => {
-            let tcp = way::to_app(app, port, address).await.map_err(|error| error.with(HERE, true))?;
-            return Ok((Connection::Direct(tcp), instance));
+            let tcp = way::to(what, port, address).await.map_err(|error| error.with(HERE, true))?;
+            return Ok(Connection::Direct(tcp));
         }
         Way::Address(_) => return Err(astray(node)),
     };
     let (there, their_connection) =
         side.tokens().map_err(|error| Error::new(Code::Internal, format!("{node} answered so that {error}")))?;
     let subject = hub.bus().subjects().tunnel(&node.user(), &there, &their_connection);
-    Ok((Connection::Tunnel(opening.begin(subject)), instance))
+    Ok(Connection::Tunnel(opening.begin(subject)))
 }
 
 fn astray(node: &NodeName) -> Error {

@@ -58,7 +58,8 @@ pub(crate) struct Means {
 
 /// The skills of an app: those of a container, with what its place adds, and those of its chain.
 static SKILLS: LazyLock<Vec<Arc<SkillInfo>>> = LazyLock::new(|| {
-    let of_container = container::table().skills().into_iter();
+    // What is pushed has no manifest.
+    let of_container = container::table().skills().into_iter().filter(|info| info.path.as_str() != "manifest");
     let of_container = of_container.map(|info| match info.path.as_str() {
         "status" => Arc::new(widened(&info)),
         _ => info,

@@ -3,19 +3,20 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use aigis_proxy::{
-    Code, Error, Name, Role,
-    blob::{Digest, Life, Store},
+    Code, Error, Name,
+    blob::{Digest, Store},
     fault::{self, Point},
     identity::Purpose,
     secret::SecretName,
 };
 use aigis_registry::shared::Instance;
-use tokio_util::io::ReaderStream;
 use zeroize::Zeroizing;
 
 use super::Parts;
 use crate::{
-    engine::{self, Bind, ContainerId, Engine, ImageConfig, Recipe, State, Volume},
+    engine::{self, Bind, ContainerId, ImageConfig, Recipe, State, Volume},
+    mandate::{self, Asked},
+    networks,
     shelf::Shelf,
     steps::init,
 };
@@ -23,14 +24,8 @@ use crate::{
 /// What an app may use unless its push says otherwise.
 const MEMORY: u64 = 2 * 1024 * 1024 * 1024;
 const PIDS: u64 = 1_024;
-/// How many ranges of addresses are tried for a network.
-const TURNS: u16 = 64;
 /// How many digits tell a volume of an app from its others.
 const DIGITS: usize = 12;
-/// How many bytes of an image's archive are on their way at once.
-const BETWEEN: usize = 1024 * 1024;
-/// How long the mesh may take to tell this node of the user who pushed.
-const SEEN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The label of a network or volume of an app, and what stands on its container.
 pub(super) fn labels(parts: &Parts, app: &Name) -> BTreeMap<String, String> {
@@ -94,7 +89,7 @@ pub(super) async fn make(
 ) -> Result<(ContainerId, Option<Shelf>), Error> {
     let engine = &parts.host.engine;
     let (name, labels, network) = (container_name(app, instance), labels(parts, app), network(parts, app));
-    make_network(engine, &network, &labels).await?;
+    networks::make(engine, &network, &labels).await?;
     let limits = &instance.limits;
     let volumes = image.volumes.iter().map(|target| Volume { name: volume(&network, target), target: target.clone() });
     let mut recipe = Recipe {
@@ -120,31 +115,6 @@ pub(super) async fn make(
     fault::point(Point::AppMade);
     start(parts, &id).await?;
     Ok((id, shelf))
-}
-
-/// Makes the network of an app, unless there is one. An engine has addresses of its own for about thirty; beyond these, small
-/// ranges are tried of which nobody else makes use.
-async fn make_network(engine: &Engine, name: &str, labels: &BTreeMap<String, String>) -> Result<(), Error> {
-    let says = |error: &engine::Error, words: &str| error.words().is_some_and(|said| said.contains(words));
-    let spent = match engine.create_network(name, labels).await {
-        Err(error) if says(&error, "address pool") => error,
-        made => return made.map_err(Error::from),
-    };
-    let digest = Digest::of(name.as_bytes()).to_string();
-    let first = digest.bytes().fold(0_u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(u16::from(byte)));
-    for turn in 0..TURNS {
-        match engine.create_network_at(name, labels, Some(&addresses(first.wrapping_add(turn)))).await {
-            Err(error) if says(&error, "overlap") => {}
-            made => return made.map_err(Error::from),
-        }
-    }
-    // Another app may end, or another place have room.
-    Err(Error::unavailable(format!("the app gets no network: {spent}")))
-}
-
-/// Sixteen of 65,536 addresses.
-fn addresses(number: u16) -> String {
-    format!("10.231.{}.{}/28", (number >> 4) & 0xff, (number & 0xf) << 4)
 }
 
 /// Has the container find its secrets in memory.
@@ -206,30 +176,11 @@ pub(super) async fn volumes(parts: &Parts, app: &Name) -> Result<Vec<String>, Er
 
 /// Looks whether the person who pushed the app may have it run.
 async fn permit(parts: &Parts, app: &Name, instance: &Instance) -> Result<(), Error> {
-    let denied = |why: String| {
+    let asked = Asked { mesh: &parts.mesh, purpose: Purpose::App, name: app, mandate: &instance.mandate };
+    mandate::permit(&parts.cache, asked).await.map(drop).map_err(|why| {
         let message = format!("the app {app} is not started: {why}");
         Error::new(Code::PermissionDenied, message).hint("push it again as an operator or admin of this mesh")
-    };
-    let wish = instance.mandate.unverified().ok_or_else(|| denied("nobody signed for it".to_owned()))?;
-    let mut changed = parts.cache.changed();
-    let known = tokio::time::timeout(SEEN, changed.wait_for(|snapshot| snapshot.user(&wish.by).is_some())).await;
-    let user = match known {
-        Ok(Ok(snapshot)) => snapshot.user(&wish.by).cloned(),
-        _ => None,
-    };
-    let user = user.ok_or_else(|| denied(format!("there is no user {}", wish.by)))?;
-    if user.revoked_at.is_some() {
-        return Err(denied(format!("the user {} was revoked", wish.by)));
-    }
-    if !matches!(user.role, Role::Operator | Role::Admin) {
-        return Err(denied(format!("the role {} does not permit {} to push", user.role, wish.by)));
-    }
-    let wish = instance.mandate.verify(Purpose::App, &user.public_key);
-    let wish = wish.ok_or_else(|| denied(format!("the signature is not of {}", user.name)))?;
-    if wish.app != *app || wish.mesh != parts.mesh {
-        return Err(denied(format!("{} signed for another app", wish.by)));
-    }
-    Ok(())
+    })
 }
 
 /// Sees to it that the engine has the image, and says under which name: what is neither there nor in an archive is pulled.
@@ -248,17 +199,7 @@ async fn bring(parts: &Parts, instance: &Instance) -> Result<String, Error> {
         let message = format!("the engine of {} has no image {}", parts.node, aigis_proxy::quoted(image));
         return Err(Error::precondition(message).hint("push the app again, so that the image is built"));
     };
-    let (mut writer, reader) = tokio::io::duplex(BETWEEN);
-    let store = Store::new(&parts.bus);
-    let copying = async move {
-        let copied = store.copy(Life::Kept, &blob, &mut writer).await;
-        drop(writer);
-        copied
-    };
-    let loading = engine.load(ReaderStream::new(reader));
-    let (copied, loaded) = tokio::join!(copying, loading);
-    // An archive that breaks off is the reason, and that it cannot be loaded its consequence.
-    copied.and(loaded.map_err(Error::from))?;
+    parts.supply.load(&Store::new(&parts.bus), &blob).await?;
     match engine.has_image(image).await? {
         true => Ok(image.clone()),
         false => Err(Error::internal(format!("the archive has no image {}", aigis_proxy::quoted(image)))),
@@ -286,17 +227,4 @@ pub(super) fn secrets(parts: &Parts, app: &Name) -> Result<BTreeMap<String, Zero
     };
     let text = std::str::from_utf8(value.bytes.as_slice()).map_err(|_| wrong(""))?;
     init::pairs(name.as_str(), text).map_err(|error| wrong(&format!(": {}", error.message)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_of_addresses_do_not_overlap() {
-        let ranges: std::collections::BTreeSet<String> = (0..4_096).map(addresses).collect();
-        assert_eq!(ranges.len(), 4_096);
-        assert_eq!((addresses(0), addresses(4_095)), ("10.231.0.0/28".to_owned(), "10.231.255.240/28".to_owned()));
-        assert_eq!(addresses(u16::MAX), addresses(4_095));
-    }
 }

@@ -45,6 +45,9 @@ pub(crate) struct Description {
     pub(crate) actions: Vec<ActionRow>,
     /// Null: it is no service.
     pub(crate) members: Option<Vec<String>>,
+    /// Where it comes from, if a deployment has set it up: project, package, digests, applications, ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) manifest: Option<Value>,
 }
 
 /// The container in short.
@@ -132,6 +135,7 @@ async fn describe(container: Arc<Container>, call: Call, _: Nothing) -> Result<R
                 .map(|action| ActionRow { id: action.id.to_string(), description: action.description.clone() })
                 .collect(),
             members: None,
+            manifest: bound.deployed.about.clone(),
         };
         Ok((description, seen.notes))
     };

@@ -7,7 +7,9 @@ use bollard::{
     query_parameters::{RestartContainerOptions, StartContainerOptions, StopContainerOptions},
 };
 
-use super::{ContainerId, Engine, Error, REQUEST, RestartPolicy, error::Asked};
+use hyper::Method;
+
+use super::{ContainerId, Engine, Error, REQUEST, RestartPolicy, error::Asked, query};
 
 /// New limits of a container; what is `None` stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,6 +66,18 @@ impl Engine {
         let options = RestartContainerOptions { signal: None, t: Some(seconds(grace)) };
         let restarted = self.shared.docker()?.restart_container(id.as_str(), Some(options));
         self.bounded(ASK, grace + REQUEST * 3, restarted).await
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    ///
+    /// As every request; [`Error::Conflict`] if the name is taken.
+    pub async fn rename(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
+        const ASK: Asked = Asked { what: "rename the container", endpoint: "POST /containers/ID/rename" };
+        let mut asked = query::Query::new();
+        asked.add("name", name);
+        self.ask(ASK, REQUEST, Method::POST, &format!("/containers/{id}/rename{asked}"), None).await.map(drop)
     }
 
     /// Freezes a container's processes.

@@ -1,12 +1,17 @@
 //! What makes containers and networks, waits for them, and removes them.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use http_body_util::BodyExt as _;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::{ContainerId, Engine, Error, Inspection, REQUEST, error::Asked, query};
+use super::{ContainerId, Engine, Error, Inspection, REQUEST, RestartPolicy, error::Asked, query};
 
 /// How long making or removing a container may take on a busy host.
 const LONG: Duration = Duration::from_secs(60);
@@ -66,6 +71,16 @@ pub struct Recipe {
     pub without: Vec<String>,
     /// Whether its standard input stays open, though nobody writes to it.
     pub input: bool,
+    /// Its names in its network, beside its own.
+    pub aliases: Vec<String>,
+    /// Names of others, each with the address by which it reaches them.
+    pub hosts: BTreeMap<String, IpAddr>,
+    /// Addresses of this host that lead to its TCP ports.
+    pub publish: BTreeMap<u16, SocketAddr>,
+    /// What the engine does when it ends; nothing if absent.
+    pub restart: Option<RestartPolicy>,
+    /// How long it has to end by itself, in seconds, where nobody says otherwise.
+    pub grace_s: Option<u32>,
 }
 
 impl Recipe {
@@ -78,8 +93,18 @@ impl Recipe {
             .iter()
             .map(|volume| json!({ "Type": "volume", "Source": volume.name, "Target": volume.target }));
         let mounts: Vec<Value> = binds.chain(volumes).collect();
+        let port = |port: &u16| format!("{port}/tcp");
+        let hosts: Vec<String> = self.hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect();
+        let published = self.publish.iter().map(|(inside, at)| {
+            (port(inside), json!([{ "HostIp": at.ip().to_string(), "HostPort": at.port().to_string() }]))
+        });
+        let published: serde_json::Map<String, Value> = published.collect();
+        let exposed: serde_json::Map<String, Value> =
+            self.publish.keys().map(|inside| (port(inside), json!({}))).collect();
+        let restart = self.restart.clone().unwrap_or_default();
         let mut body = json!({
             "Image": self.image,
+            "ExposedPorts": exposed,
             "Env": self.env,
             "Labels": self.labels,
             "HostConfig": {
@@ -92,7 +117,12 @@ impl Recipe {
                 "Privileged": false,
                 "CapDrop": self.without,
                 "SecurityOpt": ["no-new-privileges"],
-                "RestartPolicy": { "Name": "no" },
+                "RestartPolicy": {
+                    "Name": if restart.name.is_empty() { "no" } else { &restart.name },
+                    "MaximumRetryCount": restart.maximum_retries,
+                },
+                "ExtraHosts": hosts,
+                "PortBindings": published,
                 // Its log is read as it grows; what was read long ago need not fill the disk.
                 "LogConfig": { "Type": "json-file", "Config": { "max-size": "64m", "max-file": "2" } },
             },
@@ -107,6 +137,9 @@ impl Recipe {
         set("Hostname", self.hostname.as_ref().map(|name| json!(name)));
         set("User", self.user.as_ref().map(|user| json!(user)));
         set("OpenStdin", self.input.then(|| json!(true)));
+        set("StopTimeout", self.grace_s.map(|seconds| json!(seconds)));
+        let named = json!({ "EndpointsConfig": { (self.network.clone()): { "Aliases": self.aliases } } });
+        set("NetworkingConfig", (!self.aliases.is_empty()).then_some(named));
         set("WorkingDir", self.workingdir.as_ref().map(|path| json!(path)));
         body
     }

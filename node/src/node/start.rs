@@ -34,6 +34,7 @@ use crate::{
     bus_server::{self, BusServer},
     cluster::{Phase, member::Member, messenger::Messenger},
     container::Host,
+    deployed::{self, Deployed},
     directory::Directory,
     duties::Duties,
     engine::{Engine, watch::Watch},
@@ -373,17 +374,32 @@ impl Node {
         tasks.extend(builder.serve(journal.clone()).await.map_err(&listening)?);
         let apps = Apps::new(apps::Parts {
             mesh: home.mesh().clone(),
-            mark,
+            mark: mark.clone(),
             node: node.clone(),
             host: host.clone(),
             bus: bus.clone(),
             cache: cache.clone(),
             vault: vault.clone(),
-            supply,
+            supply: supply.clone(),
             directory: home.apps(),
         })
         .map_err(mesh::Error::from)?;
         let hub = Hub::open(&bus).await.map_err(&listening)?;
+        let deployed = Deployed::new(deployed::Parts {
+            mesh: home.mesh().clone(),
+            mark,
+            node: node.clone(),
+            host: host.clone(),
+            bus: bus.clone(),
+            hub: hub.clone(),
+            cache: cache.clone(),
+            vault: vault.clone(),
+            supply,
+            duties: duties.clone(),
+            directory: home.root().join("deployed"),
+        })
+        .map_err(mesh::Error::from)?;
+        tasks.extend(deployed.serve(journal.clone()).await.map_err(&listening)?);
         let of_apps = known.iter().filter(|record| record.kind == Kind::App && !record.is_gone());
         let means = apps::ci::Means {
             registry: registry.clone(),
@@ -392,7 +408,7 @@ impl Node {
             known: of_apps.map(|record| record.name.clone()).collect(),
             url: gateway.as_ref().map(Gateway::url),
         };
-        tasks.extend(apps.serve(&hub, journal.clone(), means).await.map_err(&listening)?);
+        tasks.extend(apps.serve(&hub, journal.clone(), means, &deployed).await.map_err(&listening)?);
         tasks.extend(gateway.map(|gateway| gateway.serve(Reach::new(&hub, &Shared::new(&bus, &cache), None))));
         let socket = Socket::listen(&home, &server, vouches.clone(), revoked, room.clone());
         let giving = room.clone();

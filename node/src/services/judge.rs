@@ -24,7 +24,10 @@ pub fn judge(evidence: &Evidence) -> Services {
     scene.take_sockets(evidence);
     scene.take_image(&evidence.image);
     for declared in &evidence.declared {
-        scene.take_declared(declared);
+        match declared.source {
+            Source::Manifest => scene.take_of_manifest(declared, evidence),
+            _ => scene.take_declared(declared),
+        }
     }
     scene.finish(evidence)
 }
@@ -225,6 +228,20 @@ impl Scene {
         }
     }
 
+    /// Joins a port of the manifest to whatever listens there. Only where all that listens could be seen is it known that nothing
+    /// does.
+    fn take_of_manifest(&mut self, declared: &DeclaredService, evidence: &Evidence) {
+        let key = declared.port.map(|port| (port, declared.protocol));
+        let holds = |group: &&mut Group| key.is_some_and(|key| group.ports.contains_key(&key));
+        if let Some(holder) = self.services.values_mut().find(holds) {
+            return holder.take_line(declared);
+        }
+        let is_seen = evidence.processes.is_some() && evidence.sockets.is_some();
+        if is_seen && !key.is_some_and(|key| self.ownerless.contains_key(&key)) {
+            self.take_declared(declared);
+        }
+    }
+
     /// Joins a declaration to what was seen: by the service's name, the program's name, or the port.
     fn take_declared(&mut self, declared: &DeclaredService) {
         let name = &declared.name;
@@ -236,15 +253,7 @@ impl Scene {
         if group.role.is_empty() {
             group.role = rules::role_of(name);
         }
-        let detail = match declared.port {
-            Some(port) => format!("{name}:{port}/{}", declared.protocol),
-            None => name.clone(),
-        };
-        let line = EvidenceLine { source: declared.source, detail };
-        if !group.evidence.contains(&line) {
-            group.evidence.push(line);
-        }
-        group.agreed = true;
+        group.take_line(declared);
     }
 
     fn seen_as(&mut self, declared: &DeclaredService) -> Option<Group> {
@@ -316,6 +325,19 @@ impl Scene {
 }
 
 impl Group {
+    fn take_line(&mut self, declared: &DeclaredService) {
+        let DeclaredService { name, port, protocol, source } = declared;
+        let detail = match port {
+            Some(port) => format!("{name}:{port}/{protocol}"),
+            None => name.clone(),
+        };
+        let line = EvidenceLine { source: *source, detail };
+        if !self.evidence.contains(&line) {
+            self.evidence.push(line);
+        }
+        self.agreed = true;
+    }
+
     fn take_socket(&mut self, socket: &Socket, pid: Option<u32>) {
         let key = (socket.port, socket.protocol);
         let held = pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));

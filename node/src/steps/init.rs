@@ -18,7 +18,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::folder::trouble;
 use crate::{
     engine::{Bind, ImageConfig, Recipe},
-    shelf::Shelf,
+    shelf::{self, Shelf},
 };
 
 /// Where the program maps the file.
@@ -75,12 +75,24 @@ pub(crate) fn wrap(
     secrets: &BTreeMap<String, Zeroizing<String>>,
     input: &Path,
 ) -> Result<Shelf, Error> {
+    let shelf = Shelf::make().map_err(|error| Error::unavailable(aigis_proxy::with_causes(&error)))?;
+    wrap_with(recipe, image, secrets, input, shelf.directory())?;
+    Ok(shelf)
+}
+
+/// As [`wrap`], with the secrets in that directory, which is in memory.
+pub(crate) fn wrap_with(
+    recipe: &mut Recipe,
+    image: &ImageConfig,
+    secrets: &BTreeMap<String, Zeroizing<String>>,
+    input: &Path,
+    memory: &Path,
+) -> Result<(), Error> {
     let words: Vec<String> = image.entrypoint.iter().chain(&image.cmd).cloned().collect();
     let program = words.first().cloned().unwrap_or_default();
-    let shelf = Shelf::make().map_err(|error| Error::unavailable(aigis_proxy::with_causes(&error)))?;
     let put = |content: &[u8]| -> Result<(), Error> {
-        shelf.put("env", content).map_err(|error| Error::unavailable(aigis_proxy::with_causes(&error)))?;
-        let readable = fs::set_permissions(shelf.directory().join("env"), fs::Permissions::from_mode(0o444));
+        shelf::put(memory, "env", content).map_err(|error| Error::unavailable(aigis_proxy::with_causes(&error)))?;
+        let readable = fs::set_permissions(memory.join("env"), fs::Permissions::from_mode(0o444));
         readable.map_err(|error| trouble("secrets cannot be handed over", &error))
     };
     let place = || -> io::Result<()> {
@@ -114,8 +126,8 @@ pub(crate) fn wrap(
     }
     // One of the image under the same name must not come after.
     recipe.env.extend(secrets.keys().cloned());
-    recipe.binds.push(Bind { source: shelf.directory().join("env"), target: "/in/.env".to_owned(), writable: false });
-    Ok(shelf)
+    recipe.binds.push(Bind { source: memory.join("env"), target: "/in/.env".to_owned(), writable: false });
+    Ok(())
 }
 
 /// The file that the program maps.

@@ -429,7 +429,7 @@ pub(super) fn too_long(limit: Duration) -> Error {
 }
 
 /// How many bytes of this host's memory are free.
-fn free_memory() -> u64 {
+pub(crate) fn free_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());

@@ -64,7 +64,7 @@ pub struct Replica {
 }
 
 /// A container on another node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Remote {
     /// Its name in the manifest.
     pub container: Name,

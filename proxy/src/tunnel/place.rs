@@ -11,7 +11,7 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use tarpc::{context::Context, server::Serve as _};
 
-use super::{Hub, Network, Opened, Side, TUNNELS, Tunnels, Way, way};
+use super::{Container, Hub, Network, Opened, Reached, Side, TUNNELS, Tunnels, Way, way};
 use crate::{
     dispatch::{Begun, Deed, Journal, Outcome},
     envelope::Request,
@@ -33,15 +33,20 @@ const USES: usize = 1_024;
 /// Where an app takes connections to a port, and which of its instances that is; or why it takes none.
 pub type Found = BoxFuture<'static, Result<(SocketAddr, InstanceId), Error>>;
 
+/// Where a container takes connections to a port; or why it takes none.
+pub type At = BoxFuture<'static, Result<SocketAddr, Error>>;
+
 /// Who spoke with which port of which app, and when last.
 type Uses = Mutex<HashMap<(UserName, Name, u16), Instant>>;
 
 type Find = dyn Fn(Name, u16) -> Found + Send + Sync;
+type Locate = dyn Fn(Container, u16) -> At + Send + Sync;
 
 #[derive(Clone)]
 struct Place {
     hub: Hub,
     find: Arc<Find>,
+    locate: Arc<Locate>,
     journal: Arc<dyn Journal>,
     uses: Arc<Uses>,
     caller: Caller,
@@ -53,8 +58,8 @@ impl fmt::Debug for Place {
     }
 }
 
-/// Serves tunnels to the apps of this node, under the name of the bus's user, until the returned value is dropped. `find` says
-/// where an app is; what it refuses is the caller's answer.
+/// Serves tunnels to the apps and containers of this node, under the name of the bus's user, until the returned value is
+/// dropped. `find` says where an app is, `locate` where a container; what they refuse is the caller's answer.
 ///
 /// # Errors
 ///
@@ -63,12 +68,13 @@ pub async fn serve(
     hub: &Hub,
     journal: Arc<dyn Journal>,
     find: impl Fn(Name, u16) -> Found + Send + Sync + 'static,
+    locate: impl Fn(Container, u16) -> At + Send + Sync + 'static,
 ) -> Result<task::Owned, Error> {
-    let (own, find): (Hub, Arc<Find>) = (hub.clone(), Arc::new(find));
+    let (own, find, locate): (Hub, Arc<Find>, Arc<Locate>) = (hub.clone(), Arc::new(find), Arc::new(locate));
     let (target, refusals, uses) = (hub.bus().user().to_string(), journal.clone(), Arc::<Uses>::default());
     rpc::serve(hub.bus(), &target, TUNNELS, refusals, move |caller, context, request| {
-        let (hub, find, journal, uses) = (own.clone(), find.clone(), journal.clone(), uses.clone());
-        let place = Place { hub, find, journal, uses, caller };
+        let (hub, find, locate) = (own.clone(), find.clone(), locate.clone());
+        let place = Place { hub, find, locate, journal: journal.clone(), uses: uses.clone(), caller };
         async move { place.serve().serve(context, request).await }.boxed()
     })
     .await
@@ -98,18 +104,30 @@ impl Place {
     }
 
     async fn way(&self, app: &Name, port: u16, back: Side, network: Option<Network>) -> Result<Opened, Error> {
-        let (hub, connection) = back.tokens()?;
         let (address, instance) = (self.find)(app.clone(), port).await?;
+        Ok(Opened { way: self.lead(&format!("the app {app}"), port, address, &back, network).await?, instance })
+    }
+
+    /// The way to an address here.
+    async fn lead(
+        &self,
+        what: &str,
+        port: u16,
+        address: SocketAddr,
+        back: &Side,
+        network: Option<Network>,
+    ) -> Result<Way, Error> {
+        let (hub, connection) = back.tokens()?;
         if network.is_some() && network == Network::own() {
-            return Ok(Opened { way: Way::Address(address), instance });
+            return Ok(Way::Address(address));
         }
-        let tcp = way::to_app(app, port, address).await?;
+        let tcp = way::to(what, port, address).await?;
         let subject = self.hub.bus().subjects().tunnel(&self.caller.name, &hub, &connection);
         let (own, opening) = self.hub.expect()?;
         let tunnel = opening.begin(subject);
         // It ends with the connection on either side.
         drop(task::spawn("tunnel to an app", tunnel.join(tcp)));
-        Ok(Opened { way: Way::Side(Side::new(self.hub.token(), &own)), instance })
+        Ok(Way::Side(Side::new(self.hub.token(), &own)))
     }
 
     /// Whether the caller has not spoken with that port of late; notes that now they do.
@@ -144,5 +162,25 @@ impl Tunnels for Place {
                 .sent(false));
         }
         self.audited(&app, port, back, network).await
+    }
+
+    async fn reach(
+        self,
+        _: Context,
+        to: Container,
+        port: u16,
+        back: Side,
+        network: Option<Network>,
+    ) -> Result<Reached, Error> {
+        let Caller { role, name } = &self.caller;
+        if *role != Role::Node {
+            let message = format!("the role {role} does not permit {name} to speak with {}", to.name);
+            self.journal.refused(&self.caller, &format!("{} tunnels.reach", to.name), &message).await;
+            return Err(Error::new(Code::PermissionDenied, message)
+                .hint("publish the port in the manifest")
+                .sent(false));
+        }
+        let address = (self.locate)(to.clone(), port).await?;
+        Ok(Reached { way: self.lead(&format!("the container {}", to.name), port, address, &back, network).await? })
     }
 }

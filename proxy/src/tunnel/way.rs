@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{Tunnel, splice};
-use crate::{error::Error, name::Name};
+use crate::error::Error;
 
 /// How long an app may take to take a connection.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -70,13 +70,13 @@ impl Connection {
     }
 }
 
-/// Connects to a port of an app.
+/// Connects to a port of an app or container, which messages call `what`.
 ///
 /// # Errors
 ///
 /// `unavailable` if it does not take the connection in time.
-pub(super) async fn to_app(app: &Name, port: u16, address: SocketAddr) -> Result<TcpStream, Error> {
-    let away = |why: &str| Error::unavailable(format!("the app {app} does not take connections: {why}")).sent(false);
+pub(super) async fn to(what: &str, port: u16, address: SocketAddr) -> Result<TcpStream, Error> {
+    let away = |why: &str| Error::unavailable(format!("{what} does not take connections: {why}")).sent(false);
     match timeout(CONNECT, TcpStream::connect(address)).await {
         Ok(Ok(tcp)) => {
             // What is small is for somebody who waits for it.

@@ -7,7 +7,7 @@ use aigis_proxy::{
     chain::ChainId,
     services::chains::InstanceId,
     task,
-    tunnel::{self, Connection, Hub, Tunnel},
+    tunnel::{self, Connection, Container, Hub, Tunnel},
 };
 use futures::{FutureExt as _, future::join_all};
 use tokio::{
@@ -35,7 +35,7 @@ struct Scene {
 async fn scene() -> Scene {
     let bus = BusServer::start().await;
     let place = Hub::open(&connect(&bus, "alpha", Role::Node).await).await.unwrap();
-    let serving = tunnel::serve(&place, std::sync::Arc::new(Permissive), |app, port| {
+    let find = |app: Name, port| {
         async move {
             if app.as_str() != "web" {
                 return Err(Error::new(Code::NotFound, format!("no app {app} runs here")));
@@ -44,7 +44,17 @@ async fn scene() -> Scene {
             Ok((([127, 0, 0, 1], port).into(), instance))
         }
         .boxed()
-    });
+    };
+    let locate = |to: Container, port| {
+        async move {
+            match (to.project.as_str(), to.name.as_str()) {
+                ("shop", "db") => Ok(([127, 0, 0, 1], port).into()),
+                _ => Err(Error::new(Code::NotFound, format!("no container {} is here", to.name))),
+            }
+        }
+        .boxed()
+    };
+    let serving = tunnel::serve(&place, std::sync::Arc::new(Permissive), find, locate);
     let serving = serving.await.unwrap();
     let caller = Hub::open(&connect(&bus, "olga", Role::Operator).await).await.unwrap();
     Scene { bus, caller, place, _serving: serving }
@@ -201,5 +211,31 @@ async fn chn_39_who_is_in_the_places_network_goes_there_directly() {
     drop(listener);
     let refused = tunnel::connect(&scene.caller, &node, &web, port).await.unwrap_err();
     assert_eq!(refused.code, Code::Unavailable);
+    nothing_is_left(&scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pkg_60_a_container_is_reached_by_nodes_alone() {
+    let scene = scene().await;
+    let (listener, port) = listen().await;
+    let server = task::spawn("server", async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        tcp.write_all(b"hello").await.unwrap();
+    });
+    let beta = Hub::open(&connect(&scene.bus, "beta", Role::Node).await).await.unwrap();
+    let to = |project: &str, name: &str| Container {
+        project: Name::parse(project).unwrap(),
+        name: Name::parse(name).unwrap(),
+    };
+    let alpha = NodeName::parse("alpha").unwrap();
+    let refused = tunnel::reach(&scene.caller, &alpha, &to("shop", "db"), port).await.unwrap_err();
+    assert_eq!(refused.code, Code::PermissionDenied);
+    let other = tunnel::reach(&beta, &alpha, &to("other", "db"), port).await.unwrap_err();
+    assert_eq!(other.code, Code::NotFound);
+    let mut reached = tunnel::reach(&beta, &alpha, &to("shop", "db"), port).await.unwrap();
+    let mut said = Vec::new();
+    within(reached.read_to_end(&mut said)).await.unwrap();
+    assert_eq!(said, b"hello");
+    within(server).await.unwrap();
     nothing_is_left(&scene).await;
 }
