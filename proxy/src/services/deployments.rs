@@ -152,10 +152,12 @@ pub struct Ran {
 
 impl Replica {
     /// The digest of what a container is made from: one that was made from the same need not be made again. Of which
-    /// package it came, and what is told of that, counts for nothing here: the next package may hold the same image.
+    /// package it came, and what is told of that and of the manifest, counts for nothing here: the next package may hold the
+    /// same image, and another number of replicas is no reason to replace those that run.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let plain = Self { package: Digest::of(b""), about: serde_json::Value::Null, ..self.clone() };
+        let untold = serde_json::Value::Null;
+        let plain = Self { package: Digest::of(b""), about: untold.clone(), document: untold, ..self.clone() };
         // A type of plain fields and maps with text keys always has a JSON form.
         Digest::of(&serde_json::to_vec(&plain).unwrap_or_default())
     }
