@@ -27,6 +27,7 @@
 
 mod analysis;
 mod code;
+pub mod deployment;
 mod digest;
 pub mod dockerfile;
 mod document;

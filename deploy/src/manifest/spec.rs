@@ -45,6 +45,16 @@ impl Document {
         self.slice(container).map(|slice| Digest::of(&json::canonical(&slice)))
     }
 
+    /// What of the document is of a container: all that is said of it, and its applications with those that they copy from.
+    #[must_use]
+    pub fn part(&self, container: &str) -> Option<Value> {
+        let given = self.value.get("containers")?.get(container)?.clone();
+        let mut part = picked(&self.value, &["manifest_version", "project"]);
+        part.insert("applications".to_owned(), self.applications(container).into());
+        part.insert("containers".to_owned(), serde_json::json!({container: given}));
+        Some(part.into())
+    }
+
     /// What of the document the image of a container depends on: how it is made, and its applications with those that
     /// they copy from.
     #[must_use]

@@ -21,6 +21,10 @@ pub enum Key {
     PackageState(Digest),
     /// A build: the digest of its inputs, and its id.
     Build(Digest, String),
+    /// What is deployed of a project.
+    Deployment(Name),
+    /// What holds deployments back.
+    DeploymentHolds,
 }
 
 impl Key {
@@ -35,6 +39,9 @@ impl Key {
     pub const PACKAGES: &'static str = "package.*";
     /// The filter of what changes of all packages.
     pub const PACKAGE_STATES: &'static str = "package_state.*";
+
+    /// The filter of all deployments.
+    pub const DEPLOYMENTS: &'static str = "deployment.*";
 
     /// The filter of all builds of these inputs.
     #[must_use]
@@ -61,6 +68,8 @@ impl Key {
             ["package", hex] => Some(Self::Package(digest(hex)?)),
             ["package_state", hex] => Some(Self::PackageState(digest(hex)?)),
             ["build", inputs, id] if is_build(id) => Some(Self::Build(digest(inputs)?, id.to_owned())),
+            ["deployment", project] => Some(Self::Deployment(Name::parse(project).ok()?)),
+            ["deployment_holds"] => Some(Self::DeploymentHolds),
             _ => None,
         }
     }
@@ -86,6 +95,8 @@ impl fmt::Display for Key {
             Self::Package(id) => write!(f, "package.{}", id.hex()),
             Self::PackageState(id) => write!(f, "package_state.{}", id.hex()),
             Self::Build(inputs, id) => write!(f, "build.{}.{id}", inputs.hex()),
+            Self::Deployment(project) => write!(f, "deployment.{project}"),
+            Self::DeploymentHolds => f.write_str("deployment_holds"),
         }
     }
 }
@@ -105,6 +116,9 @@ mod tests {
         let build = "bld_0192f0c1-0000-7000-8000-000000000000";
         for key in [format!("package.{hex}"), format!("package_state.{hex}"), format!("build.{hex}.{build}")] {
             assert_eq!(Key::parse(&key).unwrap().to_string(), key);
+        }
+        for key in ["deployment.shop", "deployment_holds"] {
+            assert_eq!(Key::parse(key).unwrap().to_string(), key);
         }
         assert_eq!(Key::parse(&format!("build.{hex}.bld_x")), None);
         assert_eq!(Key::parse(&format!("package.{}", hex.to_uppercase())), None);

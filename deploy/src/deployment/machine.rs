@@ -1,0 +1,146 @@
+//! What comes next in what is under way: a pure function of the record and of a plan that was made just now.
+
+use aigis_proxy::Name;
+
+use super::{Action, Direction, Row, Task};
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// The release command of a container runs, in an image like that of this replica.
+    Prepare(Row),
+    /// A replica is made.
+    Set(Row),
+    /// A replica is judged until it passes, or does not.
+    Judge(Row),
+    /// A replica is removed.
+    Remove(Row),
+    /// All is as it is wanted.
+    End,
+}
+
+/// What comes next. `has_release_command` says it of containers.
+#[must_use]
+pub fn next(task: &Task, plan: &[Row], has_release_command: impl Fn(&Name) -> bool) -> Next {
+    for row in plan {
+        let begun = task.begun.contains(&row.name);
+        match row.action {
+            Action::Remove => return Next::Remove(row.clone()),
+            // Who begins it anew each time would never come to an end: it is judged as it is.
+            _ if task.passed.contains(&row.name) => {}
+            Action::Keep if begun => return Next::Judge(row.clone()),
+            Action::Keep => {}
+            Action::Create | Action::Replace => {
+                let unprepared = task.direction == Direction::Forward && !task.prepared.contains(&row.container);
+                if unprepared && has_release_command(&row.container) {
+                    return Next::Prepare(row.clone());
+                }
+                return Next::Set(row.clone());
+            }
+        }
+    }
+    Next::End
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::super::testing::{SHOP, host, names, parts, shop, sources, task};
+    use super::super::{Host, Placements, place, plan, replicas, wanted};
+    use super::*;
+    use aigis_proxy::services::deployments::Standing;
+
+    /// A mesh in which everything that is asked for happens; the steps until the end, and what then stands.
+    fn carried(given: &[(&str, &str)], hosts: &mut [Host], cut: usize) -> Vec<String> {
+        let (sources, id) = sources(given);
+        let units = wanted(&parts(&names(given), id), &sources).unwrap();
+        let placed = place(&units, &sources, hosts, &Placements::new()).unwrap();
+        let mut task = task();
+        let mut steps = Vec::new();
+        for turn in 0..500 {
+            let all = replicas(&shop(), &units, &sources, &placed, hosts).unwrap();
+            let rows = plan(&all, hosts);
+            let next = next(&task, &rows, |name| name.as_str() == "api");
+            let (word, row) = match &next {
+                Next::Prepare(row) => ("prepare", row),
+                Next::Set(row) => ("set", row),
+                Next::Judge(row) => ("judge", row),
+                Next::Remove(row) => ("remove", row),
+                Next::End => return steps,
+            };
+            steps.push(format!("{word} {}", row.name));
+            // Whoever carries it dies after the deed and before it is noted.
+            let is_noted = turn != cut;
+            let survey = hosts.iter_mut().find(|host| host.name == row.node).unwrap().survey.as_mut().unwrap();
+            match next {
+                Next::Prepare(row) => drop(is_noted.then(|| task.prepared.insert(row.container))),
+                Next::Set(row) => {
+                    // It is noted before.
+                    task.begun.insert(row.name.clone());
+                    let (_, replica) = all.iter().find(|(_, replica)| replica.name == row.name).unwrap();
+                    survey.containers.retain(|standing| standing.name != row.name);
+                    survey.containers.push(Standing {
+                        id: format!("{turn}"),
+                        name: row.name,
+                        container: row.container,
+                        package: replica.package,
+                        image: replica.image,
+                        made_from: replica.digest(),
+                        is_running: true,
+                    });
+                }
+                Next::Judge(row) => drop(is_noted.then(|| task.passed.insert(row.name))),
+                Next::Remove(row) => survey.containers.retain(|standing| standing.name != row.name),
+                Next::End => {}
+            }
+        }
+        panic!("it never ends: {steps:?}");
+    }
+
+    #[test]
+    fn pkg_60_each_replica_is_judged_before_the_next_is_touched() {
+        let mut hosts = [host("alpha"), host("beta")];
+        let steps = carried(SHOP, &mut hosts, usize::MAX);
+        assert_eq!(steps, ["set db", "judge db", "prepare api", "set api", "judge api"]);
+        assert!(carried(SHOP, &mut hosts, usize::MAX).is_empty(), "nothing is left to be done");
+    }
+
+    #[test]
+    fn pkg_65_only_what_is_missing_is_made() {
+        let mut hosts = [host("alpha")];
+        carried(SHOP, &mut hosts, usize::MAX);
+        hosts[0].survey.as_mut().unwrap().containers.retain(|standing| standing.name.as_str() != "db");
+        assert_eq!(carried(SHOP, &mut hosts, usize::MAX), ["set db", "judge db"]);
+    }
+
+    proptest! {
+        #[test]
+        fn pkg_68_whoever_goes_on_comes_to_the_same_end(nodes in 1_usize..4, replicas in 1_u32..6, cut in 0_usize..30) {
+            let keys = format!("\"replicas\": {replicas}, \"depends_on\": [\"db\"]");
+            let given = [("api", keys.as_str()), ("db", "")];
+            let mut hosts: Vec<Host> = (0..nodes).map(|number| host(&format!("n{number}"))).collect();
+            let steps = carried(&given, &mut hosts, cut);
+            let standing: Vec<&Standing> = hosts.iter().flat_map(|host| &host.survey.as_ref().unwrap().containers).collect();
+            let names: BTreeSet<&Name> = standing.iter().map(|standing| &standing.name).collect();
+            prop_assert_eq!(standing.len(), names.len(), "one container per replica");
+            prop_assert_eq!(names.len(), replicas as usize + 1);
+            // Nothing is made while another is not judged.
+            let mut open = None;
+            for step in &steps {
+                let (word, name) = step.split_once(' ').unwrap();
+                match word {
+                    "set" => {
+                        prop_assert!(open.is_none() || open == Some(name), "{steps:?}");
+                        open = Some(name);
+                    }
+                    "judge" => open = None,
+                    _ => {}
+                }
+            }
+            prop_assert_eq!(open, None);
+        }
+    }
+}
