@@ -10,6 +10,8 @@ mod broadcast;
 pub(crate) mod call;
 pub(crate) mod chains;
 pub(crate) mod completions;
+pub(crate) mod deploy;
+pub(crate) mod deployments;
 pub(crate) mod describe;
 pub(crate) mod dockerfile;
 pub(crate) mod doctor;
@@ -73,6 +75,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::SdkBridge(bridge) => bridge.run(context).await,
         Command::Secrets(secrets) => secrets.run(context).await,
         Command::Packages(packages) => packages.run(context).await,
+        Command::Deploy(deploy) => Box::pin(deploy.run(context)).await,
+        Command::Deployments(deployments) => Box::pin(deployments.run(context)).await,
         Command::Plugins(plugins) => plugins.run(context).await,
         Command::Completions(completions) => completions.run(context),
         Command::Manifests(manifests) => manifests.run(context),

@@ -1,6 +1,6 @@
 //! Durations and instants as they are written on the command line.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aigis_proxy::{Error, quoted};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -52,6 +52,34 @@ pub(crate) fn instant(argument: &str, text: &str, now: OffsetDateTime) -> Result
     })
 }
 
+/// Reads words that say something.
+///
+/// # Errors
+///
+/// Says that they do not.
+pub(crate) fn said(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() { Err("say why".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Reads an instant to come: RFC 3339, or how long from now.
+///
+/// # Errors
+///
+/// Says the form, or that it is over.
+pub(crate) fn later(text: &str) -> Result<String, String> {
+    let now = OffsetDateTime::from(SystemTime::now());
+    let at = match text.strip_prefix('+') {
+        Some(text) => now + parse(text)?,
+        None => OffsetDateTime::parse(text, &Rfc3339)
+            .map_err(|_| "write RFC 3339, such as 2026-11-21T07:25:40Z, or for how long, such as +20m".to_owned())?,
+    };
+    if at <= now {
+        return Err("that is over already".to_owned());
+    }
+    at.format(&Rfc3339).map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +110,19 @@ mod tests {
         for bad in ["yesterday", "2026-02-30T00:00:00Z", "10000-01-01T00:00:00Z", "2026-11-21T07:25:40"] {
             let error = instant("since", bad, now).unwrap_err();
             assert!(error.message.contains("\"since\""), "{bad}");
+        }
+    }
+
+    #[test]
+    fn chn_51_a_hold_says_why_and_ends_later() {
+        assert!(said(" ").is_err());
+        assert_eq!(said(" x ").as_deref(), Ok("x"));
+        let until = OffsetDateTime::parse(&later("+20s").unwrap(), &Rfc3339).unwrap();
+        let left = until - OffsetDateTime::now_utc();
+        assert!(left.whole_seconds() <= 20 && left.whole_seconds() >= 15, "{left}");
+        assert!(later("2199-01-01T00:00:00Z").is_ok());
+        for bad in ["20s", "+0s", "+", "tomorrow", "2020-01-01T00:00:00Z"] {
+            assert!(later(bad).is_err(), "{bad}");
         }
     }
 }

@@ -5,6 +5,10 @@
 //! [`Gate`] whether a replica does well enough for the next. Whoever carries a deployment does that, writes down how far it
 //! is, and may die at any time: another node goes on from the record.
 
+mod board;
+mod carry;
+mod desk;
+mod facts;
 mod gate;
 mod hold;
 mod machine;
@@ -13,16 +17,22 @@ mod plan;
 mod prepare;
 mod record;
 mod replica;
+mod service;
+mod steps;
 #[cfg(test)]
 mod testing;
 mod wanted;
+mod work;
 
+pub use desk::{Place, Serving, serve};
+pub use facts::{hosts, sources};
 pub use gate::{Gate, Verdict};
 pub use hold::{Hold, Holds, Target};
 pub use machine::{Next, next};
 pub use place::{Host, place};
 pub use plan::{Action, Row, plan};
-pub use prepare::{Prepared, names, prepare};
+pub use prepare::{Prepared, names, parts, prepare};
 pub use record::{Deployment, Direction, Event, Kind, Outcome, Part, Parts, Placement, Placements, Release, Task, Was};
 pub use replica::{Replicas, replicas};
+pub use service::{Begun, Carrier, Order, What};
 pub use wanted::{Source, Sources, Unit, wanted};

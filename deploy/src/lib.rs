@@ -26,6 +26,7 @@
 //! ([`package::serve`]).
 
 mod analysis;
+mod clerk;
 mod code;
 pub mod deployment;
 mod digest;

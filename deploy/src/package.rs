@@ -9,6 +9,7 @@ mod content;
 mod desk;
 mod files;
 mod find;
+mod loaded;
 mod member;
 mod mesh;
 mod phases;

@@ -1,6 +1,8 @@
 //! `aish packages`: what manifests and sources become, and where it is kept.
 
-use aigis_deploy::package::{Known, Member, Store};
+use std::path::PathBuf;
+
+use aigis_deploy::package::{Known, Member, Record, Store};
 use aigis_proxy::Error;
 use tokio::runtime::Handle;
 
@@ -73,7 +75,7 @@ impl Whose {
 
 /// Where packages are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kept {
+pub(super) enum Kept {
     /// In the mesh.
     Mesh,
     /// On this host, as it was asked for.
@@ -91,7 +93,7 @@ impl Kept {
     }
 
     /// Does something with packages, where waiting for a disk keeps nobody else waiting.
-    async fn on_store<T: Send + 'static>(
+    pub(super) async fn on_store<T: Send + 'static>(
         self,
         context: &Context,
         what: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
@@ -113,6 +115,15 @@ impl Kept {
         });
         Ok(done.await.map_err(|_| Error::internal("the thread that works on packages ended"))??)
     }
+}
+
+/// Builds the package of the project in a directory, and registers it in the mesh.
+///
+/// # Errors
+///
+/// As the command that does so.
+pub(super) async fn built(context: &Context, path: PathBuf) -> Result<Record, Failure> {
+    build::Build::of(path).make(context).await.map(|registered| registered.record)
 }
 
 /// A package as a row for programs: its record, and what changes of it.

@@ -30,6 +30,7 @@ use crate::{
 };
 
 mod coordinator;
+mod deployments;
 mod keep;
 mod packages;
 mod plugins;

@@ -1,18 +1,20 @@
 use std::fmt::Write as _;
 
+use aigis_deploy::deployment::Deployment;
 use aigis_proxy::Name;
-use aigis_registry::shared::{ChainRecord, Offer, StepRecord};
+use aigis_registry::shared::{ChainRecord, Key, Offer, StepRecord};
 use serde_json::{Value, json};
 
 use super::chains::show::{first_line, steps};
 use crate::{chains, context::Context, exit::Failure, quantity};
 
-/// Say why a chain went as it did: what began, where each step ran, and what the other nodes offered
+/// Say why a chain went as it did: what began, where each step ran, and what the other nodes offered; or why what is deployed
+/// of a project stands where it does
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  aish why shop\n  aish why 3fa9c1")]
 pub(crate) struct Why {
-    /// A chain: its id, or the last 6 or more characters of it; or an app, of which the last chain is meant
-    #[arg(value_name = "CHAIN|APP")]
+    /// A chain: its id, or the last 6 or more characters of it; or an app, of which the last chain is meant; or a project
+    #[arg(value_name = "CHAIN|APP|PROJECT")]
     what: String,
 }
 
@@ -21,9 +23,17 @@ impl Why {
         let shared = context.session().await?.shared();
         let app = match Name::parse(&self.what) {
             Ok(name) => match chains::app(&shared, &name).await {
-                // What is no app may be the end of an id.
-                Err(_) if chains::is_cut(&self.what) || self.what.starts_with("chn_") => None,
-                app => Some(app?),
+                Ok(app) => Some(app),
+                Err(error) => {
+                    if let Some(deployed) = shared.get::<Deployment>(&Key::Deployment(name)).await? {
+                        return deployment(context, &deployed.content);
+                    }
+                    // What is no app may be the end of an id.
+                    if !chains::is_cut(&self.what) && !self.what.starts_with("chn_") {
+                        return Err(error.into());
+                    }
+                    None
+                }
             },
             Err(_) => None,
         };
@@ -37,6 +47,22 @@ impl Why {
         }
         context.output.text(&text(&chain, &steps))
     }
+}
+
+/// Where each replica stands, and why no other node has it.
+fn deployment(context: &Context, record: &Deployment) -> Result<(), Failure> {
+    if context.output.is_json() {
+        let placements = super::deployments::placements(record);
+        return context.output.json(&json!({"project": record.project, "placements": placements}));
+    }
+    let mut out = String::new();
+    for (name, at) in &record.placements {
+        let _ = writeln!(out, "{name} on {}: {}", at.node, at.reason);
+        for (node, why) in &at.others {
+            let _ = writeln!(out, "    {node}: {why}");
+        }
+    }
+    context.output.text(&out)
 }
 
 fn object(chain: &ChainRecord, steps: &[StepRecord]) -> Value {

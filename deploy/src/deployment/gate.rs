@@ -53,6 +53,9 @@ impl Gate {
                 (true, true) => {}
             }
         }
+        if judgement.is_none() {
+            self.well = None;
+        }
         match &self.well {
             Some((since, ..)) if at.saturating_sub(*since) >= WELL => Verdict::Passes,
             _ if at >= WITHIN => Verdict::Fails,

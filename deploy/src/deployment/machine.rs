@@ -19,9 +19,9 @@ pub enum Next {
     End,
 }
 
-/// What comes next. `has_release_command` says it of containers.
+/// What comes next. `is_unprepared` says of a container whether a release command of it is still to run.
 #[must_use]
-pub fn next(task: &Task, plan: &[Row], has_release_command: impl Fn(&Name) -> bool) -> Next {
+pub fn next(task: &Task, plan: &[Row], is_unprepared: impl Fn(&Name) -> bool) -> Next {
     for row in plan {
         let begun = task.begun.contains(&row.name);
         match row.action {
@@ -31,8 +31,7 @@ pub fn next(task: &Task, plan: &[Row], has_release_command: impl Fn(&Name) -> bo
             Action::Keep if begun => return Next::Judge(row.clone()),
             Action::Keep => {}
             Action::Create | Action::Replace => {
-                let unprepared = task.direction == Direction::Forward && !task.prepared.contains(&row.container);
-                if unprepared && has_release_command(&row.container) {
+                if task.direction == Direction::Forward && is_unprepared(&row.container) {
                     return Next::Prepare(row.clone());
                 }
                 return Next::Set(row.clone());
@@ -63,7 +62,7 @@ mod tests {
         for turn in 0..500 {
             let all = replicas(&shop(), &units, &sources, &placed, hosts).unwrap();
             let rows = plan(&all, hosts);
-            let next = next(&task, &rows, |name| name.as_str() == "api");
+            let next = next(&task, &rows, |name| name.as_str() == "api" && !task.prepared.contains(name));
             let (word, row) = match &next {
                 Next::Prepare(row) => ("prepare", row),
                 Next::Set(row) => ("set", row),

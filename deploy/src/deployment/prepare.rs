@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use aigis_proxy::{Code, Error, Name};
 
-use super::{Action, Host, Parts, Placements, Replicas, Row, Sources, place, plan, replicas, wanted};
+use super::{
+    Action, Host, Part, Parts, Placements, Replicas, Row, Sources, place, plan, replicas,
+    wanted::{source, wanted},
+};
 
 /// A change that could begin.
 #[derive(Debug, Clone)]
@@ -15,6 +18,35 @@ pub struct Prepared {
     pub replicas: Replicas,
     /// What has to be done.
     pub plan: Vec<Row>,
+}
+
+/// What a project is to be of: all containers of the package of `own`, and nothing else; or only those that are named, beside
+/// what `former` has.
+///
+/// # Errors
+///
+/// `not_found` for a container that the package has not; `invalid_argument` for the package of another project.
+pub fn parts(
+    project: &Name,
+    own: &Part,
+    containers: &[Name],
+    former: &Parts,
+    sources: &Sources,
+) -> Result<Parts, Error> {
+    let source = source(sources, &own.package)?;
+    if source.record.project != project.as_str() {
+        let of = &source.record.project;
+        return Err(Error::invalid(format!("{} is a package of {of}, not of {project}", own.package)));
+    }
+    let (mut parts, chosen) = match containers {
+        [] => (Parts::new(), source.document.manifest.containers.keys().collect::<Vec<_>>()),
+        some => (former.clone(), some.iter().collect()),
+    };
+    for name in chosen {
+        source.container(name)?;
+        parts.insert(name.clone(), own.clone());
+    }
+    Ok(parts)
 }
 
 /// The names that the containers of these parts have in engines.
@@ -63,13 +95,36 @@ impl Prepared {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{SHOP, host, parts, shop, sources};
+    use super::super::testing::{SHOP, host, parts as of, shop, sources};
     use super::*;
+
+    #[test]
+    fn pkg_63_only_the_named_containers_are_of_the_new_package() {
+        let (mut known, older) = sources(SHOP);
+        let newer = crate::Digest::of(b"newer");
+        let mut source = known[&older].clone();
+        source.record.id = newer;
+        known.insert(newer, source);
+        let former = of(&["api", "db"], older);
+        let own = Part { package: newer, ..former.values().next().unwrap().clone() };
+        let api = Name::parse("api").unwrap();
+        let packages = |containers: &[Name]| {
+            let parts = parts(&shop(), &own, containers, &former, &known).unwrap();
+            parts.into_iter().map(|(name, part)| (name.to_string(), part.package)).collect::<Vec<_>>()
+        };
+        let all = |api, db| vec![("api".to_owned(), api), ("db".to_owned(), db)];
+        assert_eq!(packages(&[]), all(newer, newer));
+        assert_eq!(packages(&[api]), all(newer, older));
+        let nosuch = [Name::parse("nosuch").unwrap()];
+        assert_eq!(parts(&shop(), &own, &nosuch, &former, &known).unwrap_err().code, Code::NotFound);
+        let other = Name::parse("other").unwrap();
+        assert_eq!(parts(&other, &own, &[], &former, &known).unwrap_err().code, Code::InvalidArgument);
+    }
 
     #[test]
     fn pkg_67_a_container_of_somebody_else_is_in_the_way() {
         let (sources, id) = sources(SHOP);
-        let parts = parts(&["api", "db"], id);
+        let parts = of(&["api", "db"], id);
         assert_eq!(names(&parts, &sources).unwrap().len(), 2);
         let mut alpha = host("alpha");
         let none = Placements::new();

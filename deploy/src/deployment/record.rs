@@ -121,7 +121,7 @@ pub struct Task {
     pub failure: Option<Error>,
     /// Where replicas stood before.
     pub before: Placements,
-    /// Containers whose release command ran.
+    /// Applications whose release command ran.
     pub prepared: BTreeSet<Name>,
     /// Replicas that were set up in this direction.
     pub begun: BTreeSet<Name>,

@@ -85,7 +85,7 @@ pub fn export<W: Write>(store: &Store, known: &Known, sources: bool, out: W) -> 
 }
 
 /// Writes a blob, and sees to it that it is what its name says.
-fn copy<W: Write>(store: &Store, digest: &Digest, writer: &mut Writer<W>) -> Result<(), Error> {
+pub(super) fn copy<W: Write>(store: &Store, digest: &Digest, writer: &mut Writer<W>) -> Result<(), Error> {
     let (mut file, size) = store.blobs().open_blob(digest)?;
     writer.file(&path_of(digest), false, size).map_err(stream)?;
     let mut hasher = Hasher::new();
@@ -225,7 +225,7 @@ fn document<T: serde::de::DeserializeOwned>(tree: &Path, path: &str) -> Result<T
     serde_json::from_value(value).map_err(|error| wrong(&format!("{path}: {error}")))
 }
 
-fn path_of(digest: &Digest) -> String {
+pub(super) fn path_of(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
@@ -240,7 +240,7 @@ fn refused(error: Error) -> Error {
     if error.code == Code::InvalidArgument { error } else { wrong(&error.message) }
 }
 
-fn stream(error: io::Error) -> Error {
+pub(super) fn stream(error: io::Error) -> Error {
     archive::Error::Stream(error).into()
 }
 

@@ -4,17 +4,16 @@
 use std::{collections::HashMap, sync::Arc};
 
 use aigis_proxy::{
-    Address, Bus, Code, Effect, Error, NodeName, Request, SkillPath,
+    Bus, Effect, Error, NodeName,
     blob::{Blob, Life, Store},
-    dispatch::{Begun, Deed, Journal, Outcome},
+    dispatch::Journal,
     quoted, rpc,
     subject::Caller,
     task,
 };
-use aigis_registry::{Shared, Timestamp};
+use aigis_registry::{Shared, Timestamp, shared::Key};
 use futures::FutureExt as _;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::json;
 use tarpc::{context::Context, server::Serve as _};
 
 use super::{
@@ -28,7 +27,7 @@ use super::{
     service::{PACKAGES, Packages},
     verify,
 };
-use crate::Digest;
+use crate::{Digest, clerk::Clerk, deployment::Deployment};
 
 /// Most bytes of documents of a package that are held at once.
 const MOST: u64 = 64 * 1024 * 1024;
@@ -40,7 +39,7 @@ const MOST: u64 = 64 * 1024 * 1024;
 ///
 /// As [`Bus::subscribe`].
 pub async fn serve(bus: &Bus, shared: Shared, node: NodeName, journal: Arc<dyn Journal>) -> Result<task::Owned, Error> {
-    let room = Room { mesh: Mesh::new(shared), blobs: Store::new(bus), node, journal: journal.clone() };
+    let room = Room { mesh: Mesh::new(shared.clone()), shared, blobs: Store::new(bus), node, journal: journal.clone() };
     rpc::serve_shared(bus, PACKAGES, journal, move |caller: Caller, context, request| {
         let desk = Desk { room: room.clone(), caller };
         async move { Box::pin(desk.serve().serve(context, request)).await }.boxed()
@@ -51,6 +50,7 @@ pub async fn serve(bus: &Bus, shared: Shared, node: NodeName, journal: Arc<dyn J
 #[derive(Clone)]
 struct Room {
     mesh: Mesh,
+    shared: Shared,
     blobs: Store,
     node: NodeName,
     journal: Arc<dyn Journal>,
@@ -65,57 +65,40 @@ struct Desk {
 
 impl Packages for Desk {
     async fn announce(self, _: Context, id: Digest) -> Result<bool, Error> {
-        self.permit("packages.register", Effect::Write).await?;
+        self.clerk().permit("packages.register", Effect::Write).await?;
         Ok(self.room.mesh.record(&id).await?.0.is_some())
     }
 
     async fn register(self, _: Context, registration: Box<Registration>, sizes: Sizes) -> Result<Registered, Error> {
-        self.permit("packages.register", Effect::Write).await?;
+        self.clerk().permit("packages.register", Effect::Write).await?;
         let about = json!({"package": registration.record.id, "project": registration.record.project});
-        self.audited("packages.register", Effect::Write, about, Box::pin(self.take(*registration, &sizes))).await
+        self.clerk()
+            .audited("packages.register", Effect::Write, about, Box::pin(self.take(*registration, &sizes)))
+            .await
     }
 
     async fn remove(self, _: Context, id: Digest) -> Result<(), Error> {
-        self.permit("packages.rm", Effect::Admin).await?;
+        self.clerk().permit("packages.rm", Effect::Admin).await?;
         let about = json!({"package": id});
-        self.audited("packages.rm", Effect::Admin, about, Box::pin(catalogue::remove(&self.room.mesh, &id))).await
+        self.clerk().audited("packages.rm", Effect::Admin, about, Box::pin(self.take_away(&id))).await
     }
 }
 
 impl Desk {
-    /// Lets on who may do that.
-    async fn permit(&self, what: &str, effect: Effect) -> Result<(), Error> {
-        let role = self.caller.role;
-        if role.permits(effect) {
-            return Ok(());
-        }
-        self.room.journal.refused(&self.caller, what, &format!("{role} may not")).await;
-        let message = format!("{what} is {effect}, and {} is {role}", self.caller.name);
-        Err(Error::new(Code::PermissionDenied, message).hint("ask an admin: aish users --help"))
+    fn clerk(&self) -> Clerk<'_> {
+        Clerk { node: &self.room.node, journal: &*self.room.journal, caller: &self.caller }
     }
 
-    /// Does what changes something, on record.
-    async fn audited<T: Serialize + DeserializeOwned>(
-        &self,
-        verb: &str,
-        effect: Effect,
-        about: Value,
-        deed: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let Room { node, journal, .. } = &self.room;
-        let address = Address { name: node.ci(), node: Some(node.clone()) };
-        let path = SkillPath::parse(verb)?;
-        let kwargs = about.as_object().cloned().unwrap_or_default();
-        let request = Request { kwargs, ..Request::default() };
-        let noted = Deed { caller: &self.caller, ci: &address, path: &path, effect, request: &request, body: None };
-        if let Begun::Repeat(outcome) = journal.begin(noted).await? {
-            return serde_json::from_value(outcome?).map_err(|_| Error::internal("the first answer is lost"));
+    /// Removes a package, unless a deployment may need it.
+    async fn take_away(&self, id: &Digest) -> Result<(), Error> {
+        let deployments = self.room.shared.list_whole::<Deployment>(Key::DEPLOYMENTS).await?;
+        let needed = deployments.iter().find(|(_, version)| version.content.packages().contains(id));
+        if let Some((_, version)) = needed {
+            let project = &version.content.project;
+            let message = format!("the package {id} is deployed, or is one of the last releases of {project}");
+            return Err(Error::precondition(message).hint(format!("see: aish deployments history {project}")));
         }
-        let result = deed.await;
-        let outcome =
-            result.as_ref().map(|value| serde_json::to_value(value).unwrap_or_default()).map_err(Clone::clone);
-        journal.end(noted, Outcome::from(&outcome)).await;
-        result
+        catalogue::remove(&self.room.mesh, id).await
     }
 
     /// Registers a package as its content has it, and as it is known who asked and when.

@@ -1,11 +1,8 @@
 //! What steers a chain: each command is one request to any coordinator.
 
-use std::time::SystemTime;
-
 use aigis_proxy::services::chains::Control;
 use clap_complete::ArgValueCompleter;
 use serde_json::json;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{chains, completion, context::Context, coordinator::Coordinator, duration, exit::Failure};
 
@@ -27,10 +24,10 @@ pub(super) struct Hold {
     #[arg(value_name = "ID", add = ArgValueCompleter::new(completion::chains))]
     id: String,
     /// Why
-    #[arg(long, value_name = "TEXT", value_parser = said)]
+    #[arg(long, value_name = "TEXT", value_parser = duration::said)]
     why: String,
     /// Until when, in RFC 3339, or for how long: +20s, +2h [default: until it is resumed]
-    #[arg(long, value_name = "T", value_parser = later)]
+    #[arg(long, value_name = "T", value_parser = duration::later)]
     until: Option<String>,
     /// End the running step too; it runs again later
     #[arg(long)]
@@ -109,41 +106,4 @@ async fn steer(context: &Context, id: &str, control: Control) -> Result<(), Fail
         return context.output.json(&json!({"id": chain.id, "status": status}));
     }
     context.output.text(&status)
-}
-
-fn said(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if text.is_empty() { Err("say why".to_owned()) } else { Ok(text.to_owned()) }
-}
-
-/// Reads an instant to come: RFC 3339, or how long from now.
-fn later(text: &str) -> Result<String, String> {
-    let now = OffsetDateTime::from(SystemTime::now());
-    let at = match text.strip_prefix('+') {
-        Some(text) => now + duration::parse(text)?,
-        None => OffsetDateTime::parse(text, &Rfc3339)
-            .map_err(|_| "write RFC 3339, such as 2026-11-21T07:25:40Z, or for how long, such as +20m".to_owned())?,
-    };
-    if at <= now {
-        return Err("that is over already".to_owned());
-    }
-    at.format(&Rfc3339).map_err(|error| error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chn_51_a_hold_says_why_and_ends_later() {
-        assert!(said(" ").is_err());
-        assert_eq!(said(" x ").as_deref(), Ok("x"));
-        let until = OffsetDateTime::parse(&later("+20s").unwrap(), &Rfc3339).unwrap();
-        let left = until - OffsetDateTime::now_utc();
-        assert!(left.whole_seconds() <= 20 && left.whole_seconds() >= 15, "{left}");
-        assert!(later("2199-01-01T00:00:00Z").is_ok());
-        for bad in ["20s", "+0s", "+", "tomorrow", "2020-01-01T00:00:00Z"] {
-            assert!(later(bad).is_err(), "{bad}");
-        }
-    }
 }

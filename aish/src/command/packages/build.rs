@@ -72,7 +72,35 @@ struct Maker {
 }
 
 impl Build {
+    /// A build of a whole project, as its manifest says.
+    pub(super) fn of(path: PathBuf) -> Self {
+        Self {
+            path,
+            containers: Vec::new(),
+            platforms: Vec::new(),
+            on: None,
+            locked: false,
+            update: None,
+            no_cache: false,
+            tag: None,
+            parent: None,
+            labels: Vec::new(),
+            whose: super::Whose { local: false },
+        }
+    }
+
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let Registered { record, created } = Box::pin(self.make(context)).await?;
+        if context.output.is_json() {
+            let mut row = serde_json::to_value(&record).unwrap_or_default();
+            row["created"] = created.into();
+            return context.output.json(&row);
+        }
+        context.output.text(&record.id.to_string())
+    }
+
+    /// Builds and registers, and says what is worth a note.
+    pub(super) async fn make(self, context: &Context) -> Result<Registered, Failure> {
         let kept = self.whose.kept(context)?;
         if !self.path.is_dir() {
             let path = text_file::shown(&self.path);
@@ -85,19 +113,13 @@ impl Build {
             context.output.note("there is no aigis.json: that counts which aish manifests init would write");
         }
         let maker = Maker { user: user(), node: context.mesh_file()?.and_then(|mesh| mesh.node) };
-        let is_json = context.output.is_json();
         let node = self.node(context).await?;
         let build = move |store: &Store| self.build(store, &maker, bases.as_ref(), node.as_ref());
-        let (Registered { record, created }, is_resolved) = kept.on_store(context, build).await?;
+        let (registered, is_resolved) = kept.on_store(context, build).await?;
         if is_resolved {
             context.output.note(&format!("{LOCK_FILE} is written: it lacked what base images are"));
         }
-        if is_json {
-            let mut row = serde_json::to_value(&record).unwrap_or_default();
-            row["created"] = created.into();
-            return context.output.json(&row);
-        }
-        context.output.text(&record.id.to_string())
+        Ok(registered)
     }
 
     /// The node that runs phases, where this host belongs to a mesh.

@@ -7,7 +7,7 @@ use aigis_proxy::{Code, Error, bus::ConnectError, kv::SetupError, with_causes};
 
 use tokio::time::{Instant, sleep};
 
-use super::{coordinator, packages, projects};
+use super::{coordinator, deployments, packages, projects};
 use crate::{
     exit::Failure,
     signals::{Hangup, Hangups, Signals},
@@ -49,6 +49,7 @@ pub(super) async fn until_told(
     projects::serve(&node);
     let mut chains = coordinator::start(&node, python_image).await;
     let mut registering = packages::start(&node).await;
+    let mut carrying = deployments::start(&node).await;
     loop {
         let must_end = tokio::select! {
             () = signals.any() => true,
@@ -62,6 +63,7 @@ pub(super) async fn until_told(
             () = node.must_restart() => false,
         };
         drop(registering.take());
+        drop(carrying.take());
         if let Some(chains) = chains.take() {
             chains.stop().await;
         }
@@ -78,6 +80,7 @@ pub(super) async fn until_told(
         projects::serve(&node);
         chains = coordinator::start(&node, python_image).await;
         registering = packages::start(&node).await;
+        carrying = deployments::start(&node).await;
     }
 }
 
