@@ -27,6 +27,12 @@ pub mod media {
     pub const PROJECT: &str = "application/vnd.aigis.manifest.v1+json";
     /// Of its lock.
     pub const LOCK: &str = "application/vnd.aigis.lock.v1+json";
+    /// Of a layer that gzip compressed.
+    pub const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    /// Of what is known of a package beside its content.
+    pub const RECORD: &str = "application/vnd.aigis.record.v1+json";
+    /// Of what is said of a package.
+    pub const STATE: &str = "application/vnd.aigis.state.v1+json";
 }
 
 /// What programs are looked for in where no base says it.
@@ -121,12 +127,7 @@ impl Image {
             config.insert("variant".to_owned(), variant.as_str().into());
         }
         let config = canonical(&config);
-        let manifest = canonical(&json!({
-            "schemaVersion": 2, "mediaType": media::MANIFEST, "config": descriptor(media::CONFIG, &config),
-            "layers": all.iter().map(|layer| {
-                json!({"mediaType": media::LAYER, "digest": layer.digest, "size": layer.size_bytes})
-            }).collect::<Vec<_>>(),
-        }));
+        let manifest = manifest(&config, &all);
         Ok(Self { config, manifest, layers: all, variant })
     }
 }
@@ -199,6 +200,17 @@ fn environment(settings: &Settings, base: &Value) -> Vec<String> {
 #[must_use]
 pub fn descriptor(media_type: &str, content: &[u8]) -> Value {
     json!({"mediaType": media_type, "digest": Digest::of(content), "size": content.len()})
+}
+
+/// The manifest of an image with that configuration and these layers.
+#[must_use]
+pub fn manifest(config: &[u8], layers: &[Layer]) -> Vec<u8> {
+    let layers =
+        layers.iter().map(|layer| json!({"mediaType": media::LAYER, "digest": layer.digest, "size": layer.size_bytes}));
+    canonical(&json!({
+        "schemaVersion": 2, "mediaType": media::MANIFEST, "config": descriptor(media::CONFIG, config),
+        "layers": layers.collect::<Vec<_>>(),
+    }))
 }
 
 /// What a project's documents are in its package: an image manifest without an image.

@@ -13,8 +13,11 @@ mod loaded;
 mod member;
 mod mesh;
 mod phases;
+mod pull;
+mod push;
 mod record;
 mod records;
+mod remote;
 mod saved;
 mod service;
 mod store;
@@ -26,7 +29,10 @@ pub use compare::{Change, Differences, FileDifference, ImageDifference, LockDiff
 pub use desk::serve;
 pub use find::Known;
 pub use member::Member;
-pub use record::{Build, ImageRecord, Origin, Place, RULES_VERSION, Record, Reproducible, State, is_tag};
+pub use pull::pull;
+pub use push::{Pushed, push};
+pub use record::{Build, ImageRecord, Layers, Origin, Place, RULES_VERSION, Record, Reproducible, State, is_tag};
+pub use remote::{Login, Remote, reference};
 pub use store::{Ancestor, Parents, Registered, Registration, Store};
 
 #[cfg(test)]

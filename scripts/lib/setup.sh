@@ -90,6 +90,18 @@ setup_python() {
     setup_unlock
 }
 
+# The program of a registry of images, without the service that its package would start.
+setup_registry() {
+    local dir=$DATA/registry
+    PATH=$PATH:$dir/usr/bin
+    if have docker-registry; then return 0; fi
+    setup_lock
+    mkdir -p "$dir"
+    (cd "$dir" && { timeout 300 apt-get -q download docker-registry >&2 || { apt_update && timeout 300 apt-get -q download docker-registry >&2; }; } &&
+        dpkg-deb -x docker-registry_*.deb .) || die "the package docker-registry could not be fetched" "see apt-get's words above"
+    setup_unlock
+}
+
 rust_is_new_enough() {
     local version
     version=$(rustc --version 2>/dev/null | cut -d ' ' -f 2) && [ -n "$version" ] && at_least "$version" "$1" && have cargo

@@ -3,4 +3,5 @@
 mod build;
 mod phases;
 mod projects;
+mod push;
 mod registry;

@@ -12,6 +12,8 @@ mod archive;
 mod build;
 mod lineage;
 mod list;
+mod push;
+mod registry;
 mod remove;
 mod show;
 
@@ -39,6 +41,7 @@ enum Command {
     Rm(remove::Remove),
     Export(archive::Export),
     Import(archive::Import),
+    Push(push::Push),
 }
 
 impl Packages {
@@ -51,6 +54,7 @@ impl Packages {
             Command::Rm(remove) => remove.run(context).await,
             Command::Export(export) => export.run(context).await,
             Command::Import(import) => import.run(context).await,
+            Command::Push(push) => push.run(context).await,
         }
     }
 }

@@ -35,10 +35,29 @@ const BUFFER: usize = 64 * 1024;
 /// What of a package's state goes with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Said {
+pub(super) struct Said {
     tags: BTreeSet<String>,
     labels: BTreeMap<String, String>,
     description: Option<String>,
+}
+
+impl Said {
+    fn of(state: &State) -> Self {
+        let State { tags, labels, description, .. } = state.clone();
+        Self { tags, labels, description }
+    }
+}
+
+/// The documents that go with a package's content: its record, and what is said of it.
+///
+/// # Errors
+///
+/// What makes JSON of them refuses.
+pub(super) fn beside(known: &Known) -> Result<[Vec<u8>; 2], Error> {
+    let value = |value: serde_json::Result<Value>| {
+        value.map(|value| canonical(&value)).map_err(io::Error::from).map_err(stream)
+    };
+    Ok([value(serde_json::to_value(&known.record))?, value(serde_json::to_value(Said::of(&known.state)))?])
 }
 
 /// Writes a package as an archive, with its source trees if they are wanted. This blocks.
@@ -47,19 +66,17 @@ struct Said {
 ///
 /// `data_loss` for content that is not there, or is not what its name says; what `out` refuses.
 pub fn export<W: Write>(store: &Store, known: &Known, sources: bool, out: W) -> Result<W, Error> {
-    let Known { record, state } = known;
+    let record = &known.record;
     let trees: BTreeSet<&Digest> = record.trees.values().collect();
     store.bring(record, |digest| sources || !trees.contains(digest))?;
     let mut blobs = store.content(record)?;
     if sources {
         blobs.extend(record.trees.values());
     }
-    let State { tags, labels, description, .. } = state.clone();
     let mut documents = documents(store, record)?;
-    documents
-        .insert(RECORD.to_owned(), canonical(&serde_json::to_value(record).map_err(io::Error::from).map_err(stream)?));
-    let said = serde_json::to_value(Said { tags, labels, description }).map_err(io::Error::from).map_err(stream)?;
-    documents.insert(STATE.to_owned(), canonical(&said));
+    let [own, said] = beside(known)?;
+    documents.insert(RECORD.to_owned(), own);
+    documents.insert(STATE.to_owned(), said);
     let mut entries: BTreeMap<String, Option<Digest>> = documents.keys().map(|path| (path.clone(), None)).collect();
     entries.extend(blobs.iter().map(|digest| (path_of(digest), Some(*digest))));
     let mut writer = Writer::new(out);
@@ -156,9 +173,6 @@ pub fn import(store: &Store, reader: impl Read) -> Result<Registered, Error> {
     let (files, blobs) = listed(&tree)?;
     let record: Record = document(&tree, RECORD)?;
     let said: Said = document(&tree, STATE)?;
-    if let Some(tag) = said.tags.iter().find(|tag| !is_tag(tag)) {
-        return Err(wrong(&format!("\"{}\" is no tag", quoted(tag))));
-    }
     // It is judged where it lies, as a store of its own would be.
     let own = Store::open(&place.path().join("store"))?;
     for digest in &blobs {
@@ -176,14 +190,29 @@ pub fn import(store: &Store, reader: impl Read) -> Result<Registered, Error> {
     if let Some(path) = files.iter().find(|path| !is_part(path)) {
         return Err(wrong(&format!("\"{}\" is no part of a package", quoted(path))));
     }
+    take(store, &own, &blobs, &named, record, said)
+}
+
+/// Registers a package that was judged, and keeps its content, which lies in a store of its own.
+pub(super) fn take(
+    store: &Store,
+    own: &Store,
+    blobs: &[Digest],
+    named: &BTreeSet<Digest>,
+    record: Record,
+    said: Said,
+) -> Result<Registered, Error> {
     if let Some(digest) = blobs.iter().find(|digest| !named.contains(digest)) {
         return Err(wrong(&format!("the content {digest} is no part of the package")));
     }
-    for digest in &blobs {
+    let Said { tags, labels, description } = said;
+    if let Some(tag) = tags.iter().find(|tag| !is_tag(tag)) {
+        return Err(wrong(&format!("\"{}\" is no tag", quoted(tag))));
+    }
+    for digest in blobs {
         let file = own.blobs().path(digest);
         store.blobs().adopt(&file, digest).map_err(|error| unwritable(&file, &error))?;
     }
-    let Said { tags, labels, description } = said;
     store.register(Registration { record, build: None, tags, labels, description, parents: Parents::Recorded })
 }
 
@@ -221,7 +250,12 @@ fn document<T: serde::de::DeserializeOwned>(tree: &Path, path: &str) -> Result<T
     let mut bytes = Vec::new();
     let file = fs::File::open(tree.join(path)).map_err(|_| wrong(&format!("{path} is missing")))?;
     file.take(MAX_DOCUMENT).read_to_end(&mut bytes).map_err(|error| unwritable(tree, &error))?;
-    let value = aigis_proxy::json::read(&bytes).map_err(|error| wrong(&format!("{path}: {}", error.message)))?;
+    parsed(&bytes, path)
+}
+
+/// What a document says that came from elsewhere.
+pub(super) fn parsed<T: serde::de::DeserializeOwned>(bytes: &[u8], path: &str) -> Result<T, Error> {
+    let value = aigis_proxy::json::read(bytes).map_err(|error| wrong(&format!("{path}: {}", error.message)))?;
     serde_json::from_value(value).map_err(|error| wrong(&format!("{path}: {error}")))
 }
 
@@ -232,11 +266,11 @@ pub(super) fn path_of(digest: &Digest) -> String {
 /// Refuses an archive.
 pub(super) fn wrong(what: &str) -> Error {
     Error::invalid(format!("this is no package that could be taken: {what}"))
-        .hint("nothing was kept; export it again: aish packages export ID -o FILE")
+        .hint("nothing was kept; export it again where it is known: aish packages export ID -o FILE, or push it again")
 }
 
 /// Whatever is wrong with what an archive holds is the archive's fault.
-fn refused(error: Error) -> Error {
+pub(super) fn refused(error: Error) -> Error {
     if error.code == Code::InvalidArgument { error } else { wrong(&error.message) }
 }
 

@@ -11,7 +11,7 @@ use aigis_proxy::{Code, Error};
 use aigis_registry::Timestamp;
 
 use super::{
-    Ancestor, Build, Known, Parents, Record, Registered, Registration, State,
+    Ancestor, Build, Known, Parents, Place, Record, Registered, Registration, State,
     records::{Records, Sizes},
 };
 use crate::Digest;
@@ -216,6 +216,24 @@ async fn name(
     .await
 }
 
+/// Notes where a package was pushed to; where something else of it lay there, that is forgotten.
+pub(super) async fn place(records: &dyn Records, id: &Digest, place: &Place) -> Result<(), Error> {
+    let _turn = records.turn().await?;
+    if records.record(id).await?.0.is_none() {
+        return Err(gone(id));
+    }
+    edit(records, id, |state| {
+        state.places.retain(|known| (&known.reference, &known.layers) != (&place.reference, &place.layers));
+        state.places.push(place.clone());
+        state.places.sort_by(|a, b| (&a.reference, &a.layers).cmp(&(&b.reference, &b.layers)));
+    })
+    .await
+}
+
+fn gone(id: &Digest) -> Error {
+    Error::new(Code::NotFound, format!("there is no package {id}")).hint("see: aish packages list")
+}
+
 /// Changes what changes of a package, unless it was removed.
 async fn edit(records: &dyn Records, id: &Digest, change: impl Fn(&mut State) + Send + Sync) -> Result<(), Error> {
     for _ in 0..ROUNDS {
@@ -249,8 +267,7 @@ pub(super) async fn remove(records: &dyn Records, id: &Digest) -> Result<(), Err
     for _ in 0..ROUNDS {
         let (record, seen) = records.record(id).await?;
         if record.is_none() {
-            let gone = Error::new(Code::NotFound, format!("there is no package {id}"));
-            return Err(gone.hint("see: aish packages list"));
+            return Err(gone(id));
         }
         let (state, follows) = records.state(id).await?;
         let state = state.unwrap_or_default();

@@ -17,7 +17,7 @@ use serde_json::json;
 use tarpc::{context::Context, server::Serve as _};
 
 use super::{
-    Parents, Record, Registered, Registration,
+    Parents, Place, Record, Registered, Registration,
     archive::wrong,
     catalogue,
     content::Content,
@@ -31,6 +31,8 @@ use crate::{Digest, clerk::Clerk, deployment::Deployment};
 
 /// Most bytes of documents of a package that are held at once.
 const MOST: u64 = 64 * 1024 * 1024;
+/// Most bytes of a reference.
+const LONGEST: usize = 1024;
 
 /// Registers packages of the mesh for who may, until the returned value is dropped. All nodes share the work. `shared` are
 /// the records as that node writes them.
@@ -75,6 +77,21 @@ impl Packages for Desk {
         self.clerk()
             .audited("packages.register", Effect::Write, about, Box::pin(self.take(*registration, &sizes)))
             .await
+    }
+
+    async fn pushes(self, _: Context, id: Digest) -> Result<bool, Error> {
+        self.permit("packages.push", Effect::Write).await?;
+        Ok(self.room.mesh.record(&id).await?.0.is_some())
+    }
+
+    async fn pushed(self, _: Context, id: Digest, place: Place) -> Result<(), Error> {
+        self.permit("packages.push", Effect::Write).await?;
+        if place.reference.len() > LONGEST || place.reference.chars().any(char::is_control) {
+            return Err(Error::invalid("that is no reference of a registry"));
+        }
+        let about = json!({"package": id, "place": place});
+        let noted = catalogue::place(&self.room.mesh, &id, &place);
+        self.audited("packages.push", Effect::Write, about, Box::pin(noted)).await
     }
 
     async fn remove(self, _: Context, id: Digest) -> Result<(), Error> {

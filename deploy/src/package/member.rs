@@ -16,7 +16,7 @@ use tarpc::context::{self, Context};
 use tokio::runtime::Handle;
 
 use super::{
-    Blobs, Record, Registered, Registration,
+    Blobs, Place, Record, Registered, Registration,
     blobs::unwritable,
     content::{self, Content as _},
     mesh::Mesh,
@@ -104,6 +104,16 @@ impl Member {
             }
         }
         said(self.client.register(within(JUDGED), Box::new(registration), sizes).await)
+    }
+
+    /// Refuses who may not push packages.
+    pub(super) async fn pushes(&self, id: Digest) -> Result<(), Error> {
+        said(self.client.pushes(within(WITHIN), id).await).map(drop)
+    }
+
+    /// Notes where a package was pushed to.
+    pub(super) async fn pushed(&self, id: Digest, place: Place) -> Result<(), Error> {
+        said(self.client.pushed(within(WITHIN), id, place).await)
     }
 
     /// Removes a package.

@@ -198,12 +198,34 @@ pub fn is_tag(text: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Place {
-    /// The repository in its registry.
+    /// By which name it was pushed: `HOST/PATH:TAG`.
     pub reference: String,
     /// By which it is known there.
     pub digest: Digest,
-    /// How its layers lie there: `tar` or `gzip`.
-    pub layers: String,
+    /// How its layers lie there.
+    pub layers: Layers,
+}
+
+/// How layers lie in a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layers {
+    /// As they are: what is pulled has the package's own digests.
+    Tar,
+    /// Compressed: other manifests of the same configurations.
+    Gzip,
+}
+
+impl std::str::FromStr for Layers {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "tar" => Ok(Self::Tar),
+            "gzip" => Ok(Self::Gzip),
+            _ => Err("one of tar, gzip is needed"),
+        }
+    }
 }
 
 /// Whether independent builds of the same inputs gave the same.

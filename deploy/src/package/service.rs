@@ -2,7 +2,7 @@
 
 use aigis_proxy::Error;
 
-use super::{Registered, Registration, records::Sizes};
+use super::{Place, Registered, Registration, records::Sizes};
 use crate::Digest;
 
 /// The name of [`Packages`], which all nodes share.
@@ -15,6 +15,10 @@ pub(super) trait Packages {
     async fn announce(id: Digest) -> Result<bool, Error>;
     /// Registers a package whose content the mesh has; `sizes` names all of it, in bytes.
     async fn register(registration: Box<Registration>, sizes: Sizes) -> Result<Registered, Error>;
+    /// Says whether a package is known, to who may push it elsewhere.
+    async fn pushes(id: Digest) -> Result<bool, Error>;
+    /// Notes where a package was pushed to.
+    async fn pushed(id: Digest, place: Place) -> Result<(), Error>;
     /// Removes a package that nothing follows.
     async fn remove(id: Digest) -> Result<(), Error>;
 }

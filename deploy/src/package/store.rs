@@ -225,6 +225,22 @@ impl Store {
         self.wait(catalogue::lineage(self.records(), *id))
     }
 
+    /// Refuses who may not push packages elsewhere.
+    pub(super) fn pushes(&self, id: &Digest) -> Result<(), Error> {
+        match &self.place {
+            Place::Host(_) => Ok(()),
+            Place::Mesh(member) => member.wait(member.pushes(*id)),
+        }
+    }
+
+    /// Notes where a package was pushed to.
+    pub(super) fn pushed(&self, id: &Digest, place: super::Place) -> Result<(), Error> {
+        match &self.place {
+            Place::Host(files) => self.wait(catalogue::place(files, id, &place)),
+            Place::Mesh(member) => member.wait(member.pushed(*id, place)),
+        }
+    }
+
     /// Removes a package that nothing follows; what it is made of goes a day later, unless another needs it.
     ///
     /// # Errors
@@ -271,6 +287,16 @@ impl Store {
     /// `data_loss` for a document that cannot be read.
     pub fn content(&self, record: &Record) -> Result<BTreeSet<Digest>, Error> {
         content::all(&self.blobs, record)
+    }
+
+    /// The manifest that a package was made of, as JSON.
+    ///
+    /// # Errors
+    ///
+    /// `data_loss` for content that cannot be read.
+    pub fn manifest(&self, record: &Record) -> Result<Value, Error> {
+        self.bring(record, |digest| *digest == record.spec)?;
+        self.value(&record.spec)
     }
 
     /// A document of a package that is JSON, and is here.

@@ -4,9 +4,10 @@ use std::{
     path::PathBuf,
 };
 
-use aigis_deploy::package;
+use aigis_deploy::package::{self, Registered, Store};
 use aigis_proxy::{Error, text_file};
 
+use super::registry;
 use crate::{context::Context, exit::Failure, scratch};
 
 /// How many bytes are written at once.
@@ -56,12 +57,12 @@ impl Export {
     }
 }
 
-/// Take in a package from a file that was exported
+/// Take in a package from a file that was exported, or from a registry that it was pushed to
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
-    /// The file
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// The file, or HOST/PATH@sha256:… as aish packages push printed it
+    #[arg(value_name = "FILE|REF@DIGEST")]
+    from: PathBuf,
     #[command(flatten)]
     whose: super::Whose,
 }
@@ -69,19 +70,25 @@ pub(super) struct Import {
 impl Import {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let kept = self.whose.kept(context)?;
-        let registered = kept
-            .on_store(context, move |store| {
-                let file = File::open(&self.file).map_err(|error| {
-                    Error::invalid(format!("{} cannot be read: {error}", text_file::shown(&self.file)))
-                })?;
-                package::import(store, file)
-            })
-            .await?;
+        let named = self.from.to_str().filter(|text| text.contains("@sha256:") && !self.from.exists());
+        let registered = match named.map(registry::pinned).transpose()? {
+            Some((reference, digest)) => {
+                let remote = registry::remote(reference)?;
+                kept.on_store(context, move |store| package::pull(store, &remote, &digest)).await?
+            }
+            None => kept.on_store(context, move |store| self.read(store)).await?,
+        };
         if context.output.is_json() {
             let mut row = serde_json::to_value(&registered.record).unwrap_or_default();
             row["created"] = registered.created.into();
             return context.output.json(&row);
         }
         context.output.text(&registered.record.id.to_string())
+    }
+
+    fn read(&self, store: &Store) -> Result<Registered, Error> {
+        let file = File::open(&self.from)
+            .map_err(|error| Error::invalid(format!("{} cannot be read: {error}", text_file::shown(&self.from))))?;
+        package::import(store, file)
     }
 }
