@@ -29,6 +29,7 @@ mod analysis;
 mod clerk;
 mod code;
 pub mod deployment;
+pub mod differ;
 mod digest;
 pub mod dockerfile;
 mod document;
