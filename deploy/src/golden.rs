@@ -79,6 +79,7 @@ pub(crate) fn assemble_with(
     assert_eq!(checked.problems, []);
     let request = Request {
         project,
+        recorded: None,
         document: &checked.document.unwrap(),
         lock,
         containers: &[],
@@ -110,6 +111,7 @@ pub(crate) fn build(id: String, record: &Record) -> Build {
         by: "ann".to_owned(),
         cache_hits: 0,
         verify_of: None,
+        measured: false,
     }
 }
 

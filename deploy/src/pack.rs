@@ -38,6 +38,8 @@ const DIRECTORY: &str = "/app";
 pub struct Request<'a> {
     /// The project root.
     pub project: &'a Path,
+    /// A package that is built again: its source trees and lock files count, and nothing of the project root is read.
+    pub recorded: Option<&'a Record>,
     /// Its manifest, which was checked.
     pub document: &'a Document,
     /// Its lock; one that knows nothing, if it has none.
@@ -87,8 +89,12 @@ pub fn assemble(blobs: &Blobs, request: &Request<'_>) -> Result<Assembled, Error
     }
     let lock = request.lock.clone();
     let mut packer = Packer { blobs, request, lock, cache_hits: 0, sources: BTreeMap::new(), images: BTreeMap::new() };
+    let all = containers.len() * request.platforms.len();
     for (name, container) in &containers {
         for platform in request.platforms {
+            if let Some(builder) = request.builder {
+                builder.at(name.as_str(), packer.images.len() * 100 / all);
+            }
             packer.image(name, container, *platform)?;
         }
     }
@@ -247,6 +253,16 @@ impl<'a> Packer<'a> {
     /// Packs the source of an application, once for all images.
     fn source(&mut self, name: &'a str, application: &Application) -> Result<(), Error> {
         if self.sources.contains_key(name) {
+            return Ok(());
+        }
+        if let Some(recorded) = self.request.recorded {
+            let tree = recorded.trees.get(name).copied();
+            let tree = tree.filter(|tree| self.blobs.has(tree)).ok_or_else(|| {
+                let message = format!("the sources of \"{name}\" in the package {} are not kept here", recorded.id);
+                Error::new(Code::NotFound, message).hint("only a package that has its sources can be built again")
+            })?;
+            let locks = recorded.locked.get(name).cloned().unwrap_or_default();
+            self.sources.insert(name, (tree, locks));
             return Ok(());
         }
         let source = Source { project: self.request.project, root: &application.root, exclude: &application.exclude };

@@ -107,6 +107,11 @@ pub trait Builder: std::fmt::Debug {
     /// `failed_precondition` with the last lines of a command that failed; `unavailable` for an engine that is away.
     fn run(&self, blobs: &Blobs, phase: &Phase) -> Result<Digest, Error>;
 
+    /// Notes which image is made now, and how much of all images is made, in percent.
+    fn at(&self, container: &str, percent: usize) {
+        let _ = (container, percent);
+    }
+
     /// Says to whoever waits what is done.
     fn say(&self, line: &str);
 }

@@ -13,7 +13,7 @@ use crate::{
     exit::{self, Failure},
 };
 
-mod test;
+pub(super) mod test;
 
 /// Propose a Dockerfile for a directory, save one, or judge any
 ///

@@ -9,16 +9,17 @@ use tokio::runtime::Handle;
 use crate::{context::Context, exit::Failure};
 
 mod archive;
-mod build;
+pub(super) mod build;
 mod lineage;
 mod list;
 mod push;
 mod registry;
 mod remove;
 mod show;
+mod verify;
 
 /// The directory of packages in the data directory.
-const DIRECTORY: &str = "packages";
+pub(super) const DIRECTORY: &str = "packages";
 
 /// Manage packages: what manifests and sources become
 #[derive(Debug, clap::Args)]
@@ -35,6 +36,7 @@ pub(crate) struct Packages {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Build(build::Build),
+    Verify(verify::Verify),
     Show(show::Show),
     List(list::List),
     Lineage(lineage::Lineage),
@@ -48,6 +50,7 @@ impl Packages {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self.command {
             Command::Build(build) => Box::pin(build.run(context)).await,
+            Command::Verify(verify) => verify.run(context).await,
             Command::Show(show) => show.run(context).await,
             Command::List(list) => list.run(context).await,
             Command::Lineage(lineage) => lineage.run(context).await,
@@ -60,7 +63,7 @@ impl Packages {
 }
 
 // Whose packages are meant. (A doc comment would become the help of each command.)
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 struct Whose {
     /// Packages of this host alone, though it is part of a mesh
     #[arg(long)]

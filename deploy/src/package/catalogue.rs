@@ -38,11 +38,11 @@ pub(super) async fn list(records: &dyn Records) -> Result<Vec<Known>, Error> {
     Ok(all)
 }
 
-/// The builds of these inputs, by time.
-pub(super) async fn builds(records: &dyn Records, inputs: &Digest) -> Result<Vec<Build>, Error> {
-    let mut builds = records.builds(inputs).await?;
-    builds.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
-    Ok(builds)
+/// Adds a build of a package that is on record.
+pub(super) async fn add_build(records: &dyn Records, build: &Build) -> Result<(), Error> {
+    let _turn = records.turn().await?;
+    agrees(records, build).await?;
+    records.add_build(build).await
 }
 
 /// What a package follows, the newest first: itself, and all above it.

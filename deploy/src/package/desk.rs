@@ -136,6 +136,9 @@ impl Desk {
         if let Some(build) = build {
             build.id = format!("bld_{}", uuid::Uuid::now_v7());
             build.by = by;
+            // Nobody can say that of himself.
+            build.measured = false;
+            build.verify_of = None;
             let is_of = (build.package, build.inputs) == (record.id, record.inputs);
             if !is_of || build.outputs != record.by_image(|image| image.output) {
                 return Err(wrong("its build is of another package"));

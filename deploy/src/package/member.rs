@@ -18,9 +18,10 @@ use tokio::runtime::Handle;
 use super::{
     Blobs, Place, Record, Registered, Registration,
     blobs::unwritable,
+    catalogue,
     content::{self, Content as _},
     mesh::Mesh,
-    records::Sizes,
+    records::{Records as _, Sizes},
     service::{PACKAGES, PackagesClient, PackagesRequest, PackagesResponse},
 };
 use crate::Digest;
@@ -35,6 +36,7 @@ pub struct Member {
     mesh: Mesh,
     blobs: Store,
     client: PackagesClient<Asker<PackagesRequest, PackagesResponse>>,
+    is_node: bool,
     runtime: Handle,
 }
 
@@ -50,7 +52,13 @@ impl Member {
     #[must_use]
     pub fn new(bus: &Bus, shared: Shared, runtime: Handle) -> Self {
         let client = PackagesClient::from(Asker::new(bus, rpc::SHARED, PACKAGES));
-        Self { mesh: Mesh::new(shared), blobs: Store::new(bus), client, runtime }
+        Self { mesh: Mesh::new(shared), blobs: Store::new(bus), client, is_node: false, runtime }
+    }
+
+    /// The packages of the mesh, as a node itself packs them: it writes their records by its own hand, and vouches for them.
+    #[must_use]
+    pub fn of_node(bus: &Bus, shared: Shared, runtime: Handle) -> Self {
+        Self { is_node: true, ..Self::new(bus, shared, runtime) }
     }
 
     pub(super) fn records(&self) -> &Mesh {
@@ -87,7 +95,10 @@ impl Member {
     /// Registers a package whose content is here: what the mesh lacks of it is sent.
     pub(super) async fn register(&self, here: &Blobs, registration: Registration) -> Result<Registered, Error> {
         let record = &registration.record;
-        let is_known = said(self.client.announce(within(WITHIN), record.id).await)?;
+        let is_known = match self.is_node {
+            true => self.mesh.record(&record.id).await?.0.is_some(),
+            false => said(self.client.announce(within(WITHIN), record.id).await)?,
+        };
         let mut sizes = Sizes::new();
         let all = content::all(here, record)?;
         // Of a package that comes from elsewhere, the sources may have stayed there.
@@ -102,6 +113,9 @@ impl Member {
                 let message = format!("the content {digest} of the package is damaged on this host");
                 return Err(Error::new(Code::DataLoss, message).hint("build or import the package again"));
             }
+        }
+        if self.is_node {
+            return catalogue::register(&self.mesh, registration, &sizes).await;
         }
         said(self.client.register(within(JUDGED), Box::new(registration), sizes).await)
     }

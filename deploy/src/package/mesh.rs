@@ -74,7 +74,9 @@ impl Records for Mesh {
 
     fn builds<'a>(&'a self, inputs: &'a Digest) -> Asked<'a, Vec<Build>> {
         async move {
-            let builds = self.shared.list::<Build>(&Key::builds(inputs)).await?;
+            let mut builds = self.shared.list::<Build>(&Key::builds(inputs)).await?;
+            // By what the store counts, since no clock of a host tells what came first.
+            builds.sort_by_key(|(_, version)| version.revision);
             let own = builds.into_iter().map(|(_, version)| version.content);
             Ok(own.filter(|build| build.inputs == *inputs).collect())
         }

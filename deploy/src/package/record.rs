@@ -109,6 +109,12 @@ impl Record {
         images && whole == self.inputs && self.id == self.output
     }
 
+    /// How it was made: the highest tier of its images.
+    #[must_use]
+    pub fn tier(&self) -> u8 {
+        self.images.iter().map(|image| image.tier).max().unwrap_or_default()
+    }
+
     /// Something of each image.
     pub fn by_image<T>(&self, of: impl Fn(&ImageRecord) -> T) -> ByImage<T> {
         let mut all = ByImage::new();
@@ -155,6 +161,10 @@ pub struct Build {
     pub cache_hits: u64,
     /// Which package it was to verify.
     pub verify_of: Option<Digest>,
+    /// Whether a node put it together itself, of phases that it had run for it, and vouches for all that stands here. Of the
+    /// other builds nothing is known but what those said who registered them.
+    #[serde(default)]
+    pub measured: bool,
 }
 
 /// From where sources came.
@@ -254,15 +264,20 @@ impl std::str::FromStr for Reproducible {
 }
 
 impl Reproducible {
-    /// Worked out from the builds of the same inputs.
+    /// Worked out from the builds of the same inputs, in the order in which they were put on record.
+    ///
+    /// What a node measured counts. Of what others say, one build does that was on record before the first of these: it said
+    /// what would come out before that could be known.
     #[must_use]
     pub fn of(builds: &[Build]) -> Self {
-        let outputs: BTreeSet<String> = builds.iter().map(|build| format!("{:?}", build.outputs)).collect();
-        let independent = builds.iter().filter(|build| build.tier > 0 && build.cache_hits == 0).count();
-        match outputs.len() {
-            0 | 1 if independent >= 2 => Self::Yes,
-            0 | 1 => Self::Unchecked,
-            _ => Self::No,
+        let differs = |build: &Build| build.verify_of.is_some_and(|verified| verified != build.package);
+        let outputs = builds.first().map(|build| &build.outputs);
+        if builds.iter().any(|build| differs(build) || Some(&build.outputs) != outputs) {
+            return Self::No;
         }
+        let mut independent = builds.iter().filter(|build| build.tier > 0 && build.cache_hits == 0);
+        let measured = independent.clone().filter(|build| build.measured).count();
+        let is_foretold = independent.next().is_some_and(|first| !first.measured);
+        if measured > 0 && measured + usize::from(is_foretold) >= 2 { Self::Yes } else { Self::Unchecked }
     }
 }

@@ -26,7 +26,7 @@ pub(super) trait Records: fmt::Debug + Send + Sync {
     fn record<'a>(&'a self, id: &'a Digest) -> Asked<'a, At<Record>>;
     /// What changes of a package.
     fn state<'a>(&'a self, id: &'a Digest) -> Asked<'a, At<State>>;
-    /// The builds of these inputs, in no order.
+    /// The builds of these inputs, in the order in which they were put on record.
     fn builds<'a>(&'a self, inputs: &'a Digest) -> Asked<'a, Vec<Build>>;
     /// Waits until nobody else writes by the same hand.
     fn turn(&self) -> Asked<'_, Turn>;

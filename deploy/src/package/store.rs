@@ -193,13 +193,13 @@ impl Store {
         self.wait(self.records().state(id)).map(|(state, _)| state.unwrap_or_default())
     }
 
-    /// The builds of these inputs, by time.
+    /// The builds of these inputs, in the order in which they were put on record.
     ///
     /// # Errors
     ///
     /// `data_loss` for one that cannot be read.
     pub fn builds(&self, inputs: &Digest) -> Result<Vec<Build>, Error> {
-        self.wait(catalogue::builds(self.records(), inputs))
+        self.wait(self.records().builds(inputs))
     }
 
     /// Registers a package: a record that is there stays as it is, and gets one more build.
@@ -214,6 +214,15 @@ impl Store {
             Place::Host(files) => self.wait(catalogue::register(files, registration, &Sizes::new())),
             Place::Mesh(member) => member.wait(member.register(&self.blobs, registration)),
         }
+    }
+
+    /// Puts a build on record of a package that is known; in a mesh, only a node can.
+    ///
+    /// # Errors
+    ///
+    /// `data_loss` where the same inputs gave another output though no engine took part; `internal` for who is no node.
+    pub(super) fn add_build(&self, build: &Build) -> Result<(), Error> {
+        self.wait(catalogue::add_build(self.records(), build))
     }
 
     /// What a package follows, the newest first: itself, and all above it.

@@ -391,21 +391,31 @@ fn pkg_34_what_differs_is_named() {
 fn whether_builds_agree_is_measured_and_never_claimed() {
     let host = Host::new();
     let record = host.build("one").record;
-    let of = |tier: u8, cache_hits: u64, output: &[u8]| {
+    let of = |measured: bool, tier: u8, cache_hits: u64, output: &[u8]| {
         let mut build = host.store.builds(&record.inputs).unwrap().remove(0);
-        (build.tier, build.cache_hits) = (tier, cache_hits);
+        (build.measured, build.tier, build.cache_hits) = (measured, tier, cache_hits);
         build.outputs = [("c".to_owned(), [(Platform::Amd64, Digest::of(output))].into())].into();
         build
     };
     for (builds, expected) in [
-        (vec![of(0, 0, b"a"), of(0, 0, b"a")], Reproducible::Unchecked),
-        (vec![of(1, 0, b"a")], Reproducible::Unchecked),
-        (vec![of(1, 0, b"a"), of(1, 1, b"a")], Reproducible::Unchecked),
-        (vec![of(1, 0, b"a"), of(1, 1, b"a"), of(1, 0, b"a")], Reproducible::Yes),
-        (vec![of(1, 0, b"a"), of(1, 0, b"a"), of(1, 1, b"b")], Reproducible::No),
+        (vec![of(true, 0, 0, b"a"), of(true, 0, 0, b"a")], Reproducible::Unchecked),
+        (vec![of(true, 1, 0, b"a")], Reproducible::Unchecked),
+        // Whoever registers builds can say that there were two.
+        (vec![of(false, 1, 0, b"a"), of(false, 1, 0, b"a")], Reproducible::Unchecked),
+        // What was there before a node measured it was not made of what that gave; what came later may have been.
+        (vec![of(false, 1, 0, b"a"), of(true, 1, 0, b"a")], Reproducible::Yes),
+        (vec![of(true, 1, 0, b"a"), of(false, 1, 0, b"a")], Reproducible::Unchecked),
+        (vec![of(true, 1, 0, b"a"), of(true, 1, 0, b"a")], Reproducible::Yes),
+        // What came from a cache is not independent of what filled it.
+        (vec![of(false, 1, 1, b"a"), of(true, 1, 0, b"a")], Reproducible::Unchecked),
+        (vec![of(true, 1, 0, b"a"), of(true, 1, 1, b"a")], Reproducible::Unchecked),
+        (vec![of(false, 1, 0, b"a"), of(true, 1, 0, b"a"), of(false, 1, 1, b"b")], Reproducible::No),
         (vec![], Reproducible::Unchecked),
     ] {
         assert_eq!(Reproducible::of(&builds), expected, "{builds:?}");
     }
+    let mut other = of(true, 1, 0, b"a");
+    other.verify_of = Some(Digest::of(b"another"));
+    assert_eq!(Reproducible::of(&[other]), Reproducible::No, "it verified a package that came from elsewhere");
     assert_eq!("no".parse(), Ok(Reproducible::No));
 }

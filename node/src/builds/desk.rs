@@ -1,4 +1,5 @@
-//! What is asked of a builder, and who may ask it: operators, for whom it runs what their projects say.
+//! What is asked of a builder, and who may ask it: operators, for whom it runs what their projects say, and its own node, which
+//! packs for those who call its skills.
 
 use std::sync::Arc;
 
@@ -37,7 +38,8 @@ impl Desk {
     async fn permit(&self, what: &str) -> Result<(), Error> {
         let Caller { role, name } = &self.caller;
         // Whose grants name CIs has no say in what else runs here.
-        if matches!(role, Role::Operator | Role::Admin) {
+        let is_own = *role == Role::Node && name.as_str() == self.builder.node.as_str();
+        if matches!(role, Role::Operator | Role::Admin) || is_own {
             return Ok(());
         }
         let message = format!("the role {role} does not permit {name} to {what}");

@@ -1,11 +1,11 @@
 //! The skills by which the projects of a node's host are seen, and Dockerfiles proposed for them and saved: `project.…` and
-//! `dockerfile.…`. Who knows the projects is [`Projects`]; a node without that says so.
+//! `dockerfile.…`, and packages built of them: `package.…`. Who knows the projects is [`Projects`]; a node without that says so.
 
 use std::{sync::Arc, time::Duration};
 
 use aigis_proxy::{
     Effect, Error,
-    services::projects::{Projects, Save, Saved, Test},
+    services::projects::{Pack, Projects, Save, Saved, Test},
     skill::{Call, Input, Nothing, Table},
 };
 use schemars::JsonSchema;
@@ -18,6 +18,8 @@ use crate::steps;
 const LONG: Duration = Duration::from_secs(5 * 60);
 /// How long a test may take: its turn, its build, its container.
 const TEST: Duration = Duration::from_secs(30 * 60);
+/// How long a package may take: its turn, and its phases.
+const PACK: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// Which project is meant.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -76,6 +78,27 @@ impl Input for Saving {
 #[serde(transparent)]
 struct Testing(Test);
 
+/// [`Pack`], as arguments.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+struct Packing(Pack);
+
+/// Which package is meant.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Package {
+    /// Its id, of which twelve digits suffice; or PROJECT, for its newest; or PROJECT:TAG.
+    id: String,
+}
+
+impl Input for Packing {
+    const POSITIONAL: &'static [&'static str] = &["project"];
+}
+
+impl Input for Package {
+    const POSITIONAL: &'static [&'static str] = &["id"];
+}
+
 /// Adds the skills.
 pub(super) fn add(table: &mut Table<OwnCi>) {
     table
@@ -117,7 +140,24 @@ pub(super) fn add(table: &mut Table<OwnCi>) {
             "Builds what was proposed, starts it without a published port, and tells how that went; nothing of it stays.",
             async |own: Arc<OwnCi>, _: Call, Testing(test): Testing| steps::test(&own.place, own.projects()?, test),
         );
-    table.timeout("dockerfile.test", TEST);
+    table
+        .stream(
+            "package.build",
+            Effect::Write,
+            "Builds a package of a project and registers it; tells what is done, and last its record.",
+            async |own: Arc<OwnCi>, call: Call, Packing(pack): Packing| {
+                own.projects()?.pack(call.caller.name.to_string(), pack).await
+            },
+        )
+        .stream(
+            "package.verify",
+            Effect::Write,
+            "Builds a package again without any cache of what is recorded of it, and reports in what the result differs.",
+            async |own: Arc<OwnCi>, call: Call, Package { id }: Package| {
+                own.projects()?.verify(call.caller.name.to_string(), id).await
+            },
+        );
+    table.timeout("dockerfile.test", TEST).timeout("package.build", PACK).timeout("package.verify", PACK);
     for path in ["project.analyze", "dockerfile.propose", "dockerfile.save"] {
         table.timeout(path, LONG);
     }

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use futures::future::BoxFuture;
+use futures::{future::BoxFuture, stream::BoxStream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -78,6 +78,48 @@ pub struct Trial {
     pub ports: Vec<u16>,
 }
 
+/// A project of which a package is to be built.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pack {
+    /// A name of the table \[projects\] in the host's packages.toml, or the digest of an uploaded tree.
+    pub project: String,
+    /// Only these containers, and those that they stand on; all, if none is named.
+    #[serde(default)]
+    pub containers: Vec<String>,
+    /// For these platforms only, such as linux/amd64; if none is named, for those that the manifest names, or the host's own.
+    #[serde(default)]
+    pub platforms: Vec<String>,
+    /// Whether phases run also where it is known what they leave.
+    #[serde(default)]
+    pub no_cache: bool,
+    /// A tag instead of the one that the manifest asks for.
+    #[serde(default)]
+    pub tag: Option<String>,
+}
+
+/// What is told of a build: lines as they come, and last what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Packing {
+    /// A line.
+    Line {
+        /// The phase that runs, such as `build api`.
+        phase: String,
+        /// The container whose image is made.
+        container: String,
+        /// What was said.
+        line: String,
+        /// How much of all images is made, in percent.
+        percent: usize,
+    },
+    /// The record of the package and whether it is new, or the report.
+    Ended(Value),
+}
+
+/// A build that goes on as long as this is kept.
+pub type Packed = BoxStream<'static, Result<Packing, Error>>;
+
 /// Whoever knows the projects of a host, as its node asks.
 ///
 /// Each is asked on behalf of a caller whose role was judged.
@@ -126,4 +168,18 @@ pub trait Projects: Send + Sync + 'static {
     ///
     /// `not_found` for an unknown proposal; `failed_precondition` where the project is not what it was.
     fn context(&self, test: Test, into: PathBuf) -> BoxFuture<'static, Result<Trial, Error>>;
+
+    /// Builds a package of a project and registers it, for `by`; last comes its record.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for an unknown project, `invalid_argument` for what is neither name nor digest; the others end the stream.
+    fn pack(&self, by: String, pack: Pack) -> BoxFuture<'static, Result<Packed, Error>>;
+
+    /// Builds a package again of what is recorded of it, for `by`; last comes the report.
+    ///
+    /// # Errors
+    ///
+    /// All end the stream.
+    fn verify(&self, by: String, id: String) -> BoxFuture<'static, Result<Packed, Error>>;
 }

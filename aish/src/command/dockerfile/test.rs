@@ -106,7 +106,12 @@ fn node(context: &Context, session: &Asking, on: Option<&NodeName>) -> Result<No
     })
 }
 
-async fn ask(
+/// Asks a skill of a node.
+///
+/// # Errors
+///
+/// An address of nobody; what the call meets.
+pub(in crate::command) async fn ask(
     context: &Context,
     session: &Asking,
     node: &NodeName,

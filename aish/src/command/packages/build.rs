@@ -12,13 +12,17 @@ use aigis_deploy::{
     phase::Builder,
     plan::Bases,
 };
-use aigis_proxy::{Error, Name, NodeName, text_file};
+use aigis_proxy::{Error, Name, NodeName, services::projects::Pack, text_file};
 use aigis_registry::Timestamp;
+use serde_json::{Map, Value};
 
-use super::super::{dockerfile::settings, manifests::init};
+use super::{
+    super::{dockerfile::settings, manifests::init},
+    verify,
+};
 use crate::{context::Context, exit::Failure, git, scratch};
 
-mod node;
+pub(in crate::command) mod node;
 
 use node::Node;
 
@@ -29,8 +33,8 @@ const DIGITS: usize = 12;
 ///
 /// Prints the package's id. Commands run in containers of a node, which are thrown away; what has none is put together
 /// without an engine.
-#[derive(Debug, clap::Args)]
-pub(super) struct Build {
+#[derive(Debug, Default, clap::Args)]
+pub(in crate::command) struct Build {
     /// The project root, with aigis.json
     #[arg(value_name = "PATH", default_value = ".")]
     path: PathBuf,
@@ -52,6 +56,9 @@ pub(super) struct Build {
     /// Run phases also where it is known what they leave
     #[arg(long)]
     no_cache: bool,
+    /// Build it again afterwards, as aish packages verify does; exits 1 if that gives something else
+    #[arg(long)]
+    verify: bool,
     /// A tag instead of the one that the manifest asks for
     #[arg(long, value_name = "T", value_parser = tag)]
     tag: Option<String>,
@@ -66,34 +73,51 @@ pub(super) struct Build {
 }
 
 /// Who builds, and where. A mesh knows its users by itself.
-struct Maker {
-    user: String,
-    node: Option<NodeName>,
+pub(in crate::command) struct Maker {
+    pub(in crate::command) user: String,
+    pub(in crate::command) node: Option<NodeName>,
+    /// Whether it is that node itself that builds.
+    pub(in crate::command) is_node: bool,
 }
 
 impl Build {
     /// A build of a whole project, as its manifest says.
     pub(super) fn of(path: PathBuf) -> Self {
-        Self {
+        Self { path, ..Self::default() }
+    }
+
+    /// The build of what a skill of a node was asked for, in that directory.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_argument` for a container, a platform or a tag that cannot be.
+    pub(in crate::command) fn asked(path: PathBuf, pack: &Pack) -> Result<Self, Error> {
+        let wrong = |of: &'static str| move |error: String| Error::invalid(format!("argument \"{of}\": {error}"));
+        let containers = pack.containers.iter().map(|name| Name::parse(name).map_err(|error| error.to_string()));
+        let platforms = pack.platforms.iter().map(|text| platform(text));
+        Ok(Self {
             path,
-            containers: Vec::new(),
-            platforms: Vec::new(),
-            on: None,
-            locked: false,
-            update: None,
-            no_cache: false,
-            tag: None,
-            parent: None,
-            labels: Vec::new(),
-            whose: super::Whose { local: false },
-        }
+            containers: containers.collect::<Result<_, _>>().map_err(wrong("containers"))?,
+            platforms: platforms.collect::<Result<_, _>>().map_err(wrong("platforms"))?,
+            no_cache: pack.no_cache,
+            tag: pack.tag.as_deref().map(tag).transpose().map_err(wrong("tag"))?,
+            ..Self::default()
+        })
     }
 
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let (kept, is_verified) = (self.whose.kept(context)?, self.verify);
         let Registered { record, created } = Box::pin(self.make(context)).await?;
+        let report = if is_verified { Some(verify::verified(context, kept, &record, None).await?) } else { None };
+        if let Some(report) = report.as_ref().filter(|report| !verify::is_same(report)) {
+            context.output.aside(verify::told(report).trim_end());
+            let message = format!("the package {} is registered, and came out otherwise the second time", record.id);
+            let hint = "look at what it differs in: aish packages verify ID";
+            return Err(Error::precondition(message).hint(hint).with("report", serde_json::json!(report)).into());
+        }
         if context.output.is_json() {
-            let mut row = serde_json::to_value(&record).unwrap_or_default();
-            row["created"] = created.into();
+            let mut row = row(&record, created);
+            row.extend(report.map(|report| ("verified".to_owned(), serde_json::json!(report))));
             return context.output.json(&row);
         }
         context.output.text(&record.id.to_string())
@@ -112,7 +136,7 @@ impl Build {
         if missing {
             context.output.note("there is no aigis.json: that counts which aish manifests init would write");
         }
-        let maker = Maker { user: user(), node: context.mesh_file()?.and_then(|mesh| mesh.node) };
+        let maker = Maker { user: user(), node: context.mesh_file()?.and_then(|mesh| mesh.node), is_node: false };
         let node = self.node(context).await?;
         let build = move |store: &Store| self.build(store, &maker, bases.as_ref(), node.as_ref());
         let (registered, is_resolved) = kept.on_store(context, build).await?;
@@ -136,7 +160,7 @@ impl Build {
     }
 
     /// Builds and registers; says whether the lock was written.
-    fn build(
+    pub(in crate::command) fn build(
         &self,
         store: &Store,
         maker: &Maker,
@@ -159,6 +183,7 @@ impl Build {
         };
         let request = Request {
             project: &self.path,
+            recorded: None,
             document: &document,
             lock: &lock,
             containers: &self.containers,
@@ -186,7 +211,7 @@ impl Build {
             package: record.id,
             inputs: record.inputs,
             outputs: record.by_image(|image| image.output),
-            tier: record.images.iter().map(|image| image.tier).max().unwrap_or_default(),
+            tier: record.tier(),
             source: Origin { repository: project.repository.clone(), ..origin },
             node: node.map(Node::name).or(maker.node.as_ref()).map(ToString::to_string),
             engine: None,
@@ -195,6 +220,7 @@ impl Build {
             by: maker.user.clone(),
             cache_hits,
             verify_of: None,
+            measured: maker.is_node,
         };
         let registered = store.register(Registration {
             record,
@@ -244,6 +270,16 @@ impl Build {
         };
         Ok((tag, origin))
     }
+}
+
+/// The record of a package, and whether it is new, for programs.
+pub(in crate::command) fn row(record: &Record, created: bool) -> Map<String, Value> {
+    let mut row = match serde_json::to_value(record) {
+        Ok(Value::Object(row)) => row,
+        _ => Map::new(),
+    };
+    row.insert("created".to_owned(), created.into());
+    row
 }
 
 /// The manifest that `aish manifests init` would write, of a project of which only one thing can be said.
@@ -309,7 +345,7 @@ fn keep(project: &Path, lock: &Lock) -> Result<(), Error> {
 }
 
 /// Who builds here: nobody vouches for it.
-fn user() -> String {
+pub(super) fn user() -> String {
     let named = ["LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
     let named = named.filter(|name| !name.is_empty() && name.len() <= 64 && !name.contains(char::is_control));
     named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))

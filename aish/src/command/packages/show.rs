@@ -94,6 +94,13 @@ fn told(differences: &Differences) -> String {
     if out.is_empty() { "no difference".to_owned() } else { out }
 }
 
+/// A build: when and for whom, where a node vouches for it, and what it gave.
+fn of_build(build: &Build) -> String {
+    let place = build.node.as_ref().filter(|_| build.measured).map(|node| format!(", measured on {node}"));
+    let Build { id, ended_at, by, package, .. } = build;
+    format!("{id} {ended_at} by {by}{}: {package}", place.unwrap_or_default())
+}
+
 fn text(known: &Known, builds: &[Build], reproducible: Reproducible) -> String {
     let Known { record, state } = known;
     let mut lines: Vec<(&str, String)> = vec![("id", record.id.to_string()), ("project", record.project.clone())];
@@ -119,7 +126,7 @@ fn text(known: &Known, builds: &[Build], reproducible: Reproducible) -> String {
         );
         lines.push(("image", about));
     }
-    lines.extend(builds.iter().map(|build| ("build", format!("{} {} by {}", build.id, build.ended_at, build.by))));
+    lines.extend(builds.iter().map(|build| ("build", of_build(build))));
     let word = serde_json::to_value(reproducible).unwrap_or_default();
     lines.push(("reproducible", word.as_str().unwrap_or_default().to_owned()));
     let places = state.places.iter().map(|place| ("place", format!("{}@{}", place.reference, place.digest)));

@@ -17,7 +17,7 @@ use aigis_node::Node;
 use aigis_proxy::{
     Code, Error, Name,
     blob::{Digest, Life, Store},
-    services::projects::{Listed, Projects, Save, Saved, SavedFile, Test, Trial},
+    services::projects::{Listed, Pack, Packed, Projects, Save, Saved, SavedFile, Test, Trial},
 };
 use aigis_registry::{
     archive::{self, Existing, Limits},
@@ -28,11 +28,15 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore};
 
-use self::kept::{Kept, Shown};
+use self::{
+    kept::{Kept, Shown},
+    packer::Packer,
+};
 use super::super::dockerfile::{propose, settings, unreadable, unsaved};
 use crate::scratch::Scratch;
 
 mod kept;
+mod packer;
 
 /// How many trees are looked at at once.
 const AT_ONCE: usize = 2;
@@ -56,7 +60,15 @@ pub(super) fn serve(node: &Node) {
         tracing::error!(%error, "this node answers for no projects: their directory cannot be made");
         return;
     }
+    let packer = match Packer::of(node) {
+        Ok(packer) => packer,
+        Err(error) => {
+            tracing::error!(%error, "this node answers for no projects");
+            return;
+        }
+    };
     let desk = Desk {
+        packer,
         kept: Kept::of(proposals),
         replaced: node.home().data().join("replaced"),
         trees,
@@ -69,6 +81,7 @@ pub(super) fn serve(node: &Node) {
 
 /// What answers for projects.
 struct Desk {
+    packer: Packer,
     kept: Kept,
     /// Where goes what is written over.
     replaced: PathBuf,
@@ -292,6 +305,19 @@ impl Projects for Served {
             .await
         }
         .boxed()
+    }
+
+    fn pack(&self, by: String, pack: Pack) -> BoxFuture<'static, Result<Packed, Error>> {
+        let desk = self.0.clone();
+        async move {
+            let found = desk.find(&pack.project).await?;
+            desk.packer.build(by, &pack, found)
+        }
+        .boxed()
+    }
+
+    fn verify(&self, by: String, id: String) -> BoxFuture<'static, Result<Packed, Error>> {
+        std::future::ready(Ok(self.0.packer.verify(by, id))).boxed()
     }
 }
 

@@ -191,7 +191,7 @@ async fn pkg_55_twenty_builds_at_once_are_one_package() {
         assert_eq!((listed[1].state.labels.len(), listed[1].state.tags.len()), (20, 1), "seed {seed}");
         assert_eq!(listed[1].state.description.as_deref(), Some("a p"), "seed {seed}");
         assert_eq!(listed[0].state.children, [package("x").id].into(), "seed {seed}");
-        assert_eq!(builds(&memory, &package("x").inputs).await.unwrap().len(), 20, "seed {seed}");
+        assert_eq!(memory.builds(&package("x").inputs).await.unwrap().len(), 20, "seed {seed}");
     }
 }
 

@@ -20,6 +20,7 @@ use aigis_proxy::{
     services::builds::{self, BUILDS, BuildsClient, BuildsRequest, BuildsResponse, Told},
 };
 use tokio::{runtime::Handle, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::{coordinator::within, output::Output};
 
@@ -33,19 +34,47 @@ const NEWS: Duration = Duration::from_secs(30);
 const TRIES: usize = 20;
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// A node that runs phases for this command.
+/// Who is told what a node does for a build.
+pub(in crate::command) trait Listener: std::fmt::Debug + Send + Sync {
+    /// Which image is made now, and how much of all images is made, in percent.
+    fn at(&self, _container: &str, _percent: usize) {}
+
+    /// Which phase runs now.
+    fn phase(&self, _name: &str) {}
+
+    /// What was said.
+    fn line(&self, line: &str);
+}
+
+impl Listener for Output {
+    fn line(&self, line: &str) {
+        if !self.is_quiet() {
+            self.aside(line);
+        }
+    }
+}
+
+/// A node that runs phases for a build.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(in crate::command) struct Node {
     bus: Bus,
     name: NodeName,
-    output: Output,
+    listener: Box<dyn Listener>,
+    /// Set when nobody waits for the build any more.
+    ended: CancellationToken,
     runtime: Handle,
 }
 
 impl Node {
     /// The node of that name; to be used from threads that may wait.
-    pub(super) fn new(bus: Bus, name: NodeName, output: Output) -> Self {
-        Self { bus, name, output, runtime: Handle::current() }
+    pub(in crate::command) fn new(bus: Bus, name: NodeName, listener: impl Listener + 'static) -> Self {
+        let (listener, ended) = (Box::new(listener), CancellationToken::new());
+        Self { bus, name, listener, ended, runtime: Handle::current() }
+    }
+
+    /// It, for a build that ends once that is set.
+    pub(in crate::command) fn until(self, ended: CancellationToken) -> Self {
+        Self { ended, ..self }
     }
 
     /// What it is called.
@@ -107,7 +136,14 @@ impl Node {
             left_out: phase.left_out(),
         };
         let id = rpc::answered(self.client().begin(within(SHORT), wanted).await)?;
-        self.follow(&id).await
+        tokio::select! {
+            followed = self.follow(&id) => followed,
+            () = self.ended.cancelled() => {
+                // One that is not told ends by itself, a little later.
+                let _ = rpc::answered(self.client().end(within(SHORT), id.clone()).await);
+                Err(Error::new(Code::Cancelled, "nobody waits for the build any more"))
+            }
+        }
     }
 }
 
@@ -151,6 +187,7 @@ impl phase::Builder for Node {
     }
 
     fn run(&self, blobs: &Blobs, phase: &Phase) -> Result<Digest, Error> {
+        self.listener.phase(&phase.name);
         self.runtime.block_on(async {
             let blob = Box::pin(self.phase(blobs, phase)).await?;
             let mut writing = blobs.begin().map_err(|error| unwritable(&error))?;
@@ -159,10 +196,12 @@ impl phase::Builder for Node {
         })
     }
 
+    fn at(&self, container: &str, percent: usize) {
+        self.listener.at(container, percent);
+    }
+
     fn say(&self, line: &str) {
-        if !self.output.is_quiet() {
-            self.output.aside(line);
-        }
+        self.listener.line(line);
     }
 }
 
