@@ -5,3 +5,5 @@ mod phases;
 mod projects;
 mod push;
 mod registry;
+mod skills;
+mod verify;
