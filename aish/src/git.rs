@@ -9,12 +9,15 @@ use std::{
 };
 
 use aigis_deploy::{
-    manifest::{Application, Document},
-    package::{Record, Store},
-    source::{Files, Source},
+    manifest::Document,
+    package::{CONTEXT, Record, Store},
+    source::{Files, Source, dockerignore},
 };
 use aigis_proxy::{Error, quoted, text_file::told};
-use aigis_registry::archive::{self, Limits, Sink};
+use aigis_registry::{
+    archive::{self, Limits, Sink},
+    dockerignore::Ignored,
+};
 use ring::digest::{Context, Digest, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
 /// What would make git work on another repository, or with other objects.
@@ -38,6 +41,8 @@ const MOST: u64 = 64 * 1024 * 1024;
 const NAMED: usize = 5;
 /// What a package is made by beside the sources of its applications.
 const DESCRIBING: [&str; 2] = ["aigis.json", "aigis.lock"];
+/// What says which of its files a Dockerfile may copy.
+const DOCKERIGNORE: &str = ".dockerignore";
 
 /// The commit that is checked out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,18 +80,19 @@ pub(crate) fn commit(
     let mut differing = Vec::new();
     for (name, digest) in &record.trees {
         let application = document.manifest.applications.iter().find(|(known, _)| known.as_str() == name);
-        let Some((_, application)) = application else { continue };
+        let (source, ignored) = match application {
+            Some((_, said)) => (Source { project, root: &said.root, exclude: &said.exclude }, Ignored::default()),
+            None if name == CONTEXT => (Source { project, root: ".", exclude: &[] }, dockerignore(project)?),
+            None => continue,
+        };
         let (file, _) = store.blobs().open_blob(digest)?;
         let mut packed = Packed::new(id.len() == 64);
         archive::read(BufReader::new(file), &mut packed, &Limits::TREE)?;
-        differing.extend(differences(project, application, &committed, &packed.files));
+        differing.extend(differences(source, &ignored, &committed, &packed.files));
     }
-    differing.extend(
-        DESCRIBING
-            .iter()
-            .filter(|name| !is_committed(project, name, &committed, id.len() == 64))
-            .map(|name| (*name).to_owned()),
-    );
+    let dockerfiles = document.manifest.containers.values().filter_map(|container| container.dockerfile.as_deref());
+    let beside = dockerfiles.flat_map(|dockerfile| [dockerfile, DOCKERIGNORE]).chain(DESCRIBING);
+    differing.extend(beside.filter(|name| !is_committed(project, name, &committed, id.len() == 64)).map(str::to_owned));
     differing.sort();
     differing.dedup();
     if required && !differing.is_empty() {
@@ -109,9 +115,8 @@ pub(crate) fn committed_at(project: &Path) -> Option<u64> {
     line.rsplit(' ').nth(1)?.parse().ok()
 }
 
-/// The paths in the project at which an application's source is not what was committed.
-fn differences(project: &Path, application: &Application, committed: &Tree, packed: &Tree) -> Vec<String> {
-    let source = Source { project, root: &application.root, exclude: &application.exclude };
+/// The paths in the project at which a source is not what was committed.
+fn differences(source: Source<'_>, ignored: &Ignored, committed: &Tree, packed: &Tree) -> Vec<String> {
     let root = source.directory();
     let prefix = if root == "." { String::new() } else { format!("{root}/") };
     let path = |path: &str| format!("{prefix}{path}");
@@ -121,7 +126,8 @@ fn differences(project: &Path, application: &Application, committed: &Tree, pack
         .filter(|(path, entry)| committed.get(path) != Some(entry));
     let mut files: Files = source.files();
     let below = committed.keys().filter_map(|path| path.strip_prefix(prefix.as_str()));
-    let gone = below.filter(|name| !packed.contains_key(*name) && files.reaches(name)).map(path);
+    let below = below.filter(|name| !packed.contains_key(*name) && !ignored.leaves_out(name));
+    let gone = below.filter(|name| files.reaches(name)).map(path);
     changed.map(|(path, _)| path).chain(gone).collect()
 }
 

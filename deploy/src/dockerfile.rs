@@ -1,6 +1,7 @@
 //! Dockerfiles: written from a plan, proposed, saved, and judged whoever wrote them.
 
 mod ignore;
+mod images;
 mod lint;
 mod parse;
 mod proposal;
@@ -10,6 +11,7 @@ mod save;
 mod tests;
 
 pub(crate) use ignore::always as always_ignored;
+pub(crate) use images::images;
 pub use lint::{Finding, Level, Surroundings, lint};
 pub use proposal::{Note, Proposal, Proposed, Refusal, Wanted, is_target, propose, proposed};
 pub use render::render;

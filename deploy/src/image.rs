@@ -106,7 +106,25 @@ impl Image {
     ///
     /// `invalid_argument` for a time that no date has.
     pub fn of(settings: &Settings, base: Option<&Base>, layers: &[Layer]) -> Result<Self, Error> {
-        let created = instant(settings.epoch)?;
+        let nothing = Value::Null;
+        let above = base.and_then(|base| base.config.get("config")).unwrap_or(&nothing);
+        Self::assembled(settings.platform, settings.epoch, runs(settings, above), base, layers)
+    }
+
+    /// The image of these layers on a base, or on nothing, of which is said how its containers run; what is empty of that is
+    /// left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::of`].
+    pub fn assembled(
+        platform: Platform,
+        epoch: u64,
+        runs: Map<String, Value>,
+        base: Option<&Base>,
+        layers: &[Layer],
+    ) -> Result<Self, Error> {
+        let created = instant(epoch)?;
         let nothing = Value::Null;
         let above = base.map_or(&nothing, |base| &base.config);
         let own: Vec<&Layer> = layers.iter().collect();
@@ -119,9 +137,9 @@ impl Image {
         let diff_ids: Vec<&Digest> = all.iter().map(|layer| &layer.digest).collect();
         let variant = above.get("variant").and_then(Value::as_str).map(str::to_owned);
         let mut config = json!({
-            "architecture": settings.platform.architecture(), "os": "linux", "created": created, "history": history,
+            "architecture": platform.architecture(), "os": "linux", "created": created, "history": history,
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
-            "config": runs(settings, above.get("config").unwrap_or(&nothing)),
+            "config": runs.into_iter().filter(|(_, value)| !is_empty(value)).collect::<Map<_, _>>(),
         });
         if let (Some(variant), Some(config)) = (&variant, config.as_object_mut()) {
             config.insert("variant".to_owned(), variant.as_str().into());
@@ -135,24 +153,13 @@ impl Image {
 /// The part of a configuration that says how a container runs.
 fn runs(settings: &Settings, base: &Value) -> Map<String, Value> {
     let mut config = Map::new();
-    let mut put = |key: &str, value: Value| {
-        let is_empty = match &value {
-            Value::Null => true,
-            Value::Array(items) => items.is_empty(),
-            Value::Object(items) => items.is_empty(),
-            Value::String(text) => text.is_empty(),
-            Value::Bool(_) | Value::Number(_) => false,
-        };
-        if !is_empty {
-            config.insert(key.to_owned(), value);
-        }
-    };
+    let mut put = |key: &str, value: Value| drop(config.insert(key.to_owned(), value));
     let over = |key: &str, ours: Map<String, Value>| {
         let mut all = base.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
         all.extend(ours);
         Value::Object(all)
     };
-    put("Env", environment(settings, base).into());
+    put("Env", environment(&settings.env, base).into());
     put("Cmd", settings.argv.clone().into());
     put("User", settings.user.clone().into());
     put("WorkingDir", settings.directory.clone().into());
@@ -167,26 +174,38 @@ fn runs(settings: &Settings, base: &Value) -> Map<String, Value> {
     put("Volumes", over("Volumes", Map::new()));
     put("StopSignal", base.get("StopSignal").cloned().unwrap_or_default());
     if let Some(health) = &settings.health {
-        let test: Vec<&str> = std::iter::once("CMD").chain(health.argv.iter().map(String::as_str)).collect();
-        let nanoseconds = |seconds: u32| u64::from(seconds) * SECOND;
-        put(
-            "Healthcheck",
-            json!({
-                "Test": test, "Interval": nanoseconds(health.interval_s), "Timeout": nanoseconds(health.timeout_s),
-                "StartPeriod": nanoseconds(health.start_s), "Retries": health.retries,
-            }),
-        );
+        put("Healthcheck", healthcheck(health));
     }
     config
 }
 
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(items) => items.is_empty(),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// How a configuration says that the health of its containers is looked at.
+pub(crate) fn healthcheck(health: &Health) -> Value {
+    let test: Vec<&str> = std::iter::once("CMD").chain(health.argv.iter().map(String::as_str)).collect();
+    let nanoseconds = |seconds: u32| u64::from(seconds) * SECOND;
+    json!({
+        "Test": test, "Interval": nanoseconds(health.interval_s), "Timeout": nanoseconds(health.timeout_s),
+        "StartPeriod": nanoseconds(health.start_s), "Retries": health.retries,
+    })
+}
+
 /// The base's variables in its order, ours in their places, and behind them what it has not.
-fn environment(settings: &Settings, base: &Value) -> Vec<String> {
+pub(crate) fn environment(own: &[(String, String)], base: &Value) -> Vec<String> {
     let mut all: Vec<String> = match base.get("Env").and_then(Value::as_array) {
         Some(lines) => lines.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         None => vec![PATH.to_owned()],
     };
-    for (name, value) in &settings.env {
+    for (name, value) in own {
         let line = format!("{name}={value}");
         match all.iter_mut().find(|known| known.split_once('=').is_some_and(|(known, _)| known == name)) {
             Some(known) => *known = line,

@@ -31,17 +31,24 @@ pub struct Inputs {
     pub epoch: u64,
     /// The exact version of each package of its distribution.
     pub system_packages: BTreeMap<String, String>,
+    /// The digest of the Dockerfile, if one makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<Digest>,
 }
 
 impl Inputs {
     /// Their digest.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let Self { spec, sources, locks, bases, platform, builder, epoch, system_packages } = self;
-        Digest::of(&canonical(&json!({
+        let Self { spec, sources, locks, bases, platform, builder, epoch, system_packages, dockerfile } = self;
+        let mut all = json!({
             "inputs_version": VERSION, "spec": spec, "sources": sources, "locks": locks, "bases": bases,
             "platform": platform, "builder": builder, "epoch": epoch, "system_packages": system_packages,
-        })))
+        });
+        if let Some(dockerfile) = dockerfile {
+            all["dockerfile"] = dockerfile.to_string().into();
+        }
+        Digest::of(&canonical(&all))
     }
 }
 
@@ -76,6 +83,7 @@ mod tests {
             builder: BUILDER.to_owned(),
             epoch: 315_532_800,
             system_packages: BTreeMap::new(),
+            dockerfile: None,
         };
         let image = inputs.digest();
         assert_eq!(image.hex(), "9a2e2749db373a39ad8483fe482fe062b26b9c24f558e5fe3a3d9176bcc5e39d");

@@ -18,13 +18,14 @@ use crate::{
     inputs::{self, BUILDER, ByImage, Inputs},
     layer::{self, Kind, Layer, Place},
     manifest::{self, Application, Container, Document, Epoch, Lock},
-    package::{Blobs, ImageRecord, RULES_VERSION, Record},
+    package::{Blobs, CONTEXT, ImageRecord, RULES_VERSION, Record},
     phase::Builder,
     plan::Health,
     source::Source,
 };
 
 mod bases;
+mod dockerfile;
 mod phases;
 mod site;
 
@@ -136,11 +137,17 @@ fn refuse_engine(
     };
     let later = |what: String| Err(Error::new(Code::Unimplemented, format!("{what} not packaged yet")));
     if container.dockerfile.is_some() {
-        return if has_engine {
-            later(format!("the container \"{name}\" is made by a Dockerfile: that is"))
-        } else {
-            away("it is made by a Dockerfile".to_owned())
-        };
+        if !has_engine {
+            return away("it is made by a Dockerfile".to_owned());
+        }
+        let said = container.applications.iter().filter_map(|name| manifest.applications.get(name));
+        if said.into_iter().any(|application| !application.build_secrets.is_empty()) {
+            let message =
+                format!("the container \"{name}\" is made by a Dockerfile, and `build_secrets` do not reach one");
+            return Err(Error::new(Code::Unimplemented, message)
+                .hint("make it by commands of its applications, without a dockerfile"));
+        }
+        return Ok(());
     }
     for application in &container.applications {
         let Some(said) = manifest.applications.get(application) else { continue };
@@ -190,6 +197,9 @@ struct Packer<'a> {
 
 impl<'a> Packer<'a> {
     fn image(&mut self, name: &'a Name, container: &'a Container, platform: Platform) -> Result<(), Error> {
+        if let Some(path) = &container.dockerfile {
+            return self.by_dockerfile(name, container, path, platform);
+        }
         let manifest = &self.request.document.manifest;
         let applications: Vec<(&Name, &Application)> =
             container.applications.iter().filter_map(|name| manifest.applications.get_key_value(name)).collect();
@@ -230,6 +240,7 @@ impl<'a> Packer<'a> {
             builder: BUILDER.to_owned(),
             epoch,
             system_packages: BTreeMap::new(),
+            dockerfile: None,
         };
         let record = ImageRecord {
             container: name.to_string(),
@@ -245,6 +256,7 @@ impl<'a> Packer<'a> {
             epoch,
             system_packages: inputs.system_packages,
             applications: names.collect(),
+            dockerfile: None,
         };
         self.images.insert((name.as_str(), platform), (image, record));
         Ok(())
@@ -257,10 +269,7 @@ impl<'a> Packer<'a> {
         }
         if let Some(recorded) = self.request.recorded {
             let tree = recorded.trees.get(name).copied();
-            let tree = tree.filter(|tree| self.blobs.has(tree)).ok_or_else(|| {
-                let message = format!("the sources of \"{name}\" in the package {} are not kept here", recorded.id);
-                Error::new(Code::NotFound, message).hint("only a package that has its sources can be built again")
-            })?;
+            let tree = tree.filter(|tree| self.blobs.has(tree)).ok_or_else(|| not_kept(recorded))?;
             let locks = recorded.locked.get(name).cloned().unwrap_or_default();
             self.sources.insert(name, (tree, locks));
             return Ok(());
@@ -328,7 +337,11 @@ impl<'a> Packer<'a> {
             images,
             trees,
             lock,
-            locked: sources.into_iter().map(|(name, (_, locks))| (name.to_owned(), locks)).collect(),
+            locked: sources
+                .into_iter()
+                .filter(|(name, _)| *name != CONTEXT)
+                .map(|(name, (_, locks))| (name.to_owned(), locks))
+                .collect(),
             parents: Vec::new(),
             created_at: request.at,
             created_by: request.by.to_owned(),
@@ -411,6 +424,11 @@ fn epoch(said: Epoch, commit: Option<u64>) -> Result<u64, Error> {
             .hint("commit it, or give the epoch as seconds since 1970")
         }),
     }
+}
+
+fn not_kept(recorded: &Record) -> Error {
+    let message = format!("the sources of the package {} are not kept here", recorded.id);
+    Error::new(Code::NotFound, message).hint("only a package that has its sources can be built again")
 }
 
 fn stream(error: io::Error) -> Error {

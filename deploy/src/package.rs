@@ -24,7 +24,7 @@ mod service;
 mod store;
 mod verify;
 
-pub use archive::{export, import};
+pub use archive::{engine_name, export, import};
 pub use blobs::{Blobs, Writing};
 pub use compare::{Change, Differences, FileDifference, ImageDifference, LockDifference};
 pub use desk::serve;
@@ -33,7 +33,9 @@ pub use member::Member;
 pub use pull::pull;
 pub use push::{Pushed, push};
 pub use rebuild::{Report, Verifier, verify};
-pub use record::{Build, ImageRecord, Layers, Origin, Place, RULES_VERSION, Record, Reproducible, State, is_tag};
+pub use record::{
+    Build, CONTEXT, ImageRecord, Layers, Origin, Place, RULES_VERSION, Record, Reproducible, State, is_tag,
+};
 pub use remote::{Login, Remote, reference};
 pub use store::{Ancestor, Parents, Registered, Registration, Store};
 

@@ -69,6 +69,21 @@ impl Phase {
     }
 }
 
+/// An image that a Dockerfile makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageBuild {
+    /// The Dockerfile.
+    pub dockerfile: String,
+    /// What it may copy: an archive.
+    pub context: Digest,
+    /// The images that it names, by the digests of their configurations.
+    pub bases: BTreeMap<String, Digest>,
+    /// For what machine it is.
+    pub platform: Platform,
+    /// Whether nothing is taken from the engine's cache.
+    pub fresh: bool,
+}
+
 /// The environment of every phase, over the application's own.
 #[must_use]
 pub fn environment(own: &BTreeMap<String, String>, epoch: u64) -> BTreeMap<String, String> {
@@ -111,6 +126,22 @@ pub trait Builder: std::fmt::Debug {
     fn at(&self, container: &str, percent: usize) {
         let _ = (container, percent);
     }
+
+    /// The version of the engine, which builds for that platform.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` for an engine that is away, or of another platform.
+    fn engine(&self, platform: Platform) -> Result<String, Error>;
+
+    /// Builds an image, keeps its configuration and its layers as the engine made them, and gives the digest of the
+    /// configuration.
+    ///
+    /// # Errors
+    ///
+    /// `failed_precondition` with the line and the last words of an instruction that failed, and for a base that is another
+    /// than the one that is named; `unavailable` for an engine that is away.
+    fn build(&self, blobs: &Blobs, image: &ImageBuild) -> Result<Digest, Error>;
 
     /// Says to whoever waits what is done.
     fn say(&self, line: &str);

@@ -11,7 +11,10 @@ use aigis_proxy::{
     Error,
     blob::{Digest, Hasher},
 };
-use aigis_registry::archive::{self, Filled, Kind, Limits, Writer};
+use aigis_registry::{
+    archive::{self, Filled, Kind, Limits, Writer},
+    dockerignore::Ignored,
+};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::{Rules, manifest::joined};
@@ -20,6 +23,8 @@ use crate::{Rules, manifest::joined};
 const DESCRIBING: [&str; 5] = ["aigis.json", "aigis.lock", "Dockerfile", "Containerfile", ".dockerignore"];
 /// How often a tree is read again because a file of it changed meanwhile.
 const ROUNDS: usize = 3;
+/// Largest `.dockerignore`, in bytes.
+const DOCKERIGNORE: u64 = 1024 * 1024;
 /// The lock files of the package managers, whose digests count for an image beside the tree.
 const LOCKS: [&str; 18] = [
     "Cargo.lock",
@@ -72,17 +77,31 @@ impl Source<'_> {
     ///
     /// `invalid_argument` for what no tree holds, what cannot be read, what changes all the time, and a tree with nothing in
     /// it; `resource_exhausted` beyond the limits of a pushed tree.
-    pub fn pack<W: Write>(&self, mut out: impl FnMut() -> io::Result<W>) -> Result<(Packed, W), Error> {
+    pub fn pack<W: Write>(&self, out: impl FnMut() -> io::Result<W>) -> Result<(Packed, W), Error> {
+        self.pack_context(&Ignored::default(), out)
+    }
+
+    /// Packs what of it a build by a Dockerfile may copy, as [`Source::pack`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::pack`].
+    pub fn pack_context<W: Write>(
+        &self,
+        ignored: &Ignored,
+        mut out: impl FnMut() -> io::Result<W>,
+    ) -> Result<(Packed, W), Error> {
         let failed = |error: io::Error| Error::from(archive::Error::Stream(error));
         let mut round = 0;
         loop {
             round += 1;
-            match self.once(out().map_err(failed)?) {
+            match self.once(ignored, out().map_err(failed)?) {
                 Err(archive::Error::Changed { .. }) if round < ROUNDS => {}
                 Err(archive::Error::Empty) => {
                     let message = format!("\"{}\" holds no file that belongs to its source", self.root);
-                    return Err(Error::invalid(message)
-                        .hint("put a file into it, or look at what .gitignore and `exclude` leave out"));
+                    return Err(Error::invalid(message).hint(
+                        "put a file into it, or look at what .gitignore, .dockerignore and `exclude` leave out",
+                    ));
                 }
                 done => return Ok(done?),
             }
@@ -103,10 +122,16 @@ impl Source<'_> {
         Files { prefix, rules: Rules::of(self.project), excluded: excluded(self.exclude) }
     }
 
-    fn once<W: Write>(&self, out: W) -> Result<(Packed, W), archive::Error> {
+    fn once<W: Write>(&self, ignored: &Ignored, out: W) -> Result<(Packed, W), archive::Error> {
         let directory = self.project.join(self.directory());
         let mut files = self.files();
-        let mut keep = |path: &str, kind: Kind| kind != Kind::Other && files.keeps(path, kind == Kind::Directory);
+        let mut keep = |path: &str, kind: Kind| {
+            let is_context = match kind {
+                Kind::Directory => ignored.may_hold(path),
+                _ => !ignored.leaves_out(path),
+            };
+            kind != Kind::Other && is_context && files.keeps(path, kind == Kind::Directory)
+        };
         let mut sink = Filled::new(Writer::new(Hashed::new(out)));
         archive::visit(&directory, &mut sink, &mut keep, &Limits::TREE)?;
         let entries = sink.entries();
@@ -140,6 +165,28 @@ impl Source<'_> {
             }
         }
         Ok(found)
+    }
+}
+
+/// What the `.dockerignore` of a project leaves out of the contexts of its Dockerfiles.
+///
+/// # Errors
+///
+/// `invalid_argument` for one that cannot be read, or is no file of a reasonable size.
+pub fn dockerignore(project: &Path) -> Result<Ignored, Error> {
+    let path = project.join(".dockerignore");
+    let about = match std::fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ignored::default()),
+        about => about,
+    };
+    let refused = |why: String| Error::invalid(format!(".dockerignore cannot be read: {why}"));
+    match about {
+        Ok(about) if about.is_file() && about.len() <= DOCKERIGNORE => {
+            let bytes = std::fs::read(&path).map_err(|error| refused(error.to_string()))?;
+            Ok(Ignored::parse(&String::from_utf8_lossy(&bytes)))
+        }
+        Ok(_) => Err(refused(format!("it is no file of at most {DOCKERIGNORE} bytes"))),
+        Err(error) => Err(refused(error.to_string())),
     }
 }
 

@@ -13,15 +13,17 @@ use aigis_proxy::{
     Bus, Error, NodeName,
     blob::{Blob, Digest, Life, Store},
     dispatch::Journal,
-    services::builds::{BaseImage, Phase, Told},
+    services::builds::{self, BaseImage, ImageBuild, Loaded, Phase, Told},
     task,
 };
+use futures::{FutureExt as _, future::BoxFuture};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::io::StreamReader;
 
-use crate::{engine::Engine, owned::Mark, supply::Supply};
+use crate::{engine::Engine, loading, owned::Mark, supply::Supply};
 
 mod desk;
+mod image;
 mod live;
 mod run;
 mod take;
@@ -91,6 +93,17 @@ impl Builder {
         Ok(BaseImage { id: image.id, platform, manifest })
     }
 
+    /// What the engine is.
+    async fn about_engine(&self) -> Result<builds::Engine, Error> {
+        let about = self.engine.version().await?;
+        Ok(builds::Engine { version: about.version, platform: about.platform })
+    }
+
+    /// Has the engine take in images of an archive.
+    async fn load(&self, archive: &Blob, images: &[Loaded]) -> Result<(), Error> {
+        loading::load_checked(&self.engine, &self.blobs, archive, images).await
+    }
+
     /// Stores an image of the engine.
     async fn export(&self, image: &str) -> Result<Blob, Error> {
         let bytes = StreamReader::new(self.engine.save(image).await?);
@@ -99,6 +112,21 @@ impl Builder {
 
     /// Begins a phase.
     fn begin(self: &Arc<Self>, phase: Phase) -> Result<String, Error> {
+        self.spawn("phase of a build", |builder, live, id| async move { builder.run(&live, &id, &phase).await }.boxed())
+    }
+
+    /// Begins to build an image.
+    fn build(self: &Arc<Self>, image: ImageBuild) -> Result<String, Error> {
+        self.spawn("build of an image", |builder, live, id| {
+            async move { builder.make(&live, &id, &image).await }.boxed()
+        })
+    }
+
+    /// Does something that belongs to who follows it.
+    fn spawn<F>(self: &Arc<Self>, what: &'static str, work: F) -> Result<String, Error>
+    where
+        F: FnOnce(Arc<Self>, Arc<Live>, String) -> BoxFuture<'static, Result<Blob, Error>>,
+    {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let live = Arc::new(Live::default());
         {
@@ -109,11 +137,8 @@ impl Builder {
             }
             phases.insert(id.clone(), live.clone());
         }
-        let (builder, work, named) = (self.clone(), live.clone(), id.clone());
-        live.keep(task::Owned::spawn("phase of a build", async move {
-            let ended = builder.run(&work, &named, &phase).await;
-            work.ended(ended);
-        }));
+        let (working, known) = (work(self.clone(), live.clone(), id.clone()), live.clone());
+        live.keep(task::Owned::spawn(what, async move { known.ended(working.await) }));
         Ok(id)
     }
 

@@ -23,7 +23,6 @@ use crate::{
     home,
     owned::Mark,
     secrets::Vault,
-    supply::Supply,
 };
 
 mod desk;
@@ -52,7 +51,6 @@ pub(crate) struct Parts {
     pub(crate) hub: Hub,
     pub(crate) cache: Cache,
     pub(crate) vault: Vault,
-    pub(crate) supply: Supply,
     pub(crate) duties: Arc<Duties>,
     /// Where the first programs of containers lie that have secrets as variables.
     pub(crate) directory: PathBuf,

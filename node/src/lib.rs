@@ -34,6 +34,7 @@ pub mod host;
 mod hosting;
 mod issuer;
 mod listening;
+mod loading;
 pub mod logs;
 mod mandate;
 pub mod mask;

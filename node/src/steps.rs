@@ -5,7 +5,7 @@
 //! coordinators change, and, for a container, while this process starts anew. A [test build](trial) alone ends with who asked.
 
 mod attempt;
-mod build;
+pub(crate) mod build;
 mod built;
 mod cache;
 mod collect;

@@ -5,20 +5,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aigis_proxy::{
-    Error,
-    blob::{Blob, Life, Store},
-    quoted,
-};
+use aigis_proxy::{Error, quoted};
 use tokio::time::timeout;
-use tokio_util::io::ReaderStream;
 
 use crate::engine::{self, Engine};
 
 /// How long an image may take to be pulled.
 const PULL: Duration = Duration::from_secs(30 * 60);
-/// How many bytes of an archive are on their way at once.
-const BETWEEN: usize = 1024 * 1024;
 /// The registry of images whose names say none.
 const USUAL: &str = "docker.io";
 
@@ -140,19 +133,6 @@ impl Supply {
                 ))
             }
         }
-    }
-
-    /// Has the engine take in an archive of images that is in the mesh's blobs.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::copy`] and [`Engine::load`].
-    pub(crate) async fn load(&self, blobs: &Store, archive: &Blob) -> Result<(), Error> {
-        let (writer, reader) = tokio::io::duplex(BETWEEN);
-        let copying = blobs.copy(Life::Kept, archive, writer);
-        let (copied, loaded) = tokio::join!(copying, self.engine.load(ReaderStream::new(reader)));
-        // An archive that breaks off is the reason, and that it cannot be loaded its consequence.
-        copied.and(loaded.map_err(Error::from))
     }
 
     async fn pull(&self, image: &str, say: &mut impl FnMut(&str)) -> Result<(), engine::Error> {

@@ -62,6 +62,7 @@ pub(super) fn sources(given: &[(&str, &str)]) -> (Sources, Digest) {
         builder: String::new(),
         epoch: 0,
         system_packages: BTreeMap::new(),
+        dockerfile: None,
         applications: vec!["app".to_owned()],
     };
     let record = Record {

@@ -56,6 +56,7 @@ fn image(store: &Store, config: &Value, layers: Vec<Layer>) -> ImageRecord {
         builder: String::new(),
         epoch: 0,
         system_packages: BTreeMap::new(),
+        dockerfile: None,
         applications: Vec::new(),
     }
 }

@@ -142,6 +142,31 @@ impl Entries {
         Ok(Self(all).only(|path| changed.contains_key(path)))
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The directories that hold entries and are none of them, with doubles.
+    fn lacking(&self) -> impl Iterator<Item = &str> {
+        let above = |path: &'_ String| path.match_indices('/').map(|(end, _)| end).collect::<Vec<_>>();
+        let all = self.0.keys().flat_map(move |path| above(path).into_iter().filter_map(|end| path.get(..end)));
+        all.filter(|path| !self.0.contains_key(*path))
+    }
+
+    /// Whether directories that hold entries are none of them: a layer need not say again what lies under it.
+    pub(crate) fn lacks_directories(&self) -> bool {
+        self.lacking().next().is_some()
+    }
+
+    /// Takes such directories as another layer has them.
+    pub(crate) fn take_directories(&mut self, other: &Self) {
+        let found = self.lacking().filter_map(|path| other.0.get_key_value(path));
+        let found = found.filter(|(_, entry)| entry.thing == Thing::Directory);
+        let found: Vec<(String, Entry)> = found.map(|(path, entry)| (path.clone(), entry.clone())).collect();
+        self.0.extend(found);
+    }
+
     /// Whether there is nothing but directories that hold `directory`, or that itself.
     pub(crate) fn is_empty(&self, directory: &str) -> bool {
         self.0.iter().all(|(path, entry)| entry.thing == Thing::Directory && is_within(directory, path))

@@ -33,13 +33,15 @@ impl<'a> Packer<'a> {
                     .map_err(|error| Error::internal(format!("the configuration of \"{base}\" is no JSON: {error}")))?;
                 Ok(Some((reference, Base { digest: record.config, config, layers: layers.collect() })))
             }
-            Some(manifest::Base::Image(_)) => {
-                let base = match self.locked(reference, platform)? {
-                    Some(base) => base,
-                    None => self.brought(name, reference, platform)?,
-                };
-                Ok(Some((reference, base)))
-            }
+            Some(manifest::Base::Image(_)) => Ok(Some((reference, self.image_base(name, reference, platform)?))),
+        }
+    }
+
+    /// A base that is an image: one that the lock knows, or that an engine has.
+    pub(super) fn image_base(&mut self, name: &Name, reference: &str, platform: Platform) -> Result<Base, Error> {
+        match self.locked(reference, platform)? {
+            Some(base) => Ok(base),
+            None => self.brought(name, reference, platform),
         }
     }
 

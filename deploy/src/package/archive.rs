@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Known, Parents, Record, Registered, Registration, State, Store, blobs::unwritable, is_tag, store::IMPORTING, verify,
+    ImageRecord, Known, Parents, Record, Registered, Registration, State, Store, blobs::unwritable, is_tag,
+    store::IMPORTING, verify,
 };
 use crate::{Digest, image::media, json::canonical, source::of_file};
 
@@ -67,11 +68,11 @@ pub(super) fn beside(known: &Known) -> Result<[Vec<u8>; 2], Error> {
 /// `data_loss` for content that is not there, or is not what its name says; what `out` refuses.
 pub fn export<W: Write>(store: &Store, known: &Known, sources: bool, out: W) -> Result<W, Error> {
     let record = &known.record;
-    let trees: BTreeSet<&Digest> = record.trees.values().collect();
-    store.bring(record, |digest| sources || !trees.contains(digest))?;
+    let made_of = record.sources();
+    store.bring(record, |digest| sources || !made_of.contains(digest))?;
     let mut blobs = store.content(record)?;
     if sources {
-        blobs.extend(record.trees.values());
+        blobs.extend(made_of);
     }
     let mut documents = documents(store, record)?;
     let [own, said] = beside(known)?;
@@ -133,9 +134,7 @@ fn documents(store: &Store, record: &Record) -> Result<BTreeMap<String, Vec<u8>>
     })];
     let mut loaded = Vec::new();
     for image in &record.images {
-        let several = record.images.iter().filter(|other| other.container == image.container).count() > 1;
-        let machine = if several { format!("-{}", image.platform.architecture()) } else { String::new() };
-        let name = format!("{}/{}:{}{machine}", record.project, image.container, record.short());
+        let name = engine_name(record, image);
         manifests.push(json!({
             "mediaType": media::MANIFEST, "digest": image.output, "size": sized(&image.output)?,
             "platform": {"architecture": image.platform.architecture(), "os": "linux"},
@@ -154,6 +153,14 @@ fn documents(store: &Store, record: &Record) -> Result<BTreeMap<String, Vec<u8>>
     ]
     .map(|(path, bytes)| (path.to_owned(), bytes))
     .into())
+}
+
+/// What an engine that takes in the archive of a package calls one of its images.
+#[must_use]
+pub fn engine_name(record: &Record, image: &ImageRecord) -> String {
+    let several = record.images.iter().filter(|other| other.container == image.container).count() > 1;
+    let machine = if several { format!("-{}", image.platform.architecture()) } else { String::new() };
+    format!("{}/{}:{}{machine}", record.project, image.container, record.short())
 }
 
 /// Takes in a package that [`export`] wrote: all of it is judged before anything is kept. This blocks.

@@ -13,7 +13,7 @@ use aigis_registry::archive::{self, Limits, Sink};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Record, Store};
+use super::{CONTEXT, Record, Store};
 use crate::{image::Platform, json::step, layer::Kind};
 
 /// In what a package differs from another.
@@ -87,14 +87,15 @@ impl Differences {
     ///
     /// `data_loss` for content that cannot be read.
     pub fn of(store: &Store, a: &Record, b: &Record) -> Result<Self, Error> {
-        let needed: BTreeSet<&Digest> =
-            [a, b].into_iter().flat_map(|record| record.trees.values().chain([&record.spec])).collect();
+        let needed: BTreeSet<Digest> =
+            [a, b].into_iter().flat_map(|record| record.sources().into_iter().chain([record.spec])).collect();
         for record in [a, b] {
             store.bring(record, |digest| needed.contains(digest))?;
         }
         let mut found = Self::default();
         pointers("", Some(&manifest(store, a)?), Some(&manifest(store, b)?), &mut found.spec);
         found.files = files(store, a, b)?;
+        found.files.extend(dockerfiles(store, a, b)?);
         found.locks = locks(a, b);
         found.bases = images(a, b, |record| {
             let of = |image: &super::ImageRecord| image.bases.clone().into_iter().collect();
@@ -170,6 +171,19 @@ fn files(store: &Store, a: &Record, b: &Record) -> Result<Vec<FileDifference>, E
         }));
     }
     Ok(found)
+}
+
+/// The Dockerfiles that differ, by the paths at which they were.
+fn dockerfiles(store: &Store, a: &Record, b: &Record) -> Result<Vec<FileDifference>, Error> {
+    let of = |record: &Record| -> BTreeMap<String, Digest> {
+        record.images.iter().filter_map(|image| Some((image.container.clone(), image.dockerfile?))).collect()
+    };
+    let (manifest, before) = (manifest(store, a)?, of(b));
+    let changed = of(a).into_iter().filter(|(name, own)| before.get(name).is_some_and(|other| other != own));
+    let path = |name: &str| manifest["containers"][name]["dockerfile"].as_str().unwrap_or_default().to_owned();
+    let paths: BTreeSet<String> = changed.map(|(name, _)| path(&name)).collect();
+    let difference = |path| FileDifference { application: CONTEXT.to_owned(), path, kind: Change::Content };
+    Ok(paths.into_iter().map(difference).collect())
 }
 
 /// By path: the mode, and what is there.

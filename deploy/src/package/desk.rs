@@ -80,18 +80,18 @@ impl Packages for Desk {
     }
 
     async fn pushes(self, _: Context, id: Digest) -> Result<bool, Error> {
-        self.permit("packages.push", Effect::Write).await?;
+        self.clerk().permit("packages.push", Effect::Write).await?;
         Ok(self.room.mesh.record(&id).await?.0.is_some())
     }
 
     async fn pushed(self, _: Context, id: Digest, place: Place) -> Result<(), Error> {
-        self.permit("packages.push", Effect::Write).await?;
+        self.clerk().permit("packages.push", Effect::Write).await?;
         if place.reference.len() > LONGEST || place.reference.chars().any(char::is_control) {
             return Err(Error::invalid("that is no reference of a registry"));
         }
         let about = json!({"package": id, "place": place});
         let noted = catalogue::place(&self.room.mesh, &id, &place);
-        self.audited("packages.push", Effect::Write, about, Box::pin(noted)).await
+        self.clerk().audited("packages.push", Effect::Write, about, Box::pin(noted)).await
     }
 
     async fn remove(self, _: Context, id: Digest) -> Result<(), Error> {
@@ -153,7 +153,7 @@ impl Desk {
     /// Whether the mesh has all that the package consists of, and whether that is what its record says.
     async fn judge(&self, record: &Record, sizes: &Sizes) -> Result<(), Error> {
         let layers = record.images.iter().flat_map(|image| &image.layers).map(|layer| layer.digest);
-        let large: std::collections::HashSet<Digest> = layers.chain(record.trees.values().copied()).collect();
+        let large: std::collections::HashSet<Digest> = layers.chain(record.sources()).collect();
         let documents: Vec<Blob> = sizes
             .iter()
             .filter(|(digest, _)| !large.contains(digest))

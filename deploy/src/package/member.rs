@@ -102,7 +102,7 @@ impl Member {
         let mut sizes = Sizes::new();
         let all = content::all(here, record)?;
         // Of a package that comes from elsewhere, the sources may have stayed there.
-        for digest in all.iter().chain(record.trees.values().filter(|tree| here.has(tree))) {
+        for digest in all.iter().chain(record.sources().iter().filter(|source| here.has(source))) {
             sizes.insert(*digest, here.size(digest)?);
         }
         for digest in sizes.keys().filter(|_| !is_known) {

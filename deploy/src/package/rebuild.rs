@@ -11,7 +11,7 @@ use crate::{
     Digest,
     differ::{self, Difference},
     image::Platform,
-    manifest::{self, Document, Found, Lock},
+    manifest::Lock,
     pack::{self, Assembled, Request},
     phase::Builder,
 };
@@ -57,7 +57,7 @@ pub fn verify(store: &Store, id: &str, verifier: &Verifier<'_>) -> Result<Report
     let started_at = Timestamp::now();
     let record = store.find(id)?.record;
     store.bring(&record, |_| true)?;
-    let document = document(store, &record)?;
+    let document = store.manifest(&record)?;
     let lock = Lock::read(&store.blobs().document(&record.lock)?)
         .map_err(|error| Error::new(Code::DataLoss, format!("the lock of {}: {error}", record.id)))?;
     let containers = record.images.iter().map(|image| Name::parse(&image.container));
@@ -110,16 +110,6 @@ pub fn verify(store: &Store, id: &str, verifier: &Verifier<'_>) -> Result<Report
         node: build.node,
         reproducible: Reproducible::of(&store.builds(&record.inputs)?),
         differences: differences(store, &record, &made)?,
-    })
-}
-
-/// The manifest that a package carries.
-fn document(store: &Store, record: &Record) -> Result<Document, Error> {
-    let checked = manifest::check(&store.blobs().document(&record.spec)?, &|_: &str| Found::Unseen);
-    checked.document.ok_or_else(|| {
-        let problem = checked.problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
-        Error::new(Code::DataLoss, format!("the manifest of {} cannot be used: {problem}", record.id))
-            .hint("this version may be older than the one that built it")
     })
 }
 

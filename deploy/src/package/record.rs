@@ -12,6 +12,8 @@ use crate::{
     layer::Layer,
 };
 
+/// Under which name the trees of a record have what Dockerfiles may copy: no application is called so.
+pub const CONTEXT: &str = ".";
 /// By which rules checks are worked out.
 pub const RULES_VERSION: u32 = 1;
 
@@ -81,6 +83,9 @@ pub struct ImageRecord {
     pub system_packages: BTreeMap<String, String>,
     /// The applications in it, and those that they copy from.
     pub applications: Vec<String>,
+    /// Of its Dockerfile, if one makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<Digest>,
 }
 
 impl Record {
@@ -88,17 +93,26 @@ impl Record {
     #[must_use]
     pub fn inputs_of(&self, image: &ImageRecord) -> Inputs {
         let of = |name: &String| Some((name.clone(), *self.trees.get(name)?));
+        let context = image.dockerfile.and_then(|_| Some(("context".to_owned(), *self.trees.get(CONTEXT)?)));
         let locks = |name: &String| (name.clone(), self.locked.get(name).cloned().unwrap_or_default());
         Inputs {
             spec: image.spec,
-            sources: image.applications.iter().filter_map(of).collect(),
+            sources: image.applications.iter().filter_map(of).chain(context).collect(),
             locks: image.applications.iter().map(locks).collect(),
             bases: image.bases.clone(),
             platform: image.platform,
             builder: image.builder.clone(),
             epoch: image.epoch,
             system_packages: image.system_packages.clone(),
+            dockerfile: image.dockerfile,
         }
+    }
+
+    /// What it was made of, each once: its source trees and its Dockerfiles. It may be elsewhere than the package's own content.
+    #[must_use]
+    pub fn sources(&self) -> BTreeSet<Digest> {
+        let dockerfiles = self.images.iter().filter_map(|image| image.dockerfile);
+        self.trees.values().copied().chain(dockerfiles).collect()
     }
 
     /// Whether the digests of the inputs are those of what it says that they are.
@@ -267,13 +281,17 @@ impl Reproducible {
     /// Worked out from the builds of the same inputs, in the order in which they were put on record.
     ///
     /// What a node measured counts. Of what others say, one build does that was on record before the first of these: it said
-    /// what would come out before that could be known.
+    /// what would come out before that could be known. What a Dockerfile makes is promised by nobody: only who set out to
+    /// verify it measured it.
     #[must_use]
     pub fn of(builds: &[Build]) -> Self {
         let differs = |build: &Build| build.verify_of.is_some_and(|verified| verified != build.package);
         let outputs = builds.first().map(|build| &build.outputs);
         if builds.iter().any(|build| differs(build) || Some(&build.outputs) != outputs) {
             return Self::No;
+        }
+        if !builds.iter().any(|build| build.tier < 2 || build.verify_of.is_some()) {
+            return Self::Unchecked;
         }
         let mut independent = builds.iter().filter(|build| build.tier > 0 && build.cache_hits == 0);
         let measured = independent.clone().filter(|build| build.measured).count();

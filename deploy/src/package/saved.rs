@@ -50,13 +50,27 @@ impl Blobs {
     ///
     /// `data_loss` for an archive that holds another image, or none.
     pub fn keep_image(&self, archive: File, config: Digest) -> Result<(), Error> {
+        self.keep_saved(archive, Some(config)).map(drop)
+    }
+
+    /// Keeps the configuration and the layers of the one image in an engine's archive, and gives the digest of the
+    /// configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`Blobs::keep_image`].
+    pub fn keep_built(&self, archive: File) -> Result<Digest, Error> {
+        self.keep_saved(archive, None)
+    }
+
+    fn keep_saved(&self, archive: File, wanted: Option<Digest>) -> Result<Digest, Error> {
         let mut saved = Saved::read(archive).map_err(|error| odd(&error.to_string()))?;
         let list = saved.document("manifest.json")?;
         let list: Vec<Listed> = serde_json::from_slice(&list).map_err(|error| odd(&error.to_string()))?;
         let [listed] = &list[..] else { return Err(odd("it holds several images, or none")) };
         let document = saved.document(&listed.config)?;
-        if Digest::of(&document) != config {
-            return Err(odd(&format!("its configuration is not {config}")));
+        if let Some(wanted) = wanted.filter(|wanted| Digest::of(&document) != *wanted) {
+            return Err(odd(&format!("its configuration is not {wanted}")));
         }
         let diff_ids = diff_ids(&document)?;
         if diff_ids.len() != listed.layers.len() {
@@ -72,7 +86,7 @@ impl Blobs {
             }
         }
         // Last: what has a configuration here is whole.
-        self.put(&document).map(drop)
+        self.put(&document)
     }
 }
 

@@ -271,7 +271,7 @@ impl Store {
         let mut named = HashSet::new();
         for known in self.list()? {
             named.extend(self.content(&known.record)?.iter().map(Digest::hex));
-            named.extend(known.record.trees.values().map(Digest::hex));
+            named.extend(known.record.sources().iter().map(Digest::hex));
         }
         let swept = self.blobs.sweep(KEPT, |name| named.contains(name)).and_then(|_| self.sweep_imports());
         swept.map_err(|error| unwritable(&self.root, &error))
@@ -296,16 +296,6 @@ impl Store {
     /// `data_loss` for a document that cannot be read.
     pub fn content(&self, record: &Record) -> Result<BTreeSet<Digest>, Error> {
         content::all(&self.blobs, record)
-    }
-
-    /// The manifest that a package was made of, as JSON.
-    ///
-    /// # Errors
-    ///
-    /// `data_loss` for content that cannot be read.
-    pub fn manifest(&self, record: &Record) -> Result<Value, Error> {
-        self.bring(record, |digest| *digest == record.spec)?;
-        self.value(&record.spec)
     }
 
     /// A document of a package that is JSON, and is here.

@@ -42,7 +42,7 @@ pub(super) fn verify(from: &dyn Content, record: &Record) -> Result<BTreeSet<Dig
     if let Some(missing) = named.iter().find(|digest| from.size(digest).is_err()) {
         return Err(wrong(&format!("the content {missing} is missing")));
     }
-    named.extend(record.trees.values());
+    named.extend(record.sources());
     Ok(named)
 }
 

@@ -51,7 +51,7 @@ impl Provider for Shell {
 
 /// The port that a script takes where it is given none, `${PORT:-8080}`, and the line.
 fn port(text: &str) -> Option<(u16, u64)> {
-    let code = without_comments(text, Syntax::Hashes);
+    let code = without_comments(text, Syntax::Hash);
     let taken = |line: &str| {
         let (_, rest) = line.split_once("${PORT:-").or_else(|| line.split_once("${PORT:="))?;
         rest.split('}').next()?.parse().ok().filter(|port| *port > 0)

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::Parts;
 use crate::{
     engine::{self, Bind, ContainerId, ImageConfig, Recipe, State, Volume},
+    loading,
     mandate::{self, Asked},
     networks,
     shelf::Shelf,
@@ -199,7 +200,7 @@ async fn bring(parts: &Parts, instance: &Instance) -> Result<String, Error> {
         let message = format!("the engine of {} has no image {}", parts.node, aigis_proxy::quoted(image));
         return Err(Error::precondition(message).hint("push the app again, so that the image is built"));
     };
-    parts.supply.load(&Store::new(&parts.bus), &blob).await?;
+    loading::load(engine, &Store::new(&parts.bus), &blob).await?;
     match engine.has_image(image).await? {
         true => Ok(image.clone()),
         false => Err(Error::internal(format!("the archive has no image {}", aigis_proxy::quoted(image)))),

@@ -8,7 +8,7 @@ use aigis_proxy::{
     blob::{Blob, Digest},
     dispatch::Journal,
     rpc,
-    services::builds::{BUILDS, BaseImage, Builds, Phase, Told},
+    services::builds::{BUILDS, BaseImage, Builds, Engine, ImageBuild, Loaded, Phase, Told},
     subject::Caller,
     task,
 };
@@ -54,6 +54,16 @@ impl Builds for Desk {
         self.builder.image(&reference, wanted).await
     }
 
+    async fn engine(self, _: Context) -> Result<Engine, Error> {
+        self.permit("use the engine").await?;
+        self.builder.about_engine().await
+    }
+
+    async fn load(self, _: Context, archive: Blob, images: Vec<Loaded>) -> Result<(), Error> {
+        self.permit("load an image").await?;
+        self.builder.load(&archive, &images).await
+    }
+
     async fn export(self, _: Context, image: String) -> Result<Blob, Error> {
         self.permit("export an image").await?;
         self.builder.export(&image).await
@@ -62,6 +72,11 @@ impl Builds for Desk {
     async fn begin(self, _: Context, phase: Phase) -> Result<String, Error> {
         self.permit("run a phase of a build").await?;
         self.builder.begin(phase)
+    }
+
+    async fn build(self, _: Context, image: ImageBuild) -> Result<String, Error> {
+        self.permit("build an image").await?;
+        self.builder.build(image)
     }
 
     async fn follow(self, _: Context, id: String, from: u64) -> Result<Told, Error> {

@@ -13,6 +13,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::steps::build::Words;
+
 /// How long a phase runs on that nobody follows.
 const LEFT: Duration = Duration::from_secs(30);
 /// How long somebody waits for news at most.
@@ -22,6 +24,16 @@ const LINES: usize = 2_000;
 const LONGEST: usize = 4_000;
 /// How many lines travel at once.
 const AT_ONCE: usize = 200;
+
+impl Words for Live {
+    fn say(&self, line: &str) {
+        Self::say(self, line);
+    }
+
+    fn output(&self, bytes: &[u8]) {
+        String::from_utf8_lossy(bytes).lines().for_each(|line| Self::say(self, line));
+    }
+}
 
 #[derive(Debug)]
 struct State {

@@ -9,7 +9,7 @@ use aigis_proxy::{
 };
 
 use super::{Deployed, labels};
-use crate::{owned, steps};
+use crate::{loading, owned, steps};
 
 impl Deployed {
     /// Says what there is of a project, and which of these names are others'.
@@ -59,7 +59,7 @@ impl Deployed {
         if engine.has_image(&id).await? {
             return Ok(());
         }
-        self.parts.supply.load(&self.blobs, archive).await?;
+        loading::load(engine, &self.blobs, archive).await?;
         match engine.has_image(&id).await? {
             true => Ok(()),
             false => {

@@ -22,6 +22,8 @@ pub struct BuildRequest {
     pub dockerfile: String,
     /// What the image is called, if anything.
     pub tag: Option<String>,
+    /// Whether nothing is taken from the engine's cache.
+    pub fresh: bool,
 }
 
 /// What a build tells.
@@ -61,6 +63,9 @@ impl Engine {
     ) -> Result<Building, Error> {
         let mut asked = query::Query::new();
         asked.add("version", "2").add("rm", "1").add("forcerm", "1").add("dockerfile", &wanted.dockerfile);
+        if wanted.fresh {
+            asked.add("nocache", "1");
+        }
         if let Some(tag) = &wanted.tag {
             asked.add("t", tag);
         }

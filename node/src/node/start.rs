@@ -394,7 +394,6 @@ impl Node {
             hub: hub.clone(),
             cache: cache.clone(),
             vault: vault.clone(),
-            supply,
             duties: duties.clone(),
             directory: home.root().join("deployed"),
         })

@@ -8,6 +8,7 @@ use std::{
 
 use aigis_proxy::{
     Code, Error, Name,
+    blob::Digest,
     fault::{self, Point},
     services::steps::{BuildWork, Finished, Image},
 };
@@ -16,9 +17,10 @@ use aigis_registry::{
     dockerignore::Ignored,
     tree,
 };
+use tokio::io::DuplexStream;
 use tokio_util::io::{ReaderStream, SyncIoBridge};
 
-use super::{attempt::Live, dockerfile, folder::trouble, place::Place};
+use super::{attempt::Live, dockerfile, folder::trouble, log::Log, place::Place};
 use crate::{
     engine::{BuildRequest, Engine, Error as EngineError, ImageConfig, Progress},
     supply::Supply,
@@ -86,16 +88,7 @@ pub(super) async fn build(place: &Place, live: &Live, wanted: &Wanted<'_>) -> Re
         }
     };
     let engine = &place.parts.engine;
-    let version = engine.version().await?;
-    let major = version.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-    let mut used = text.clone();
-    if major.is_some_and(|major| major < KNOWS_LINK)
-        && let Some(plain) = dockerfile::without_link(&used)
-    {
-        live.log.say("the engine's builder does not know --link: it is left out of the copy that is built");
-        used = plain;
-    }
-    bases(&place.parts.supply, live, &mut used).await?;
+    let used = prepared(engine, &place.parts.supply, &live.log, text, None).await?;
     let name = match &own {
         Some(own) if *own == used => "Dockerfile",
         None => "Dockerfile",
@@ -109,8 +102,10 @@ pub(super) async fn build(place: &Place, live: &Live, wanted: &Wanted<'_>) -> Re
         }
     };
     put().map_err(|error| trouble("the Dockerfile cannot be written", &error))?;
-    let request = BuildRequest { dockerfile: name.to_owned(), tag: Some(wanted.tag.to_owned()) };
-    let image = send(engine, live, wanted.context, &request, &used).await?;
+    let request = BuildRequest { dockerfile: name.to_owned(), tag: Some(wanted.tag.to_owned()), fresh: false };
+    let (writer, reader) = tokio::io::duplex(BETWEEN);
+    let packing = pack(wanted.context.to_owned(), name.to_owned(), SyncIoBridge::new(writer));
+    let image = send(engine, &live.log, packing, reader, &request, &used).await?;
     let image = engine.image_config(image.as_deref().unwrap_or(wanted.tag)).await?;
     Ok(Built { image, bases: dockerfile::bases(&used) })
 }
@@ -134,43 +129,94 @@ fn own(context: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-/// Sees to it that the engine has what the build begins with, and that the Dockerfile names what it has.
-async fn bases(supply: &Supply, live: &Live, text: &mut String) -> Result<(), Error> {
-    let say = |status: &str| live.log.say(status);
+/// The Dockerfile as this host's engine builds it, which has what the build begins with then. With `pinned`, the digests of
+/// their configurations, no other images count.
+pub(crate) async fn prepared(
+    engine: &Engine,
+    supply: &Supply,
+    words: &dyn Words,
+    text: String,
+    pinned: Option<&BTreeMap<String, Digest>>,
+) -> Result<String, Error> {
+    let version = engine.version().await?;
+    let major = version.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    let mut used = text;
+    if major.is_some_and(|major| major < KNOWS_LINK)
+        && let Some(plain) = dockerfile::without_link(&used)
+    {
+        words.say("the engine's builder does not know --link: it is left out of the copy that is built");
+        used = plain;
+    }
+    let found = bases(supply, words, &mut used).await?;
+    for (image, name) in found.iter().filter(|_| pinned.is_some()) {
+        let wanted = pinned.and_then(|pinned| pinned.get(image)).map(ToString::to_string);
+        let id = engine.image_config(name).await?.id;
+        if wanted.as_ref() != Some(&id) {
+            let wanted = wanted.unwrap_or_else(|| "nothing".to_owned());
+            let message = format!("{image} is {id} on this node, and aigis.lock says {wanted}");
+            return Err(Error::precondition(message).hint("take what it is now: --update"));
+        }
+    }
+    Ok(used)
+}
+
+/// Sees to it that the engine has what the build begins with, and that the Dockerfile names what it has; gives the names
+/// under which the engine has the images that it named.
+async fn bases(supply: &Supply, words: &dyn Words, text: &mut String) -> Result<BTreeMap<String, String>, Error> {
+    let say = |status: &str| words.say(status);
     if let Some(image) = dockerfile::syntax(text) {
         match supply.bring(&image, say).await {
             Ok(other) if other == image => {}
             Ok(other) => *text = dockerfile::with_syntax(text, &image, &other),
             Err(error) => {
                 // The engine's own builder knows nearly all of it; what it does not know it names, with its line.
-                live.log.say(&format!("the engine's own builder is used: {image} cannot be had: {error}"));
+                words.say(&format!("the engine's own builder is used: {image} cannot be had: {error}"));
                 *text = dockerfile::without_syntax(text);
             }
         }
     }
-    let mut others = BTreeMap::new();
+    let mut names = BTreeMap::new();
     for image in dockerfile::bases(text) {
-        let other = supply.bring(&image, say).await?;
-        if other != image {
-            others.insert(image, other);
-        }
+        let name = supply.bring(&image, say).await?;
+        names.insert(image, name);
     }
+    let others: BTreeMap<String, String> = names.clone().into_iter().filter(|(image, name)| image != name).collect();
     if !others.is_empty() {
         *text = dockerfile::with_bases(text, &others);
     }
-    Ok(())
+    Ok(names)
 }
 
-/// Sends the context, and writes down what the builder says; gives the image's id, if it tells it.
-async fn send(
+/// Who hears what a builder says.
+pub(crate) trait Words: Send + Sync {
+    /// A line of ours, or of the builder's.
+    fn say(&self, line: &str);
+    /// What a command of it wrote.
+    fn output(&self, bytes: &[u8]);
+}
+
+impl Words for Log {
+    fn say(&self, line: &str) {
+        Self::say(self, line);
+    }
+
+    fn output(&self, bytes: &[u8]) {
+        if let Err(error) = self.append(bytes) {
+            tracing::warn!(%error, "the log of a build cannot be written");
+        }
+    }
+}
+
+/// Sends the context, which `packing` writes to the other end of `reader`, and tells what the builder says; gives the image's
+/// id, if it tells it.
+pub(crate) async fn send(
     engine: &Engine,
-    live: &Live,
-    context: &Path,
+    words: &dyn Words,
+    packing: impl Future<Output = Result<(), Error>>,
+    reader: DuplexStream,
     request: &BuildRequest,
     text: &str,
 ) -> Result<Option<String>, Error> {
-    let (writer, reader) = tokio::io::duplex(BETWEEN);
-    let packing = pack(context.to_owned(), request.dockerfile.clone(), SyncIoBridge::new(writer));
     let building = async {
         let mut last = Last::default();
         let mut image = None;
@@ -182,7 +228,7 @@ async fn send(
             match building.next().await {
                 Ok(None) => return Ok(image),
                 Ok(Some(Progress::Image(id))) => image = Some(id),
-                Ok(Some(progress)) => last.take(&live.log, progress),
+                Ok(Some(progress)) => last.take(words, progress),
                 Err(error) => return Err(failed(error, &last, text)),
             }
         }
@@ -197,11 +243,7 @@ async fn send(
 }
 
 /// Packs a context as `.dockerignore` says.
-async fn pack(
-    context: PathBuf,
-    dockerfile: String,
-    mut out: SyncIoBridge<tokio::io::DuplexStream>,
-) -> Result<(), Error> {
+async fn pack(context: PathBuf, dockerfile: String, mut out: SyncIoBridge<DuplexStream>) -> Result<(), Error> {
     let packing = tokio::task::spawn_blocking(move || {
         let text = fs::read(context.join(".dockerignore")).unwrap_or_default();
         let ignored = Ignored::parse(&String::from_utf8_lossy(&text));
@@ -225,29 +267,27 @@ struct Last {
 }
 
 impl Last {
-    fn take(&mut self, log: &super::log::Log, progress: Progress) {
+    fn take(&mut self, words: &dyn Words, progress: Progress) {
         match progress {
-            Progress::Began(part) => self.line(log, &format!("=> {part}")),
-            Progress::Cached(part) => self.line(log, &format!("=> {part} (cached)")),
+            Progress::Began(part) => self.line(words, &format!("=> {part}")),
+            Progress::Cached(part) => self.line(words, &format!("=> {part} (cached)")),
             Progress::Failed(part, error) => {
-                self.line(log, &format!("=> {part} failed: {error}"));
+                self.line(words, &format!("=> {part} failed: {error}"));
                 // A part that was ended because another one failed is not it.
                 if !error.contains("context canceled") {
                     self.failed.get_or_insert((part, error));
                 }
             }
             Progress::Output(bytes) => {
-                if let Err(error) = log.append(&bytes) {
-                    tracing::warn!(%error, "the log of a build cannot be written");
-                }
+                words.output(&bytes);
                 String::from_utf8_lossy(&bytes).lines().for_each(|line| self.keep(line));
             }
             Progress::Image(_) => {}
         }
     }
 
-    fn line(&mut self, log: &super::log::Log, line: &str) {
-        log.say(line);
+    fn line(&mut self, words: &dyn Words, line: &str) {
+        words.say(line);
         self.keep(line);
     }
 

@@ -508,7 +508,8 @@ async fn chn_34_secrets_are_variables_that_the_engine_does_not_show() {
     let mut context = Vec::new();
     archive::pack(dir.path(), &mut context, &mut |_, _| true, &archive::Limits::TREE).unwrap();
     let tag = format!("aigis/steps-secrets:{}", std::process::id());
-    let request = crate::engine::BuildRequest { dockerfile: "Dockerfile".to_owned(), tag: Some(tag.clone()) };
+    let request =
+        crate::engine::BuildRequest { dockerfile: "Dockerfile".to_owned(), tag: Some(tag.clone()), fresh: false };
     let context = futures::stream::iter([Ok(bytes::Bytes::from(context))]);
     let mut building = engine.build(context, &request).await.unwrap();
     while building.next().await.unwrap().is_some() {}

@@ -155,43 +155,6 @@ fn pkg_42_pkg_43_a_tag_by_commit_is_of_what_was_committed_and_nothing_of_it_runs
 }
 
 #[test]
-fn pkg_50_pkg_51_what_is_no_package_is_not_taken() {
-    let (here, there, project) = (Mesh::absent(), Mesh::absent(), golden(0o644));
-    build(&here, project.path(), &[]);
-    let file = project.path().join("golden.tar");
-    let exported = here.aish(["packages", "export", "golden", "-o", shown(&file)]).good();
-    assert_eq!(exported.stdout.trim(), PACKAGE);
-    let tar = fs::read(&file).unwrap();
-    // In the layer; in the document; in the index.
-    for text in ["echo golden", "application/vnd.aigis.lock.v1+json", "aigis.project"] {
-        let at = tar.windows(text.len()).position(|window| window == text.as_bytes()).unwrap();
-        let mut broken = tar.clone();
-        broken[at] ^= 1;
-        fs::write(&file, &broken).unwrap();
-        let _ = there.aish(["packages", "import", shown(&file)]).refused(65);
-    }
-    let outer = tempfile::tempdir().unwrap();
-    write(outer.path(), "x", "x");
-    fs::File::create(outer.path().join("zeros")).unwrap().set_len(64 * 1024 * 1024).unwrap();
-    for (name, words) in [
-        ("up.tar", &["--transform=s,x,../x,", "x"][..]),
-        ("absolute.tar", &["--transform=s,x,/x,", "x"]),
-        ("device.tar", &["--transform=s,dev/null,null,", "/dev/null"]),
-        ("bomb.tar", &["--gzip", "zeros"]),
-    ] {
-        let tar = outer.path().join(name);
-        let made =
-            Command::new("tar").args(["-cPf", shown(&tar)]).args(words).current_dir(outer.path()).output().unwrap();
-        assert!(made.status.success(), "{made:?}");
-        let _ = there.aish(["packages", "import", shown(&tar)]).refused(65);
-    }
-    assert_eq!(there.aish(["packages", "list", "--json"]).good().json(), serde_json::json!([]));
-    fs::write(&file, &tar).unwrap();
-    let taken = there.aish(["packages", "import", shown(&file), "--json"]).good().json();
-    assert_eq!((&taken["id"], &taken["created"]), (&PACKAGE.into(), &true.into()));
-}
-
-#[test]
 fn pkg_47_pkg_52_the_engine_knows_an_exported_image_by_its_configuration() {
     let (host, project) = (Mesh::absent(), golden(0o644));
     // An image of this test alone, so that none of another's is taken away.

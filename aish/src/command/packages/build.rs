@@ -59,6 +59,9 @@ pub(in crate::command) struct Build {
     /// Build it again afterwards, as aish packages verify does; exits 1 if that gives something else
     #[arg(long)]
     verify: bool,
+    /// Give the images to the engine of this node as well, which knows them as PROJECT/CONTAINER:DIGITS
+    #[arg(long)]
+    load: bool,
     /// A tag instead of the one that the manifest asks for
     #[arg(long, value_name = "T", value_parser = tag)]
     tag: Option<String>,
@@ -138,10 +141,18 @@ impl Build {
         }
         let maker = Maker { user: user(), node: context.mesh_file()?.and_then(|mesh| mesh.node), is_node: false };
         let node = self.node(context).await?;
-        let build = move |store: &Store| self.build(store, &maker, bases.as_ref(), node.as_ref());
-        let (registered, is_resolved) = kept.on_store(context, build).await?;
+        let loader = self.loader(context, node.as_ref()).await?;
+        let work = move |store: &Store| {
+            let (registered, is_resolved) = self.build(store, &maker, bases.as_ref(), node.as_ref())?;
+            let loaded = loader.map(|loader| loader.load(store, &registered.record)).transpose();
+            Ok((registered, is_resolved, loaded))
+        };
+        let (registered, is_resolved, loaded) = kept.on_store(context, work).await?;
         if is_resolved {
             context.output.note(&format!("{LOCK_FILE} is written: it lacked what base images are"));
+        }
+        for name in loaded?.into_iter().flatten() {
+            context.output.note(&format!("the engine knows it as {name}"));
         }
         Ok(registered)
     }
@@ -151,12 +162,35 @@ impl Build {
         if self.whose.local {
             return Ok(None);
         }
+        self.named(context).await
+    }
+
+    /// The node that is named, or this host's, if it has one.
+    async fn named(&self, context: &Context) -> Result<Option<Node>, Failure> {
         let name = match (&self.on, context.mesh_file()?) {
             (Some(name), _) => Some(name.clone()),
             (None, mesh) => mesh.and_then(|mesh| mesh.node),
         };
         let Some(name) = name else { return Ok(None) };
         Ok(Some(Node::new(context.connect().await?, name, context.output)))
+    }
+
+    /// Whose engine gets the images, if that is wanted. It is asked before anything is built.
+    async fn loader(&self, context: &Context, builder: Option<&Node>) -> Result<Option<Node>, Failure> {
+        if !self.load {
+            return Ok(None);
+        }
+        let named = match builder {
+            Some(node) => Some(node.clone()),
+            None => self.named(context).await?,
+        };
+        let node = named.ok_or_else(|| {
+            Error::unavailable("no engine can be given the images: this host has no node").hint(
+                "start one: aish up; or take them in by hand: aish packages export ID -o FILE; docker load -i FILE",
+            )
+        })?;
+        node.about_engine().await?;
+        Ok(Some(node))
     }
 
     /// Builds and registers; says whether the lock was written.

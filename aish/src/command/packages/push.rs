@@ -1,6 +1,6 @@
 use aigis_deploy::package::{self, Known, Layers, Store};
 use aigis_proxy::{Error, quoted};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::registry;
 use crate::{context::Context, exit::Failure};
@@ -74,9 +74,8 @@ fn wanted(store: &Store, known: &Known, id: &str, given: Option<String>) -> Resu
 
 /// The registry of the package's manifest.
 fn registry_of(store: &Store, known: &Known) -> Result<String, Error> {
-    let manifest = store.manifest(&known.record)?;
-    let registry = manifest.pointer("/packaging/registry").and_then(Value::as_str);
-    registry.map(str::to_owned).ok_or_else(|| {
+    let registry = store.manifest(&known.record)?.manifest.packaging.registry;
+    registry.ok_or_else(|| {
         Error::precondition(format!("the manifest of {} names no registry", known.record.project))
             .hint("name where to: aish packages push ID HOST/PATH:TAG; or set packaging.registry and build again")
     })

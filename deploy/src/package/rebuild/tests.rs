@@ -7,8 +7,9 @@ use crate::{
     differ::How,
     golden,
     manifest::LockedBase,
+    manifest::{self, Found},
     package::{Blobs, Parents, Registration},
-    phase::Phase,
+    phase::{ImageBuild, Phase},
 };
 
 /// A builder whose phases leave one file each: always the same, or another each time.
@@ -41,6 +42,14 @@ impl Builder for Fake {
         writer.content(content.as_bytes()).unwrap();
         writer.end_file(content.len() as u64).unwrap();
         blobs.put(&writer.end().unwrap())
+    }
+
+    fn engine(&self, _: Platform) -> Result<String, Error> {
+        Err(Error::internal("no engine is asked"))
+    }
+
+    fn build(&self, _: &Blobs, _: &ImageBuild) -> Result<Digest, Error> {
+        Err(Error::internal("no Dockerfile is built"))
     }
 
     fn say(&self, _: &str) {}

@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    io::{Seek as _, Write},
+    fs::File,
+    io::{BufWriter, Seek as _, Write},
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,14 +12,14 @@ use aigis_deploy::{
     Digest,
     image::Platform,
     manifest::LockedBase,
-    package::Blobs,
-    phase::{self, Phase},
+    package::{self, Blobs, Known, Record, Store as Packages},
+    phase::{self, ImageBuild, Phase},
 };
 use aigis_proxy::{
     Bus, Code, Error, NodeName,
     blob::{Blob, Life, Store},
     rpc::{self, Asker},
-    services::builds::{self, BUILDS, BuildsClient, BuildsRequest, BuildsResponse, Told},
+    services::builds::{self, BUILDS, BuildsClient, BuildsRequest, BuildsResponse, Loaded, Told},
 };
 use tokio::{runtime::Handle, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +35,9 @@ const NEWS: Duration = Duration::from_secs(30);
 /// How often a node is asked again that does not answer, and how long is waited between.
 const TRIES: usize = 20;
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How much of an archive is written at once, in bytes.
+const BUFFER: usize = 128 * 1024;
 
 /// Who is told what a node does for a build.
 pub(in crate::command) trait Listener: std::fmt::Debug + Send + Sync {
@@ -55,11 +60,11 @@ impl Listener for Output {
 }
 
 /// A node that runs phases for a build.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::command) struct Node {
     bus: Bus,
     name: NodeName,
-    listener: Box<dyn Listener>,
+    listener: Arc<dyn Listener>,
     /// Set when nobody waits for the build any more.
     ended: CancellationToken,
     runtime: Handle,
@@ -68,7 +73,7 @@ pub(in crate::command) struct Node {
 impl Node {
     /// The node of that name; to be used from threads that may wait.
     pub(in crate::command) fn new(bus: Bus, name: NodeName, listener: impl Listener + 'static) -> Self {
-        let (listener, ended) = (Box::new(listener), CancellationToken::new());
+        let (listener, ended) = (Arc::new(listener), CancellationToken::new());
         Self { bus, name, listener, ended, runtime: Handle::current() }
     }
 
@@ -84,6 +89,50 @@ impl Node {
 
     fn client(&self) -> BuildsClient<Asker<BuildsRequest, BuildsResponse>> {
         BuildsClient::from(Asker::new(&self.bus, self.name.as_str(), BUILDS))
+    }
+
+    /// What its engine is.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` for one that is away.
+    pub(super) async fn about_engine(&self) -> Result<builds::Engine, Error> {
+        rpc::answered(self.client().engine(within(SHORT)).await)
+    }
+
+    /// Has its engine take in the images of a package, and says what they are called there.
+    ///
+    /// # Errors
+    ///
+    /// `data_loss` where the engine knows one by another id than it has.
+    pub(super) fn load(&self, packages: &Packages, record: &Record) -> Result<Vec<String>, Error> {
+        let known = Known { record: record.clone(), state: packages.state(&record.id)? };
+        // Beside the blobs, and none of them: it is gone with this.
+        let out = BufWriter::with_capacity(BUFFER, packages.blobs().begin().map_err(|error| unwritable(&error))?);
+        let out = package::export(packages, &known, false, out)?;
+        let mut archive = out.into_inner().map_err(|error| unwritable(error.error()))?.end().0.into_file();
+        archive.rewind().map_err(|error| unwritable(&error))?;
+        let images = record.images.iter().map(|image| Loaded {
+            name: package::engine_name(record, image),
+            config: image.config,
+            output: image.output,
+        });
+        let images: Vec<Loaded> = images.collect();
+        let names = images.iter().map(|image| image.name.clone()).collect();
+        self.runtime.block_on(async {
+            let stored = Store::new(&self.bus).put(Life::Kept, tokio::fs::File::from_std(archive)).await?;
+            rpc::answered(self.client().load(within(IMAGE), stored.blob, images).await)?;
+            Ok(names)
+        })
+    }
+
+    /// Refuses an engine of another platform.
+    fn judge(&self, found: &str, wanted: Platform) -> Result<(), Error> {
+        if found == wanted.to_string() {
+            return Ok(());
+        }
+        let message = format!("the engine of {} builds for {found}, and not for {wanted}", self.name);
+        Err(Error::unavailable(message).hint("name a node of that platform: --on NODE"))
     }
 
     /// Reads a blob of the mesh's.
@@ -118,12 +167,25 @@ impl Node {
         }
     }
 
+    /// Gives the mesh a blob of this host.
+    async fn give(&self, blobs: &Blobs, digest: &Digest) -> Result<Blob, Error> {
+        let (file, _) = blobs.open_blob(digest)?;
+        Ok(Store::new(&self.bus).put(Life::Kept, tokio::fs::File::from_std(file)).await?.blob)
+    }
+
+    /// Brings a blob of the mesh here, into a file that is gone with its last user.
+    async fn take(&self, blobs: &Blobs, blob: &Blob) -> Result<File, Error> {
+        let mut writing = blobs.begin().map_err(|error| unwritable(&error))?;
+        self.fetch(blob, &mut writing).await?;
+        let mut file = writing.end().0.into_file();
+        file.rewind().map_err(|error| unwritable(&error))?;
+        Ok(file)
+    }
+
     async fn phase(&self, blobs: &Blobs, phase: &Phase) -> Result<Blob, Error> {
-        let store = Store::new(&self.bus);
         let mut inputs = Vec::new();
         for input in &phase.inputs {
-            let (file, _) = blobs.open_blob(input)?;
-            inputs.push(store.put(Life::Kept, tokio::fs::File::from_std(file)).await?.blob);
+            inputs.push(self.give(blobs, input).await?);
         }
         let wanted = builds::Phase {
             image: phase.image.to_string(),
@@ -160,11 +222,7 @@ impl phase::Builder for Node {
             let wanted = locked.map(|locked| locked.config);
             let asked = self.client().image(within(IMAGE), reference.to_owned(), wanted).await;
             let found = rpc::answered(asked)?;
-            if found.platform != platform.to_string() {
-                let message =
-                    format!("the engine of {} builds for {}, and not for {platform}", self.name, found.platform);
-                return Err(Error::unavailable(message).hint("name a node of that platform: --on NODE"));
-            }
+            self.judge(&found.platform, platform)?;
             if let (Some(locked), false) = (locked, whole) {
                 return Ok(locked.clone());
             }
@@ -176,11 +234,7 @@ impl phase::Builder for Node {
             }
             phase::Builder::say(self, &format!("=> {reference} comes from {}", self.name));
             let blob = rpc::answered(self.client().export(within(IMAGE), found.id.clone()).await)?;
-            let mut writing = blobs.begin().map_err(|error| unwritable(&error))?;
-            self.fetch(&blob, &mut writing).await?;
-            let mut file = writing.end().0.into_file();
-            file.rewind().map_err(|error| unwritable(&error))?;
-            blobs.keep_image(file, config)?;
+            blobs.keep_image(self.take(blobs, &blob).await?, config)?;
             let lost = || Error::new(Code::DataLoss, format!("the image {config} was not kept"));
             blobs.image(config, found.manifest)?.ok_or_else(lost)
         })
@@ -200,11 +254,33 @@ impl phase::Builder for Node {
         self.listener.at(container, percent);
     }
 
+    fn engine(&self, platform: Platform) -> Result<String, Error> {
+        self.runtime.block_on(async {
+            let engine = self.about_engine().await?;
+            self.judge(&engine.platform, platform)?;
+            Ok(engine.version)
+        })
+    }
+
+    fn build(&self, blobs: &Blobs, image: &ImageBuild) -> Result<Digest, Error> {
+        self.runtime.block_on(async {
+            let wanted = builds::ImageBuild {
+                dockerfile: image.dockerfile.clone(),
+                context: self.give(blobs, &image.context).await?,
+                bases: image.bases.clone(),
+                fresh: image.fresh,
+            };
+            let id = rpc::answered(self.client().build(within(SHORT), wanted).await)?;
+            let archive = Box::pin(self.follow(&id)).await?;
+            blobs.keep_built(self.take(blobs, &archive).await?)
+        })
+    }
+
     fn say(&self, line: &str) {
         self.listener.line(line);
     }
 }
 
 fn unwritable(error: &std::io::Error) -> Error {
-    Error::precondition(format!("what a node sent cannot be written: {error}"))
+    Error::precondition(format!("content on its way between this host and a node cannot be written: {error}"))
 }
