@@ -15,6 +15,7 @@ use aigis_proxy::{
     Bus, Error, MeshName, Name, NodeName, blob::Store, dispatch::Journal, sync::lock, task, tunnel::Hub,
 };
 use aigis_registry::Cache;
+use time::OffsetDateTime;
 
 use crate::{
     container::Host,
@@ -64,6 +65,8 @@ pub(crate) struct Deployed {
     /// Whose turn it is, by project.
     turns: Mutex<BTreeMap<Name, Arc<tokio::sync::Mutex<()>>>>,
     forwards: Forwards,
+    /// Since when this life of the node has been.
+    since: OffsetDateTime,
 }
 
 impl Deployed {
@@ -74,8 +77,8 @@ impl Deployed {
     /// The directory cannot be made.
     pub(crate) fn new(parts: Parts) -> Result<Arc<Self>, home::Error> {
         home::make_directory(&parts.directory)?;
-        let blobs = Store::new(&parts.bus);
-        Ok(Arc::new(Self { parts, blobs, turns: Mutex::default(), forwards: Forwards::default() }))
+        let (blobs, since) = (Store::new(&parts.bus), OffsetDateTime::now_utc());
+        Ok(Arc::new(Self { parts, blobs, turns: Mutex::default(), forwards: Forwards::default(), since }))
     }
 
     /// Serves it until the returned values are dropped; the containers run on.

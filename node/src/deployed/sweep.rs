@@ -13,7 +13,7 @@ use crate::engine::{self, Recipe};
 const LOOK: Duration = Duration::from_secs(10);
 /// How often what was left behind is looked for, in such looks.
 const SELDOM: u64 = 30;
-/// How old that is at least.
+/// How old what was laid out for nobody is at least.
 const OLD: Duration = Duration::from_secs(60 * 60);
 
 impl Deployed {
@@ -48,8 +48,8 @@ impl Deployed {
         for container in self.parts.host.engine.list().await?.containers.values() {
             let is_passing =
                 self.parts.mark.owner(&container.labels).is_some_and(|owner| owner.starts_with(labels::OWNER));
-            let is_old = container.created_at.is_some_and(|at| time::OffsetDateTime::now_utc() - at > OLD);
-            if is_passing && is_old {
+            let is_left = container.created_at.is_some_and(|at| at < self.since);
+            if is_passing && is_left {
                 tracing::info!(container = %container.name, "the container of a command is removed: nobody waits for it");
                 self.parts.host.engine.remove(&container.id).await?;
             }

@@ -5,6 +5,8 @@ mod apps;
 #[cfg(test)]
 mod container;
 #[cfg(test)]
+mod deployed;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod exec;
