@@ -1,5 +1,5 @@
 //! What a source tree is, how it becomes an image, and what a package is: pure functions, without an engine, a bus or a
-//! clock. Only [`package`] knows where packages are kept.
+//! clock. Only [`package`] knows where packages are kept, and only [`deployment`] asks nodes for something.
 //!
 //! ```
 //! use aigis_deploy::{Tree, fact::ProviderName};
@@ -24,6 +24,10 @@
 //! [`pack`] puts images together of sources and of what commands left. It runs none itself: a [`phase::Builder`] does, which has
 //! an engine. [`package::Store`] keeps what is made: on a host, or in a mesh, where nodes write the records
 //! ([`package::serve`]).
+//!
+//! # From a package to containers
+//!
+//! [`deployment`] says which replicas there are to be, where each of them stands and what has to be done, and has nodes do it.
 
 mod analysis;
 mod clerk;

@@ -39,6 +39,8 @@ pub(crate) struct Deploy {
 
 impl Deploy {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        // What is built would be kept on this host alone if there were no mesh.
+        context.session().await?;
         let path = PathBuf::from(&self.what);
         let (project, package) = if path.is_dir() {
             let record = Box::pin(packages::built(context, path)).await?;

@@ -162,14 +162,16 @@ impl Desk {
                     self.release(&mut record, package, signed, parts, mandate).await?
                 }
             };
-            let release = record.releases.last().map_or(0, |last| last.n);
             if !changed {
-                return Ok(Begun { release, changes: false });
+                let release = record.running().map_or(0, |release| release.n);
+                return Ok(Begun { release, epoch: record.epoch, changes: false });
             }
+            let release = record.releases.last().map_or(0, |last| last.n);
             record.updated_at = Timestamp::now();
             if let Some(revision) = shared.put(&Key::Deployment(project.clone()), &record, follows).await? {
+                let epoch = record.epoch;
                 self.core.carry(record, revision);
-                return Ok(Begun { release, changes: true });
+                return Ok(Begun { release, epoch, changes: true });
             }
         }
         Err(contended())

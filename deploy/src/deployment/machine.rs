@@ -2,7 +2,7 @@
 
 use aigis_proxy::Name;
 
-use super::{Action, Direction, Row, Task};
+use super::{Action, Direction, Row, Task, plan};
 
 /// What comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +26,10 @@ pub fn next(task: &Task, plan: &[Row], is_unprepared: impl Fn(&Name) -> bool) ->
         let begun = task.begun.contains(&row.name);
         match row.action {
             Action::Remove => return Next::Remove(row.clone()),
-            // Who begins it anew each time would never come to an end: it is judged as it is.
             _ if task.passed.contains(&row.name) => {}
             Action::Keep if begun => return Next::Judge(row.clone()),
+            // It was made, and has ended: made again it would only end again.
+            Action::Replace if begun && row.reason == plan::STOPPED => return Next::Judge(row.clone()),
             Action::Keep => {}
             Action::Create | Action::Replace => {
                 if task.direction == Direction::Forward && is_unprepared(&row.container) {
@@ -113,6 +114,25 @@ mod tests {
         carried(SHOP, &mut hosts, usize::MAX);
         hosts[0].survey.as_mut().unwrap().containers.retain(|standing| standing.name.as_str() != "db");
         assert_eq!(carried(SHOP, &mut hosts, usize::MAX), ["set db", "judge db"]);
+    }
+
+    #[test]
+    fn pkg_63_what_was_made_and_has_ended_is_judged_and_not_made_again() {
+        let row = Row {
+            container: Name::parse("api").unwrap(),
+            name: Name::parse("api").unwrap(),
+            node: super::super::testing::node("alpha"),
+            action: Action::Replace,
+            reason: plan::STOPPED,
+        };
+        let mut task = task();
+        assert_eq!(next(&task, std::slice::from_ref(&row), |_| false), Next::Set(row.clone()));
+        task.begun.insert(row.name.clone());
+        assert_eq!(next(&task, std::slice::from_ref(&row), |_| false), Next::Judge(row.clone()));
+        let other = Row { reason: "image", ..row };
+        assert_eq!(next(&task, std::slice::from_ref(&other), |_| false), Next::Set(other.clone()));
+        task.passed.insert(other.name.clone());
+        assert_eq!(next(&task, std::slice::from_ref(&other), |_| false), Next::End);
     }
 
     proptest! {

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Host, Replicas};
 
+/// Why a replica is made anew that is as it is wanted, and does not run.
+pub(super) const STOPPED: &str = "stopped";
+
 /// What is to become of a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -94,7 +97,7 @@ fn judged(replica: &Replica, found: &Standing) -> (Action, &'static str) {
     match found {
         found if found.image != replica.image => (Action::Replace, "image"),
         found if found.made_from != replica.digest() => (Action::Replace, "config"),
-        found if !found.is_running => (Action::Replace, "stopped"),
+        found if !found.is_running => (Action::Replace, STOPPED),
         _ => (Action::Keep, "unchanged"),
     }
 }

@@ -324,6 +324,13 @@ impl Deployment {
         self.releases.iter().find(|release| release.n == n)
     }
 
+    /// The release by which what is wanted runs, if it is kept.
+    #[must_use]
+    pub fn running(&self) -> Option<&Release> {
+        let runs = |release: &&Release| packages(&release.parts) == packages(&self.wanted);
+        self.releases.iter().rev().find(|release| release.outcome == Outcome::Deployed && runs(release))
+    }
+
     /// The release that a rollback without a number goes to: the newest that passed and is not what runs.
     #[must_use]
     pub fn former(&self) -> Option<&Release> {

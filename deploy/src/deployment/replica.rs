@@ -122,11 +122,17 @@ fn remotes(
 
 /// What its CI says of where it comes from.
 fn about(project: &Name, source: &Source, unit: &Unit, image: &crate::package::ImageRecord) -> serde_json::Value {
-    let container = source.document.manifest.containers.get(&unit.container);
+    let manifest = &source.document.manifest;
+    let container = manifest.containers.get(&unit.container);
+    let named = container.map(|container| container.applications.as_slice()).unwrap_or_default();
+    let applications: Vec<serde_json::Value> = named
+        .iter()
+        .filter_map(|name| Some(json!({"name": name, "type": manifest.applications.get(name)?.kind})))
+        .collect();
     json!({
         "project": project, "container": unit.container, "package": source.record.id, "spec": image.spec,
         "inputs": image.inputs, "output": image.output, "reproducible": source.reproducible, "tier": image.tier,
-        "applications": image.applications, "ports": container.map(|container| &container.ports),
+        "applications": applications, "ports": container.map(|container| &container.ports),
         "health": container.and_then(|container| container.health.as_ref()),
         "depends_on": container.map(|container| &container.depends_on),
     })
@@ -152,6 +158,7 @@ mod tests {
         assert_eq!((api.remotes[0].node.as_str(), &api.remotes[0].ports), ("alpha", &vec![5432]));
         assert_eq!(api.publish[&8080], "127.0.0.1:18080".parse().unwrap());
         assert_eq!(api.about["package"], json!(id));
+        assert_eq!(api.about["applications"], json!([{"name": "app", "type": "files"}]));
         assert_eq!(api.document["containers"]["api"]["depends_on"], json!(["db"]));
         let together = stands(&[("db", "alpha"), ("api", "alpha")]);
         let all = replicas(&shop, &units, &sources, &together, &hosts).unwrap();

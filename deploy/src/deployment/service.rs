@@ -59,6 +59,8 @@ pub enum What {
 pub struct Begun {
     /// The release; the newest one, where all is removed.
     pub release: u32,
+    /// With which epoch, or later, its record tells of it.
+    pub epoch: u64,
     /// Whether anything is to be done.
     pub changes: bool,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aigis_deploy::{
     Digest,
-    deployment::{Carrier, Deployment, Event, Order, Outcome, What},
+    deployment::{Carrier, Deployment, Event, Order, Outcome, Release, What},
 };
 use aigis_proxy::{
     Code, Error, Name,
@@ -45,9 +45,11 @@ pub(in crate::command) async fn begin(
     let shared = session.shared();
     if !begun.changes {
         context.output.note("all of it runs as it is wanted: nothing was changed");
+        let record = super::known(&shared, &project).await?;
+        return report(context, &project, record.running(), Some(&record), &[]);
     }
     let wanted = if is_removal { None } else { Some(begun.release) };
-    let following = Box::pin(follow(context, &shared, &project, wanted));
+    let following = Box::pin(follow(context, &shared, &project, wanted, begun.epoch));
     let Ok(followed) = timeout_at(until, following).await else {
         let message = format!("the deployment of {project} is not at its end");
         return Err(Error::new(Code::DeadlineExceeded, message)
@@ -63,6 +65,7 @@ async fn follow(
     shared: &Shared,
     project: &Name,
     release: Option<u32>,
+    epoch: u64,
 ) -> Result<Option<Deployment>, Failure> {
     let key = Key::Deployment(project.clone()).to_string();
     let mut watch = shared.watch(&[&key]);
@@ -80,11 +83,7 @@ async fn follow(
             }
         };
         // A server of the bus that is behind may tell of what was before.
-        let is_it = match release {
-            Some(n) => record.kept(n).is_some(),
-            None => record.task.is_some() || record.wanted.is_empty() || record.trouble.is_some(),
-        };
-        if !is_it {
+        if record.epoch < epoch {
             continue;
         }
         for event in record.events.iter().filter(|event| event.n > told) {
@@ -128,16 +127,28 @@ fn tell(context: &Context, project: &Name, record: Option<Deployment>, release: 
         let error = Error { code: Code::FailedPrecondition, ..error };
         return Err(error.with("outcome", outcome).with("release", release).into());
     }
+    let events = record.as_ref().map(|record| record.events.as_slice()).unwrap_or_default();
+    report(context, project, released, record.as_ref(), events)
+}
+
+/// Tells how it stands after all went well; without a release, nothing of it runs.
+fn report(
+    context: &Context,
+    project: &Name,
+    release: Option<&Release>,
+    record: Option<&Deployment>,
+    events: &[Event],
+) -> Result<(), Failure> {
+    let outcome = release.map_or_else(|| "removed".to_owned(), |release| release.outcome.to_string());
     if context.output.is_json() {
         return context.output.json(&json!({
-            "project": project, "release": release, "package": released.map(|release| release.package),
-            "outcome": released.map_or_else(|| "removed".to_owned(), |release| release.outcome.to_string()),
-            "placements": record.as_ref().map(super::show::placements).unwrap_or_default(),
-            "events": record.as_ref().map(|record| record.events.as_slice()).unwrap_or_default(),
+            "project": project, "release": release.map(|release| release.n), "outcome": outcome,
+            "package": release.map(|release| release.package),
+            "placements": record.map(super::show::placements).unwrap_or_default(), "events": events,
         }));
     }
-    match released {
-        Some(release) => context.output.text(&format!("{project} release {}: {}", release.n, release.outcome)),
+    match release {
+        Some(release) => context.output.text(&format!("{project} release {}: {outcome}", release.n)),
         None => context.output.text(&format!("{project} is removed")),
     }
 }
