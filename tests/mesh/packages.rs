@@ -2,6 +2,7 @@
 
 mod archives;
 mod build;
+mod deploy;
 mod phases;
 mod projects;
 mod push;
