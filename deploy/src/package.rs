@@ -4,6 +4,7 @@
 mod archive;
 mod blobs;
 mod catalogue;
+mod checks;
 mod compare;
 mod content;
 mod desk;
@@ -26,6 +27,7 @@ mod verify;
 
 pub use archive::{engine_name, export, import};
 pub use blobs::{Blobs, Writing};
+pub use checks::{Check, Outcome, QUESTIONS, Question, checks};
 pub use compare::{Change, Differences, FileDifference, ImageDifference, LockDifference};
 pub use desk::serve;
 pub use find::Known;

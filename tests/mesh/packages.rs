@@ -3,6 +3,7 @@
 mod archives;
 mod build;
 mod deploy;
+mod list;
 mod phases;
 mod projects;
 mod push;

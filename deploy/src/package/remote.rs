@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt as _};
 use oci_client::{
     Client, Reference,
     client::{ClientConfig, ClientProtocol},
-    errors::{OciDistributionError, OciErrorCode},
+    errors::{DigestError, OciDistributionError, OciErrorCode},
     secrets::RegistryAuth,
 };
 use serde_json::Value;
@@ -118,8 +118,11 @@ impl Remote {
         if self.wait(ANSWERED, self.client.blob_exists(&self.reference, &name))? {
             return Ok(0);
         }
+        let open = std::fs::File::open(file);
+        let open =
+            open.map_err(|error| Error::new(Code::DataLoss, format!("the content {digest} cannot be read: {error}")))?;
         self.wait(CARRIED, async {
-            let content = content(tokio::fs::File::open(file).await?.take(size));
+            let content = content(tokio::fs::File::from_std(open).take(size));
             self.client.push_blob_stream(&self.reference, content, &name, Some(size)).await
         })?;
         Ok(size)
@@ -173,7 +176,7 @@ impl Remote {
         let mut coming = self.wait(ANSWERED, self.client.pull_blob_stream(&self.reference, &descriptor))?.stream;
         let mut left = most;
         loop {
-            let next = self.wait(SILENT, async { coming.next().await.transpose().map_err(Into::into) })?;
+            let next = self.wait(SILENT, async { coming.next().await.transpose().map_err(judged) })?;
             let Some(bytes) = next else { return Ok(()) };
             left = left
                 .checked_sub(bytes.len() as u64)
@@ -214,6 +217,11 @@ fn content(
         let count = file.read_buf(&mut piece).await?;
         Ok((count > 0).then(|| (piece.freeze(), file)))
     })
+}
+
+/// Why content that comes in ends before its end: the connection broke, or it is not what its digest says.
+fn judged(error: std::io::Error) -> OciDistributionError {
+    error.downcast::<DigestError>().map_or_else(OciDistributionError::IoError, Into::into)
 }
 
 /// Whether a registry, by its host and port, is on this host.
@@ -267,8 +275,12 @@ fn refused(host: &str, error: &OciDistributionError) -> Error {
                 Error::precondition(format!("the registry {host} refuses that: {why}"))
             }
         },
+        Refused::DigestError(_) => {
+            Error::invalid(format!("what the registry {host} keeps is not what its digest says"))
+                .hint("nothing was kept; push it again")
+        }
         Refused::IoError(error) => {
-            Error::new(Code::DataLoss, format!("content of the package cannot be read: {error}"))
+            Error::unavailable(format!("the connection to the registry {host} broke: {error}")).hint("try again")
         }
         other => Error::precondition(format!("the registry {host} is not understood: {}", quoted(&other.to_string()))),
     }

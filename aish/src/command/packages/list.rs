@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use aigis_deploy::{
     Digest,
-    package::{Known, Record, Reproducible},
+    package::{self, Known, Outcome, Question, Record, Reproducible},
 };
 
 use crate::{context::Context, exit::Failure};
@@ -26,6 +26,9 @@ pub(super) struct List {
     /// Only those of which this is the spec, the inputs, the output, a configuration or a base
     #[arg(long, value_name = "D")]
     digest: Option<Digest>,
+    /// Only those of which this check says so: NAME=pass, NAME=fail, NAME=unknown
+    #[arg(long, value_name = "NAME=OUTCOME", value_parser = check)]
+    check: Option<(Question, Outcome)>,
     /// Only those of which independent builds agreed, differed, or too few were made: yes, no, unchecked
     #[arg(long, value_name = "V")]
     reproducible: Option<Reproducible>,
@@ -56,6 +59,19 @@ impl List {
                         measured.extend(is_it.then_some(known));
                     }
                     chosen = measured;
+                }
+                if let Some((question, outcome)) = self.check {
+                    // What it is asked of may be much: no more is looked at than is shown.
+                    let limit = self.limit.unwrap_or(usize::MAX);
+                    let mut checked = Vec::new();
+                    for known in chosen {
+                        if checked.len() >= limit {
+                            break;
+                        }
+                        let told = package::checks(store, &known, &[question])?;
+                        checked.extend(told.iter().any(|check| check.outcome == outcome).then_some(known));
+                    }
+                    chosen = checked;
                 }
                 chosen.truncate(self.limit.unwrap_or(usize::MAX));
                 Ok(chosen)
@@ -117,4 +133,9 @@ fn fields(known: &Known) -> Vec<String> {
         tags.join(", "),
         record.created_at.to_string(),
     ]
+}
+
+fn check(text: &str) -> Result<(Question, Outcome), String> {
+    let (name, outcome) = text.split_once('=').ok_or("a check is NAME=pass, NAME=fail or NAME=unknown")?;
+    Ok((name.parse()?, outcome.parse()?))
 }

@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use aigis_deploy::package::{Build, Differences, Known, Record, Reproducible};
+use aigis_deploy::package::{self, Build, Check, Differences, Known, QUESTIONS, Record, Reproducible};
 use serde_json::json;
 
 use crate::{context::Context, exit::Failure, quantity};
@@ -34,11 +34,12 @@ impl Show {
                 .await?;
             return report(context, &a, &b, &differences);
         }
-        let (known, builds) = kept
+        let (known, builds, checks) = kept
             .on_store(context, move |store| {
                 let known = store.find(&self.id)?;
                 let builds = store.builds(&known.record.inputs)?;
-                Ok((known, builds))
+                let checks = package::checks(store, &known, &QUESTIONS.map(|(_, question)| question))?;
+                Ok((known, builds, checks))
             })
             .await?;
         let reproducible = Reproducible::of(&builds);
@@ -46,9 +47,10 @@ impl Show {
             let mut row = super::row(&known);
             row["builds"] = json!(builds);
             row["reproducible"] = json!(reproducible);
+            row["checks"] = json!(checks);
             return context.output.json(&row);
         }
-        context.output.text(&text(&known, &builds, reproducible))
+        context.output.text(&text(&known, &builds, &checks, reproducible))
     }
 }
 
@@ -101,7 +103,7 @@ fn of_build(build: &Build) -> String {
     format!("{id} {ended_at} by {by}{}: {package}", place.unwrap_or_default())
 }
 
-fn text(known: &Known, builds: &[Build], reproducible: Reproducible) -> String {
+fn text(known: &Known, builds: &[Build], checks: &[Check], reproducible: Reproducible) -> String {
     let Known { record, state } = known;
     let mut lines: Vec<(&str, String)> = vec![("id", record.id.to_string()), ("project", record.project.clone())];
     let listed = |items: Vec<String>| Some(items.join(", ")).filter(|text| !text.is_empty());
@@ -129,6 +131,11 @@ fn text(known: &Known, builds: &[Build], reproducible: Reproducible) -> String {
     lines.extend(builds.iter().map(|build| ("build", of_build(build))));
     let word = serde_json::to_value(reproducible).unwrap_or_default();
     lines.push(("reproducible", word.as_str().unwrap_or_default().to_owned()));
+    lines.extend(checks.iter().map(|check| {
+        let outcome = crate::command::word(&check.outcome);
+        let first = check.evidence.first().map(|line| format!(": {line}")).unwrap_or_default();
+        ("check", format!("{} {outcome}{first}", check.name))
+    }));
     let places = state.places.iter().map(|place| ("place", format!("{}@{}", place.reference, place.digest)));
     lines.extend(places);
     let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or_default();

@@ -1,28 +1,7 @@
 //! Secrets that stand in a Dockerfile.
 
 use super::{Instruction, Parsed, Report};
-use crate::secret::is_surely_secret;
-
-/// How keys of well-known services begin, and of how many characters the rest is at least.
-const KEYS: [(&str, usize); 17] = [
-    ("AKIA", 16),
-    ("ASIA", 16),
-    ("AIza", 30),
-    ("ghp_", 30),
-    ("gho_", 30),
-    ("ghs_", 30),
-    ("github_pat_", 30),
-    ("glpat-", 18),
-    ("hf_", 30),
-    ("npm_", 30),
-    ("pypi-", 40),
-    ("sk-", 20),
-    ("sk_live_", 16),
-    ("rk_live_", 16),
-    ("SG.", 30),
-    ("xoxb-", 16),
-    ("xoxp-", 16),
-];
+use crate::secret::{is_surely_secret, known_key};
 
 pub(super) fn look(parsed: &Parsed, report: &mut Report) {
     for found in &parsed.instructions {
@@ -84,18 +63,4 @@ fn in_command(found: &Instruction) -> Option<String> {
         }
     }
     known_key(&documents).map(|kind| format!("a key that begins with {kind}"))
-}
-
-/// How a known key in a text begins.
-fn known_key(text: &str) -> Option<&'static str> {
-    if text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----") {
-        return Some("-----BEGIN");
-    }
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let mut words = text.split(|c: char| !is_part(c) && c != '.');
-    words.find_map(|word| {
-        KEYS.iter()
-            .find(|(begin, least)| word.strip_prefix(begin).is_some_and(|rest| rest.len() >= *least))
-            .map(|(begin, _)| *begin)
-    })
 }
