@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{TcpListener, TcpStream},
-    path::Path,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -33,7 +33,7 @@ impl Registry {
         Self::start("")
     }
 
-    /// Starts one with more lines of configuration; what stands in `auth.htpasswd` are its users.
+    /// Starts one for these users alone: lines of htpasswd.
     ///
     /// # Panics
     ///
@@ -80,8 +80,8 @@ impl Registry {
 
     /// Where it keeps everything.
     #[must_use]
-    pub fn store(&self) -> std::path::PathBuf {
-        Path::join(self.place.path(), "store")
+    pub fn store(&self) -> PathBuf {
+        self.place.path().join("store")
     }
 }
 
