@@ -1,7 +1,8 @@
-//! What this node does for whoever packages a project: phases of builds, each in a container that is thrown away.
+//! What this node does for whoever packages a project: phases of builds, each in a container that is thrown away; images of
+//! Dockerfiles, by the engine's builder; and images on their way into the engine and out of it.
 //!
-//! A phase belongs to who follows it: nobody does for half a minute, and it is ended. Its container bears the node's mark, so
-//! that the next life of this process removes what this one left.
+//! A phase, or the build of an image, belongs to who follows it: nobody does for half a minute, and it is ended. A container
+//! bears the node's mark, so that the next life of this process removes what this one left.
 
 use std::{
     collections::BTreeMap,

@@ -209,7 +209,12 @@ impl<'a> Packer<'a> {
 /// The text of a Dockerfile.
 fn read(project: &std::path::Path, path: &str) -> Result<String, Error> {
     let unreadable = |why: &str| Error::invalid(format!("the Dockerfile {} cannot be read: {why}", quoted(path)));
-    let file = fs::File::open(project.join(path)).map_err(|error| unreadable(&error.to_string()))?;
+    let place = project.join(path);
+    // Nobody waits for who writes into a FIFO.
+    if !fs::metadata(&place).is_ok_and(|about| about.is_file()) {
+        return Err(unreadable("it is no file"));
+    }
+    let file = fs::File::open(place).map_err(|error| unreadable(&error.to_string()))?;
     let mut bytes = Vec::new();
     file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error.to_string()))?;
     if bytes.len() as u64 > LONGEST {

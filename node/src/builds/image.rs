@@ -44,8 +44,10 @@ impl Builder {
         let request =
             BuildRequest { dockerfile: DOCKERFILE.to_owned(), tag: Some(name.to_owned()), fresh: wanted.fresh };
         let first = entry(&text).map_err(|error| Error::internal(format!("a Dockerfile cannot be packed: {error}")))?;
-        let (mut writer, reader) = tokio::io::duplex(BETWEEN);
-        let packing = async {
+        let (writer, reader) = tokio::io::duplex(BETWEEN);
+        let packing = async move {
+            // Gone with this, whatever becomes of it: the engine does not wait for the rest of what broke off.
+            let mut writer = writer;
             let failed = |error| Error::internal(format!("the context cannot be sent: {error}"));
             writer.write_all(&first).await.map_err(failed)?;
             self.blobs.copy(Life::Kept, &wanted.context, &mut writer).await?;

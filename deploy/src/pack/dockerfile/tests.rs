@@ -87,7 +87,8 @@ impl crate::phase::Builder for Engine<'_> {
         let own = self.layers.iter().map(|made| self.layer(blobs, made));
         let diff_ids: Vec<Digest> = base.diff_ids.iter().copied().chain(own).collect();
         let config = json!({
-            "created": self.time, "container": "c0ffee", "docker_version": "20.10", "rootfs": {"type": "layers", "diff_ids": diff_ids},
+            "created": self.time, "container": "c0ffee", "docker_version": "20.10",
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
             "config": {
                 "Hostname": "c0ffee", "Image": "sha256:1", "Env": ["PATH=/bin", "B=built"], "Cmd": ["a"], "Entrypoint": ["/e"],
                 "User": "7:7", "Volumes": {"/v": {}}, "WorkingDir": "/srv/deep", "OnBuild": null, "Labels": {"k": "v"},
