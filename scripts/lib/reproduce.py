@@ -9,11 +9,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 
 AISH = os.environ["AISH"]
 # How long a build, and how long anything else may take, in seconds.
 BUILD, SHORT = 3600, 300
+# After how long a phase has ended that nobody waits for, in seconds.
+ENDS = 45
 # The first line of a file in a project of deploy/corpus.
 FILE = re.compile(r"^-- (\S+)( \w+)? --$")
 # What is no part of a project, and may be large.
@@ -80,6 +83,11 @@ def own_hosts(work):
             if started.returncode != 0:
                 sys.exit(f"no node can be started: {reason(started.stderr)}")
         yield hosts
+    except KeyboardInterrupt:
+        # A phase that nobody follows any more ends by itself, and its container goes with it.
+        print(f"interrupted; what runs ends within {ENDS} s", file=sys.stderr, flush=True)
+        time.sleep(ENDS)
+        sys.exit(130)
     finally:
         for host in hosts:
             host.run("down")

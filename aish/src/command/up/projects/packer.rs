@@ -46,10 +46,10 @@ pub(super) struct Packer {
 }
 
 /// Who listens to a build, and where it is.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Told {
     frames: mpsc::Sender<Result<Packing, Error>>,
-    at: Arc<Mutex<At>>,
+    at: Mutex<At>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -101,7 +101,7 @@ impl Packer {
     ///
     /// `invalid_argument` for a container, a platform or a tag that cannot be.
     pub(super) fn build(&self, by: String, pack: &Pack, found: Found) -> Result<Packed, Error> {
-        let asked = Build::asked(found.directory.clone(), &pack)?;
+        let asked = Build::asked(found.directory.clone(), pack)?;
         let maker = Maker { user: by, node: Some(self.name.clone()), is_node: true };
         Ok(self.begin(move |store, phases| {
             let is_missing = !found.directory.join(aigis_deploy::manifest::FILE).exists();
@@ -128,7 +128,7 @@ impl Packer {
     fn begin(&self, work: impl FnOnce(&Store, &Phases) -> Result<Value, Error> + Send + 'static) -> Packed {
         let (frames, told) = mpsc::channel(LINES);
         let ended = CancellationToken::new();
-        let listener = Told { frames: frames.clone(), at: Arc::default() };
+        let listener = Told { frames: frames.clone(), at: Mutex::default() };
         let phases = Phases::new(self.bus.clone(), self.name.clone(), listener).until(ended.clone());
         let Self { bus, shared, directory, turns, .. } = self.clone();
         let (runtime, guard) = (Handle::current(), ended.clone().drop_guard());
