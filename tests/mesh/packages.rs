@@ -11,3 +11,4 @@ mod registry;
 mod skills;
 mod tier2;
 mod verify;
+mod tested;

@@ -78,19 +78,20 @@ impl Provider for Deno {
         let lock = tree.has(&lock).then_some(lock);
         let managed = Managed { version: None, locked: lock.is_some(), lock };
         // What is fetched ahead is what the code asks for, so all of it has to be there: it is part of the build.
-        let (mut commands, mut proof) = (Vec::new(), Vec::new());
+        let (mut commands, mut proof, mut rule) = (Vec::new(), Vec::new(), "deno.task");
         if let Some(file) = entry(tree, &chosen.root) {
             let frozen = if managed.locked { "--frozen " } else { "" };
             let below = file.strip_prefix(&format!("{}/", chosen.root)).unwrap_or(file);
             commands.push(format!("{CACHE} {frozen}{below}"));
             proof.push(Evidence::new(file, 1));
+            rule = "deno.cache";
         }
         if let Some((name, _, at)) = task(tree, &chosen.root, &["build"]) {
             commands.push(format!("deno task {name}"));
             proof.push(at);
         }
         if !commands.is_empty() {
-            application.build = Fact::known(commands, "deno.cache", proof);
+            application.build = Fact::known(commands, rule, proof);
         }
         application.package_manager = Fact::known("deno".to_owned(), "deno.itself", evidence()).with(managed);
         application.start = start(tree, &chosen.root);

@@ -339,14 +339,12 @@ impl Running {
                 }
             }
         };
-        if let Err(why) = judged? {
-            report.why = Some(why);
-            if !is_pumped {
-                // It may have ended a moment ago: its last words say why.
-                let _ = timeout(BEHIND, pumping).await;
-            }
-        } else {
-            report.starts = true;
+        let judged = judged?;
+        report.starts = judged.is_ok();
+        report.why = judged.err();
+        // It may have ended a moment ago: its last words say why, or what it found.
+        if !is_pumped && (report.why.is_some() || ended(&engine.inspect(&id).await?).is_some()) {
+            let _ = timeout(BEHIND, pumping).await;
         }
         Ok(())
     }
