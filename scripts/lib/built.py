@@ -147,11 +147,25 @@ def classic(directory, wanted):
     """The saved Dockerfile by the classic builder, and what that image answers."""
     run(AISH, "dockerfile", str(directory), "--save")
     surroundings = dict(os.environ, DOCKER_BUILDKIT="0")
-    built = run("docker", "build", "--force-rm", "-q", str(directory), limit_s=BUILD_S, env=surroundings)
+    command = ["docker", "build", "--force-rm", str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S, check=False, env=surroundings)
+    steps = re.findall(r"^ ---> ([0-9a-f]{12})$", done.stdout, re.MULTILINE)
     try:
-        looked_at(built.strip(), wanted)
+        if done.returncode:
+            raise Failed("docker build:" + said((done.stdout + done.stderr).splitlines()))
+        looked_at(steps[-1], wanted)
     finally:
-        engine("image", "rm", built.strip())
+        remove(steps)
+
+
+def remove(steps):
+    """Removes what the classic builder leaves of each stage: of the images that it tells of, those without a name."""
+    for step in reversed(steps):
+        names = subprocess.run(
+            ["docker", "image", "inspect", "-f", "{{len .RepoTags}}", step], capture_output=True, text=True, timeout=60, check=False
+        )
+        if names.stdout.strip() == "0":
+            subprocess.run(["docker", "image", "rm", step], capture_output=True, timeout=60, check=False)
 
 
 def tried(how, directory, wanted):
