@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, BufWriter},
     path::Path,
+    sync::Arc,
 };
 
 use aigis_proxy::{Code, Error, Name};
@@ -24,12 +25,16 @@ use crate::{
     source::Source,
 };
 
+mod application;
 mod bases;
 mod dockerfile;
+mod ground;
+mod packages;
 mod phases;
 mod site;
 
-use phases::Work;
+use application::{At, Part};
+use packages::Packages;
 
 /// Where applications lie in a container.
 const DIRECTORY: &str = "/app";
@@ -89,16 +94,29 @@ pub fn assemble(blobs: &Blobs, request: &Request<'_>) -> Result<Assembled, Error
         refuse_engine(name, container, manifest, request.builder.is_some())?;
     }
     let lock = request.lock.clone();
-    let mut packer = Packer { blobs, request, lock, cache_hits: 0, sources: BTreeMap::new(), images: BTreeMap::new() };
+    let mut packer = Packer {
+        blobs,
+        request,
+        lock,
+        cache_hits: 0,
+        sources: BTreeMap::new(),
+        parts: BTreeMap::new(),
+        begun: BTreeSet::new(),
+        ran: BTreeMap::new(),
+        held: BTreeMap::new(),
+        images: BTreeMap::new(),
+    };
     let all = containers.len() * request.platforms.len();
-    for (name, container) in &containers {
+    for (name, _) in &containers {
         for platform in request.platforms {
             if let Some(builder) = request.builder {
-                builder.at(name.as_str(), packer.images.len() * 100 / all);
+                builder.at(name.as_str(), (packer.images.len() * 100 / all).min(100));
             }
-            packer.image(name, container, *platform)?;
+            packer.made(name.as_str(), *platform)?;
         }
     }
+    // What was made on the way alone, for what is copied from it, is not of the package.
+    packer.images.retain(|(made, _), _| containers.iter().any(|(name, _)| name.as_str() == *made));
     packer.package()
 }
 
@@ -124,7 +142,7 @@ fn chosen<'a>(manifest: &'a manifest::Manifest, named: &[Name]) -> Result<Vec<(&
     Ok(found.filter_map(|name| manifest.containers.get_key_value(name)).collect())
 }
 
-/// Refuses what only an engine could make where none is at hand, and what is not made yet.
+/// Refuses what only an engine could make where none is at hand, and what cannot be made.
 fn refuse_engine(
     name: &Name,
     container: &Container,
@@ -135,7 +153,6 @@ fn refuse_engine(
         let message = format!("the container \"{name}\" cannot be built on this host alone: {what}");
         Err(Error::unavailable(message).hint("phases run on a node: aish up"))
     };
-    let later = |what: String| Err(Error::new(Code::Unimplemented, format!("{what} not packaged yet")));
     if container.dockerfile.is_some() {
         if !has_engine {
             return away("it is made by a Dockerfile".to_owned());
@@ -156,22 +173,9 @@ fn refuse_engine(
         if let (Some((key, _)), false) = (commands, has_engine) {
             return away(format!("the application \"{application}\" has {key}, which run in a container"));
         }
-        if !said.system_packages.build.is_empty() || !said.system_packages.run.is_empty() {
-            return if has_engine {
-                later(format!("`system_packages` of the application \"{application}\" are"))
-            } else {
-                away(format!("the application \"{application}\" has system_packages, which a container installs"))
-            };
-        }
-        if !said.copy.is_empty() {
-            return later(format!("`copy` of the application \"{application}\" is"));
-        }
-        if commands.is_some() && !said.build_secrets.is_empty() {
-            return later(format!("`build_secrets` of the application \"{application}\" are"));
-        }
-        let is_own = matches!(container.base(), Some(manifest::Base::Container(_))) && said.build_image.is_none();
-        if commands.is_some() && is_own {
-            return later(format!("phases of \"{application}\" on another container of the project are"));
+        let needs = &said.system_packages;
+        if !has_engine && (!needs.run.is_empty() || commands.is_some() && !needs.build.is_empty()) {
+            return away(format!("the application \"{application}\" has system_packages, which a container installs"));
         }
         let is_nothing = matches!(container.base(), Some(manifest::Base::Scratch)) && said.build_image.is_none();
         if commands.is_some() && is_nothing {
@@ -191,11 +195,39 @@ struct Packer<'a> {
     cache_hits: u64,
     /// By application: its tree, and its lock files.
     sources: BTreeMap<&'a str, (Digest, BTreeMap<String, Digest>)>,
+    /// By application, the container for which it was made, and platform.
+    parts: BTreeMap<(&'a str, &'a str, Platform), Part>,
+    /// Which images were begun, so that none waits for itself.
+    begun: BTreeSet<(&'a str, Platform)>,
+    /// What phases left that this build asked for, by their keys.
+    ran: BTreeMap<Digest, Digest>,
+    /// The paths of images, by the digests of their configurations.
+    held: BTreeMap<Digest, Arc<BTreeSet<String>>>,
     /// By container and platform.
     images: BTreeMap<(&'a str, Platform), (Image, ImageRecord)>,
 }
 
 impl<'a> Packer<'a> {
+    /// A container of the manifest.
+    fn container(&self, name: &str) -> Result<(&'a Name, &'a Container), Error> {
+        let found = self.request.document.manifest.containers.get_key_value(name);
+        found.ok_or_else(|| Error::internal(format!("\"{name}\" is no container")))
+    }
+
+    /// The image of a container, which is made if that was not done yet.
+    fn made(&mut self, name: &str, platform: Platform) -> Result<&(Image, ImageRecord), Error> {
+        let (name, container) = self.container(name)?;
+        let key = (name.as_str(), platform);
+        if !self.images.contains_key(&key) {
+            if !self.begun.insert(key) {
+                let message = format!("the container \"{name}\" needs itself: by what it stands on and what is copied");
+                return Err(Error::invalid(message).hint("take one of these away"));
+            }
+            self.image(name, container, platform)?;
+        }
+        self.images.get(&key).ok_or_else(|| Error::internal(format!("the image of \"{name}\" was not kept")))
+    }
+
     fn image(&mut self, name: &'a Name, container: &'a Container, platform: Platform) -> Result<(), Error> {
         if let Some(path) = &container.dockerfile {
             return self.by_dockerfile(name, container, path, platform);
@@ -203,49 +235,45 @@ impl<'a> Packer<'a> {
         let manifest = &self.request.document.manifest;
         let applications: Vec<(&Name, &Application)> =
             container.applications.iter().filter_map(|name| manifest.applications.get_key_value(name)).collect();
-        for (name, application) in &applications {
-            self.source(name.as_str(), application)?;
-        }
         let epoch = epoch(manifest.packaging.epoch, self.request.commit_epoch)?;
         let base = self.base(name, container, platform)?;
-        let mut bases: BTreeMap<String, Digest> =
-            base.iter().map(|(reference, base)| ((*reference).to_owned(), base.digest)).collect();
-        let (mut layers, mut tier) = (Vec::new(), 0);
-        for (name, application) in &applications {
-            let files = self.files(name.as_str(), application, container, epoch)?;
-            if !phases::has_phases(application) {
-                layers.push(files);
-                continue;
-            }
-            tier = 1;
-            let reference = application.build_image.as_ref().or(container.base_image.as_ref());
-            let reference = reference.ok_or_else(|| Error::internal(format!("\"{name}\" has no image to run in")))?;
-            let image = self.engines(reference, platform)?;
-            bases.insert(reference.clone(), image);
-            let work = Work { name: name.as_str(), application, container, platform, epoch, image, files };
-            layers.extend(self.phases(&work)?);
+        let bases = base.iter().map(|(reference, base)| ((*reference).to_owned(), base.digest)).collect();
+        let mut whole = Part { bases, ..Part::default() };
+        let at = At { name, container, platform, epoch };
+        if let Some(Packages { layer, versions }) = self.packages(at)? {
+            whole.layers.push(layer);
+            whole.packages = versions;
+            whole.is_run = true;
         }
-        let settings = settings(name, container, &applications, platform, epoch)?;
+        for (name, _) in &applications {
+            whole.add(self.application(name, at)?);
+        }
+        let Part { layers, applications: names, bases, packages: system_packages, is_run } = whole;
+        let is_base = |other: &Container| other.base() == Some(manifest::Base::Container(name.as_str()));
+        let settings = settings(container, &applications, platform, epoch);
+        if settings.argv.is_empty() && !manifest.containers.values().any(is_base) {
+            return Err(Error::invalid(format!("nothing says what the container \"{name}\" runs"))
+                .hint("give the application that it starts a run_command"));
+        }
         let image = Image::of(&settings, base.as_ref().map(|(_, base)| base), &layers)?;
-        let names = applications.iter().map(|(name, _)| (*name).to_string());
         let of = |name: &String| self.sources.get(name.as_str());
         let spec = self.request.document.slice_spec(name.as_str());
         let inputs = Inputs {
             spec: spec
                 .ok_or_else(|| Error::internal(format!("the container \"{name}\" has no part in its manifest")))?,
-            sources: names.clone().filter_map(|name| Some((name.clone(), of(&name)?.0))).collect(),
-            locks: names.clone().filter_map(|name| Some((name.clone(), of(&name)?.1.clone()))).collect(),
+            sources: names.iter().filter_map(|name| Some((name.clone(), of(name)?.0))).collect(),
+            locks: names.iter().filter_map(|name| Some((name.clone(), of(name)?.1.clone()))).collect(),
             bases,
             platform,
             builder: BUILDER.to_owned(),
             epoch,
-            system_packages: BTreeMap::new(),
+            system_packages,
             dockerfile: None,
         };
         let record = ImageRecord {
             container: name.to_string(),
             platform,
-            tier,
+            tier: u8::from(is_run),
             spec: inputs.spec,
             inputs: inputs.digest(),
             output: self.blobs.put(&image.manifest)?,
@@ -255,7 +283,7 @@ impl<'a> Packer<'a> {
             builder: inputs.builder,
             epoch,
             system_packages: inputs.system_packages,
-            applications: names.collect(),
+            applications: names.into_iter().collect(),
             dockerfile: None,
         };
         self.images.insert((name.as_str(), platform), (image, record));
@@ -308,7 +336,7 @@ impl<'a> Packer<'a> {
 
     /// All images together.
     fn package(self) -> Result<Assembled, Error> {
-        let Self { blobs, request, lock: resolved, cache_hits, sources, images } = self;
+        let Self { blobs, request, lock: resolved, cache_hits, sources, images, .. } = self;
         let document = request.document;
         let project = &document.manifest.project;
         let (manifest, lock) = (document.canonical(), resolved.canonical());
@@ -321,12 +349,16 @@ impl<'a> Packer<'a> {
         let index = image::index(project.name.as_str(), &described, &listed);
         let id = blobs.put(&index)?;
         let images: Vec<ImageRecord> = images.into_values().map(|(_, record)| record).collect();
+        let names: BTreeSet<&String> = images.iter().flat_map(|image| &image.applications).collect();
+        let sources: BTreeMap<String, _> = sources.into_iter().map(|(name, of)| (name.to_owned(), of)).collect();
+        let is_needed = |name: &String| names.contains(name) || name == CONTEXT;
+        let sources: BTreeMap<String, _> = sources.into_iter().filter(|(name, _)| is_needed(name)).collect();
         let mut of_images: ByImage<Digest> = ByImage::new();
         for image in &images {
             of_images.entry(image.container.clone()).or_default().insert(image.platform, image.inputs);
         }
         let (spec, lock) = (document.spec(), resolved.digest());
-        let trees = sources.iter().map(|(name, (tree, _))| ((*name).to_owned(), *tree)).collect();
+        let trees = sources.iter().map(|(name, (tree, _))| (name.clone(), *tree)).collect();
         let record = Record {
             id,
             project: project.name.to_string(),
@@ -339,8 +371,8 @@ impl<'a> Packer<'a> {
             lock,
             locked: sources
                 .into_iter()
-                .filter(|(name, _)| *name != CONTEXT)
-                .map(|(name, (_, locks))| (name.to_owned(), locks))
+                .filter(|(name, _)| name != CONTEXT)
+                .map(|(name, (_, locks))| (name, locks))
                 .collect(),
             parents: Vec::new(),
             created_at: request.at,
@@ -359,14 +391,8 @@ fn directory(container: &Container, application: &str) -> String {
     if container.applications.len() > 1 { format!("{DIRECTORY}/{application}") } else { DIRECTORY.to_owned() }
 }
 
-/// What the image of a container is to be.
-fn settings(
-    name: &Name,
-    container: &Container,
-    applications: &[(&Name, &Application)],
-    platform: Platform,
-    epoch: u64,
-) -> Result<Settings, Error> {
+/// What the image of a container is to be; a container that others stand on need not run anything.
+fn settings(container: &Container, applications: &[(&Name, &Application)], platform: Platform, epoch: u64) -> Settings {
     let is_started = |application: &Name, said: &Application| match &container.start {
         Some(start) => start == application,
         None => applications.len() == 1 || said.run_command.is_some() || said.site.is_some(),
@@ -376,10 +402,6 @@ fn settings(
         Some(_) => Some(site::argv(&directory(container, started.as_str()))),
         None => said.run_command.as_ref().map(manifest::Command::argv),
     });
-    let (Some((started, _)), Some(argv)) = (started, argv) else {
-        return Err(Error::invalid(format!("nothing says what the container \"{name}\" runs"))
-            .hint("give the application that it starts a run_command"));
-    };
     let mut env = vec![("HOME".to_owned(), "/tmp".to_owned())];
     env.extend(container.ports.first().map(|port| ("PORT".to_owned(), port.to_string())));
     let mut own = BTreeMap::new();
@@ -393,17 +415,17 @@ fn settings(
             None => env.push((name, value)),
         }
     }
-    Ok(Settings {
+    Settings {
         platform,
         epoch,
         env,
-        argv,
+        argv: argv.unwrap_or_default(),
         user: container.user.clone(),
-        directory: directory(container, started.as_str()),
+        directory: started.map_or_else(|| DIRECTORY.to_owned(), |(started, _)| directory(container, started.as_str())),
         ports: container.ports.clone(),
         labels: container.labels.clone(),
         health: container.health.as_ref().and_then(health),
-    })
+    }
 }
 
 /// How an image says that its health is looked at: by a command that the manifest gives. What looks at a port is known to

@@ -45,6 +45,8 @@ pub struct Phase {
     pub inputs: Vec<Digest>,
     /// Paths below the root that are removed before.
     pub removed: Vec<String>,
+    /// The names of secrets that it may read; their values have no say in what it leaves.
+    pub secrets: Vec<String>,
     /// For what machine it runs.
     pub platform: Platform,
 }
@@ -53,10 +55,10 @@ impl Phase {
     /// The digest of all that its result depends on.
     #[must_use]
     pub fn key(&self) -> Digest {
-        let Self { name: _, image, directory, commands, env, network, inputs, removed, platform } = self;
+        let Self { name: _, image, directory, commands, env, network, inputs, removed, secrets, platform } = self;
         Digest::of(&canonical(&json!({
             "image": image, "directory": directory, "commands": commands, "env": env, "network": network,
-            "inputs": inputs, "removed": removed, "platform": platform, "builder": BUILDER,
+            "inputs": inputs, "removed": removed, "secrets": secrets, "platform": platform, "builder": BUILDER,
         })))
     }
 
@@ -163,6 +165,7 @@ mod tests {
             network: true,
             inputs: vec![digest],
             removed: Vec::new(),
+            secrets: Vec::new(),
             platform: Platform::Amd64,
         };
         assert_eq!((phase.env["TZ"].as_str(), phase.env["SOURCE_DATE_EPOCH"].as_str()), ("UTC", "7"));
@@ -174,11 +177,12 @@ mod tests {
             Phase { network: false, ..phase.clone() },
             Phase { inputs: vec![], ..phase.clone() },
             Phase { removed: vec!["a".to_owned()], ..phase.clone() },
+            Phase { secrets: vec!["project/x/KEY".to_owned()], ..phase.clone() },
             Phase { platform: Platform::Arm64, ..phase.clone() },
             Phase { env: BTreeMap::new(), ..phase.clone() },
         ];
         let keys: std::collections::BTreeSet<Digest> = others.iter().chain([&phase]).map(Phase::key).collect();
-        assert_eq!(keys.len(), 9);
+        assert_eq!(keys.len(), 10);
         assert!(phase.left_out().contains(&"app/node_modules/.cache".to_owned()));
     }
 }

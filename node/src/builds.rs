@@ -11,7 +11,7 @@ use std::{
 };
 
 use aigis_proxy::{
-    Bus, Error, NodeName,
+    Bus, Code, Error, NodeName,
     blob::{Blob, Digest, Life, Store},
     dispatch::Journal,
     services::builds::{self, BaseImage, ImageBuild, Loaded, Phase, Told},
@@ -21,18 +21,22 @@ use futures::{FutureExt as _, future::BoxFuture};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::io::StreamReader;
 
-use crate::{engine::Engine, loading, owned::Mark, supply::Supply};
+use crate::{engine::Engine, loading, mask::Masks, owned::Mark, secrets::Vault, supply::Supply};
 
 mod desk;
 mod image;
 mod live;
 mod run;
+mod search;
 mod take;
 
 use live::Live;
+use search::Values;
 
 /// How the owner of a phase's container begins.
 const OWNER: &str = "build/";
+/// How the names of secrets begin that phases may read.
+const OF_PROJECTS: &str = "project/";
 /// How often what nobody follows any more is looked for.
 const LOOK: Duration = Duration::from_secs(5);
 /// How often containers are looked for that belong to nothing, in such looks.
@@ -51,14 +55,29 @@ pub(crate) struct Builder {
     blobs: Store,
     engine: Engine,
     supply: Supply,
+    vault: Vault,
+    masks: Masks,
     phases: Mutex<BTreeMap<String, Arc<Live>>>,
+}
+
+/// What a builder is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) node: NodeName,
+    pub(crate) mark: Mark,
+    pub(crate) bus: Bus,
+    pub(crate) engine: Engine,
+    pub(crate) supply: Supply,
+    pub(crate) vault: Vault,
+    pub(crate) masks: Masks,
 }
 
 impl Builder {
     /// A builder for which nothing runs yet.
-    pub(crate) fn new(node: NodeName, mark: Mark, bus: Bus, engine: Engine, supply: Supply) -> Arc<Self> {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let Parts { node, mark, bus, engine, supply, vault, masks } = parts;
         let blobs = Store::new(&bus);
-        Arc::new(Self { node, mark, bus, blobs, engine, supply, phases: Mutex::default() })
+        Arc::new(Self { node, mark, bus, blobs, engine, supply, vault, masks, phases: Mutex::default() })
     }
 
     /// Serves it until the returned values are dropped.
@@ -111,30 +130,47 @@ impl Builder {
         Ok(self.blobs.put(Life::Kept, bytes).await?.blob)
     }
 
-    /// Begins a phase.
-    fn begin(self: &Arc<Self>, phase: Phase) -> Result<String, Error> {
-        self.spawn("phase of a build", |builder, live, id| async move { builder.run(&live, &id, &phase).await }.boxed())
+    /// The secrets that a phase asks for.
+    async fn secrets(&self, phase: &Phase) -> Result<Values, Error> {
+        if let Some(other) = phase.secrets.iter().find(|name| !name.as_str().starts_with(OF_PROJECTS)) {
+            let message = format!("the secret {other} is none of a project: phases of builds do not read it");
+            return Err(Error::new(Code::PermissionDenied, message).hint("aish secrets set project/NAME KEY"));
+        }
+        self.vault.has(&phase.secrets.iter().cloned().collect()).await?;
+        let values = self.vault.values(&phase.secrets);
+        Ok(Values::of(values.into_iter().map(|(name, value)| (name.file_name().to_owned(), value.bytes))))
+    }
+
+    /// Begins a phase; of equal ones at once, one runs.
+    fn begin(self: &Arc<Self>, phase: Phase, secrets: Values) -> Result<String, Error> {
+        self.spawn("phase of a build", Some(phase.clone()), |builder, live, id| {
+            async move { builder.run(&live, &id, &phase, &secrets).await }.boxed()
+        })
     }
 
     /// Begins to build an image.
     fn build(self: &Arc<Self>, image: ImageBuild) -> Result<String, Error> {
-        self.spawn("build of an image", |builder, live, id| {
+        self.spawn("build of an image", None, |builder, live, id| {
             async move { builder.make(&live, &id, &image).await }.boxed()
         })
     }
 
     /// Does something that belongs to who follows it.
-    fn spawn<F>(self: &Arc<Self>, what: &'static str, work: F) -> Result<String, Error>
+    fn spawn<F>(self: &Arc<Self>, what: &'static str, phase: Option<Phase>, work: F) -> Result<String, Error>
     where
         F: FnOnce(Arc<Self>, Arc<Live>, String) -> BoxFuture<'static, Result<Blob, Error>>,
     {
         let id = uuid::Uuid::now_v7().simple().to_string();
-        let live = Arc::new(Live::default());
+        let live = Arc::new(Live::new(phase));
         {
             let mut phases = self.phases();
+            if let Some((id, equal)) = phases.iter().find(|(_, other)| other.is_as(&live)) {
+                equal.joined();
+                return Ok(id.clone());
+            }
             if phases.values().filter(|live| !live.is_ended()).count() >= AT_ONCE {
                 let message = format!("{AT_ONCE} phases of builds run on {} already", self.node);
-                return Err(Error::new(aigis_proxy::Code::ResourceExhausted, message).hint("build again later"));
+                return Err(Error::new(Code::ResourceExhausted, message).hint("build again later"));
             }
             phases.insert(id.clone(), live.clone());
         }

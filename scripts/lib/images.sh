@@ -72,6 +72,19 @@ root_python() {
     write_users "$1"
 }
 
+# A Debian that can install packages, of which it has none yet: where they come from is up to who uses it.
+root_debian() {
+    unpack_packages "$1" apt dpkg dash coreutils grep sed diffutils tar libc-bin
+    [ -e "$1/usr/bin/sh" ] || ln -s dash "$1/usr/bin/sh"
+    write_users "$1"
+    printf '%s\n' '_apt:x:42:65534::/nonexistent:/bin/false' >>"$1/etc/passwd"
+    # What asks questions before an installation needs Perl.
+    rm -f "$1/etc/apt/apt.conf.d/70debconf"
+    mkdir -p "$1"/etc/apt/{sources.list.d,preferences.d} "$1"/var/lib/dpkg/{info,updates,triggers} \
+        "$1/var/lib/apt/lists/partial" "$1/var/cache/apt/archives/partial" "$1/var/log/apt"
+    touch "$1/var/lib/dpkg/status" "$1/etc/apt/sources.list"
+}
+
 # The JavaScript runtime bun, from its package, with the C library that it was built for.
 root_bun() {
     unpack_packages "$1" bash coreutils libc6 libgcc-s1 libstdc++6
@@ -184,6 +197,7 @@ test_images() {
     make_image aigis-test/tools busybox 'CMD ["sh"]' 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
     make_image aigis-test/python python 'CMD ["python"]' 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
         'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt' 'ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt'
+    make_image aigis-test/debian debian 'CMD ["sh"]' 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
     # One test builds on it: without the package registry of npm all others still run.
     (make_image aigis-test/bun bun 'CMD ["bun"]' 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin') ||
         say "there is no image of bun: the test that builds on it will fail"

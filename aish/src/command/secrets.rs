@@ -53,7 +53,7 @@ struct Rm {
     /// The secret
     #[arg(value_name = "NAME")]
     name: OsString,
-    /// The key of a plugin's secret, after plugin/NAME
+    /// The key of a secret of a plugin or a project, after its NAME
     #[arg(value_name = "KEY")]
     key: Option<OsString>,
 }
@@ -118,7 +118,10 @@ fn joined(items: &[impl ToString]) -> String {
 impl Rm {
     async fn run(self, context: &Context) -> Result<(), Failure> {
         let called = Called::read(&self.name, self.key.as_deref()).ok_or_else(|| {
-            Failure::usage("only a plugin's secret has a KEY beside its name", "write: aish secrets rm plugin/NAME KEY")
+            Failure::usage(
+                "only a secret of a plugin or a project has a KEY beside its name",
+                "write: aish secrets rm plugin/NAME KEY",
+            )
         })?;
         let name = called?.name;
         Desk::of(context).await?.remove_secret(name.clone()).await?;

@@ -2,7 +2,7 @@
 //! it a layer gets.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom},
 };
 
@@ -15,6 +15,8 @@ use crate::{Digest, package::Blobs};
 /// What stands before the name of a path that is gone.
 const GONE: &str = ".wh.";
 const BUFFER: usize = 128 * 1024;
+/// Longest file that is read as a text, in bytes.
+const MAX_TEXT: u64 = 1024 * 1024;
 
 /// What stands at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,13 @@ pub(crate) enum Form<'a> {
     Application(&'a [String]),
     /// As they were made.
     System,
+}
+
+impl Form<'_> {
+    /// Whether two entries have the same owner and mode, as far as this form has them.
+    fn same(self, a: &Entry, b: &Entry) -> bool {
+        matches!(self, Self::Application(_)) || (a.mode, a.owner, &a.capability) == (b.mode, b.owner, &b.capability)
+    }
 }
 
 /// Entries by their paths, which begin and end without a slash.
@@ -110,17 +119,85 @@ impl Entries {
         self.0.keys().any(|known| is_within(known, path))
     }
 
+    /// All paths.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
     /// The paths that are gone.
     pub(crate) fn gone(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter(|(_, entry)| entry.thing == Thing::Gone).map(|(path, _)| path.as_str())
     }
 
-    /// Without those that are the same in `before`; those of `before` that are there no more are gone.
-    pub(crate) fn since(&self, before: &Self, blobs: &Blobs) -> Result<Self, Error> {
+    /// With those of `upper` over them: a layer over a layer.
+    pub(crate) fn under(mut self, upper: &Self) -> Self {
+        for (path, entry) in &upper.0 {
+            if entry.thing != Thing::Directory {
+                self = self.without(path);
+            }
+            // Nothing stays below what is no directory.
+            for above in path.match_indices('/').filter_map(|(end, _)| path.get(..end)) {
+                if self.0.get(above).is_some_and(|known| known.thing != Thing::Directory) {
+                    self.0.remove(above);
+                }
+            }
+            self.0.insert(path.clone(), entry.clone());
+        }
+        self
+    }
+
+    /// Without what is at that path, and below it.
+    pub(crate) fn without(mut self, path: &str) -> Self {
+        self.0.remove(path);
+        let below = format!("{path}/");
+        let found = self.0.range(below.clone()..).take_while(|(known, _)| known.starts_with(&below));
+        let found: Vec<String> = found.map(|(known, _)| known.clone()).collect();
+        for known in found {
+            self.0.remove(&known);
+        }
+        self
+    }
+
+    /// What is at a path, with all that is below it, as it is called when it stands at another.
+    pub(crate) fn moved(&self, from: &str, to: &str) -> Self {
+        let found = self.0.iter().filter(|(_, entry)| entry.thing != Thing::Gone);
+        let moved = found.filter_map(|(path, entry)| {
+            let rest = if from.is_empty() { path } else { path.strip_prefix(from)? };
+            let rest = if rest.is_empty() || from.is_empty() { rest } else { rest.strip_prefix('/')? };
+            let path = if rest.is_empty() { to.to_owned() } else { format!("{to}/{rest}") };
+            Some((path.trim_matches('/').to_owned(), entry.clone()))
+        });
+        Self(moved.filter(|(path, _)| !path.is_empty()).collect())
+    }
+
+    /// Whether something that is no directory is at that path.
+    pub(crate) fn is_file(&self, path: &str) -> bool {
+        self.0.get(path).is_some_and(|entry| matches!(entry.thing, Thing::File | Thing::Link(_)))
+    }
+
+    /// The content of a file, if there is one; of bytes that are no text, nothing.
+    pub(crate) fn text(&self, path: &str, blobs: &Blobs) -> Result<Option<String>, Error> {
+        let Some(entry) = self.0.get(path).filter(|entry| entry.thing == Thing::File && entry.size <= MAX_TEXT) else {
+            return Ok(None);
+        };
+        let mut text = Vec::new();
+        entry.content(blobs).and_then(|mut content| content.read_to_end(&mut text)).map_err(stream)?;
+        Ok(String::from_utf8(text).ok())
+    }
+
+    /// Without those that are the same in `before`, in the form of `form`; those of `before` that are there no more are gone,
+    /// but for those that the image holds at the bottom: of these an engine says it, and is silent where they are as they were.
+    pub(crate) fn since(
+        &self,
+        before: &Self,
+        form: Form<'_>,
+        held: &BTreeSet<String>,
+        blobs: &Blobs,
+    ) -> Result<Self, Error> {
         let mut changed = BTreeMap::new();
         for (path, entry) in &self.0 {
             let is_same = match before.0.get(path) {
-                Some(known) => same(entry, known, blobs)?,
+                Some(known) => form.same(entry, known) && same(entry, known, blobs)?,
                 None => false,
             };
             if !is_same {
@@ -130,7 +207,7 @@ impl Entries {
         let mut hidden: Option<&str> = None;
         for (path, entry) in before.0.iter().filter(|(path, _)| !self.0.contains_key(*path)) {
             // What goes with a directory needs no word of its own.
-            if entry.thing == Thing::Gone || hidden.is_some_and(|above| is_within(path, above)) {
+            if entry.thing == Thing::Gone || held.contains(path) || hidden.is_some_and(|above| is_within(path, above)) {
                 continue;
             }
             hidden = Some(path);

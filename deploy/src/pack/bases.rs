@@ -24,9 +24,7 @@ impl<'a> Packer<'a> {
         match container.base() {
             None | Some(manifest::Base::Scratch) => Ok(None),
             Some(manifest::Base::Container(base)) => {
-                let (image, record) = self.images.get(&(base, platform)).ok_or_else(|| {
-                    Error::internal(format!("the container \"{base}\" was not made before \"{name}\""))
-                })?;
+                let (image, record) = self.made(base, platform)?;
                 let layers =
                     image.layers.iter().map(|layer| Layer { kind: Kind::Base, application: None, ..layer.clone() });
                 let config: Value = serde_json::from_slice(&image.config)
@@ -39,10 +37,10 @@ impl<'a> Packer<'a> {
 
     /// A base that is an image: one that the lock knows, or that an engine has.
     pub(super) fn image_base(&mut self, name: &Name, reference: &str, platform: Platform) -> Result<Base, Error> {
-        match self.locked(reference, platform)? {
-            Some(base) => Ok(base),
-            None => self.brought(name, reference, platform),
-        }
+        self.whole(reference, platform).map_err(|error| {
+            let message = format!("the base image of \"{name}\": {}", error.message);
+            Error { message, ..error }
+        })
     }
 
     /// A base that the lock knows, if all of it is kept here.
@@ -51,10 +49,13 @@ impl<'a> Packer<'a> {
         Ok(locked.map(|locked| self.held(locked)).transpose()?.flatten())
     }
 
-    /// A base that an engine has, or gets.
-    fn brought(&mut self, name: &Name, reference: &str, platform: Platform) -> Result<Base, Error> {
+    /// An image with all that it holds: one that the lock knows, else one that an engine has, or gets.
+    pub(super) fn whole(&mut self, reference: &str, platform: Platform) -> Result<Base, Error> {
+        if let Some(base) = self.locked(reference, platform)? {
+            return Ok(base);
+        }
         let away = || {
-            let message = format!("the base image \"{reference}\" of \"{name}\" for {platform} is not on this host");
+            let message = format!("\"{reference}\" for {platform} is not on this host");
             Error::unavailable(message).hint("images come from a node's engine: aish up")
         };
         let builder = self.request.builder.ok_or_else(away)?;
@@ -64,7 +65,11 @@ impl<'a> Packer<'a> {
 
     /// Sees to it that the engine has the image in which phases run; gives the digest of its configuration.
     pub(super) fn engines(&mut self, reference: &str, platform: Platform) -> Result<Digest, Error> {
-        let builder = self.request.builder.ok_or_else(|| Error::internal("phases run without an engine"))?;
+        let away = || {
+            let message = format!("no phase can run on this host alone, on {}", aigis_proxy::quoted(reference));
+            Error::unavailable(message).hint("phases run on a node: aish up")
+        };
+        let builder = self.request.builder.ok_or_else(away)?;
         self.resolve(builder, reference, platform, false)
     }
 

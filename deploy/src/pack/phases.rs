@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 
 use aigis_proxy::{Code, Error};
 
-use super::{Packer, directory};
+use super::{Packer, application::At, directory, ground::Ground};
 use crate::{
     Digest,
-    image::Platform,
     layer::{
         Kind, Layer,
         entries::{Entries, Form, is_within},
     },
-    manifest::{Application, Command, Container},
+    manifest::{Application, Command},
     phase::{self, Phase},
 };
 
@@ -20,13 +19,31 @@ use crate::{
 pub(super) struct Work<'a> {
     pub(super) name: &'a str,
     pub(super) application: &'a Application,
-    pub(super) container: &'a Container,
-    pub(super) platform: Platform,
-    pub(super) epoch: u64,
-    /// The image in which they run, by the digest of its configuration.
-    pub(super) image: Digest,
-    /// Its sources as a layer.
+    pub(super) at: At<'a>,
+    pub(super) ground: Ground,
+    /// Its sources, with what it copies, as a layer.
     pub(super) files: Layer,
+}
+
+impl Work<'_> {
+    /// Its work directory, absolute.
+    fn directory(&self) -> String {
+        directory(self.at.container, self.name)
+    }
+}
+
+/// A path of an application, below the root.
+pub(super) fn absolute(path: &str, directory: &str) -> String {
+    let joined = match path.strip_prefix('/') {
+        Some(path) => path.to_owned(),
+        None => format!("{}/{path}", directory.trim_matches('/')),
+    };
+    joined.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/")
+}
+
+/// The paths that belong to an application's user, below the root.
+pub(super) fn writable(application: &Application, directory: &str) -> Vec<String> {
+    application.writable.iter().map(|path| absolute(path, directory)).collect()
 }
 
 /// Whether phases run for an application.
@@ -48,28 +65,37 @@ struct Made {
 impl Packer<'_> {
     /// Runs the phases of an application, or takes what they left before; gives its layers.
     pub(super) fn phases(&mut self, work: &Work<'_>) -> Result<Vec<Layer>, Error> {
-        let place = directory(work.container, work.name);
+        let place = work.directory();
         let place = place.trim_matches('/');
-        let blobs = self.blobs;
+        let (blobs, epoch, ground) = (self.blobs, work.at.epoch, &work.ground);
+        let (own, below, held) = (Form::Application(&[]), &ground.below, &ground.held);
         let source = Entries::read(blobs, &work.files.digest)?;
+        let beside = source.only(|path| !is_within(path, place));
         let mut made = Made { files: source.clone(), ..Made::default() };
         if !work.application.install_commands.is_empty() {
             let given = self.dependencies(work, &source, place);
-            let (input, _) = given.write(blobs, Form::Application(&[]), work.epoch)?;
-            let left = self.run(work, "install", &work.application.install_commands, vec![input], Vec::new())?;
-            made.install = left.only(|path| is_within(path, place)).since(&given, blobs)?;
-            made.system = outside(&left, place);
+            let (input, _) = given.write(blobs, own, epoch)?;
+            let left = self.run(work, "install", &work.application.install_commands, below, vec![input], Vec::new())?;
+            let found = within(below, place).under(&given);
+            made.install = within(&left, place).since(&found, own, held, blobs)?;
+            made.system = outside(&left, place).since(&outside(below, place), Form::System, held, blobs)?;
         }
         if !work.application.build_commands.is_empty() {
+            let removed: Vec<String> = made.system.gone().chain(made.install.gone()).map(str::to_owned).collect();
             let earlier = [
-                made.system.there().write(blobs, Form::System, work.epoch)?.0,
-                made.install.there().write(blobs, Form::Application(&[]), work.epoch)?.0,
+                made.system.there().write(blobs, Form::System, epoch)?.0,
+                made.install.there().write(blobs, own, epoch)?.0,
                 work.files.digest,
             ];
-            let removed = made.system.gone().chain(made.install.gone()).map(str::to_owned).collect();
-            let left = self.run(work, "build", &work.application.build_commands, earlier.to_vec(), removed)?;
-            made.files = left.only(|path| is_within(path, place)).since(&made.install, blobs)?;
-            made.system = outside(&left, place);
+            let found = removed.iter().fold(below.clone(), |found, path| found.without(path));
+            let left = self.run(work, "build", &work.application.build_commands, &found, earlier.to_vec(), removed)?;
+            let found = within(below, place).under(&made.install);
+            made.files = within(&left, place).since(&found, own, held, blobs)?;
+            let found = outside(below, place).under(&outside(&beside, place));
+            made.system = outside(&left, place).since(&found, Form::System, held, blobs)?;
+            // What was copied elsewhere is of the files, unless the build made something else of it.
+            let kept = beside.only(|path| left.is_file(path) && !made.system.is_file(path));
+            made.files = kept.under(&made.files);
         }
         self.layers(work, made, place)
     }
@@ -84,28 +110,44 @@ impl Packer<'_> {
         source.only(|path| wanted.iter().any(|above| is_within(path, above)))
     }
 
-    /// Runs a phase, unless what it would leave is known.
+    /// Runs a phase of an application, unless what it would leave is known.
     fn run(
         &mut self,
         work: &Work<'_>,
         step: &str,
         commands: &[Command],
+        below: &Entries,
         inputs: Vec<Digest>,
         removed: Vec<String>,
     ) -> Result<Entries, Error> {
-        let builder = self.request.builder.ok_or_else(|| Error::internal("phases run without an engine"))?;
-        let phase = Phase {
+        let Work { ground, application, at, .. } = work;
+        let project = &self.request.document.manifest.project.name;
+        let env = ground.env.clone().into_iter().chain(application.env.clone()).collect();
+        let mut phase = Phase {
             name: format!("{step} {}", work.name),
-            image: work.image,
-            directory: directory(work.container, work.name),
+            image: ground.image,
+            directory: work.directory(),
             commands: commands.iter().map(Command::argv).collect(),
-            env: phase::environment(&work.application.env, work.epoch),
-            network: work.application.network,
+            env: phase::environment(&env, at.epoch),
+            network: application.network,
             inputs,
-            removed,
-            platform: work.platform,
+            removed: ground.gone.iter().cloned().chain(removed).collect(),
+            secrets: application.build_secrets.iter().map(|key| format!("project/{project}/{key}")).collect(),
+            platform: at.platform,
         };
+        if !below.is_empty("") {
+            phase.inputs.insert(0, below.there().write(self.blobs, Form::System, at.epoch)?.0);
+        }
+        self.left(&phase)
+    }
+
+    /// What a phase leaves: it runs, unless that is known.
+    pub(super) fn left(&mut self, phase: &Phase) -> Result<Entries, Error> {
+        let builder = self.request.builder.ok_or_else(|| Error::internal("phases run without an engine"))?;
         let key = phase.key();
+        if let Some(left) = self.ran.get(&key) {
+            return Entries::read(self.blobs, left);
+        }
         let known = if self.request.fresh { None } else { self.blobs.phase(&key) };
         let left = match known {
             Some(left) => {
@@ -115,7 +157,7 @@ impl Packer<'_> {
             }
             None => {
                 builder.say(&format!("=> {}", phase.name));
-                let left = builder.run(self.blobs, &phase).map_err(|error| Error {
+                let left = builder.run(self.blobs, phase).map_err(|error| Error {
                     message: format!("the phase \"{}\": {}", phase.name, error.message),
                     ..error
                 })?;
@@ -123,18 +165,16 @@ impl Packer<'_> {
                 left
             }
         };
+        self.ran.insert(key, left);
         Entries::read(self.blobs, &left)
     }
 
     /// Layers of what was made, empty ones left out.
     fn layers(&self, work: &Work<'_>, made: Made, place: &str) -> Result<Vec<Layer>, Error> {
         let application = work.application;
-        let absolute = |path: &String| match path.strip_prefix('/') {
-            Some(path) => path.trim_end_matches('/').to_owned(),
-            None => format!("{place}/{}", path.trim_start_matches("./").trim_end_matches('/')),
-        };
-        let writable: Vec<String> = application.writable.iter().map(absolute).collect();
-        let outputs = application.outputs.as_ref().map(|paths| paths.iter().map(absolute).collect::<Vec<_>>());
+        let writable = writable(application, place);
+        let outputs = application.outputs.as_ref();
+        let outputs = outputs.map(|paths| paths.iter().map(|path| absolute(path, place)).collect::<Vec<_>>());
         let own = Form::Application(&writable);
         let Made { mut system, mut install, mut files } = made;
         let mut form = Form::System;
@@ -154,7 +194,7 @@ impl Packer<'_> {
             if entries.is_empty(place) {
                 continue;
             }
-            let (digest, size_bytes) = entries.write(self.blobs, form, work.epoch)?;
+            let (digest, size_bytes) = entries.write(self.blobs, form, work.at.epoch)?;
             layers.push(Layer { digest, size_bytes, kind, application: Some(work.name.to_owned()) });
         }
         Ok(layers)
@@ -169,7 +209,12 @@ impl Packer<'_> {
     }
 }
 
-/// What a phase changed elsewhere than in the work directory.
+/// What lies in the work directory.
+fn within(left: &Entries, place: &str) -> Entries {
+    left.only(|path| is_within(path, place))
+}
+
+/// What lies elsewhere.
 fn outside(left: &Entries, place: &str) -> Entries {
     left.only(|path| !is_within(path, place) && !is_within(place, path))
 }

@@ -175,3 +175,33 @@ fn a_site_is_served_and_the_epoch_may_be_that_of_the_commit() {
     assert_eq!(error.code, Code::InvalidArgument);
     assert!(error.message.contains("Caddyfile"), "{error}");
 }
+
+#[test]
+fn what_is_copied_of_another_application_lies_where_it_is_to() {
+    let Fixture { store, project, _data } = fixture(false);
+    let mut manifest: Value = serde_json::from_str(golden::MANIFEST).unwrap();
+    manifest["applications"]["web"] = json!({"type": "files", "root": "data"});
+    manifest["applications"]["hello"]["exclude"] = json!(["data"]);
+    manifest["applications"]["hello"]["copy"] = json!([
+        {"from": "web", "path": ".", "to": "public"}, {"from": "web", "path": "/app/ä.txt", "to": "/srv/words/"},
+    ]);
+    let assembled = |manifest: &Value| {
+        fs::write(project.path().join("aigis.json"), manifest.to_string()).unwrap();
+        golden::assemble(&store, project.path(), &[Platform::Amd64])
+    };
+    let record = assembled(&manifest).unwrap();
+    assert!(record.is_sound());
+    let image = &record.images[0];
+    assert_eq!((image.tier, image.layers.len()), (0, 1));
+    assert_eq!(image.applications, ["hello", "web"]);
+    let files = layer::entries::Entries::read(store.blobs(), &image.layers[0].digest).unwrap();
+    for path in ["app/run.sh", "app/public/ä.txt", "srv/words/ä.txt"] {
+        assert!(files.is_file(path), "{path}");
+    }
+    assert!(!files.holds("app/data"));
+    // It is the container's own that says where it lies; and what is not there is said.
+    manifest["applications"]["hello"]["copy"][0]["path"] = "nothing".into();
+    let error = assembled(&manifest).unwrap_err();
+    assert_eq!(error.code, Code::FailedPrecondition, "{error}");
+    assert!(error.message.contains("/app/nothing of \"web\""), "{error}");
+}

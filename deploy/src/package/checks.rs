@@ -135,8 +135,11 @@ pub fn checks(store: &Store, known: &Known, questions: &[Question]) -> Result<Ve
                     _ => sources.locked(record),
                 }
             }
-            Question::Versioned => origin::versioned(&store.manifest(record)?),
-            Question::Sourced => origin::sourced(&store.manifest(record)?, &store.builds(&record.inputs)?, record),
+            Question::Versioned => origin::versioned(&store.manifest(record)?.manifest.project),
+            Question::Sourced => {
+                let project = store.manifest(record)?.manifest.project;
+                origin::sourced(&project, &store.builds(&record.inputs)?, record)
+            }
             Question::CleanCommit => origin::clean(&store.builds(&record.inputs)?, record),
             Question::BasesPinned => images::pinned(store, record)?,
             Question::NonRoot => images::each(store, record, images::user)?,

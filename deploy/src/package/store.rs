@@ -273,6 +273,7 @@ impl Store {
             named.extend(self.content(&known.record)?.iter().map(Digest::hex));
             named.extend(known.record.sources().iter().map(Digest::hex));
         }
+        named.extend(self.blobs.kept_phases().map_err(|error| unwritable(&self.root, &error))?);
         let swept = self.blobs.sweep(KEPT, |name| named.contains(name)).and_then(|_| self.sweep_imports());
         swept.map_err(|error| unwritable(&self.root, &error))
     }

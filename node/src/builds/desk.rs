@@ -4,15 +4,16 @@
 use std::sync::Arc;
 
 use aigis_proxy::{
-    Code, Error, Role,
+    Address, Code, Effect, Error, Request, Role, SkillPath,
     blob::{Blob, Digest},
-    dispatch::Journal,
+    dispatch::{Deed, Journal, Outcome},
     rpc,
     services::builds::{BUILDS, BaseImage, Builds, Engine, ImageBuild, Loaded, Phase, Told},
     subject::Caller,
     task,
 };
 use futures::FutureExt as _;
+use serde_json::{Value, json};
 use tarpc::{context::Context, server::Serve as _};
 
 use super::Builder;
@@ -48,6 +49,21 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// Puts on record who has commands run that read secrets.
+    async fn note(&self, phase: &Phase) -> Result<(), Error> {
+        let ci = Address { name: self.builder.node.ci(), node: Some(self.builder.node.clone()) };
+        let kwargs = json!({ "names": phase.secrets, "commands": phase.commands });
+        let kwargs = kwargs.as_object().cloned().unwrap_or_default();
+        let (path, request) = (SkillPath::parse("secrets.give")?, Request { kwargs, ..Request::default() });
+        let deed =
+            Deed { caller: &self.caller, ci: &ci, path: &path, effect: Effect::Write, request: &request, body: None };
+        self.journal.begin(deed).await?;
+        self.journal.end(deed, Outcome::Value(&Value::Null)).await;
+        Ok(())
+    }
+}
+
 impl Builds for Desk {
     async fn image(self, _: Context, reference: String, wanted: Option<Digest>) -> Result<BaseImage, Error> {
         self.permit("bring an image").await?;
@@ -71,7 +87,11 @@ impl Builds for Desk {
 
     async fn begin(self, _: Context, phase: Phase) -> Result<String, Error> {
         self.permit("run a phase of a build").await?;
-        self.builder.begin(phase)
+        let secrets = self.builder.secrets(&phase).await?;
+        if !phase.secrets.is_empty() {
+            self.note(&phase).await?;
+        }
+        self.builder.begin(phase, secrets)
     }
 
     async fn build(self, _: Context, image: ImageBuild) -> Result<String, Error> {

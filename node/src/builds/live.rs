@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 
-use aigis_proxy::{Error, blob::Blob, services::builds::Told, task};
+use aigis_proxy::{
+    Error,
+    blob::Blob,
+    services::builds::{Phase, Told},
+    task,
+};
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -44,23 +49,36 @@ struct State {
     ended: Option<(Instant, Result<Blob, Error>)>,
 }
 
-/// A phase that runs, or has ended.
+/// A phase or a build of an image that runs, or has ended.
 #[derive(Debug)]
 pub(super) struct Live {
+    /// Which phase it is; none if an image is built.
+    phase: Option<Phase>,
     state: Mutex<State>,
     changed: Notify,
     end: CancellationToken,
     task: Mutex<Option<task::Owned>>,
 }
 
-impl Default for Live {
-    fn default() -> Self {
-        let state = State { lines: VecDeque::new(), first: 0, heard: Instant::now(), ended: None };
-        Self { state: Mutex::new(state), changed: Notify::new(), end: CancellationToken::new(), task: Mutex::default() }
-    }
-}
-
 impl Live {
+    /// One that nobody has followed yet.
+    pub(super) fn new(phase: Option<Phase>) -> Self {
+        let state = State { lines: VecDeque::new(), first: 0, heard: Instant::now(), ended: None };
+        let (state, changed, end) = (Mutex::new(state), Notify::new(), CancellationToken::new());
+        Self { phase, state, changed, end, task: Mutex::default() }
+    }
+
+    /// Whether a phase that is to begin may wait for this one, which is equal and runs.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        let shared = other.phase.as_ref().filter(|phase| !phase.is_fresh);
+        shared.is_some() && self.phase.as_ref() == shared && !self.is_ended() && !self.end.is_cancelled()
+    }
+
+    /// Somebody is about to follow it.
+    pub(super) fn joined(&self) {
+        self.state().heard = Instant::now();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

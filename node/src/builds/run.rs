@@ -1,18 +1,22 @@
 //! A phase in its container: made, filled, its commands run, its changes taken out, removed whatever happens.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, io, time::Duration};
 
 use aigis_proxy::{
     Code, Error,
     blob::{Blob, Life},
-    services::builds::Phase,
+    services::builds::{Phase, Surroundings},
 };
-use futures::StreamExt as _;
+use aigis_registry::archive::{Sink as _, Writer};
+use futures::{StreamExt as _, future, stream};
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
-use super::{Builder, OWNER, live::Live};
-use crate::engine::{ContainerId, ExecRequest, Recipe};
+use super::{Builder, OWNER, live::Live, search::Values};
+use crate::{
+    engine::{Bind, ContainerId, ExecRequest, Recipe},
+    shelf::Shelf,
+};
 
 /// How a phase's container is called first.
 const PREFIX: &str = "aigis-build-";
@@ -23,6 +27,21 @@ const MEMORY: u64 = 4 * 1024 * 1024 * 1024;
 const PIDS: u64 = 4_096;
 /// Which capabilities it lacks.
 const WITHOUT: [&str; 2] = ["NET_RAW", "MKNOD"];
+/// Where its secrets are.
+const SECRETS: &str = "/run/secrets";
+/// Where certificates are that it trusts, and the variables by which programs are told of such a file.
+const CERTIFICATES: &str = "/run/aigis/ca.pem";
+const TRUSTING: [&str; 9] = [
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+    "NPM_CONFIG_CAFILE",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+    "DENO_CERT",
+];
 /// How many lines of a command that failed are told.
 const LAST: usize = 20;
 /// How many bytes wait between the mesh's blobs and the engine.
@@ -34,10 +53,12 @@ const LINE: usize = 64 * 1024;
 
 impl Builder {
     /// Runs a phase, and gives the archive of what differs from its image afterwards.
-    pub(super) async fn run(&self, live: &Live, id: &str, phase: &Phase) -> Result<Blob, Error> {
-        let recipe = self.recipe(id, phase);
+    pub(super) async fn run(&self, live: &Live, id: &str, phase: &Phase, secrets: &Values) -> Result<Blob, Error> {
+        // They lie in memory until the container is gone.
+        let shelf = secrets.shelf()?;
+        let recipe = self.recipe(id, phase, shelf.as_ref());
         let container = self.engine.create(&format!("{PREFIX}{id}"), &recipe).await?;
-        let work = Box::pin(timeout(LONGEST, self.inside(live, &container, phase)));
+        let work = Box::pin(timeout(LONGEST, self.inside(live, &container, phase, secrets)));
         let done = tokio::select! {
             biased;
             () = live.is_to_end() => Err(Error::new(Code::Cancelled, "the phase was ended")),
@@ -50,13 +71,21 @@ impl Builder {
         done
     }
 
-    fn recipe(&self, id: &str, phase: &Phase) -> Recipe {
+    fn recipe(&self, id: &str, phase: &Phase, secrets: Option<&Shelf>) -> Recipe {
+        let Surroundings { certificates, env } = &phase.surroundings;
+        let trusting = certificates.iter().flat_map(|_| TRUSTING).map(|name| (name.to_owned(), CERTIFICATES));
+        let mut env: BTreeMap<String, &str> =
+            trusting.chain(env.iter().map(|(name, value)| (name.clone(), value.as_str()))).collect();
+        env.extend(phase.env.iter().map(|(name, value)| (name.clone(), value.as_str())));
+        let bind =
+            |shelf: &Shelf| Bind { source: shelf.directory().to_owned(), target: SECRETS.to_owned(), writable: false };
         Recipe {
             image: phase.image.clone(),
             // A shell that waits for words which nobody writes.
             entrypoint: Some(vec!["/bin/sh".to_owned()]),
             command: Some(Vec::new()),
-            env: phase.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            env: env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            binds: secrets.map(bind).into_iter().collect(),
             workingdir: Some(phase.directory.clone()),
             labels: self.mark.labels(format!("{OWNER}{id}")),
             network: if phase.network { "bridge" } else { "none" }.to_owned(),
@@ -70,7 +99,13 @@ impl Builder {
         }
     }
 
-    async fn inside(&self, live: &Live, container: &ContainerId, phase: &Phase) -> Result<Blob, Error> {
+    async fn inside(
+        &self,
+        live: &Live,
+        container: &ContainerId,
+        phase: &Phase,
+        secrets: &Values,
+    ) -> Result<Blob, Error> {
         self.engine.start(container).await.map_err(|error| match &error {
             crate::engine::Error::Refused { words, .. } => {
                 Error::precondition(format!("the build image {} cannot be started: {words}", phase.image))
@@ -78,6 +113,11 @@ impl Builder {
             }
             _ => error.into(),
         })?;
+        if let Some(certificates) = &phase.surroundings.certificates {
+            let archive = certificates_archive(&certificates.0)
+                .map_err(|error| Error::internal(format!("the certificates cannot be put into an archive: {error}")))?;
+            self.engine.unpack(container, stream::once(future::ready(Ok(archive.into())))).await?;
+        }
         for paths in phase.removed.chunks(PATHS) {
             let absolute = paths.iter().map(|path| format!("/{path}"));
             let words = ["rm", "-rf", "--"].map(str::to_owned).into_iter().chain(absolute);
@@ -91,6 +131,9 @@ impl Builder {
         }
         // Whatever they left running ends before its files are read.
         self.engine.stop(container, Duration::ZERO).await?;
+        if !secrets.is_empty() {
+            self.search(container, phase, secrets).await?;
+        }
         self.take(container, phase).await
     }
 
@@ -110,6 +153,7 @@ impl Builder {
         phase: &Phase,
         argv: Vec<String>,
     ) -> Result<(), Error> {
+        let say = |line: &[u8]| live.say(&self.masks.current().text(&String::from_utf8_lossy(line)));
         let shown = argv.join(" ");
         let failed = |how: String| {
             let mut lines = live.last(LAST);
@@ -126,7 +170,7 @@ impl Builder {
             })?;
             for byte in output.bytes {
                 if byte == b'\n' || line.len() >= LINE {
-                    live.say(&String::from_utf8_lossy(&std::mem::take(&mut line)));
+                    say(&std::mem::take(&mut line));
                 }
                 if byte != b'\n' {
                     line.push(byte);
@@ -134,13 +178,22 @@ impl Builder {
             }
         }
         if !line.is_empty() {
-            live.say(&String::from_utf8_lossy(&line));
+            say(&line);
         }
         match session.handle.exit_code().await? {
             0 => Ok(()),
             code => Err(failed(format!("failed with code {code}")).with("exit_code", code)),
         }
     }
+}
+
+/// An archive with the file of certificates.
+fn certificates_archive(certificates: &[u8]) -> io::Result<Vec<u8>> {
+    let mut archive = Writer::new(Vec::new());
+    archive.file(CERTIFICATES.trim_start_matches('/'), false, certificates.len() as u64)?;
+    archive.content(certificates)?;
+    archive.end_file(certificates.len() as u64)?;
+    archive.end()
 }
 
 fn too_long() -> Error {

@@ -13,7 +13,10 @@ use aigis_proxy::{
 use aigis_registry::archive::{Attributes, Member, Members, Sink as _, What, Writer};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use super::Builder;
+use super::{
+    Builder,
+    search::{Found, Values},
+};
 use crate::engine::{Change, ContainerId};
 
 /// How many bytes wait between who picks and who stores.
@@ -30,8 +33,8 @@ struct Wanted {
 }
 
 impl Builder {
-    /// Stores what differs from a container's image.
-    pub(super) async fn take(&self, container: &ContainerId, phase: &Phase) -> Result<Blob, Error> {
+    /// What of a container is to be taken.
+    async fn wanted(&self, container: &ContainerId, phase: &Phase) -> Result<Wanted, Error> {
         let mut wanted = Wanted::default();
         for changed in self.engine.changes(container).await? {
             let path = changed.path.trim_matches('/');
@@ -42,6 +45,30 @@ impl Builder {
                 Change::Added | Change::Modified => drop(wanted.there.insert(path.to_owned())),
             }
         }
+        Ok(wanted)
+    }
+
+    /// Looks for secrets in all that is about to be taken.
+    pub(super) async fn search(&self, container: &ContainerId, phase: &Phase, secrets: &Values) -> Result<(), Error> {
+        let wanted = self.wanted(container, phase).await?;
+        let files = SyncIoBridge::new(StreamReader::new(self.engine.export(container).await?));
+        let secrets = secrets.clone();
+        let looking = tokio::task::spawn_blocking(move || look(files, &wanted, &secrets));
+        let looked = looking.await.map_err(|_| Error::internal("the thread that reads a container's files ended"))?;
+        match looked.map_err(|error| Error::precondition(format!("what the phase left cannot be searched: {error}")))? {
+            None => Ok(()),
+            Some((path, Found { key, form })) => {
+                let path = aigis_proxy::quoted(&path);
+                let message = format!("the phase left the secret {key} in /{path}, {form}: nothing of it is stored");
+                let hint = "see to it that no command writes it anywhere but below /tmp";
+                Err(Error::precondition(message).hint(hint).with("path", path))
+            }
+        }
+    }
+
+    /// Stores what differs from a container's image.
+    pub(super) async fn take(&self, container: &ContainerId, phase: &Phase) -> Result<Blob, Error> {
+        let wanted = self.wanted(container, phase).await?;
         let files = SyncIoBridge::new(StreamReader::new(self.engine.export(container).await?));
         let (writer, reader) = tokio::io::duplex(BETWEEN);
         let mut pipe = SyncIoBridge::new(writer);
@@ -70,6 +97,33 @@ impl Builder {
                 .unwrap_or_else(|| Error::precondition(format!("what the phase left cannot be taken out: {error}")))),
         }
     }
+}
+
+/// The first path that is wanted and holds a secret: in its content, its name, or where it leads.
+fn look(files: impl Read, wanted: &Wanted, secrets: &Values) -> io::Result<Option<(String, Found)>> {
+    let mut members = Members::new(files);
+    let mut buffer = vec![0; BUFFER];
+    while let Some(member) = members.next()? {
+        if !wanted.there.contains(&member.path) {
+            continue;
+        }
+        let mut search = secrets.search();
+        let mut found = search.push(member.path.as_bytes());
+        if let What::Link(target) = &member.what {
+            found = found.or_else(|| secrets.search().push(target.as_bytes()));
+        }
+        let mut search = secrets.search();
+        while found.is_none() && member.what == What::File {
+            match members.read(&mut buffer)? {
+                0 => break,
+                count => found = search.push(buffer.get(..count).unwrap_or_default()),
+            }
+        }
+        if let Some(found) = found {
+            return Ok(Some((member.path, found)));
+        }
+    }
+    Ok(None)
 }
 
 /// Writes what is wanted; answers with names of files that are not, and hold what is.

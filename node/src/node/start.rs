@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     apps::{self, Apps},
-    builds::Builder,
+    builds::{self, Builder},
     bus_server::{self, BusServer},
     cluster::{Phase, member::Member, messenger::Messenger},
     container::Host,
@@ -370,7 +370,15 @@ impl Node {
         // Whoever comes back after a start of the node finds its secrets open.
         vault.ready(OPEN_WITHIN).await;
         tasks.extend(steps::serve(&steps, journal.clone()).await.map_err(&listening)?);
-        let builder = Builder::new(node.clone(), mark.clone(), bus.clone(), host.engine.clone(), supply.clone());
+        let builder = Builder::new(builds::Parts {
+            node: node.clone(),
+            mark: mark.clone(),
+            bus: bus.clone(),
+            engine: host.engine.clone(),
+            supply: supply.clone(),
+            vault: vault.clone(),
+            masks: logs.masks().clone(),
+        });
         tasks.extend(builder.serve(journal.clone()).await.map_err(&listening)?);
         let apps = Apps::new(apps::Parts {
             mesh: home.mesh().clone(),

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    blob::{Blob, Digest},
+    blob::{Blob, Content, Digest},
     error::Error,
+    secret::SecretName,
 };
 
 /// The service name of [`Builds`]; its target is the node.
@@ -66,6 +67,24 @@ pub struct Phase {
     pub removed: Vec<String>,
     /// Paths below the root of which nothing is taken out, nor of what is below them.
     pub left_out: Vec<String>,
+    /// Secrets of projects that its commands find as files in `/run/secrets`; what it leaves holds none of their values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretName>,
+    /// What belongs to the place where it runs, and to nothing that it leaves.
+    #[serde(default)]
+    pub surroundings: Surroundings,
+    /// Whether it runs though an equal one runs already.
+    #[serde(default)]
+    pub is_fresh: bool,
+}
+
+/// What of its surroundings a phase sees.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Surroundings {
+    /// Certificates that it trusts, as a file of PEM.
+    pub certificates: Option<Content>,
+    /// Variables for proxies and mirrors of package indexes, under its own.
+    pub env: BTreeMap<String, String>,
 }
 
 /// An image that a Dockerfile makes.
@@ -88,8 +107,8 @@ pub struct Told {
     pub lines: Vec<String>,
     /// From which line to ask next.
     pub next: u64,
-    /// How it ended, if it did: an image in an archive as the engine writes it; of a phase, an archive of all paths that differ from the image's, in which whiteouts stand for those
-    /// that are gone.
+    /// How it ended, if it did: an image in an archive as the engine writes it; of a phase, an archive of all paths that differ
+    /// from the image's, in which whiteouts stand for those that are gone.
     pub ended: Option<Result<Blob, Error>>,
 }
 

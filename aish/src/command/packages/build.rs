@@ -13,7 +13,7 @@ use aigis_deploy::{
     plan::Bases,
 };
 use aigis_proxy::{Error, Name, NodeName, services::projects::Pack, text_file};
-use aigis_registry::Timestamp;
+use aigis_registry::{State, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{
@@ -22,9 +22,10 @@ use super::{
 };
 use crate::{context::Context, exit::Failure, git, scratch};
 
-pub(in crate::command) mod node;
+mod node;
+pub(in crate::command) mod nodes;
 
-use node::Node;
+use nodes::{Nodes, surroundings};
 
 /// How many digits of a digest are a tag.
 const DIGITS: usize = 12;
@@ -44,13 +45,13 @@ pub(in crate::command) struct Build {
     /// Only for this platform: linux/amd64, linux/arm64; several times for several
     #[arg(long = "platform", value_name = "P", value_parser = platform)]
     platforms: Vec<Platform>,
-    /// Run phases, and take images from the engine, on this node [default: this host's]
+    /// Run phases, and take images from the engine, on this node [default: this host's, else another of the platform]
     #[arg(long, value_name = "N", conflicts_with = "local")]
     on: Option<NodeName>,
     /// Refuse to resolve what aigis.lock does not know
     #[arg(long)]
     locked: bool,
-    /// Resolve anew what aigis.lock knows of this base image; of all, if none is named
+    /// Resolve anew what aigis.lock knows of this base image; all that it knows, if none is named
     #[arg(long, value_name = "REF", num_args = 0..=1, conflicts_with = "locked")]
     update: Option<Option<String>>,
     /// Run phases also where it is known what they leave
@@ -140,16 +141,16 @@ impl Build {
             context.output.note("there is no aigis.json: that counts which aish manifests init would write");
         }
         let maker = Maker { user: user(), node: context.mesh_file()?.and_then(|mesh| mesh.node), is_node: false };
-        let node = self.node(context).await?;
-        let loader = self.loader(context, node.as_ref()).await?;
+        let nodes = if self.whose.local { None } else { Box::pin(self.nodes(context)).await? };
+        let loader = Box::pin(self.loader(context, nodes.as_ref())).await?;
         let work = move |store: &Store| {
-            let (registered, is_resolved) = self.build(store, &maker, bases.as_ref(), node.as_ref())?;
+            let (registered, is_resolved) = self.build(store, &maker, bases.as_ref(), nodes.as_ref())?;
             let loaded = loader.map(|loader| loader.load(store, &registered.record)).transpose();
             Ok((registered, is_resolved, loaded))
         };
         let (registered, is_resolved, loaded) = kept.on_store(context, work).await?;
         if is_resolved {
-            context.output.note(&format!("{LOCK_FILE} is written: it lacked what base images are"));
+            context.output.note(&format!("{LOCK_FILE} is written: it lacked what base images or system packages are"));
         }
         for name in loaded?.into_iter().flatten() {
             context.output.note(&format!("the engine knows it as {name}"));
@@ -157,40 +158,45 @@ impl Build {
         Ok(registered)
     }
 
-    /// The node that runs phases, where this host belongs to a mesh.
-    async fn node(&self, context: &Context) -> Result<Option<Node>, Failure> {
-        if self.whose.local {
+    /// The nodes that may run phases, where this host belongs to a mesh: the one that is named; else this host's own, and
+    /// after it those that take work.
+    async fn nodes(&self, context: &Context) -> Result<Option<Nodes>, Failure> {
+        let mesh = context.mesh_file()?;
+        if mesh.is_none() && self.on.is_none() {
             return Ok(None);
         }
-        self.named(context).await
-    }
-
-    /// The node that is named, or this host's, if it has one.
-    async fn named(&self, context: &Context) -> Result<Option<Node>, Failure> {
-        let name = match (&self.on, context.mesh_file()?) {
-            (Some(name), _) => Some(name.clone()),
-            (None, mesh) => mesh.and_then(|mesh| mesh.node),
+        let surroundings = surroundings(settings()?)?;
+        let session = context.session().await?;
+        let open = match &self.on {
+            Some(name) => vec![name.clone()],
+            None => {
+                let own = mesh.and_then(|mesh| mesh.node);
+                let rows = session.snapshot().node_rows();
+                let takes = |row: &&aigis_registry::NodeRow| {
+                    row.state == State::Live && !row.cordoned && !row.draining && Some(&row.name) != own.as_ref()
+                };
+                own.iter().cloned().chain(rows.iter().filter(takes).map(|row| row.name.clone())).collect()
+            }
         };
-        let Some(name) = name else { return Ok(None) };
-        Ok(Some(Node::new(context.connect().await?, name, context.output)))
+        Ok(Some(Nodes::new(session.bus().clone(), open, surroundings, self.no_cache, context.output)))
     }
 
     /// Whose engine gets the images, if that is wanted. It is asked before anything is built.
-    async fn loader(&self, context: &Context, builder: Option<&Node>) -> Result<Option<Node>, Failure> {
+    async fn loader(&self, context: &Context, builders: Option<&Nodes>) -> Result<Option<Nodes>, Failure> {
         if !self.load {
             return Ok(None);
         }
-        let named = match builder {
-            Some(node) => Some(node.clone()),
-            None => self.named(context).await?,
+        let nodes = match builders {
+            Some(nodes) => Some(nodes.clone()),
+            None => self.nodes(context).await?,
         };
-        let node = named.ok_or_else(|| {
+        let nodes = nodes.ok_or_else(|| {
             Error::unavailable("no engine can be given the images: this host has no node").hint(
                 "start one: aish up; or take them in by hand: aish packages export ID -o FILE; docker load -i FILE",
             )
         })?;
-        node.about_engine().await?;
-        Ok(Some(node))
+        nodes.need_engine().await?;
+        Ok(Some(nodes))
     }
 
     /// Builds and registers; says whether the lock was written.
@@ -199,7 +205,7 @@ impl Build {
         store: &Store,
         maker: &Maker,
         bases: Option<&Bases>,
-        node: Option<&Node>,
+        nodes: Option<&Nodes>,
     ) -> Result<(Registered, bool), Error> {
         let started_at = Timestamp::now();
         let document = read(&self.path, bases)?;
@@ -207,7 +213,7 @@ impl Build {
         let mut lock = written.clone();
         match &self.update {
             Some(Some(reference)) => drop(lock.bases.remove(reference)),
-            Some(None) => lock.bases.clear(),
+            Some(None) => lock = Lock::default(),
             None => {}
         }
         let project = &document.manifest.project;
@@ -229,7 +235,7 @@ impl Build {
             by: &maker.user,
             node: maker.node.as_ref().map(NodeName::as_str),
             at: started_at,
-            builder: node.map(|node| node as &dyn Builder),
+            builder: nodes.map(|nodes| nodes as &dyn Builder),
             fresh: self.no_cache,
             locked: self.locked,
         };
@@ -247,7 +253,7 @@ impl Build {
             outputs: record.by_image(|image| image.output),
             tier: record.tier(),
             source: Origin { repository: project.repository.clone(), ..origin },
-            node: node.map(Node::name).or(maker.node.as_ref()).map(ToString::to_string),
+            node: nodes.and_then(Nodes::name).or(maker.node.clone()).map(|node| node.to_string()),
             engine: None,
             started_at,
             ended_at: Timestamp::now(),

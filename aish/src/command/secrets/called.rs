@@ -1,4 +1,5 @@
-//! How a secret is called on the command line: by its name, or, one of a plugin, by `plugin/NAME KEY`.
+//! How a secret is called on the command line: by its name, or, one of a plugin or a project, by `plugin/NAME KEY` and
+//! `project/NAME KEY`.
 
 use std::ffi::OsStr;
 
@@ -9,6 +10,8 @@ use crate::exit::Failure;
 
 /// The first part of the names of plugins' secrets.
 const OF_PLUGINS: &str = "plugin/";
+/// Of those of projects.
+const OF_PROJECTS: &str = "project/";
 
 /// A secret, as somebody called it.
 #[derive(Debug)]
@@ -21,7 +24,7 @@ pub(super) struct Called {
 }
 
 impl Called {
-    /// Reads what was said: one word is the name; a second one is the key of a plugin's. Names are data and no part of the
+    /// Reads what was said: one word is the name; a second one is the key of a plugin's or a project's. Names are data and no part of the
     /// command line's grammar.
     ///
     /// # Errors
@@ -35,9 +38,10 @@ impl Called {
             let plugin = rest.and_then(|rest| Name::parse(rest.split_once('/')?.0).ok());
             return Some(named(&word).map(|name| Self { name, plugin, is_apart: false }));
         };
-        let plugin = Name::parse(rest?).ok()?;
+        let owner = Name::parse(rest.or_else(|| word.strip_prefix(OF_PROJECTS))?).ok()?;
+        let plugin = rest.map(|_| owner);
         let name = named(&format!("{word}/{}", key.to_string_lossy()));
-        Some(name.map(|name| Self { name, plugin: Some(plugin), is_apart: true }))
+        Some(name.map(|name| Self { name, plugin, is_apart: true }))
     }
 
     /// Whom a new secret is for if nobody says so: a plugin's is for its home node.
@@ -76,13 +80,15 @@ mod tests {
     }
 
     #[test]
-    fn plg_60_a_plugins_secret_is_called_by_two_words() {
+    fn plg_60_pkg_40_a_secret_of_a_plugin_or_a_project_is_called_by_two_words() {
         let called = read("plugin/dice", Some("sub/api.key")).unwrap().unwrap();
         assert_eq!((called.name.as_str(), called.plugin.unwrap().as_str()), ("plugin/dice/sub/api.key", "dice"));
+        let called = read("project/shop", Some("NPM_TOKEN")).unwrap().unwrap();
+        assert_eq!((called.name.as_str(), called.plugin), ("project/shop/NPM_TOKEN", None));
         for key in ["../x", "", "/x", "a/../b", "a b"] {
             assert!(read("plugin/dice", Some(key)).unwrap().is_err(), "{key}");
         }
-        for word in ["db", "plugin", "plugin/", "plugin/dice/api", "plugin/Dice", "plugins/dice"] {
+        for word in ["db", "plugin", "plugin/", "plugin/dice/api", "plugin/Dice", "plugins/dice", "project/"] {
             assert!(read(word, Some("value")).is_none(), "{word}");
         }
     }

@@ -22,10 +22,10 @@ const ROUNDS: usize = 5;
 /// those that it was for; a new one is for the home node of its plugin, or else for this host's node.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  aish secrets set db-password\n  printf %s \"$KEY\" | aish secrets set api-key --for beta\n  aish secrets set tls.key --file tls.key --for role=web\n  aish secrets set plugin/dice api.key --file api.key"
+    after_help = "Examples:\n  aish secrets set db-password\n  printf %s \"$KEY\" | aish secrets set api-key --for beta\n  aish secrets set tls.key --file tls.key --for role=web\n  aish secrets set plugin/dice api.key --file api.key\n  printf %s \"$TOKEN\" | aish secrets set project/shop NPM_TOKEN"
 )]
 pub(super) struct Set {
-    /// The secret: letters, digits, . _ - and / between parts; plugin/NAME for one of a plugin
+    /// The secret: letters, digits, . _ - and / between parts; plugin/NAME for one of a plugin, project/NAME for one of a project
     #[arg(value_name = "NAME")]
     name: OsString,
     /// A node that needs it, or the nodes with that label; may be repeated
@@ -34,7 +34,7 @@ pub(super) struct Set {
     /// The file that holds the value
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The key of a plugin's secret, after plugin/NAME. A value is never taken: everyone can read the arguments of a command
+    /// The key of a secret of a plugin or a project, after its NAME. A value is never taken: everyone can read the arguments of a command
     #[arg(value_name = "KEY", num_args = 0..)]
     more: Vec<OsString>,
 }

@@ -38,7 +38,9 @@ fn pkg_34_what_was_given_and_is_unchanged_goes_and_what_is_gone_is_told() {
         ("app/b", "1", 0o644),
         ("app/c", "1", 0o644),
         ("app/d", "", 0o644),
+        ("app/of-the-image/", "", 0o755),
     ];
+    let held = BTreeSet::from(["app/of-the-image".to_owned()]);
     let left = [
         ("app/", "", 0o700),
         ("app/a", "1", 0o600),
@@ -50,7 +52,7 @@ fn pkg_34_what_was_given_and_is_unchanged_goes_and_what_is_gone_is_told() {
     ];
     let before = Entries::read(blobs, &tar(blobs, &given)).unwrap();
     let after = Entries::read(blobs, &tar(blobs, &left)).unwrap();
-    let since = after.since(&before, blobs).unwrap();
+    let since = after.since(&before, Form::Application(&[]), &held, blobs).unwrap();
     let writable = ["/app/x".to_owned()];
     let found = paths(blobs, &since, Form::Application(&writable));
     let expected = [
@@ -64,7 +66,7 @@ fn pkg_34_what_was_given_and_is_unchanged_goes_and_what_is_gone_is_told() {
     ];
     assert_eq!(found, expected.map(|(path, mode, owner)| (path.to_owned(), mode, owner)));
     assert!(!since.is_empty("app") && after.only(|path| path == "app").is_empty("app"));
-    assert!(after.since(&after, blobs).unwrap().is_empty("app"));
+    assert!(after.since(&after, Form::System, &held, blobs).unwrap().is_empty("app"));
     assert_eq!(since.gone().collect::<Vec<_>>(), ["app/d"]);
 }
 

@@ -1,21 +1,20 @@
 //! From where a package is.
 
-use serde_json::Value;
-
 use super::{
     super::{Build, Record},
     Found, Outcome,
 };
+use crate::manifest::Project;
 
-pub(super) fn versioned(manifest: &Value) -> Found {
-    match manifest.pointer("/project/version").and_then(Value::as_str) {
+pub(super) fn versioned(project: &Project) -> Found {
+    match &project.version {
         Some(version) => (Outcome::Pass, vec![format!("aigis.json /project/version: {version}")]),
         None => (Outcome::Fail, vec!["aigis.json has no /project/version".to_owned()]),
     }
 }
 
-pub(super) fn sourced(manifest: &Value, builds: &[Build], record: &Record) -> Found {
-    let Some(repository) = manifest.pointer("/project/repository").and_then(Value::as_str) else {
+pub(super) fn sourced(project: &Project, builds: &[Build], record: &Record) -> Found {
+    let Some(repository) = &project.repository else {
         return (Outcome::Fail, vec!["aigis.json has no /project/repository".to_owned()]);
     };
     let own: Vec<&Build> = builds.iter().filter(|build| build.package == record.id).collect();

@@ -7,13 +7,16 @@ use std::{
 
 use aigis_proxy::{Code, Error};
 use aigis_registry::archive::{Members, What};
-use serde_json::Value;
 
 use super::{
     super::{Record, Store},
     Found, Outcome, all,
 };
-use crate::{Digest, Options, Tree, analyze, fact::Managed};
+use crate::{
+    Digest, Options, Tree, analyze,
+    fact::Managed,
+    manifest::{Application, Manifest},
+};
 
 /// More than so many bytes tell something.
 const TELLING: u64 = 200;
@@ -56,7 +59,7 @@ const WORDS: [&str; 4] = [".test", ".spec", "_test", "-test"];
 /// The sources of a package, by application.
 pub(super) struct Sources {
     applications: BTreeMap<String, Option<Source>>,
-    manifest: Value,
+    manifest: Manifest,
 }
 
 /// A source tree.
@@ -77,7 +80,7 @@ impl Sources {
             };
             applications.insert(name.clone(), source);
         }
-        Ok(Self { applications, manifest: store.manifest(record)? })
+        Ok(Self { applications, manifest: store.manifest(record)?.manifest })
     }
 
     /// One README tells of all of it.
@@ -118,13 +121,15 @@ impl Sources {
             let Some(source) = source else {
                 return (Outcome::Unknown, vec![format!("{name}: its sources are not stored here")]);
             };
-            let about = &self.manifest["applications"][name];
-            let has_commands =
-                ["install_commands", "build_commands", "dependencies"].iter().any(|key| !about[*key].is_null());
-            if about["type"] == "files" && !has_commands {
+            let about = self.manifest.applications.get(name.as_str());
+            let installs = |about: &&Application| {
+                let has_commands = !about.install_commands.is_empty() || !about.build_commands.is_empty();
+                about.kind != "files" || has_commands || !about.dependencies.all().is_empty()
+            };
+            if about.is_some() && about.filter(installs).is_none() {
                 return (Outcome::Pass, vec![format!("{name}: nothing is installed")]);
             }
-            let root = about["root"].as_str().unwrap_or(".");
+            let root = about.map_or(".", |about| about.root.as_str());
             let beyond = record.locked.get(name).into_iter().flatten().map(|(path, _)| path);
             // Those of its own directory the analysis sees.
             let workspace = beyond.filter(|path| !source.tree.has(within(path, root))).collect::<Vec<_>>();

@@ -22,12 +22,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Found, settings, value};
-use crate::command::packages::{
-    DIRECTORY,
-    build::{
-        self, Build, Maker,
-        node::{Listener, Node as Phases},
+use crate::{
+    command::packages::{
+        DIRECTORY,
+        build::{
+            self, Build, Maker,
+            nodes::{Listener, Nodes, surroundings},
+        },
     },
+    exit::Failure,
 };
 
 /// How many packages are built at once.
@@ -103,33 +106,43 @@ impl Packer {
     pub(super) fn build(&self, by: String, pack: &Pack, found: Found) -> Result<Packed, Error> {
         let asked = Build::asked(found.directory.clone(), pack)?;
         let maker = Maker { user: by, node: Some(self.name.clone()), is_node: true };
-        Ok(self.begin(move |store, phases| {
+        self.begin(pack.no_cache, move |store, phases| {
             let is_missing = !found.directory.join(aigis_deploy::manifest::FILE).exists();
             let bases = match is_missing {
-                true => Some(settings().map_err(crate::exit::Failure::into_error)?.bases()),
+                true => Some(settings().map_err(Failure::into_error)?.bases()),
                 false => None,
             };
             let (registered, _) = asked.build(store, &maker, bases.as_ref(), Some(phases))?;
             drop(found);
             Ok(Value::Object(build::row(&registered.record, registered.created)))
-        }))
+        })
     }
 
     /// Builds a package again, and reports in what the result differs.
-    pub(super) fn verify(&self, by: String, id: String) -> Packed {
+    ///
+    /// # Errors
+    ///
+    /// As [`Packer::build`].
+    pub(super) fn verify(&self, by: String, id: String) -> Result<Packed, Error> {
         let name = self.name.clone();
-        self.begin(move |store, phases| {
+        self.begin(true, move |store, phases| {
             let verifier = Verifier { by: &by, node: Some(name.as_str()), measured: true, builder: Some(phases) };
             value(&verify(store, &id, &verifier)?)
         })
     }
 
     /// Begins some work, which ends when nobody listens any more.
-    fn begin(&self, work: impl FnOnce(&Store, &Phases) -> Result<Value, Error> + Send + 'static) -> Packed {
+    fn begin(
+        &self,
+        is_fresh: bool,
+        work: impl FnOnce(&Store, &Nodes) -> Result<Value, Error> + Send + 'static,
+    ) -> Result<Packed, Error> {
         let (frames, told) = mpsc::channel(LINES);
         let ended = CancellationToken::new();
         let listener = Told { frames: frames.clone(), at: Mutex::default() };
-        let phases = Phases::new(self.bus.clone(), self.name.clone(), listener).until(ended.clone());
+        let surroundings = surroundings(settings().map_err(Failure::into_error)?)?;
+        let phases = Nodes::new(self.bus.clone(), vec![self.name.clone()], surroundings, is_fresh, listener);
+        let phases = phases.until(ended.clone());
         let Self { bus, shared, directory, turns, .. } = self.clone();
         let (runtime, guard) = (Handle::current(), ended.clone().drop_guard());
         tokio::task::spawn_blocking(move || {
@@ -147,9 +160,9 @@ impl Packer {
             // Whoever listened may have gone.
             let _ = frames.blocking_send(outcome().map(Packing::Ended));
         });
-        stream::unfold((told, guard), |(mut told, guard)| async move {
+        Ok(stream::unfold((told, guard), |(mut told, guard)| async move {
             told.recv().await.map(|frame| (frame, (told, guard)))
         })
-        .boxed()
+        .boxed())
     }
 }
