@@ -206,10 +206,8 @@ fn entry(layer: &str, sides: [(Option<&Opened>, Option<Member>); 2], found: &mut
     };
     let ((of_a, a), (of_b, b)) = (one, other);
     match (&a.what, &b.what) {
-        (What::Link(from), What::Link(to)) => {
-            if from != to {
-                found.add(layer, &a.path, How::Link, from.clone().into(), to.clone().into());
-            }
+        (What::Link(from), What::Link(to)) if from != to => {
+            found.add(layer, &a.path, How::Link, from.clone().into(), to.clone().into());
         }
         (from, to) if from != to => {
             found.add(layer, &a.path, How::Removed, of_a.told(&a)?, Value::Null);

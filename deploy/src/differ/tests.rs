@@ -146,7 +146,9 @@ fn pkg_36_hints_say_what_the_bytes_tell() {
         [b"\x7fELF", &[0; 60][..], &note].concat()
     };
     let text = |text: &str| text.as_bytes().to_vec();
-    let cases: [(&str, Vec<u8>, Vec<u8>, Option<&str>); 12] = [
+    /// A path, what it holds on either side, and the hint.
+    type Case = (&'static str, Vec<u8>, Vec<u8>, Option<&'static str>);
+    let cases: [Case; 12] = [
         ("a.pyc", bytecode(1), bytecode(2), Some("bytecode")),
         ("a.pyc", text("0123456789012345678x"), text("0123456789012345678y"), None),
         ("a.gz", gzip(1), gzip(2), Some("gzip")),

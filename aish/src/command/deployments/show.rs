@@ -37,7 +37,7 @@ pub(super) async fn list(context: &Context) -> Result<(), Failure> {
             record.project.to_string(),
             state(record),
             last.map(|last| last.n.to_string()).unwrap_or_default(),
-            last.map(|last| short(last)).unwrap_or_default(),
+            last.map(short).unwrap_or_default(),
             record.placements.len().to_string(),
             last.map(|last| last.at.to_string()).unwrap_or_default(),
         ]
