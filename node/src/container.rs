@@ -262,7 +262,7 @@ impl Ci for Container {
     }
 
     fn run(self: Arc<Self>, path: SkillPath, call: Call) -> BoxFuture<'static, Result<Answer, Error>> {
-        if !self.bound().deployed.has(path.as_str()) {
+        if self.skill(path.as_str()).is_none() {
             return std::future::ready(Err(skill::unknown(&path, &self.skills()))).boxed();
         }
         table().run(self, &path, call)

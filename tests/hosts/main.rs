@@ -12,6 +12,8 @@ mod cluster;
 #[cfg(test)]
 mod crew;
 #[cfg(test)]
+mod deployments;
+#[cfg(test)]
 mod doors;
 #[cfg(test)]
 mod engines;

@@ -1,8 +1,12 @@
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use aigis_deploy::{
     Analysis, Tree,
     dockerfile::{self, Finding, Level, Proposal, Refusal, SaveError, Saved, Surroundings, Wanted},
+    plan::Bases,
     settings::{self, Settings},
 };
 use aigis_proxy::{Code, Error, NodeName, text_file};
@@ -13,6 +17,7 @@ use crate::{
     exit::{self, Failure},
 };
 
+mod pin;
 pub(super) mod test;
 
 /// Propose a Dockerfile for a directory, save one, or judge any
@@ -30,6 +35,9 @@ pub(crate) struct Dockerfile {
     /// The application, where there are several
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
+    /// Ask registries what the base images are now, and name them by digest too, where aigis.lock does not
+    #[arg(long, conflicts_with = "test")]
+    pin: bool,
     /// Print what the image is made of, stage by stage, as JSON
     #[arg(long, conflicts_with_all = ["json", "diff", "save"])]
     plan: bool,
@@ -52,7 +60,7 @@ pub(crate) struct Dockerfile {
     #[arg(long, requires = "test")]
     keep: bool,
     /// Report on a Dockerfile instead; without a name on that in the project's directory
-    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["app", "plan", "diff", "save", "test"])]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["app", "pin", "plan", "diff", "save", "test"])]
     lint: Option<Option<PathBuf>>,
     /// Fail where anything is doubtful; of --lint, take warnings for errors
     #[arg(long)]
@@ -68,7 +76,7 @@ impl Dockerfile {
         if let Some(file) = &self.lint {
             return self.judge(file.as_deref(), context);
         }
-        let proposal = self.propose(context)?;
+        let proposal = self.propose(context).await?;
         if self.save {
             return self.write(&proposal, context);
         }
@@ -92,8 +100,12 @@ impl Dockerfile {
         context.output.data(file.map(|file| file.content.as_bytes()).unwrap_or_default())
     }
 
-    fn propose(&self, context: &Context) -> Result<Proposal, Failure> {
-        let (proposal, analysis) = propose(&self.path, self.app.clone())?;
+    async fn propose(&self, context: &Context) -> Result<Proposal, Failure> {
+        let (mut proposal, analysis) = propose(&self.path, self.app.clone(), BTreeMap::new())?;
+        if self.pin {
+            let digests = pin::resolved(context, &proposal).await?;
+            (proposal, _) = propose(&self.path, self.app.clone(), digests)?;
+        }
         for warning in &analysis.warnings {
             context.output.note(&warning.to_string());
         }
@@ -145,9 +157,13 @@ impl Dockerfile {
     }
 }
 
-/// What is proposed for an application of a directory, by the bases of this host.
-pub(super) fn propose(directory: &Path, application: Option<String>) -> Result<(Proposal, Analysis), Error> {
-    let bases = settings().map_err(Failure::into_error)?.bases();
+/// What is proposed for an application of a directory, by the bases of this host, of which those digests are known.
+pub(super) fn propose(
+    directory: &Path,
+    application: Option<String>,
+    digests: BTreeMap<String, String>,
+) -> Result<(Proposal, Analysis), Error> {
+    let bases = Bases { digests, ..settings().map_err(Failure::into_error)?.bases() };
     let wanted = Wanted { application, bases, ..Wanted::default() };
     let tree = Tree::read(directory).map_err(|error| unreadable(directory, &error))?;
     let present = |path: &str| dockerfile::present(&directory.join(path)).ok().flatten();

@@ -13,7 +13,7 @@ pub(super) mod build;
 mod lineage;
 mod list;
 mod push;
-mod registry;
+pub(super) mod registry;
 mod remove;
 mod show;
 mod verify;

@@ -160,6 +160,16 @@ impl Remote {
         Err(Error::new(Code::DataLoss, message).hint("ask who runs it whether it changes manifests"))
     }
 
+    /// What its reference means now: the digest of a manifest, or of an index.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for what is not there; why the registry does not say.
+    pub fn resolve(&self) -> Result<Digest, Error> {
+        let digest = self.wait(ANSWERED, self.client.fetch_manifest_digest(&self.reference, &self.auth))?;
+        digest.parse().map_err(|_| self.odd(&format!("its digest of it is none: {}", quoted(&digest))))
+    }
+
     /// A manifest, or an index, by its digest.
     pub(super) fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         let accepted = [media::INDEX, media::MANIFEST];

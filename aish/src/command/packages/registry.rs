@@ -13,7 +13,7 @@ use super::super::dockerfile::settings;
 use crate::exit::Failure;
 
 /// The repository of that reference, with the user's login there.
-pub(super) fn remote(text: &str) -> Result<Remote, Failure> {
+pub(in crate::command) fn remote(text: &str) -> Result<Remote, Failure> {
     let reference = reference(text)?;
     let login = match config() {
         Some(path) if path.exists() => {

@@ -2,6 +2,7 @@
 //! uploaded.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -158,7 +159,7 @@ impl Desk {
 
     async fn propose(&self, project: String, application: Option<String>) -> Result<Value, Error> {
         let app = application.clone();
-        let proposal = self.look(&project, move |directory| Ok(propose(directory, app)?.0)).await?;
+        let proposal = self.look(&project, move |directory| Ok(propose(directory, app, BTreeMap::new())?.0)).await?;
         let value = value(&proposal)?;
         let _turn = self.writing.lock().await;
         let kept = self.kept.clone();
@@ -199,7 +200,8 @@ fn unchanged(directory: &Path, shown: &Shown) -> Result<(), Error> {
         Error::precondition(format!("the project {} is not what it was: {why}", shown.project))
             .hint("have it proposed again, and look at it: dockerfile.propose")
     };
-    let (now, _) = propose(directory, shown.application.clone()).map_err(|error| changed(error.message))?;
+    let (now, _) =
+        propose(directory, shown.application.clone(), BTreeMap::new()).map_err(|error| changed(error.message))?;
     if now.id != shown.proposal.id {
         return Err(changed(format!("it leads to {} now, not to {}", now.id, shown.proposal.id)));
     }

@@ -233,7 +233,8 @@ fn pkg_45_context_and_dockerfile_count_and_what_is_left_out_does_not() {
 fn pkg_45_what_a_dockerfile_makes_is_unchecked_until_somebody_verifies_it() {
     let (data, project, engine) = (tempfile::tempdir().unwrap(), project(MANIFEST), engine());
     let record = built(&Store::open(data.path()).unwrap(), project.path(), &engine, true).unwrap().record;
-    let build = |verify_of, tier| Build { tier, verify_of, ..golden::build("bld_1".to_owned(), &record) };
+    let build =
+        |verify_of, tier| Build { tier, verify_of, measured: true, ..golden::build("bld_1".to_owned(), &record) };
     assert_eq!(Reproducible::of(&[build(None, 2), build(None, 2)]), Reproducible::Unchecked);
     assert_eq!(Reproducible::of(&[build(None, 2), build(Some(record.id), 2)]), Reproducible::Yes);
     assert_eq!(Reproducible::of(&[build(None, 1), build(None, 1)]), Reproducible::Yes);
