@@ -103,6 +103,37 @@ fn pkg_48_a_registry_with_users_takes_the_login_of_docker_and_tells_what_it_lack
 }
 
 #[test]
+fn pkg_18_bases_are_pinned_by_what_a_registry_says_they_are() {
+    let (host, registry, project) = (Mesh::absent(), Registry::open(), tempfile::tempdir().unwrap());
+    let (_golden, package) = built(&host, &[]);
+    push(&host, &["golden", &format!("{}/library/python:3.13", registry.address)]);
+    write(project.path(), "main.py", "print('x')\n");
+    write(project.path(), ".python-version", "3.13\n");
+    let settings = tempfile::tempdir().unwrap();
+    let environment = [("AIGIS_CONFIG_DIR", shown(settings.path()).to_owned())];
+    let propose = |bases: String| {
+        fs::write(settings.path().join("packages.toml"), bases).unwrap();
+        host.aish_in(&environment, ["dockerfile", shown(project.path()), "--pin"])
+    };
+    let output = package["output"].as_str().unwrap();
+    // At the registry that its name says, and at a mirror of that.
+    let own = format!("{}/library/python:3.13", registry.address);
+    let found = propose(format!("[bases]\npython = \"{own}\"\n"));
+    assert!(found.code == 0 && found.stdout.contains(&format!("FROM {own}@{output}")), "{found:?}");
+    let mirrored = format!(
+        "[bases]\npython = \"registry.invalid/library/python:3.13\"\n[mirrors]\n\"registry.invalid\" = [\"{}\"]\n",
+        registry.address
+    );
+    let found = propose(mirrored);
+    assert!(
+        found.code == 0 && found.stdout.contains(&format!("FROM registry.invalid/library/python:3.13@{output}")),
+        "{found:?}"
+    );
+    let absent = propose(format!("[bases]\npython = \"{}/nothing:1\"\n", registry.address));
+    assert!(absent.code == 65 && absent.stderr.contains("--pin") && absent.stdout.is_empty(), "{absent:?}");
+}
+
+#[test]
 fn pkg_50_what_a_registry_changed_is_not_taken() {
     let (host, there, registry) = (Mesh::absent(), Mesh::absent(), Registry::open());
     let (_project, package) = built(&host, &[]);
