@@ -46,15 +46,22 @@ fn pkg_70_a_node_builds_what_its_host_has_and_all_hosts_know_it() {
     let directory = folder.path().join("demo");
     let before = files(&directory);
     let proposed = alpha.aish(["call", "beta.dockerfile.propose", "project=demo", "--json"]).good().json();
-    let here = beta.aish(["dockerfile", directory.to_str().unwrap(), "--json"]).good().json();
-    assert_eq!((proposed, files(&directory)), (here, before));
+    let here = beta.aish(["dockerfile", directory.to_str().unwrap(), "--json"]);
+    assert_eq!((here.code, &proposed, files(&directory)), (0, &here.json(), before), "{here:?}");
+    // Twice: the second time there is nothing to write.
+    let proposal = format!("proposal={}", proposed["id"].as_str().unwrap());
+    for changed in [true, false] {
+        let saved = alpha.aish(["call", "beta.dockerfile.save", &proposal, "--json"]).good().json();
+        assert_eq!(saved["changed"], changed, "{saved}");
+    }
 
     let first = frames(&alpha, "beta.package.build", &["project=demo"]);
     let (record, lines) = first.split_last().unwrap();
     assert_eq!((&record["created"], &record["node"]), (&json!(true), &json!("beta")), "{record}");
     assert!(lines.iter().any(|frame| frame["container"] == "app"), "{lines:?}");
     for frame in lines {
-        let keys: Vec<&String> = frame.as_object().unwrap().keys().collect();
+        let mut keys: Vec<&String> = frame.as_object().unwrap().keys().collect();
+        keys.sort();
         assert_eq!(keys, ["container", "line", "percent", "phase"], "{frame}");
         assert!(frame["percent"].as_u64().is_some_and(|percent| percent <= 100), "{frame}");
     }

@@ -325,8 +325,9 @@ pub(in crate::command) fn row(record: &Record, created: bool) -> Map<String, Val
 /// The manifest that `aish manifests init` would write, of a project of which only one thing can be said.
 fn proposed(project: &Path, bases: &Bases) -> Result<Vec<u8>, Error> {
     let (analysis, tree) = init::found(project)?;
-    let ambiguous: Vec<&str> =
-        analysis.applications.iter().filter(|app| app.ambiguous).map(|app| app.name.as_str()).collect();
+    // What has a Dockerfile is made by that, whatever it is.
+    let in_doubt = analysis.applications.iter().filter(|app| app.ambiguous && app.dockerfile.value.is_none());
+    let ambiguous: Vec<&str> = in_doubt.map(|app| app.name.as_str()).collect();
     if !ambiguous.is_empty() {
         let message =
             format!("there is no aigis.json, and what {} is can be said in several ways", ambiguous.join(", "));
