@@ -71,6 +71,10 @@ fn merged(session: &Asking, found: &Addressee, said: Value) -> Value {
     for key in ["skills", "actions"] {
         object.insert(key.to_owned(), said.get(key).cloned().unwrap_or_else(|| Value::Array(Vec::new())));
     }
+    // Of those alone that a deployment set up.
+    if let Some(manifest) = said.get("manifest").filter(|manifest| !manifest.is_null()) {
+        object.insert("manifest".to_owned(), manifest.clone());
+    }
     object.insert("members".to_owned(), members(found));
     Value::Object(object)
 }
@@ -123,6 +127,10 @@ fn text(address: &Address, value: &Value) -> String {
     }
     if let Some(image) = value.pointer("/container/image").and_then(Value::as_str) {
         line("image", image.to_owned());
+    }
+    let told = |key: &str| value.pointer(&format!("/manifest/{key}")).and_then(Value::as_str);
+    if let (Some(project), Some(package)) = (told("project"), told("package")) {
+        line("deployed", format!("of the project {project}, package {package}"));
     }
     line("warnings", words(value.get("warnings")));
     out.push_str("skills:\n");
