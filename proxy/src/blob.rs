@@ -31,6 +31,8 @@ pub const PASSING: Duration = Duration::from_secs(10 * 60);
 const MARKED: Duration = Duration::from_secs(60 * 60);
 /// How long a chunk may take on its way: a thin link needs seconds, and the store may have no leader for some.
 const WITHIN: Duration = Duration::from_secs(120);
+/// How long the store may take to acknowledge something of a blob. Who waits for it may hold a container meanwhile.
+const TAKEN: Duration = Duration::from_secs(45);
 
 /// A blob: what it is, and how much of it there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -11,25 +10,27 @@ use tracing::Instrument;
 use crate::{
     body,
     bus::Bus,
-    envelope::{DEFAULT_TIMEOUT, MAX_TIMEOUT, Outgoing, Passing, Request},
+    envelope::{Outgoing, Passing, Request},
     error::{Code, Error},
-    json,
     name::{Name, SkillPath, UserName},
     serve::Server,
     socket::{self, Local, Ongoing},
     subject::{Control, Token},
-    trace,
 };
+use again::Again;
+use answer::{Begun, Failed, named};
+use way::{Replies, Way};
 
 mod again;
+mod answer;
 mod content;
+mod frame;
 mod frames;
 mod way;
 
-use again::Again;
 pub use content::Content;
+pub(crate) use frame::{Data, Frame};
 pub use frames::Frames;
-use way::{Head, Replies, Reply, Way};
 
 /// The header of an error reply.
 pub(crate) const ERROR_HEADER: &str = "Aigis-Error";
@@ -63,70 +64,6 @@ pub enum Response<C = Value> {
     Value(C),
     /// Frames.
     Stream(Box<Frames<C>>),
-}
-
-/// A frame of a stream, as it travels.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(bound(deserialize = "D: Deserialize<'de>"))]
-pub(crate) struct Frame<D = Value> {
-    pub(crate) seq: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) data: Option<D>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) beat: bool,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) end: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) error: Option<Error>,
-}
-
-/// What a frame brings, as its callee has it.
-pub(crate) trait Data: Default + Send + 'static {
-    /// Writes it as JSON at the end of `out`.
-    fn write(&self, out: &mut Vec<u8>);
-}
-
-impl Data for Value {
-    fn write(&self, out: &mut Vec<u8>) {
-        json::write(self, out);
-    }
-}
-
-impl Data for Bytes {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self);
-    }
-}
-
-impl<D: Data> Frame<D> {
-    /// Writes it as it travels, where about `room` bytes are expected; it brings data, or what it is besides.
-    pub(crate) fn to_bytes(&self, room: usize) -> Bytes {
-        let mut body = Vec::with_capacity(room);
-        // Numbers and errors always have a JSON form, and memory takes it.
-        let _ = match &self.data {
-            Some(data) => {
-                body.extend_from_slice(b"{\"seq\":");
-                let written = serde_json::to_writer(&mut body, &self.seq);
-                body.extend_from_slice(b",\"data\":");
-                data.write(&mut body);
-                body.push(b'}');
-                written
-            }
-            None => {
-                let Self { seq, beat, end, ref error, .. } = *self;
-                serde_json::to_writer(&mut body, &Frame::<()> { seq, data: None, beat, end, error: error.clone() })
-            }
-        };
-        body.into()
-    }
-}
-
-impl<'a, D: Deserialize<'a>> Frame<D> {
-    /// Reads the frame that is due.
-    fn read(body: &'a [u8], due: u64) -> Result<Self, String> {
-        let frame: Self = serde_json::from_slice(body).map_err(|_| format!("frame {due} is unreadable"))?;
-        if frame.seq == due { Ok(frame) } else { Err(format!("frame {} came where frame {due} was due", frame.seq)) }
-    }
 }
 
 /// How a process calls: without any wire what it serves itself, over the socket of its own host's node what that node
@@ -355,123 +292,6 @@ pub(crate) async fn passed(
     begun.finish(running, Replies::Socket(replies), target).await.map_err(|failed| failed.into_error(let_go))
 }
 
-/// A call's time, counted from its beginning.
-#[derive(Debug, Clone, Copy)]
-struct Begun {
-    explicit: bool,
-    deadline: Instant,
-}
-
-/// Why there is no response.
-enum Failed {
-    /// The request surely did not arrive.
-    Unsent,
-    /// The way to the callee broke: it may have arrived.
-    Broken(Error),
-    /// Anything else.
-    Told(Error),
-}
-
-impl Failed {
-    /// What a failure on the way means.
-    fn of(error: Error) -> Self {
-        if error.code == Code::Unavailable { Self::Broken(error) } else { Self::Told(error) }
-    }
-
-    /// What is told where there is no other way.
-    fn into_error(self, unsent: impl FnOnce() -> Error) -> Error {
-        match self {
-            Self::Unsent => unsent(),
-            Self::Broken(error) | Self::Told(error) => error,
-        }
-    }
-}
-
-impl Begun {
-    fn now(request: &mut impl Outgoing, target: &Target) -> Self {
-        let meta = request.meta_mut();
-        if meta.traceparent.is_none() {
-            meta.traceparent = trace::current();
-        }
-        let explicit = meta.timeout;
-        // A callee applies what its skill declares by itself: only the patience is ours.
-        let budget = explicit.or(target.timeout).unwrap_or(DEFAULT_TIMEOUT).min(MAX_TIMEOUT);
-        Self { explicit: explicit.is_some(), deadline: Instant::now() + budget }
-    }
-
-    /// What is left of the time that the caller named.
-    fn left(&self) -> Option<Duration> {
-        self.explicit.then(|| self.deadline.saturating_duration_since(Instant::now()))
-    }
-
-    /// Awaits the first reply, whichever way the request went.
-    async fn finish<C: Content>(
-        self,
-        mut running: Running,
-        mut replies: Replies,
-        target: &Target,
-    ) -> Result<Response<C>, Failed> {
-        // The callee tells of its own deadline; the grace is for that answer to arrive.
-        let grace = Duration::from_millis(250);
-        let mut reply = match tokio::time::timeout_at(self.deadline + grace, replies.next()).await {
-            Ok(Some(Ok(reply))) => reply,
-            Ok(Some(Err(error))) => {
-                running.ended = true;
-                let unsent = error.code == Code::Unavailable && error.detail("sent") == Some(&Value::Bool(false));
-                return Err(if unsent { Failed::Unsent } else { Failed::of(error) });
-            }
-            Ok(None) => return Err(Failed::Told(Error::unavailable("the connection was closed").sent(true))),
-            Err(_) => {
-                if let Way::Bus(bus, _) = &running.way {
-                    bus.was_silent(&running.server);
-                }
-                let Target { ci, path, .. } = target;
-                let message = format!("{path} on {ci} did not answer before the deadline");
-                let error = Error::new(Code::DeadlineExceeded, message).hint("give it longer: --timeout 2m");
-                return Err(Failed::Told(error.sent(true)));
-            }
-        };
-        if reply.head == Head::Stream {
-            let frames = Frames::new(running, replies, self.explicit.then_some(self.deadline));
-            return Ok(Response::Stream(Box::new(frames)));
-        }
-        running.ended = true;
-        if let Some(bus) = running.way.bus() {
-            let opened = body::incoming(bus, reply.body, self.deadline).await;
-            reply.body = opened.map_err(|error| Failed::Told(unopened(error, target).sent(true)))?;
-        }
-        decode(reply, target).map(Response::Value).map_err(Failed::Told)
-    }
-}
-
-/// Reads a single reply: a result, or the callee's error.
-fn decode<C: Content>(reply: Reply, target: &Target) -> Result<C, Error> {
-    let Head::Error(code) = reply.head else {
-        return C::whole(reply.body).map_err(|error| hostile(target, &error.message));
-    };
-    match (code.map(|code| code.parse::<Code>()).transpose(), serde_json::from_slice::<Error>(&reply.body)) {
-        (Ok(code), Ok(error)) => Err(Error { code: code.unwrap_or(error.code), ..error }.heard()),
-        (Err(unknown), _) => Err(hostile(target, &unknown.to_string())),
-        (_, Err(_)) => Err(hostile(target, "its error has no readable body")),
-    }
-}
-
-fn hostile(target: &Target, reason: &str) -> Error {
-    Error::internal(format!("the reply of {} (served by {}) is unusable: {reason}", target.ci, target.server))
-}
-
-/// A reference that is none is the callee's fault.
-fn unopened(error: Error, target: &Target) -> Error {
-    if error.code == Code::InvalidArgument { hostile(target, &error.message) } else { error }
-}
-
-fn named(target: &Target) -> Error {
-    let Target { ci, server, .. } = target;
-    Error::unavailable(format!("{ci} does not answer: its server \"{server}\" is not on the bus"))
-        .hint("see: aish nodes")
-        .sent(false)
-}
-
 /// A call under way: dropping it before its end cancels it at the callee.
 #[derive(Debug)]
 struct Running {
@@ -490,32 +310,6 @@ impl Drop for Running {
     fn drop(&mut self) {
         if !self.ended {
             self.tell(Control::Cancel, Bytes::new());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    proptest::proptest! {
-        #[test]
-        fn bad_22_any_frame_is_the_one_due_or_refused(
-            body in "\\{\"seq\":[0-9]{1,20}(,\"(data|end|beat|error)\":[a-z0-9{}\"]{0,10}){0,3}\\}?|.{0,40}",
-            due in 1..4_u64,
-        ) {
-            match Frame::<Value>::read(body.as_bytes(), due) {
-                Ok(frame) => proptest::prop_assert_eq!(frame.seq, due),
-                Err(reason) => proptest::prop_assert!(reason.contains(&due.to_string())),
-            }
-        }
-
-        #[test]
-        fn bad_22_a_frame_reads_back(seq in 1..u64::MAX, data in ".{0,20}", end: bool) {
-            let data = (!end).then_some(Value::String(data));
-            let body = Frame { seq, data: data.clone(), end, ..Frame::default() }.to_bytes(0);
-            let frame: Frame = Frame::read(&body, seq).unwrap();
-            proptest::prop_assert_eq!((frame.data, frame.end, frame.beat), (data, end, false));
         }
     }
 }

@@ -55,6 +55,14 @@ const AT_ONCE: usize = 4_096;
 /// This version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The context of a request that has that long.
+#[must_use]
+pub fn within(time: Duration) -> Context {
+    let mut context = context::current();
+    context.deadline = std::time::Instant::now() + time;
+    context
+}
+
 /// The client side of a typed service: a [`Stub`] that asks over the bus.
 pub struct Asker<Request, Response> {
     bus: Bus,
@@ -271,9 +279,7 @@ fn read<Q: DeserializeOwned>(name: &str, body: &[u8]) -> Result<(Context, Q), Er
         }
     })?;
     let timeout = envelope.timeout_ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis).min(MAX_TIMEOUT);
-    let mut context = context::current();
-    context.deadline = std::time::Instant::now() + timeout;
-    Ok((context, envelope.request))
+    Ok((within(timeout), envelope.request))
 }
 
 /// Whether a body is a request of a typed service.

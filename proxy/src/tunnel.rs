@@ -16,7 +16,6 @@ mod way;
 use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tarpc::context;
 
 use crate::{
     error::{Code, Error},
@@ -145,7 +144,7 @@ async fn open(
 ) -> Result<(Connection, InstanceId), Error> {
     let (connection, opening) = hub.expect()?;
     let (back, is_near) = (Side::new(hub.token(), &connection), network.is_some());
-    let asking = client(hub, node).open(within(), app.clone(), port, back, network).await;
+    let asking = client(hub, node).open(rpc::within(DIALLING), app.clone(), port, back, network).await;
     let Opened { way, instance } = rpc::answered(asking)?;
     Ok((begin(hub, node, &format!("the app {app}"), port, way, is_near, opening).await?, instance))
 }
@@ -164,7 +163,7 @@ pub async fn reach(hub: &Hub, node: &NodeName, to: &Container, port: u16) -> Res
     let reach = async |network: Option<Network>| {
         let (connection, opening) = hub.expect()?;
         let (back, is_near) = (Side::new(hub.token(), &connection), network.is_some());
-        let asking = client(hub, node).reach(within(), to.clone(), port, back, network).await;
+        let asking = client(hub, node).reach(rpc::within(DIALLING), to.clone(), port, back, network).await;
         let Reached { way } = rpc::answered(asking)?;
         begin(hub, node, &format!("the container {}", to.name), port, way, is_near, opening).await
     };
@@ -176,12 +175,6 @@ pub async fn reach(hub: &Hub, node: &NodeName, to: &Container, port: u16) -> Res
 
 fn client(hub: &Hub, node: &NodeName) -> TunnelsClient<rpc::Asker<TunnelsRequest, TunnelsResponse>> {
     TunnelsClient::from(rpc::Asker::new(hub.bus(), node.as_str(), TUNNELS))
-}
-
-fn within() -> context::Context {
-    let mut context = context::current();
-    context.deadline = std::time::Instant::now() + DIALLING;
-    context
 }
 
 /// Takes the way that a node has opened.

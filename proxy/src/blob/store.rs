@@ -7,11 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt, TryStreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tarpc::context;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::{
-    Blob, Content, Digest, Index, Life, MARKED, PASSING, Part, Reading, WITHIN, cutter::Cutter, digest::Hasher,
+    Blob, Content, Digest, Index, Life, MARKED, PASSING, Part, Reading, TAKEN, WITHIN, cutter::Cutter, digest::Hasher,
     index::Gathering, sweep::Mark, window::Window,
 };
 use crate::{
@@ -29,6 +28,8 @@ const BATCH: usize = 4 * 1024 * 1024;
 const ROUNDS: usize = 5;
 /// How long a node may take to read a kept blob before it stores its index.
 const INDEX_WITHIN: Duration = Duration::from_secs(10 * 60);
+/// How long a store that took no write may take to read.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a put has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,15 +180,18 @@ impl Store {
     pub(super) async fn put_chunk(&self, life: Life, part: Part, chunk: Bytes) -> Result<(), Error> {
         if self.bus.role() != Role::Node {
             return self
-                .hand(|node| async move { node.put_chunk(within(WITHIN), life, part.0, Content(chunk)).await })
+                .hand(|node| async move { node.put_chunk(rpc::within(WITHIN), life, part.0, Content(chunk)).await })
                 .await;
         }
-        let key = life.chunk(&part.0);
-        match life {
-            Life::Kept => kv::put(&self.bus, Bucket::Blobs, &key, chunk, Expect::Anything, WITHIN).await?,
-            Life::Passing => self.write_passing(&key, chunk, Expect::Anything).await?,
+        let (key, begun) = (life.chunk(&part.0), Instant::now());
+        let written = match life {
+            Life::Kept => kv::put(&self.bus, Bucket::Blobs, &key, chunk, Expect::Anything, TAKEN).await,
+            Life::Passing => self.write_passing(&key, chunk, Expect::Anything).await,
         };
-        Ok(())
+        match written {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.untaken(&key, begun, error).await),
+        }
     }
 
     /// Stores the index of a blob whose chunks are stored. One that is kept takes the place of what is there; of a
@@ -205,13 +209,16 @@ impl Store {
         let digest = blob.digest;
         if self.bus.role() != Role::Node {
             return self
-                .hand(|node| async move { node.put_index(within(INDEX_WITHIN), life, digest, index).await })
+                .hand(|node| async move { node.put_index(rpc::within(INDEX_WITHIN), life, digest, index).await })
                 .await;
         }
         let (key, value) = (life.index(&digest), index.to_bytes());
         if life == Life::Passing {
-            self.write_passing(&key, value, Expect::Revision(0)).await?;
-            return Ok(());
+            let begun = Instant::now();
+            return match self.write_passing(&key, value, Expect::Revision(0)).await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(self.untaken(&key, begun, error).await),
+            };
         }
         for _ in 0..ROUNDS {
             let mark = match mark.take() {
@@ -222,9 +229,11 @@ impl Store {
                     mark
                 }
             };
-            match kv::put(&self.bus, Bucket::Blobs, &key, value.clone(), mark.expect(), WITHIN).await {
+            let begun = Instant::now();
+            match kv::put(&self.bus, Bucket::Blobs, &key, value.clone(), mark.expect(), TAKEN).await {
+                Ok(_) => return Ok(()),
                 Err(kv::Error::WrongRevision { .. }) => {}
-                done => return done.map(drop).map_err(Error::from),
+                Err(error) => return Err(self.untaken(&key, begun, error).await),
             }
         }
         Err(Error::unavailable(format!("sweeps of blobs came between each attempt to keep {blob}"))
@@ -240,7 +249,23 @@ impl Store {
     }
 
     async fn write_passing(&self, key: &str, value: Bytes, expect: Expect<'_>) -> Result<u64, kv::Error> {
-        kv::put_passing(&self.bus, Bucket::Blobs, key, value, expect, PASSING, WITHIN).await
+        kv::put_passing(&self.bus, Bucket::Blobs, key, value, expect, PASSING, TAKEN).await
+    }
+
+    /// What it is that nothing was written since `begun`: a store whose disk is full says nothing to writes, and reads all the same.
+    async fn untaken(&self, key: &str, begun: Instant, error: kv::Error) -> Error {
+        let silent = begun.elapsed();
+        // A shorter silence is that of a connection, or of a server, that ended.
+        let is_silent = matches!(error, kv::Error::Unavailable { sent: true, .. }) && silent > TAKEN / 2;
+        if !is_silent || kv::get(&self.bus, Bucket::Blobs, key, READ_WITHIN).await.is_err() {
+            return error.into();
+        }
+        let seconds = silent.as_secs();
+        let message =
+            format!("the store reads, and acknowledged no write for {seconds} s: its disk is full, or far too slow");
+        Error::new(Code::ResourceExhausted, message)
+            .hint("free some room on the disk of the bus, and try again")
+            .sent(true)
     }
 
     /// Takes a chunk that proved damaged out of the store, so that the next upload sends it again. Whatever hinders
@@ -249,7 +274,7 @@ impl Store {
         let removed = if self.bus.role() == Role::Node {
             self.remove_if_damaged(life, part).await
         } else {
-            self.hand(|node| async move { node.doubt(within(WITHIN), life, part).await }).await
+            self.hand(|node| async move { node.doubt(rpc::within(WITHIN), life, part).await }).await
         };
         if let Err(error) = removed {
             tracing::warn!(%error, chunk = %part.0, "a damaged chunk stays where it is");
@@ -298,12 +323,6 @@ async fn gathered(mut reading: Reading, blob: &Blob) -> Result<Vec<u8>, Error> {
         content.extend_from_slice(&chunk);
     }
     Ok(content)
-}
-
-fn within(time: Duration) -> context::Context {
-    let mut context = context::current();
-    context.deadline = Instant::now() + time;
-    context
 }
 
 /// Chunks on their way to the store. What the mesh has already is asked for a batch at a time; chunks of the next batch are

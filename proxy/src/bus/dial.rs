@@ -8,7 +8,7 @@ use std::{
 
 use async_nats::{Auth, Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 
-use super::{ConnectError, addresses, trust::Trust};
+use super::{ConnectError, trust::Trust};
 use crate::{
     error::{Code, Error},
     identity::Credential,
@@ -158,4 +158,14 @@ fn last_words(event: &Event) -> Option<String> {
         Event::ClientError(error) => Some(error.to_string()),
         _ => None,
     }
+}
+
+/// The addresses of the servers of a bus.
+///
+/// # Errors
+///
+/// One of them is none.
+pub(crate) fn addresses(url: &str) -> Result<Vec<ServerAddr>, async_nats::ConnectError> {
+    let parsed: Result<Vec<ServerAddr>, _> = url.split(',').map(str::parse).collect();
+    parsed.map_err(|error| async_nats::ConnectError::with_source(async_nats::ConnectErrorKind::ServerParse, error))
 }

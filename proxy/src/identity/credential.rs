@@ -3,202 +3,35 @@
 //! It lies in one file of the standard NATS form, so that any NATS client can use it.
 
 use std::{
-    collections::BTreeMap,
     fmt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
 use super::{
-    jwt::{self, Body, Claims},
+    jwt,
     key::{Key, KeyError, Kind},
     mesh::Login,
     private_file,
     vouched::Vouched,
 };
 use crate::{MeshName, Role, UserName, sync::lock};
+use check::vouched;
 
-const TOKEN: &str = "NATS USER JWT";
-const SEED: &str = "USER NKEY SEED";
+mod check;
+mod error;
+mod issuer;
+mod term;
+mod text;
 
-/// Who vouches for the users of a mesh. It is public, and pinned by whoever joins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Issuer {
-    /// The mesh.
-    pub mesh: MeshName,
-    /// The public key of the mesh's account.
-    pub account: String,
-    /// The public key that signs for each role.
-    pub roles: BTreeMap<String, Role>,
-    /// Public keys that signed for a role before the keys were rotated, and still count.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub former: BTreeMap<String, Role>,
-    /// How often it has changed: of two statements the one with more is the newer.
-    #[serde(default, skip_serializing_if = "is_first")]
-    pub serial: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
-fn is_first(serial: &u64) -> bool {
-    *serial == 0
-}
-
-impl Issuer {
-    /// The role for which a key signs, or signed before the keys were rotated.
-    #[must_use]
-    pub fn role_of(&self, key: &str) -> Option<Role> {
-        self.roles.get(key).or_else(|| self.former.get(key)).copied()
-    }
-
-    /// Whether that key signed for a role only before the keys were rotated.
-    #[must_use]
-    pub fn is_former(&self, key: &str) -> bool {
-        self.former.contains_key(key)
-    }
-
-    /// Whether this says what holds now, where `known` was told before: of the same mesh and account, and newer.
-    #[must_use]
-    pub fn follows(&self, known: &Self) -> bool {
-        self.mesh == known.mesh && self.account == known.account && self.serial > known.serial
-    }
-}
-
-/// Why a credential cannot be used. No variant shows anything of the file's content but the user's name.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file cannot be read or written, or others could.
-    #[error(transparent)]
-    File(#[from] private_file::Error),
-    /// The file was read, but what it holds is no credential to use.
-    #[error("credential file {file}: {flaw}")]
-    Flawed {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with its content.
-        flaw: Flaw,
-    },
-}
-
-/// What is wrong with the content of a credential.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
-    /// Nothing is in it.
-    #[error("it is empty; ask an admin for a new credential")]
-    Empty,
-    /// A part is not there.
-    #[error("the part \"{part}\" is missing; ask an admin for a new credential")]
-    Missing {
-        /// Which part.
-        part: &'static str,
-    },
-    /// A part begins and does not end.
-    #[error("it is cut off within the part \"{part}\"; copy the file again, whole")]
-    Cut {
-        /// Which part.
-        part: &'static str,
-    },
-    /// A part is there more than once.
-    #[error("it holds the part \"{part}\" more than once; keep one credential a file")]
-    Twice {
-        /// Which part.
-        part: &'static str,
-    },
-    /// The seed is no user's key.
-    #[error(transparent)]
-    Seed(#[from] KeyError),
-    /// The token is refused.
-    #[error(transparent)]
-    Token(#[from] jwt::Error),
-    /// The token is of another kind.
-    #[error("the token's claim type is not \"user\"")]
-    Type,
-    /// Token and key belong to different users.
-    #[error("token and key differ: the token's claim sub is not the public key of the seed")]
-    Mismatch,
-    /// The claim is no user name.
-    #[error("the token's claim name is no user name: 1 to 63 of a-z 0-9 _ -, beginning with a letter or digit")]
-    Name,
-    /// The tags do not say role and mesh.
-    #[error("the token's claim tags does not name one role and one mesh; it was not made by an Aigis issuer")]
-    Tags,
-    /// Not issued by this mesh.
-    #[error(
-        "the token's claim iss is no signing key of this mesh's account; it was issued for another mesh, or the mesh's \
-         keys were rotated since: ask an admin for a new one"
-    )]
-    Issuer,
-    /// The tags name another role or mesh than the signing key.
-    #[error("the token's claim tags contradicts its claim iss, which decides")]
-    Contradiction,
-    /// Its time is over.
-    #[error(
-        "the credential of {name} (claim exp) ended at {ended}, and this machine's clock says {now}; ask an admin for a \
-         new one, or set the clock if it is wrong"
-    )]
-    Expired {
-        /// The user.
-        name: UserName,
-        /// When it ended.
-        ended: Instant,
-        /// This machine's time.
-        now: Instant,
-    },
-    /// Its time has not come.
-    #[error(
-        "the credential of {name} (claim nbf) holds from {begins} on, and this machine's clock says {now}; wait until \
-         then, or set the clock if it is wrong"
-    )]
-    NotYet {
-        /// The user.
-        name: UserName,
-        /// When it begins.
-        begins: Instant,
-        /// This machine's time.
-        now: Instant,
-    },
-}
-
-/// Seconds since 1970, shown as an RFC 3339 instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Instant(i64);
-
-impl From<OffsetDateTime> for Instant {
-    fn from(instant: OffsetDateTime) -> Self {
-        Self(instant.unix_timestamp())
-    }
-}
-
-/// When a credential ends, and what time it is here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Term {
-    /// When it ends.
-    pub ends: Instant,
-    /// This machine's time.
-    pub now: Instant,
-}
-
-impl fmt::Display for Term {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ends, now } = self;
-        let how = if ends > now { "holds until" } else { "ended at" };
-        write!(f, "it {how} {ends}, and this machine's clock says {now}")
-    }
-}
-
-impl fmt::Display for Instant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match OffsetDateTime::from_unix_timestamp(self.0).ok().and_then(|instant| instant.format(&Rfc3339).ok()) {
-            Some(text) => f.pad(&text),
-            None => write!(f, "{} s after 1970", self.0),
-        }
-    }
-}
+pub(super) use check::examine;
+pub use error::{Error, Flaw};
+pub use issuer::Issuer;
+pub use term::{Instant, Term};
+pub(super) use text::{seed, to_text};
 
 /// A user's credential that was verified and held when it was read.
 #[derive(Clone)]
@@ -267,7 +100,7 @@ impl Credential {
     pub fn read_ended(file: &Path, issuer: Option<&Issuer>) -> Result<Self, Error> {
         let text = private_file::read(file)?;
         let flawed = |flaw| Error::Flawed { file: file.to_owned(), flaw };
-        Self::split(&text).and_then(|(jwt, key)| Self::check(jwt, key, issuer, None)).map_err(flawed)
+        text::split(&text).and_then(|(jwt, key)| Self::check(jwt, key, issuer, None)).map_err(flawed)
     }
 
     /// Writes the credential whole, with mode 0600.
@@ -290,7 +123,7 @@ impl Credential {
     }
 
     fn to_text(&self) -> Zeroizing<String> {
-        to_text(&self.jwt(), &self.key, self.name.as_str())
+        text::to_text(&self.jwt(), &self.key, self.name.as_str())
     }
 
     /// The user's name.
@@ -395,17 +228,8 @@ impl Credential {
     }
 
     fn parse(text: &str, issuer: Option<&Issuer>) -> Result<Self, Flaw> {
-        let (jwt, key) = Self::split(text)?;
+        let (jwt, key) = text::split(text)?;
         Self::new(jwt, key, issuer)
-    }
-
-    fn split(text: &str) -> Result<(&str, Key), Flaw> {
-        if text.trim().is_empty() {
-            return Err(Flaw::Empty);
-        }
-        let jwt = part(text, TOKEN)?;
-        let seed = part(text, SEED)?;
-        Ok((jwt, Key::from_seed(seed, Kind::User)?))
     }
 
     fn check(jwt: &str, key: Key, issuer: Option<&Issuer>, now: Option<i64>) -> Result<Self, Flaw> {
@@ -424,100 +248,6 @@ impl fmt::Debug for Credential {
             .field("public", &self.key.public())
             .finish_non_exhaustive()
     }
-}
-
-/// The text of a credential file.
-pub(super) fn to_text(jwt: &str, key: &Key, holder: &str) -> Zeroizing<String> {
-    Zeroizing::new(format!(
-        "-----BEGIN {TOKEN}-----\n{jwt}\n------END {TOKEN}------\n\n\
-         The seed below proves that its holder is {holder}: keep it to yourself.\n\n\
-         -----BEGIN {SEED}-----\n{}\n------END {SEED}------\n",
-        key.seed(),
-    ))
-}
-
-/// The key in the text of a credential file, if it holds one.
-pub(super) fn seed(text: &str) -> Option<Key> {
-    Credential::split(text).ok().map(|(_, key)| key)
-}
-
-/// Checks a token that is to go with this key.
-fn vouched(jwt: &str, key: &Key, issuer: Option<&Issuer>, now: Option<i64>) -> Result<Vouched, Flaw> {
-    let claims = jwt::decode(jwt)?;
-    if matches!(claims.nats, Body::User(_)) && claims.sub != key.public() {
-        return Err(Flaw::Mismatch);
-    }
-    examine(claims, issuer, now)
-}
-
-/// Checks what a token says: a user of this issuer, where one is given, whose time it is, where that is asked.
-pub(super) fn examine(claims: Claims, issuer: Option<&Issuer>, now: Option<i64>) -> Result<Vouched, Flaw> {
-    let Body::User(user) = &claims.nats else {
-        return Err(Flaw::Type);
-    };
-    let name = UserName::parse(&claims.name).map_err(|_| Flaw::Name)?;
-    let role: Role = tag(user, "role:").and_then(|word| word.parse().ok()).ok_or(Flaw::Tags)?;
-    let mesh = tag(user, "mesh:").and_then(|word| MeshName::parse(word).ok()).ok_or(Flaw::Tags)?;
-    if let Some(issuer) = issuer {
-        let signs_for = issuer.role_of(&claims.iss).filter(|_| user.issuer_account == issuer.account);
-        let signs_for = signs_for.ok_or(Flaw::Issuer)?;
-        if signs_for != role || issuer.mesh != mesh {
-            return Err(Flaw::Contradiction);
-        }
-    }
-    if let Some(now) = now {
-        holds(&name, &claims, now)?;
-    }
-    let Claims { iss: signer, sub: public, iat: issued, exp: expires, .. } = claims;
-    Ok(Vouched { name, role, mesh, public, signer, issued, expires })
-}
-
-fn holds(name: &UserName, claims: &Claims, now: i64) -> Result<(), Flaw> {
-    if let Some(ended) = claims.exp.filter(|ended| *ended <= now) {
-        return Err(Flaw::Expired { name: name.clone(), ended: Instant(ended), now: Instant(now) });
-    }
-    if let Some(begins) = claims.nbf.filter(|begins| *begins > now) {
-        return Err(Flaw::NotYet { name: name.clone(), begins: Instant(begins), now: Instant(now) });
-    }
-    Ok(())
-}
-
-/// The one tag with that prefix, without it.
-fn tag<'a>(user: &'a jwt::User, prefix: &str) -> Option<&'a str> {
-    let mut found = user.tags.iter().filter_map(|tag| tag.strip_prefix(prefix));
-    found.next().filter(|_| found.next().is_none())
-}
-
-/// The one line between the marks of a part.
-fn part<'a>(text: &'a str, name: &'static str) -> Result<&'a str, Flaw> {
-    let is_mark = |line: &str, word: &str| {
-        let inner = line.trim().trim_matches('-');
-        line.trim().starts_with("---") && inner.strip_prefix(word).is_some_and(|rest| rest.trim() == name)
-    };
-    let mut lines = text.lines();
-    if !lines.any(|line| is_mark(line, "BEGIN")) {
-        return Err(Flaw::Missing { part: name });
-    }
-    let mut content = None;
-    loop {
-        let line = lines.next().ok_or(Flaw::Cut { part: name })?.trim();
-        if is_mark(line, "END") {
-            break;
-        }
-        if line.is_empty() {
-            continue;
-        }
-        if line.starts_with("---") {
-            return Err(Flaw::Cut { part: name });
-        }
-        if content.replace(line).is_some() {
-            return Err(Flaw::Twice { part: name });
-        }
-    }
-    if lines.any(|line| is_mark(line, "BEGIN")) {
-        return Err(Flaw::Twice { part: name });
-    }
-    content.ok_or(Flaw::Missing { part: name })
 }
 
 pub(super) fn instant(seconds: i64) -> SystemTime {

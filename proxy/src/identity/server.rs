@@ -363,9 +363,11 @@ pub fn room(store: &Path) -> Result<u64, Error> {
 fn held(directory: &Path) -> io::Result<u64> {
     let (mut bytes, mut left, mut waiting) = (0_u64, 1_000_000_u32, vec![directory.to_owned()]);
     while let Some(directory) = waiting.pop() {
-        for entry in fs::read_dir(directory)? {
+        // A server that still runs, or is just ending, removes what it wrote: what is gone holds nothing.
+        let Some(entries) = there(fs::read_dir(directory))? else { continue };
+        for entry in entries {
             let entry = entry?;
-            let metadata = entry.metadata()?;
+            let Some(metadata) = there(entry.metadata())? else { continue };
             if metadata.is_dir() {
                 waiting.push(entry.path());
             } else {
@@ -378,6 +380,15 @@ fn held(directory: &Path) -> io::Result<u64> {
         }
     }
     Ok(bytes)
+}
+
+/// What was found, if it is still there.
+fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn signed_by(operator: &str, file: &Path) -> bool {

@@ -9,7 +9,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Bucket, Error, answer, guard, lost, stream_info};
+use super::{
+    Bucket, Error,
+    answer::{answer, lost, stream_info},
+    guard,
+};
 use crate::{
     bus::{Bus, Message, StatusCode},
     subject::{self, Token},

@@ -12,7 +12,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bucket, Error, StoreId, stream_info};
+use super::{
+    Bucket, Error, StoreId,
+    answer::stream_info,
+    patience::{ATTEMPT, patiently},
+};
 use crate::{
     bus::Bus,
     identity::{Issuer, MeshKeys},
@@ -261,7 +265,7 @@ async fn found(bus: &Bus, within: Duration) -> Result<Found, Error> {
 ///
 /// What forbids it; a store without an id is [`Error::Malformed`].
 pub async fn store_id(bus: &Bus, within: Duration) -> Result<StoreId, Error> {
-    let found = super::patiently(bus, within, super::ATTEMPT, |attempt| found(bus, attempt)).await?;
+    let found = patiently(bus, within, ATTEMPT, |attempt| found(bus, attempt)).await?;
     found.mark().map(|mark| mark.id).ok_or_else(|| Error::Malformed { key: Bucket::Records.stream().to_owned() })
 }
 

@@ -7,7 +7,8 @@ use ::time::OffsetDateTime;
 use super::{
     Bucket, Error, Operation,
     consumer::{self, From, Place, Selection},
-    operation, patiently,
+    entry::operation,
+    patience::patiently,
 };
 use crate::bus::{Bus, Message};
 

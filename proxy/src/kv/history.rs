@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Bucket, Entry, Error, check,
     consumer::{self, From, Selection},
-    patiently,
+    patience::patiently,
     watch::entry,
 };
 use crate::bus::Bus;

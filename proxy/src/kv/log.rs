@@ -6,9 +6,10 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 
 use super::{
-    Error, acknowledged,
+    Error,
+    answer::{acknowledged, lost},
     consumer::{Consumer, Delivered, From, Selection},
-    guard, lost,
+    guard,
 };
 use crate::{
     bus::{Bus, HeaderMap},

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ATTEMPT, Bucket, Error, Log, patiently, stream_info};
+use super::{
+    Bucket, Error, Log,
+    answer::stream_info,
+    patience::{ATTEMPT, patiently},
+};
 use crate::{Role, bus::Bus};
 
 /// One stream of the store.

@@ -10,7 +10,8 @@ use futures::{FutureExt, future::BoxFuture};
 use super::{
     Bucket, Entry, Error,
     consumer::{Consumer, Delivered, From, Place, Selection},
-    empties, follows, jitter, operation,
+    entry::{empties, follows, operation},
+    jitter,
 };
 use crate::bus::{Bus, Link, Message};
 

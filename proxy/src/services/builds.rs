@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     blob::{Blob, Content, Digest},
     error::Error,
+    name::Name,
     secret::SecretName,
 };
 
@@ -76,6 +77,10 @@ pub struct Phase {
     /// Whether it runs though an equal one runs already.
     #[serde(default)]
     pub is_fresh: bool,
+    /// The project with whose other phases, run for the same person, it shares what package managers download; with none if
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<Name>,
 }
 
 /// What of its surroundings a phase sees.

@@ -114,7 +114,7 @@ pub struct Standing {
     pub name: Name,
     /// Its name in the manifest.
     pub container: Name,
-    /// The package that it was made of.
+    /// The package that it is of.
     pub package: Digest,
     /// The id of its image.
     pub image: Digest,
@@ -139,6 +139,8 @@ pub struct Judgement {
     pub restarts: u64,
     /// The last lines that it wrote, masked as `logs` are.
     pub lines: Vec<String>,
+    /// Its ports on which nothing listens, sorted; none where that is not known.
+    pub silent: Vec<u16>,
 }
 
 /// How a command in a new container ended.
@@ -175,6 +177,8 @@ pub trait Deployments {
     /// and starts it. What fails before the former one is stopped changes nothing. One that was made from the same and runs
     /// is left as it is. Answers with its id.
     async fn replace(mandate: Mandate, replica: Replica) -> Result<String, Error>;
+    /// Has the CI of a container tell that it is of this package: one that was made from the same, and stays.
+    async fn tell(mandate: Mandate, replica: Replica) -> Result<(), Error>;
     /// Runs a command in a new container like that one, without ports and name, and removes it.
     async fn run(mandate: Mandate, replica: Replica, command: Vec<String>) -> Result<Ran, Error>;
     /// Says how well a container of the project does; for everyone.

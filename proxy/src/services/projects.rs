@@ -3,14 +3,19 @@
 //! A project is called by a name that the host's user gave to a directory, or by the digest of a tree that was uploaded.
 //! Never by a path: a caller reads nothing of a host but what its user named.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use futures::{future::BoxFuture, stream::BoxStream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::{blob::Digest, error::Error};
+
+/// How long a look at a whole project may take; an uploaded tree comes over the bus first.
+pub const LOOKING: Duration = Duration::from_secs(5 * 60);
+/// How long a package may take: its turn, and its phases.
+pub const PACKING: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// A project of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -140,12 +145,19 @@ pub trait Projects: Send + Sync + 'static {
     fn analyze(&self, project: String) -> BoxFuture<'static, Result<Value, Error>>;
 
     /// The Dockerfile that is proposed for an application of a project: the JSON of `aish dockerfile`. Nothing of the project
-    /// is written; the proposal is kept for a day.
+    /// is written; the proposal is kept for a day. With `fills`, the model of the host fills the gaps of the analysis; where it
+    /// does not, the proposal is the same as without.
     ///
     /// # Errors
     ///
-    /// As [`Projects::analyze`]; `not_found` for an application of another name.
-    fn propose(&self, project: String, application: Option<String>) -> BoxFuture<'static, Result<Value, Error>>;
+    /// As [`Projects::analyze`]; `not_found` for an application of another name; `failed_precondition` where gaps are to be
+    /// filled and the host has no model.
+    fn propose(
+        &self,
+        project: String,
+        application: Option<String>,
+        fills: bool,
+    ) -> BoxFuture<'static, Result<Value, Error>>;
 
     /// What is found in the text of a Dockerfile, by line.
     ///
@@ -168,6 +180,15 @@ pub trait Projects: Send + Sync + 'static {
     ///
     /// `not_found` for an unknown proposal; `failed_precondition` where the project is not what it was.
     fn context(&self, test: Test, into: PathBuf) -> BoxFuture<'static, Result<Trial, Error>>;
+
+    /// The text of a Dockerfile that was proposed here for an uploaded tree, for builds that have the whole tree as their
+    /// context.
+    ///
+    /// # Errors
+    ///
+    /// `not_found` for a proposal that is not kept; `failed_precondition` for one of another tree, or where the tree leads to
+    /// another one now.
+    fn proposed(&self, proposal: String, tree: Digest) -> BoxFuture<'static, Result<String, Error>>;
 
     /// Builds a package of a project and registers it, for `by`; last comes its record.
     ///

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::bus_server::BusServer;
 
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// Bytes without a pattern, the same at each run.
 pub(crate) fn noise(length: usize) -> Vec<u8> {

@@ -17,7 +17,7 @@ use aigis_proxy::{
 use async_nats::{Client, ConnectError, ConnectOptions, Event};
 use tokio::sync::mpsc;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct BusServer {
     pub(crate) keys: MeshKeys,

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Longest wait for an answer: it only ends a test that would fail.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// The CI `web`, which counts what ran.
 pub(crate) struct Callee {

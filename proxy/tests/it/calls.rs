@@ -183,9 +183,9 @@ async fn roles_decide_at_the_callee_and_at_the_bus() {
     assert_eq!(client::call(&olga, &target("write"), request(&[])).await.unwrap(), json!(1));
     let forged = "aigis.v1.main.to.alpha.admin.adam.echo.write".to_owned();
     let started = std::time::Instant::now();
-    let error = vera.request(forged, None, bytes::Bytes::new(), Duration::from_secs(5)).await.unwrap_err();
+    let error = vera.request(forged, None, bytes::Bytes::new(), Duration::from_secs(60)).await.unwrap_err();
     assert_eq!(error.code, Code::PermissionDenied);
-    assert!(started.elapsed() < Duration::from_secs(4), "by the violation, not by time-out");
+    assert!(started.elapsed() < Duration::from_secs(30), "by the violation, not by time-out");
     assert!(vera.subscribe("_INBOX.olga.>").await.is_err());
 }
 
@@ -260,8 +260,9 @@ async fn a_stream_ends_and_a_slow_reader_slows_the_writer() {
 async fn bad_04_unknown_cis_by_hand_have_no_responders() {
     let mesh = mesh().await;
     let olga = connect(&mesh.bus, "olga", Role::Operator).await;
-    let ask =
-        async |subject: &str| olga.request(subject.to_owned(), None, bytes::Bytes::new(), Duration::from_secs(5)).await;
+    let ask = async |subject: &str| {
+        olga.request(subject.to_owned(), None, bytes::Bytes::new(), Duration::from_secs(60)).await
+    };
     for absent in ["aigis.v1.main.call.operator.olga.nosuch.status", "aigis.v1.main.call.operator.olga.ECHO.echo"] {
         assert_eq!(ask(absent).await.unwrap_err().code, Code::Unavailable, "{absent}");
     }
@@ -287,7 +288,7 @@ async fn the_service_protocol_is_answered() {
     let vera = connect(&mesh.bus, "vera", Role::Viewer).await;
     for (verb, kind) in [("PING", "ping"), ("INFO", "info"), ("STATS", "stats")] {
         let subject = format!("$SRV.{verb}");
-        let reply = vera.request(subject, None, bytes::Bytes::new(), Duration::from_secs(5)).await.unwrap();
+        let reply = vera.request(subject, None, bytes::Bytes::new(), Duration::from_secs(60)).await.unwrap();
         let body: Value = serde_json::from_slice(&reply.payload).unwrap();
         assert_eq!(body["type"], format!("io.nats.micro.v1.{kind}_response"));
     }
@@ -329,7 +330,7 @@ async fn a_killed_bus_ends_waiting_calls_and_calls_resume() {
     };
     until("the call runs", || mesh.echo.running.load(Ordering::SeqCst) == 1).await;
     mesh.bus.stop();
-    let error = tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap().unwrap_err();
+    let error = tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap().unwrap().unwrap_err();
     assert_eq!((error.code, error.detail("sent")), (Code::Unavailable, Some(&json!(true))));
     let error = client::call(&olga, &target("echo"), request(&["x"])).await.unwrap_err();
     assert_eq!((error.code, error.detail("sent")), (Code::Unavailable, Some(&json!(false))));
@@ -339,6 +340,6 @@ async fn a_killed_bus_ends_waiting_calls_and_calls_resume() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), resumed).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), resumed).await.unwrap();
     assert!(mesh.node.link().borrow().broken_before);
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::bus_server::BusServer;
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 const NEVER: Duration = Duration::from_millis(400);
 
 async fn make_buckets(server: &BusServer) -> Client {

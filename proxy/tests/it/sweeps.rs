@@ -11,7 +11,7 @@ use aigis_proxy::{
 
 use crate::{blobs::noise, bus_server::BusServer};
 
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 /// Nothing is spared for being young.
 const AT_ONCE: Pace = Pace { grace: Duration::ZERO, rest: Duration::ZERO, limit: HOUR };

@@ -140,7 +140,7 @@ async fn plg_38_bodies_pass_to_the_byte_over_the_bus_and_the_socket() {
         echoed(&client, "echo", &large).await;
         let Response::Stream(mut frames) = called(&client, "each", ODD).await.unwrap() else { panic!("no stream") };
         for _ in 0..100 {
-            let frame = tokio::time::timeout(Duration::from_secs(10), frames.next()).await.unwrap().unwrap().unwrap();
+            let frame = tokio::time::timeout(Duration::from_secs(60), frames.next()).await.unwrap().unwrap().unwrap();
             assert_eq!(args(&frame), ODD);
         }
         assert!(frames.next().await.is_none());

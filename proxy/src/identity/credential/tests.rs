@@ -1,7 +1,10 @@
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use super::*;
-use crate::identity::mesh::{LIFETIME, MeshKeys};
+use crate::identity::{
+    jwt::{Body, Claims},
+    mesh::{LIFETIME, MeshKeys},
+};
 
 struct Made {
     directory: tempfile::TempDir,

@@ -12,7 +12,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountToken, Error, MeshKeys, RoleKeys, role_file, seed_file};
+use super::{
+    AccountToken, Error, MeshKeys, RoleKeys,
+    directory::{role_file, seed_file},
+};
 use crate::{
     Role,
     identity::{

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use super::{AccountToken, Error, Login, MeshKeys, login, unscoped};
+use super::{
+    AccountToken, Error, Login, MeshKeys,
+    users::{login, unscoped},
+};
 use crate::{
     SiteName,
     identity::{

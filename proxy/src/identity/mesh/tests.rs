@@ -1,7 +1,10 @@
-use std::os::unix::fs::PermissionsExt;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::*;
-use crate::identity::permissions;
+use crate::{
+    UserName,
+    identity::{key::Kind, permissions},
+};
 
 fn keys() -> (tempfile::TempDir, MeshKeys) {
     let directory = tempfile::tempdir().unwrap();

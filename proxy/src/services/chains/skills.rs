@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::Control;
 use crate::{
+    blob::Digest,
     error::Error,
     name::{Name, SkillPath},
     role::Effect,
@@ -51,6 +52,35 @@ pub trait OfApps: Send + Sync + 'static {
         chain: Option<String>,
         control: Control,
     ) -> BoxFuture<'static, Result<Steered, Error>>;
+
+    /// The tree that was pushed of an app last.
+    ///
+    /// # Errors
+    ///
+    /// `failed_precondition` where none is known yet; what the store says.
+    fn pushed(&self, app: Name) -> BoxFuture<'static, Result<Digest, Error>>;
+
+    /// Writes the state file `dockerfile` of an app; says whether it held something else.
+    ///
+    /// # Errors
+    ///
+    /// `failed_precondition` where another tree was pushed meanwhile, or a chain of the app is under way; `already_exists` for
+    /// another content that is not to be replaced; what the store says.
+    fn keep_dockerfile(&self, app: Name, kept: Dockerfile) -> BoxFuture<'static, Result<bool, Error>>;
+}
+
+/// The state file of an app that holds a Dockerfile.
+pub const DOCKERFILE: &str = "dockerfile";
+
+/// A Dockerfile that an app's state is to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dockerfile {
+    /// The tree for which it was proposed.
+    pub tree: Digest,
+    /// What it holds.
+    pub content: String,
+    /// Whether another content is written over.
+    pub replace: bool,
 }
 
 /// What has become of a chain.

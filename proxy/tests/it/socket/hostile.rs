@@ -12,7 +12,7 @@ use tokio::{
 use super::{Host, introduction::Wire};
 use crate::calls::{request, target, until};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn short() -> Limits {
     Limits { patience: Duration::from_millis(300), introduction: Duration::from_secs(2), ..Limits::default() }
