@@ -40,7 +40,7 @@ mod unpack;
 mod walk;
 mod writer;
 
-pub use error::{Error, Form, Reached};
+pub use error::{Error, Form, Reached, is_full};
 pub use members::{Member, Members, What};
 pub use pack::{Packed, pack, visit};
 pub use rule::{LinkFault, MetadataFault, PathFault, Rule};

@@ -252,9 +252,7 @@ impl Asking {
                 error = self.lost(whom, &server), if whom.answers_by(&server) => Err(error.sent(true)),
             };
             match opened {
-                Err(error) if error.code == Code::Unavailable && error.detail("sent") == Some(&Value::Bool(false)) => {
-                    last = Some(error);
-                }
+                Err(error) if whom.may_ask_another(&error) => last = Some(error),
                 other => return other,
             }
         }
@@ -320,6 +318,16 @@ impl Addressee {
             }
             _ => self,
         }
+    }
+
+    /// Whether another server may be asked after that error: this one surely got nothing, or its replica of a service is gone,
+    /// as while it is replaced.
+    fn may_ask_another(&self, error: &Error) -> bool {
+        let is_gone = || {
+            let is_ci = error.detail("kind").is_some_and(|kind| kind == "ci");
+            matches!(self.resolved, Resolved::Service(_)) && error.code == Code::NotFound && is_ci
+        };
+        error.detail("sent") == Some(&Value::Bool(false)) && (error.code == Code::Unavailable || is_gone())
     }
 
     /// Whether it is that server's own: its end is the CI's, unless another node answers for it.

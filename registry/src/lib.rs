@@ -29,6 +29,7 @@ pub mod asking;
 pub mod audit;
 pub mod blobs;
 pub mod cache;
+pub mod dockerfile;
 pub mod dockerignore;
 pub mod dotenv;
 #[cfg(any(test, fuzzing))]

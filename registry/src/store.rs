@@ -8,25 +8,24 @@ use std::{
 
 use aigis_proxy::{
     Bus, Code, Error, Name, NodeName,
-    identity::SignedIssuer,
-    kv::{self, Bucket, Entry, Expect, Operation},
+    kv::{self, Bucket, Expect},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Mutex as Lock;
 
 use crate::{
-    audit::Head,
-    record::{
-        BusRecord, CiRecord, ClaimRecord, Key, NodeRecord, RemovalRecord, Replaced, SecretRecord, State, TokenRecord,
-        UserRecord, open, seal,
-    },
+    record::{CiRecord, Key, NodeRecord},
     resolve::removed,
-    snapshot::Snapshot,
     timestamp::Timestamp,
 };
+use content::{Content, Own};
+use names::taken;
 
+mod births;
 mod claims;
+mod content;
 mod issued;
+mod names;
 
 pub use claims::Leaf;
 
@@ -36,79 +35,6 @@ const KEPT: time::Duration = time::Duration::hours(24);
 const ROUNDS: usize = 5;
 /// How many own records are compared at once.
 const AT_ONCE: usize = 8;
-
-/// What this node last wrote, or found, under a key of its own.
-#[derive(Debug, Default)]
-struct Own {
-    revision: u64,
-    content: Content,
-}
-
-#[derive(Debug, Clone, Default, PartialEq)]
-enum Content {
-    #[default]
-    Nothing,
-    Damaged,
-    Ci(Box<CiRecord>),
-    Node(Box<NodeRecord>),
-    Bus(BusRecord),
-    User(Box<UserRecord>),
-    Token(Box<TokenRecord>),
-    Removal(Box<RemovalRecord>),
-    Secret(Box<SecretRecord>),
-    Vouches(Box<SignedIssuer>),
-    Audit(Box<Head>),
-    Claim(Box<ClaimRecord>),
-}
-
-impl Content {
-    fn read(key: &Key, entry: &Entry) -> Self {
-        if entry.operation != Operation::Put {
-            return Self::Nothing;
-        }
-        let read = match key {
-            Key::Ci(..) => open(&entry.value).map(|record| Self::Ci(Box::new(record))),
-            Key::Node(_) => open(&entry.value).map(|record| Self::Node(Box::new(record))),
-            Key::Bus(..) => open(&entry.value).map(Self::Bus),
-            Key::User(..) => open(&entry.value).map(Self::User),
-            Key::Token(..) => open(&entry.value).map(Self::Token),
-            Key::Removed(..) => open(&entry.value).map(Self::Removal),
-            Key::Secret(..) => open(&entry.value).map(Self::Secret),
-            Key::Vouches(_) => open(&entry.value).map(Self::Vouches),
-            Key::Audit(_) => open(&entry.value).map(Self::Audit),
-            Key::Claim(..) => open(&entry.value).map(|record| Self::Claim(Box::new(record))),
-        };
-        read.unwrap_or_else(|damage| {
-            tracing::error!(key = entry.key, %damage, "an own record on the bus is damaged; it will be written again");
-            Self::Damaged
-        })
-    }
-
-    fn seal(&self) -> Result<Vec<u8>, Error> {
-        let sealed = match self {
-            Self::Ci(record) => seal(record),
-            Self::Node(record) => seal(record),
-            Self::Bus(record) => seal(record),
-            Self::User(record) => seal(record),
-            Self::Token(record) => seal(record),
-            Self::Removal(record) => seal(record),
-            Self::Secret(record) => seal(record),
-            Self::Vouches(record) => seal(record),
-            Self::Audit(record) => seal(record),
-            Self::Claim(record) => seal(record),
-            Self::Nothing | Self::Damaged => Ok(Vec::new()),
-        };
-        sealed.map_err(|error| Error::internal(format!("a record has no JSON form: {error}")))
-    }
-
-    fn says_the_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Ci(a), Self::Ci(b)) => a.says_the_same(b),
-            (Self::Node(a), Self::Node(b)) => a.says_the_same(b),
-            _ => self == other,
-        }
-    }
-}
 
 /// What a comparison of the own records with the bus found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -249,77 +175,6 @@ impl Registry {
         }
     }
 
-    /// Claims a mesh-unique name: of all that claim it at once, one gets it. `seen` tells the state of a holder.
-    ///
-    /// # Errors
-    ///
-    /// `already_exists` with `data.holder`, `data.node` and `data.state`; and what the store says.
-    pub async fn claim(&self, record: CiRecord, seen: &Snapshot) -> Result<(), Error> {
-        self.claim_from(record, seen, false).await
-    }
-
-    /// Claims a mesh-unique name, and takes it from a holder that is offline.
-    ///
-    /// # Errors
-    ///
-    /// As [`Registry::claim`], where the holder is not offline.
-    pub async fn replace(&self, record: CiRecord, seen: &Snapshot) -> Result<(), Error> {
-        self.claim_from(record, seen, true).await
-    }
-
-    async fn claim_from(&self, record: CiRecord, seen: &Snapshot, replace: bool) -> Result<(), Error> {
-        let key = self.key_of(&record)?;
-        let filter = format!("ci.{}.*", record.name);
-        let place = self.place(&key);
-        let mut own = place.lock().await;
-        let mut record = stamped(record, None);
-        let mut newest = 0;
-        for _ in 0..ROUNDS {
-            let content = Content::Ci(Box::new(record.clone()));
-            let body = content.seal()?;
-            let expect = Expect::Newest { filter: &filter, revision: newest };
-            match kv::put(&self.bus, Bucket::Records, &key, body.into(), expect, kv::PATIENCE).await {
-                Ok(revision) => {
-                    *own = Own { revision, content };
-                    return Ok(());
-                }
-                Err(kv::Error::WrongRevision { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            newest = 0;
-            record.replaces.clear();
-            let mut holders = Vec::new();
-            for entry in kv::list(&self.bus, Bucket::Records, &[&filter], kv::PATIENCE).await? {
-                newest = newest.max(entry.revision);
-                let Some(parsed) = Key::parse(&entry.key) else { continue };
-                let Content::Ci(holder) = Content::read(&parsed, &entry) else { continue };
-                let removed = seen.removal(&holder.node).is_some_and(|removal| holder.updated_at <= removal.at);
-                if removed && holder.owns_name() {
-                    // Its node may join again: the name is not its own then.
-                    record.replaces.push(replaced(&holder));
-                } else if !holder.is_gone() && !removed {
-                    holders.push((entry.key, holder));
-                }
-            }
-            for (held, holder) in &holders {
-                if holders.iter().any(|(_, other)| other.has_replaced(holder)) {
-                    // Its successor is asked instead; who succeeds that one, succeeds both.
-                    record.replaces.push(replaced(holder));
-                    continue;
-                }
-                if *held == key && record.kind == holder.kind {
-                    continue;
-                }
-                let state = seen.state(holder);
-                if !replace || state != State::Offline || !holder.owns_name() {
-                    return Err(taken(holder, Some(state)));
-                }
-                record.replaces.push(replaced(holder));
-            }
-        }
-        Err(Error::unavailable(format!("\"{filter}\" changes too often to be claimed; try again")).sent(false))
-    }
-
     /// Deletes what is no longer kept: CIs gone and tokens ended for a day, and starts of bus servers other than the one
     /// in use. Returns how many.
     ///
@@ -382,56 +237,6 @@ impl Registry {
         Ok(Some(false))
     }
 
-    /// Notes the start of the bus server in use, unless a node did; to be called after each connect, and now and then:
-    /// a node that left this server for another of the same bus takes away what it noted.
-    ///
-    /// # Errors
-    ///
-    /// What the store says.
-    pub async fn note_birth(&self) -> Result<(), Error> {
-        for server in self.bus_servers() {
-            self.note_birth_of(server).await?;
-        }
-        Ok(())
-    }
-
-    /// Says which bus server this node supervises as one of several: it notes that one's start too, whichever server it
-    /// uses itself.
-    pub fn supervises(&self, server: Option<String>) {
-        *self.supervised.lock().unwrap_or_else(PoisonError::into_inner) = server;
-    }
-
-    /// The bus servers whose starts are for this node to note.
-    fn bus_servers(&self) -> Vec<String> {
-        let mut servers = vec![kv::server_id(&self.bus)];
-        let own = self.supervised.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        servers.extend(own.filter(|own| !servers.contains(own)));
-        servers
-    }
-
-    async fn note_birth_of(&self, server: String) -> Result<(), Error> {
-        let filter = format!("bus.{server}.*");
-        let newest = kv::newest(&self.bus, Bucket::Records, &filter, kv::PATIENCE).await?;
-        // To write it again would make the bus seem young.
-        if newest.as_ref().is_some_and(|entry| entry.operation == Operation::Put) {
-            return Ok(());
-        }
-        let key = Key::Bus(server.clone(), self.node.clone()).to_string();
-        let place = self.place(&key);
-        let mut own = place.lock().await;
-        let content = Content::Bus(BusRecord { server, node: self.node.clone() });
-        let body = content.seal()?.into();
-        let expect = Expect::Newest { filter: &filter, revision: newest.map_or(0, |entry| entry.revision) };
-        match kv::put(&self.bus, Bucket::Records, &key, body, expect, kv::PATIENCE).await {
-            Ok(revision) => {
-                *own = Own { revision, content };
-                Ok(())
-            }
-            Err(kv::Error::WrongRevision { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     fn key_of(&self, record: &CiRecord) -> Result<String, Error> {
         if record.node != self.node {
             let (own, other) = (&self.node, &record.node);
@@ -486,23 +291,4 @@ fn stamped(record: CiRecord, former: Option<&CiRecord>) -> CiRecord {
     let former = former.filter(|former| !former.is_gone());
     let replaces = former.map_or_else(|| record.replaces.clone(), |former| former.replaces.clone());
     CiRecord { registered_at: since, updated_at: now, replaces, ..record }
-}
-
-fn replaced(holder: &CiRecord) -> Replaced {
-    Replaced { node: holder.node.clone(), registered_at: holder.registered_at }
-}
-
-fn taken(holder: &CiRecord, state: Option<State>) -> Error {
-    let state = state.unwrap_or(State::Live);
-    let CiRecord { name, node, kind, .. } = holder;
-    let hint = match state {
-        State::Offline if holder.owns_name() => "choose another name; or take it from there: --replace",
-        State::Unknown => "choose another name; or try again when it is known whether its node is there: aish nodes",
-        _ => "choose another name",
-    };
-    Error::new(Code::AlreadyExists, format!("the name {name} is held by {name}@{node}, a {kind}, which is {state}"))
-        .hint(hint)
-        .with("holder", format!("{name}@{node}"))
-        .with("node", node.as_str())
-        .with("state", state.as_str())
 }

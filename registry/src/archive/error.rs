@@ -108,10 +108,7 @@ pub enum Error {
 impl Error {
     pub(super) fn write(path: impl Into<PathBuf>, error: impl Into<io::Error>) -> Self {
         let (path, source) = (path.into(), error.into());
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
-            _ => Self::Write { path, source },
-        }
+        if is_full(&source) { Self::Full { path } } else { Self::Write { path, source } }
     }
 
     pub(super) fn unreadable(path: &str, error: impl Into<io::Error>) -> Self {
@@ -127,6 +124,7 @@ impl From<Error> for aigis_proxy::Error {
         }
         let code = match &error {
             Error::Limit { .. } | Error::Full { .. } => Code::ResourceExhausted,
+            Error::Stream(error) if is_full(error) => Code::ResourceExhausted,
             Error::Exists { .. } => Code::AlreadyExists,
             Error::Destination { .. } => Code::FailedPrecondition,
             Error::Stream(_) | Error::Write { .. } => Code::Internal,
@@ -137,6 +135,12 @@ impl From<Error> for aigis_proxy::Error {
         // Whoever packs a tree that others write to may try again.
         if changed { made.with("changed", true) } else { made }
     }
+}
+
+/// Whether a disk has no room for what was to be written.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// What is wrong with an archive as a whole.

@@ -11,7 +11,7 @@ use aigis_registry::audit::{self, AuditJournal, Filter, Phase};
 
 use crate::bus_server::{BusServer, until};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 
 async fn act(journal: &AuditJournal, round: u32) {
     let caller = Caller { role: Role::Operator, name: UserName::parse("olga").unwrap() };

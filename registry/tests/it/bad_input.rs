@@ -22,7 +22,7 @@ use crate::{
     records::{container, registry},
 };
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 fn sealed(content: &Value) -> Vec<u8> {
     let content = content.to_string();

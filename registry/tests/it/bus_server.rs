@@ -13,7 +13,7 @@ use aigis_proxy::{
     kv::{self, StoreId},
 };
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct BusServer {
     pub(crate) keys: MeshKeys,

@@ -14,7 +14,7 @@ use crate::{
     records::{node, registry},
 };
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()

@@ -18,7 +18,7 @@ use crate::{
     records::{container, node, registry},
 };
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 
 fn user(name: &str) -> UserName {
     UserName::parse(name).unwrap()

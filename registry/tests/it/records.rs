@@ -10,7 +10,7 @@ use aigis_registry::{Cache, CiRecord, Kind, Registry, Resolved, Snapshot, State}
 
 use crate::bus_server::{BusServer, until};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) fn node(name: &str) -> NodeName {
     NodeName::parse(name).unwrap()
