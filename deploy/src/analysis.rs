@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fact::{Application, ProviderName},
+    fill::Filled,
     provider,
     tree::{Tree, Warning},
 };
@@ -14,6 +15,7 @@ mod choice;
 mod compose;
 pub(crate) mod container;
 mod environment;
+mod filled;
 mod finish;
 mod gaps;
 mod health;
@@ -21,7 +23,7 @@ mod name;
 pub(crate) mod port;
 mod select;
 mod services;
-mod settings;
+pub(crate) mod settings;
 mod text;
 
 /// What is asked of an analysis beside the tree.
@@ -29,6 +31,8 @@ mod text;
 pub struct Options {
     /// Which providers are to be taken, whatever the tree says.
     pub providers: Vec<Asked>,
+    /// With what gaps are filled.
+    pub filled: Vec<Filled>,
 }
 
 /// A provider that is to be taken for a directory: `ROOT=NAME`, or `NAME` for the root.
@@ -52,9 +56,9 @@ impl std::str::FromStr for Asked {
 
 /// There is no application in a tree.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no application was found: {}", self.looked_for.join("; "))]
+#[error("no application was found; looked for\n{}", self.looked_for.join("\n"))]
 pub struct Nothing {
-    /// What was looked for, by provider.
+    /// What was looked for: `PROVIDER: FILES`, by provider.
     pub looked_for: Vec<String>,
     /// What is to be known of the tree all the same.
     pub warnings: Vec<Warning>,
@@ -116,9 +120,11 @@ impl fmt::Display for Analysis {
 pub fn analyze(tree: &Tree, options: &Options) -> Result<Analysis, Nothing> {
     let choices = choice::all(tree, options);
     let selected = select::roots(tree, &choices);
-    let mut applications = finish::applications(tree, &choices, &selected);
+    let mut applications = finish::applications(tree, &choices, &selected, &options.filled);
     let Some(primary) = select::primary(&applications).map(|primary| primary.root.clone()) else {
-        let looked_for = provider::ALL.iter().map(|one| format!("{}: {}", one.name(), one.looks_for())).collect();
+        let looked_for = provider::ALL.iter().map(|one| format!("{}: {}", one.name(), one.looks_for()));
+        let mut looked_for: Vec<String> = looked_for.collect();
+        looked_for.sort();
         return Err(Nothing { looked_for, warnings: tree.warnings() });
     };
     name::give(&mut applications);
@@ -140,6 +146,8 @@ pub fn analyze(tree: &Tree, options: &Options) -> Result<Analysis, Nothing> {
 
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod everywhere;
 #[cfg(test)]
 mod mutations;
 #[cfg(test)]

@@ -35,6 +35,19 @@ impl Syntax {
         })
     }
 
+    /// As [`Syntax::of`]; where the name does not say it, by the first line: `#!/usr/bin/env node`.
+    pub(crate) fn of_file(path: &str, text: &str) -> Option<Self> {
+        Self::of(path).or_else(|| {
+            let first = text.lines().next()?.strip_prefix("#!")?;
+            match first.rsplit(['/', ' ']).next()? {
+                "node" | "bun" => Some(Self::Script),
+                "ruby" | "python" | "python3" => Some(Self::Hash),
+                "php" => Some(Self::Php),
+                _ => None,
+            }
+        })
+    }
+
     /// What begins a comment.
     fn marks(self) -> &'static [&'static str] {
         match self {

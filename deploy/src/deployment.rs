@@ -19,6 +19,7 @@ mod record;
 mod replica;
 mod service;
 mod steps;
+mod stored;
 #[cfg(test)]
 mod testing;
 mod wanted;

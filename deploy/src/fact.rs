@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// The rule of what a model chose.
+pub const MODEL: &str = "model";
+
 /// Where something stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Evidence {
@@ -23,7 +26,8 @@ impl Evidence {
 
 /// A value that is known, or is not, and what is said beside it.
 ///
-/// What is known has at least one piece of evidence; what is not has neither rule nor evidence.
+/// What is known has at least one piece of evidence; what is not has neither rule nor evidence. What a model chose has the
+/// rule [`MODEL`], and names the model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact<T, More = Nothing> {
     /// The value, where it is known.
@@ -33,6 +37,9 @@ pub struct Fact<T, More = Nothing> {
     pub more: More,
     /// Which rule gave it: `python.application-object`.
     pub rule: Option<String>,
+    /// The model that chose it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// What proves it, by file and line.
     pub evidence: Vec<Evidence>,
 }
@@ -41,7 +48,7 @@ impl<T, More: Default> Fact<T, More> {
     /// What that rule found there.
     #[must_use]
     pub fn known(value: T, rule: &str, evidence: Vec<Evidence>) -> Self {
-        Self { value: Some(value), more: More::default(), rule: Some(rule.to_owned()), evidence }
+        Self { value: Some(value), more: More::default(), rule: Some(rule.to_owned()), model: None, evidence }
     }
 }
 
@@ -57,11 +64,17 @@ impl<T, More> Fact<T, More> {
     pub fn is_known(&self) -> bool {
         self.value.is_some()
     }
+
+    /// Whether a model chose it.
+    #[must_use]
+    pub fn is_chosen(&self) -> bool {
+        self.rule.as_deref() == Some(MODEL)
+    }
 }
 
 impl<T, More: Default> Default for Fact<T, More> {
     fn default() -> Self {
-        Self { value: None, more: More::default(), rule: None, evidence: Vec::new() }
+        Self { value: None, more: More::default(), rule: None, model: None, evidence: Vec::new() }
     }
 }
 
@@ -404,6 +417,8 @@ pub struct Details {
     pub project_name: Option<String>,
     /// What is to be known of it beside what the tree itself says: two lock files, a version that no table has.
     pub warnings: Vec<crate::Warning>,
+    /// Where each of several programs begins that are as likely, where nothing says which is meant.
+    pub programs: Vec<Evidence>,
     /// The files at the root of the build's context, directories with `/` behind them.
     pub context: Vec<String>,
 }

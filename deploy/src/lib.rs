@@ -38,6 +38,7 @@ mod digest;
 pub mod dockerfile;
 mod document;
 pub mod fact;
+pub mod fill;
 #[cfg(test)]
 mod golden;
 pub mod image;

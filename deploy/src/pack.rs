@@ -270,10 +270,23 @@ impl<'a> Packer<'a> {
             system_packages,
             dockerfile: None,
         };
+        self.keep(name, u8::from(is_run), image, inputs, names.into_iter().collect())
+    }
+
+    /// Keeps the image of a container, with the record of what it is made of.
+    fn keep(
+        &mut self,
+        name: &'a Name,
+        tier: u8,
+        image: Image,
+        inputs: Inputs,
+        applications: Vec<String>,
+    ) -> Result<(), Error> {
+        let platform = inputs.platform;
         let record = ImageRecord {
             container: name.to_string(),
             platform,
-            tier: u8::from(is_run),
+            tier,
             spec: inputs.spec,
             inputs: inputs.digest(),
             output: self.blobs.put(&image.manifest)?,
@@ -281,10 +294,10 @@ impl<'a> Packer<'a> {
             layers: image.layers.clone(),
             bases: inputs.bases,
             builder: inputs.builder,
-            epoch,
+            epoch: inputs.epoch,
             system_packages: inputs.system_packages,
-            applications: names.into_iter().collect(),
-            dockerfile: None,
+            applications,
+            dockerfile: inputs.dockerfile,
         };
         self.images.insert((name.as_str(), platform), (image, record));
         Ok(())

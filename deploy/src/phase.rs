@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aigis_proxy::Error;
+use aigis_proxy::{Error, Name};
 use serde_json::json;
 
 use crate::{Digest, image::Platform, inputs::BUILDER, json::canonical, manifest::LockedBase, package::Blobs};
@@ -49,13 +49,30 @@ pub struct Phase {
     pub secrets: Vec<String>,
     /// For what machine it runs.
     pub platform: Platform,
+    /// Whether an equal one that runs already is of no use.
+    pub fresh: bool,
+    /// The project whose downloads it shares, if any; they have no say in what it leaves.
+    pub project: Option<Name>,
 }
 
 impl Phase {
     /// The digest of all that its result depends on.
     #[must_use]
     pub fn key(&self) -> Digest {
-        let Self { name: _, image, directory, commands, env, network, inputs, removed, secrets, platform } = self;
+        let Self {
+            name: _,
+            fresh: _,
+            project: _,
+            image,
+            directory,
+            commands,
+            env,
+            network,
+            inputs,
+            removed,
+            secrets,
+            platform,
+        } = self;
         Digest::of(&canonical(&json!({
             "image": image, "directory": directory, "commands": commands, "env": env, "network": network,
             "inputs": inputs, "removed": removed, "secrets": secrets, "platform": platform, "builder": BUILDER,
@@ -167,9 +184,12 @@ mod tests {
             removed: Vec::new(),
             secrets: Vec::new(),
             platform: Platform::Amd64,
+            fresh: false,
+            project: None,
         };
         assert_eq!((phase.env["TZ"].as_str(), phase.env["SOURCE_DATE_EPOCH"].as_str()), ("UTC", "7"));
-        assert_eq!(phase.key(), Phase { name: "other".to_owned(), ..phase.clone() }.key());
+        let project = Some(Name::parse("shop").unwrap());
+        assert_eq!(phase.key(), Phase { name: "other".to_owned(), fresh: true, project, ..phase.clone() }.key());
         let others = [
             Phase { image: Digest::of(b"y"), ..phase.clone() },
             Phase { directory: "/app/x".to_owned(), ..phase.clone() },

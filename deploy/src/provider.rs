@@ -13,7 +13,7 @@ use crate::{
 
 mod cpp;
 pub(crate) mod deno;
-mod dir;
+pub(crate) mod dir;
 mod dockerfile;
 mod dotnet;
 mod elixir;
@@ -81,6 +81,9 @@ pub struct Candidate {
     pub entry: bool,
     /// The directory of the workspace that it is the root or a member of.
     pub workspace: Option<String>,
+    /// What it is to be started by where nothing of the project says so, chosen by somebody: a file relative to its
+    /// directory, or `MODULE:NAME`.
+    pub wanted: Option<String>,
     /// What proves it: at least one piece. Each further independent one adds 1 to the score.
     pub evidence: Vec<Evidence>,
 }
@@ -91,7 +94,7 @@ impl Candidate {
     pub fn new(root: &str, score: u8, rule: &'static str, evidence: Vec<Evidence>) -> Self {
         let root = root.to_owned();
         let (role, entry, workspace) = (Role::App, false, None);
-        Self { root, score, role, beside: role, rule, entry, workspace, evidence }
+        Self { root, score, role, beside: role, rule, entry, workspace, wanted: None, evidence }
     }
 
     /// The same, with or without an entry.
@@ -127,6 +130,11 @@ pub trait Provider: Sync {
     /// What is known of the one that was chosen: begin with [`Application::of`]. Where the provider was asked for by its
     /// user, it may be a directory in which it sees none by itself.
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application;
+
+    /// How the names of files end by which it can start an application ([`Candidate::wanted`]).
+    fn entries(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// The frameworks that it can name.
     #[cfg(test)]

@@ -34,10 +34,12 @@ pub struct Warning {
     pub message: String,
 }
 
-/// Its place and its message, as a compiler tells them.
+/// Its place and its message, as a compiler tells them; what the message is about is said once.
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.at.file, self.at.line, self.message)
+        let Evidence { file, line } = &self.at;
+        let about = self.message.strip_prefix(file.as_str()).and_then(|rest| rest.strip_prefix(' '));
+        write!(f, "{file}:{line}: {}", about.unwrap_or(&self.message))
     }
 }
 

@@ -21,6 +21,12 @@ pub fn argv(command: &str) -> Vec<String> {
     }
 }
 
+/// A word as a command says it: what is no plain character of a path is a shell's only within quotes.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "._-/+@:,%".contains(c));
+    if is_plain && !word.is_empty() { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 /// The words of a command by the rules of a shell, or `None` where only a shell can run it.
 pub(crate) fn words(command: &str) -> Option<Vec<String>> {
     let mut words: Vec<String> = Vec::new();
@@ -95,6 +101,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn pkg_23_a_quoted_word_is_one_word(word in "(?s).{1,20}") {
+            prop_assert_eq!(words(&format!("run {}", quoted(&word))), Some(vec!["run".to_owned(), word]));
+        }
+
         #[test]
         fn pkg_15_any_command_has_an_exec_form(command in ".{0,60}") {
             let argv = argv(&command);

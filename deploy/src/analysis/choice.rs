@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Options, settings};
 use crate::{
-    fact::{Alternative, Evidence, ProviderName, Role},
+    fact::{Alternative, Evidence, MODEL, ProviderName, Role},
+    fill::Value,
     provider::{ALL, Candidate, Provider, named},
     tree::Tree,
 };
@@ -17,13 +18,13 @@ const OTHER_LANGUAGE: u8 = 60;
 const MOST_ASSETS: u8 = 29;
 const MOST_TOOLING: u8 = 9;
 /// How many points apart two are that are nearly as likely.
-const NEAR: u8 = 10;
+pub(super) const NEAR: u8 = 10;
 /// Most points that further evidence adds.
 const MOST_FURTHER: usize = 9;
 /// The most that a Dockerfile is worth, which is less than a language's lone source file, and more than a start script.
 const MOST_DOCKERFILE: u8 = 39;
 /// What somebody asked for is worth, and what a file of another tool's settings says.
-const ASKED: u8 = 100;
+pub(super) const ASKED: u8 = 100;
 const SETTINGS: u8 = 90;
 
 /// A candidate and whose it is.
@@ -65,7 +66,7 @@ impl Choice {
 
     /// Whether another provider's is nearly as likely. A Dockerfile says how, not what.
     pub(super) fn is_ambiguous(&self) -> bool {
-        let Some(winner) = self.winner() else { return false };
+        let Some(winner) = self.winner().filter(|winner| winner.candidate.rule != MODEL) else { return false };
         self.seen.iter().skip(1).any(|other| {
             other.candidate.role == Role::App
                 && other.provider.name() != ProviderName::Dockerfile
@@ -104,6 +105,11 @@ pub(super) fn all(tree: &Tree, options: &Options) -> Choices {
         let rule = "option.provider";
         let at = tree.below(&asked.root).next().map(|file| Evidence::new(file, 1));
         take(&mut by_root, &asked.root, asked.provider, ASKED, rule, at.into_iter().collect());
+    }
+    for filled in &options.filled {
+        if let Value::Provider(provider) = filled.value {
+            take(&mut by_root, &filled.root, provider, ASKED, MODEL, filled.evidence.clone());
+        }
     }
     let choice = |(root, mut seen): (String, Vec<Seen>)| {
         seen.sort_by_key(|seen| {

@@ -1,5 +1,7 @@
 //! What an existing Dockerfile says.
 
+use std::collections::HashMap;
+
 use crate::{
     fact::{Dockerfile, Evidence, Fact},
     tree::{Tree, path},
@@ -48,7 +50,7 @@ pub(crate) fn read(tree: &Tree, root: &str) -> Option<Container> {
 
 fn stages(text: &str) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
-    let mut known: Vec<(String, String)> = Vec::new();
+    let mut known: HashMap<String, String> = HashMap::new();
     for (line, instruction) in instructions(text) {
         let (word, rest) = instruction.split_once(char::is_whitespace).unwrap_or((&instruction, ""));
         let rest = rest.trim();
@@ -63,17 +65,15 @@ fn stages(text: &str) -> Vec<Stage> {
         if word.eq_ignore_ascii_case("ARG") || word.eq_ignore_ascii_case("ENV") {
             for pair in rest.split_whitespace() {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, rest.rsplit(' ').next().unwrap_or_default()));
-                known.push((name.to_owned(), value.trim_matches(['"', '\'']).to_owned()));
+                known.extend(resolved(&known, value).map(|value| (name.to_owned(), value)));
             }
         }
         let Some(stage) = stages.last_mut() else { continue };
         if word.eq_ignore_ascii_case("EXPOSE") {
             let ports = rest.split_whitespace().filter_map(|port| {
-                let number = port.split(['/', '-']).next()?;
-                let name = number.strip_prefix('$').map(|name| name.trim_matches(['{', '}']));
-                let name = name.map(|name| name.split(':').next().unwrap_or(name));
-                let value = name.map(|name| known.iter().rev().find(|(known, _)| known == name));
-                value.map_or(Some(number), |found| found.map(|(_, value)| value.as_str()))?.parse().ok()
+                // The default of a variable has a hyphen too, as a range of ports has.
+                let number = if port.starts_with('$') { port } else { port.split('-').next()? };
+                resolved(&known, number.split('/').next()?)?.parse().ok()
             });
             stage.ports.extend(ports.filter(|port| *port > 0).map(|port| (port, line)));
         } else if word.eq_ignore_ascii_case("CMD") {
@@ -83,6 +83,17 @@ fn stages(text: &str) -> Vec<Stage> {
         }
     }
     stages
+}
+
+/// What a word stands for: itself, or the last value of the variable that it is, else its default: `${PORT:-8080}`.
+fn resolved(known: &HashMap<String, String>, word: &str) -> Option<String> {
+    let word = word.trim_matches(['"', '\'']);
+    let Some(variable) = word.strip_prefix('$') else { return Some(word.to_owned()) };
+    let (name, default) = match variable.trim_matches(['{', '}']).split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (variable.trim_matches(['{', '}']), None),
+    };
+    known.get(name).map(String::as_str).or(default).map(str::to_owned)
 }
 
 /// The exec form, or what a shell is given.
@@ -113,4 +124,23 @@ fn instructions(text: &str) -> Vec<(u64, String)> {
         goes_on = more;
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_stand_for_what_variables_hold() {
+        for (text, ports) in [
+            ("FROM a\nARG PORT=80\nENV PORT $PORT\nEXPOSE $PORT 9229", vec![80, 9229]),
+            ("FROM a\nENV PORT=\"${OTHER:-8081}\"\nEXPOSE ${PORT}/tcp", vec![8081]),
+            ("FROM a\nEXPOSE ${PORT:-3000}", vec![3000]),
+            ("FROM a\nEXPOSE 7000-7002", vec![7000]),
+            ("FROM a\nARG PORT\nEXPOSE $PORT $OTHER", vec![]),
+        ] {
+            let tree = Tree::of([("Dockerfile", text)]);
+            assert_eq!(read(&tree, ".").unwrap().fact.more.ports, ports, "{text}");
+        }
+    }
 }

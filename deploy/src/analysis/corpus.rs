@@ -131,12 +131,16 @@ fn misses(projects: &[Project]) -> Vec<String> {
 
 #[test]
 fn pkg_02_our_own_projects_are_known() {
-    let misses = misses(&projects("corpus"));
+    let projects = projects("corpus");
+    assert!(projects.len() >= 70, "only {} are there", projects.len());
+    let misses = misses(&projects);
     assert!(misses.is_empty(), "{}", misses.join("\n"));
 }
 
 #[test]
 fn pkg_16_adversarial_projects_mislead_nobody() {
-    let misses = misses(&projects("corpus/adversarial"));
+    let projects = projects("corpus/adversarial");
+    assert!(projects.len() >= 20, "only {} are there", projects.len());
+    let misses = misses(&projects);
     assert!(misses.is_empty(), "{}", misses.join("\n"));
 }

@@ -14,7 +14,7 @@ use crate::{
 /// Files that name what an application reads.
 const EXAMPLES: [&str; 4] = [".env.example", ".env.sample", ".env.template", ".env.dist"];
 /// What asks for a variable; those that end with `.` have the name behind them, all others a string.
-const READS: [&str; 31] = [
+const READS: [&str; 32] = [
     "process.env.",
     "process.env?.",
     "process.env[",
@@ -37,6 +37,7 @@ const READS: [&str; 31] = [
     "os.Getenv(",
     "os.LookupEnv(",
     "System.getenv(",
+    "System.getenv().getOrDefault(",
     "GetEnvironmentVariable(",
     "System.get_env(",
     "System.fetch_env!(",

@@ -1,9 +1,10 @@
 //! From the directories that were chosen to applications: what a provider knows, and what is the same for all.
 
-use super::{choice::Choices, container, environment, gaps, health, port, select, services, settings};
+use super::{choice::Choices, container, environment, filled, gaps, health, port, select, services, settings};
 use crate::{
     code::Syntax,
     fact::{Application, Assets, Evidence, Fact},
+    fill::Filled,
     tree::{Tree, file_name, parent},
 };
 
@@ -26,18 +27,33 @@ const NOT_OWN: [&str; 14] = [
 ];
 
 /// What is known of the applications in these directories, in the same order.
-pub(super) fn applications(tree: &Tree, choices: &Choices, roots: &[String]) -> Vec<Application> {
-    roots.iter().filter_map(|root| application(tree, choices, root, roots)).collect()
+pub(super) fn applications(
+    tree: &Tree,
+    choices: &Choices,
+    roots: &[String],
+    all_filled: &[Filled],
+) -> Vec<Application> {
+    let of = |root: &String| all_filled.iter().filter(|filled| filled.root == *root).collect::<Vec<_>>();
+    roots.iter().filter_map(|root| application(tree, choices, root, roots, &of(root))).collect()
 }
 
-fn application(tree: &Tree, choices: &Choices, root: &str, roots: &[String]) -> Option<Application> {
+fn application(
+    tree: &Tree,
+    choices: &Choices,
+    root: &str,
+    roots: &[String],
+    chosen: &[&Filled],
+) -> Option<Application> {
     let choice = choices.get(root)?;
     let winner = choice.winner()?;
-    let mut application = winner.provider.application(tree, &winner.candidate);
+    let candidate = crate::Candidate { wanted: filled::entry(tree, root, chosen), ..winner.candidate.clone() };
+    let mut application = winner.provider.application(tree, &candidate);
     if settings::apply(tree, &mut application) {
-        // What is started is told: it is no site that is only served.
+        // What is started is told: it is no site that is only served, nor one of several programs.
         application.output_dir = Fact::default();
+        application.details.programs.clear();
     }
+    filled::site(&mut application, chosen);
     let exposed = container::read(tree, root).and_then(|container| {
         application.dockerfile = container.fact;
         container.port
@@ -54,6 +70,7 @@ fn application(tree: &Tree, choices: &Choices, root: &str, roots: &[String]) -> 
     application.alternatives.extend(choice.alternatives());
     application.details.context = context(tree, application.workspace.as_deref().unwrap_or(root));
     prove(&mut application);
+    filled::name(&mut application, chosen);
     gaps::add(tree, &mut application);
     Some(application)
 }

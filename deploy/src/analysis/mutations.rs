@@ -122,20 +122,3 @@ fn pkg_07_each_value_has_a_line_that_exists() {
         }
     }
 }
-
-#[test]
-fn pkg_15_what_lies_past_the_limit_of_files_is_left_out_and_said() {
-    let dir = tempfile::tempdir().unwrap();
-    for number in 0..205 {
-        let below = dir.path().join(format!("d{number:03}"));
-        fs::create_dir(&below).unwrap();
-        for file in 0..100 {
-            fs::write(below.join(format!("{file}.txt")), "x").unwrap();
-        }
-    }
-    fs::write(dir.path().join("index.html"), "<p>").unwrap();
-    let first = said(dir.path()).unwrap();
-    assert_eq!((&first["tree"]["truncated"], &first["tree"]["files"]), (&Value::Bool(true), &Value::from(20_000)));
-    assert_eq!(first["warnings"][0]["code"], "limit.files");
-    assert_eq!(Some(first), said(dir.path()));
-}

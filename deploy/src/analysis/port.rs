@@ -1,8 +1,12 @@
 //! On which port an application listens: what says so best.
 
+mod command;
+
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
+
+pub(crate) use command::command_port;
 
 use super::{compose, environment};
 use crate::{
@@ -41,8 +45,6 @@ const LISTENS: [&str; 23] = [
 const NEAR: usize = 200;
 /// In how many lines behind a variable of the environment it may be said what counts without it.
 const LATER: usize = 6;
-/// Options in a start command behind which a port stands.
-const OPTIONS: [&str; 6] = ["--port", "-p", "-port", "--bind", "-b", "--listen"];
 
 static FINDER: LazyLock<Option<AhoCorasick>> =
     LazyLock::new(|| AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(LISTENS).ok());
@@ -58,88 +60,22 @@ pub(super) fn decide(tree: &Tree, application: &mut Application, exposed: Option
     let found = exposed
         .map(|one| known(one, "port.expose"))
         .or_else(|| composed().map(|one| known(one, "port.compose")))
-        .or_else(|| in_command(application))
+        .or_else(|| command::of(application))
         // What serves a site is ours, and listens where we say.
-        .or_else(|| if application.output_dir.is_known() { None } else { in_code(tree, sources) });
+        .or_else(|| if application.output_dir.is_known() { None } else { in_code(tree, sources) })
+        .or_else(|| command::of_server(application));
     if let Some(found) = found {
         let before = std::mem::replace(&mut application.port, found);
-        follow(application, before.value);
+        command::follow(application, before.value);
     }
-}
-
-/// The command that a provider wrote listens where the application does, not on its framework's default.
-fn follow(application: &mut Application, before: Option<u16>) {
-    let (Some(before), Some(port)) = (before, application.port.value) else { return };
-    let start = &mut application.start;
-    if before == port || !start.rule.as_deref().is_some_and(is_derived) {
-        return;
-    }
-    let moved = |text: &str| {
-        let mut out = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
-            let (head, tail) = rest.split_at(at);
-            let end = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
-            let (digits, after) = tail.split_at(end);
-            let stands_alone = head.ends_with([' ', ':', '=']) || (head.is_empty() && out.is_empty());
-            let is_it = stands_alone && !after.starts_with('.') && digits == before.to_string();
-            out.push_str(head);
-            out.push_str(&if is_it { port.to_string() } else { digits.to_owned() });
-            rest = after;
-        }
-        out + rest
-    };
-    start.value = start.value.as_deref().map(moved);
-    start.more.argv = start.more.argv.iter().map(|word| moved(word)).collect();
-}
-
-/// A port in the start command.
-fn in_command(application: &Application) -> Option<Fact<u16>> {
-    let command = application.start.value.as_deref()?;
-    // A provider that knows what the command leads to has looked already.
-    if application.port.rule.as_deref() == Some("port.command") {
-        return Some(application.port.clone());
-    }
-    // What the provider itself wrote follows from the default that it gave.
-    if application.port.is_known() && application.start.rule.as_deref().is_some_and(is_derived) {
-        return None;
-    }
-    let port = command_port(command)?;
-    Some(Fact::known(port, "port.command", application.start.evidence.clone()))
-}
-
-/// Whether a rule is a provider's, who puts its own port into the command.
-fn is_derived(rule: &str) -> bool {
-    !["procfile.", "manifest.", "railpack.", "nixpacks."].iter().any(|prefix| rule.starts_with(prefix))
-}
-
-/// The port that a command names: behind an option, `PORT=` or an address.
-pub(crate) fn command_port(command: &str) -> Option<u16> {
-    let words: Vec<&str> = command.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
-    for (index, word) in words.iter().enumerate() {
-        let value = OPTIONS.iter().find_map(|option| {
-            let rest = word.strip_prefix(option)?;
-            if rest.is_empty() { words.get(index + 1).copied() } else { rest.strip_prefix('=') }
-        });
-        let value = value.or_else(|| word.strip_prefix("PORT="));
-        if let Some(port) = value.and_then(|value| number(value.rsplit(':').next().unwrap_or(value))) {
-            return Some(port);
-        }
-        // ${PORT:-8000}
-        let default = word.split_once("PORT:-").and_then(|(_, rest)| number(rest.split('}').next()?));
-        let address = word.strip_prefix("0.0.0.0:").and_then(number);
-        if let Some(port) = default.or(address) {
-            return Some(port);
-        }
-    }
-    None
 }
 
 /// What code says of it: first what it takes where `PORT` is not set, then what it listens on.
 pub(crate) fn in_code(tree: &Tree, sources: &[&str]) -> Option<Fact<u16>> {
     let mut listening: Option<(u16, Evidence)> = None;
     for file in sources {
-        let (Some(text), Some(syntax)) = (tree.text(file), Syntax::of(file)) else { continue };
+        let Some(text) = tree.text(file) else { continue };
+        let Some(syntax) = Syntax::of_file(file, text) else { continue };
         let listens = FINDER.as_ref().is_some_and(|finder| finder.is_match(text));
         if !listens && !text.contains("PORT") {
             continue;
@@ -150,11 +86,56 @@ pub(crate) fn in_code(tree: &Tree, sources: &[&str]) -> Option<Fact<u16>> {
                 return Some(Fact::known(port, "port.environment-default", vec![Evidence::new(*file, read.line)]));
             }
         }
+        let told = || schema(&code).filter(|_| syntax == Syntax::Script);
+        if let Some((port, line)) = destructured(&code).or_else(told) {
+            return Some(Fact::known(port, "port.environment-default", vec![Evidence::new(*file, line)]));
+        }
         if listens && listening.is_none() {
             listening = literal(&code).map(|(port, line)| (port, Evidence::new(*file, line)));
         }
     }
     listening.map(|(port, at)| Fact::known(port, "port.listen", vec![at]))
+}
+
+/// The number that is taken out of the environment's object where that has none: `const { PORT = 3000 } = process.env`.
+fn destructured(code: &str) -> Option<(u16, u64)> {
+    let end = code.match_indices("process.env").map(|(at, _)| code[..at].trim_end()).find_map(|before| {
+        let names = before.strip_suffix('=')?.trim_end().strip_suffix('}')?;
+        let mut start = names.len().saturating_sub(NEAR);
+        while !names.is_char_boundary(start) {
+            start += 1;
+        }
+        Some((start + names[start..].rfind('{')? + 1, names.len()))
+    });
+    let (start, end) = end?;
+    let mut at = start;
+    code[start..end].split(',').find_map(|entry| {
+        let name = at + entry.len() - entry.trim_start().len();
+        at += entry.len() + 1;
+        let rest = entry.trim_start().strip_prefix("PORT")?.trim_start();
+        let (_, value) = rest.split_once('=').filter(|_| rest.starts_with(['=', ':']))?;
+        Some((number(value_of(value))?, line_of(code, name)))
+    })
+}
+
+/// The default that a schema of the environment gives: `PORT: z.coerce.number().default(3000)`.
+fn schema(code: &str) -> Option<(u16, u64)> {
+    code.match_indices("PORT:").find_map(|(at, key)| {
+        let is_key = !code[..at].ends_with(|c: char| is_of_name(c) || c == '.');
+        let value = code.get(at + key.len()..).filter(|_| is_key).map(near)?;
+        let mut depth = 0_i32;
+        let end = value.find(|c| {
+            depth += match c {
+                '(' | '[' | '{' => 1,
+                ')' | ']' | '}' => -1,
+                _ => 0,
+            };
+            depth < 0 || depth == 0 && c == ','
+        });
+        let value = &value[..end.unwrap_or(value.len())];
+        let default = value.find("default").or_else(|| value.find("Default"))?;
+        Some((first_port(&value[default..])?, line_of(code, at)))
+    })
 }
 
 /// The number that a statement gives where the variable is not set: the first behind it, before the statement ends.
@@ -212,11 +193,7 @@ fn literal(code: &str) -> Option<(u16, u64)> {
             return None;
         }
         let rest = &code[found.end()..];
-        let mut end = rest.len().min(NEAR);
-        while !rest.is_char_boundary(end) {
-            end -= 1;
-        }
-        let arguments = argument_list(&rest[..end]);
+        let arguments = argument_list(near(rest));
         let first = arguments.trim_start().split([',', ')', ' ', '\n']).next().unwrap_or_default();
         let port = names.get(first).copied().or_else(|| {
             // `{ port: 3000 }`, `port=3000`, `":8080"`, `3000`
@@ -238,6 +215,15 @@ fn literal(code: &str) -> Option<(u16, u64)> {
         })?;
         Some((port, line_of(code, found.start())))
     })
+}
+
+/// The begin of a text: what belongs to a call or a name stands near it.
+fn near(text: &str) -> &str {
+    let mut end = text.len().min(NEAR);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// What stands in a call's brackets.
@@ -281,37 +267,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_of_a_provider_follows_the_port() {
-        let chosen = crate::Candidate::new(".", 70, "python.manifest", vec![Evidence::new("a.py", 1)]);
-        let mut application = Application::of(crate::fact::ProviderName::Python, &chosen);
-        for (rule, expected) in [
-            ("python.object", "x --bind 0.0.0.0:9000 -p 9000 a8000:b"),
-            ("procfile.web", "x --bind 0.0.0.0:8000 -p 8000 a8000:b"),
-        ] {
-            application.start =
-                Fact::command("x --bind 0.0.0.0:8000 -p 8000 a8000:b", rule, vec![Evidence::new("a.py", 1)]);
-            application.port = Fact::known(9000, "port.expose", vec![Evidence::new("Dockerfile", 1)]);
-            follow(&mut application, Some(8000));
-            assert_eq!(application.start.value.as_deref(), Some(expected));
-            assert_eq!(application.start.more.argv.join(" "), expected);
-        }
-    }
-
-    #[test]
-    fn ports_stand_in_commands() {
-        for (command, port) in [
-            ("gunicorn --bind 0.0.0.0:8080 a:b", Some(8080)),
-            ("next start -p 3001", Some(3001)),
-            ("uvicorn a:b --port=${PORT:-9000}", Some(9000)),
-            ("PORT=4000 node x", Some(4000)),
-            ("node index.js", None),
-            ("node --port $PORT", None),
-        ] {
-            assert_eq!(command_port(command), port, "{command}");
-        }
-    }
-
-    #[test]
     fn ports_stand_in_code() {
         for (file, code, port, rule) in [
             ("a.js", "const port = process.env.PORT || 3001;\napp.listen(port)", 3001, "port.environment-default"),
@@ -324,6 +279,28 @@ mod tests {
                 "a.rs",
                 "std::env::var(\"PORT\")\n  .unwrap_or_else(|_| \"3301\".into())",
                 3301,
+                "port.environment-default",
+            ),
+            (
+                "a.ts",
+                "z.object({ A: z.string(),\n  PORT: z.coerce.number().int().default(3305) })",
+                3305,
+                "port.environment-default",
+            ),
+            ("a.ts", "envsafe({ PORT: port({\n  devDefault: 3306,\n }) })", 3306, "port.environment-default"),
+            ("a.ts", "x({ PORT: number(), AGE: number().default(99) }); f.listen(3307)", 3307, "port.listen"),
+            ("a.js", "const { HOST,\n  PORT = 3302 } = process.env", 3302, "port.environment-default"),
+            ("a.js", "const { PORT: port = '3303' } = process.env", 3303, "port.environment-default"),
+            (
+                "A.java",
+                "int port = Integer.parseInt(System.getenv().getOrDefault(\"PORT\", \"8093\"));",
+                8093,
+                "port.environment-default",
+            ),
+            (
+                "bin/www",
+                "#!/usr/bin/env node\nvar port = normalizePort(process.env.PORT || '3304');",
+                3304,
                 "port.environment-default",
             ),
             ("a.py", "port = int(os.environ.get('PORT', 5001))", 5001, "port.environment-default"),

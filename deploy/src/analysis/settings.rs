@@ -3,7 +3,7 @@
 use crate::{
     document::Node,
     fact::{Application, Evidence, Fact, ProviderName},
-    tree::{Tree, joined, path},
+    tree::{Tree, file_name, joined, parent, path},
 };
 
 /// Names of providers in the settings of other tools, where they are not ours.
@@ -81,19 +81,50 @@ pub(super) fn apply(tree: &Tree, application: &mut Application) -> bool {
     }
     let start = match told_start {
         Some((command, at)) => Some(Fact::command(&command, "manifest.run-command", vec![at])),
-        None => from_procfile(&procfile).or_else(|| from_tools(tree, &application.root)),
+        None => from_procfile(&procfile, application).or_else(|| from_tools(tree, &application.root)),
     };
     let is_told = start.is_some();
     application.start = start.unwrap_or_else(|| application.start.clone());
     is_told
 }
 
-/// `web`, else the first line that is not `release`.
-fn from_procfile(lines: &[(String, String, Evidence)]) -> Option<Fact<String, crate::fact::Argv>> {
-    let web = lines.iter().find(|(process, ..)| process == "web");
-    let (process, command, at) = web.or_else(|| lines.iter().find(|(process, ..)| process != "release"))?;
+/// `web`, else the first line that is not `release`; unless that runs what only the platform has that it was written for.
+fn from_procfile(
+    lines: &[(String, String, Evidence)],
+    application: &Application,
+) -> Option<Fact<String, crate::fact::Argv>> {
+    let (process, command, at) = main_process(lines)?;
+    let program = command.split(' ').next().map(file_name)?;
+    if program.starts_with("heroku-php-") && application.start.is_known() {
+        return None;
+    }
     let rule = if process == "web" { "procfile.web" } else { "procfile.first" };
-    Some(Fact::command(command, rule, vec![at.clone()]))
+    Some(Fact::command(&built(command, application), rule, vec![at.clone()]))
+}
+
+fn main_process(lines: &[(String, String, Evidence)]) -> Option<&(String, String, Evidence)> {
+    let web = lines.iter().find(|(process, ..)| process == "web");
+    web.or_else(|| lines.iter().find(|(process, ..)| process != "release"))
+}
+
+/// A command whose program is named as other tools place it, where the build of this one does: `server`, `bin/server`.
+fn built(command: &str, application: &Application) -> String {
+    let (program, rest) = command.split_at(command.find(' ').unwrap_or(command.len()));
+    let own = application.start.value.as_deref().and_then(|start| start.split(' ').next()).unwrap_or_default();
+    let is_it = own.starts_with("./") && matches!(parent(program), "." | "bin") && file_name(program) == file_name(own);
+    if is_it { format!("{own}{rest}") } else { command.to_owned() }
+}
+
+/// The script that a `Procfile` or the settings of another tool in a directory start, if it is there, and where they do.
+pub(crate) fn script(tree: &Tree, directory: &str) -> Option<(String, Evidence)> {
+    let lines = procfile(tree, directory);
+    let process = main_process(&lines).map(|(_, command, at)| (command.clone(), at.clone()));
+    let told = || from_tools(tree, directory).and_then(|start| Some((start.value?, start.evidence.first()?.clone())));
+    let (command, at) = process.or_else(told)?;
+    let mut words = command.split_whitespace().skip_while(|word| matches!(*word, "sh" | "bash" | "exec"));
+    let script = words.next().filter(|word| word.ends_with(".sh"))?;
+    let file = joined(directory, script).filter(|file| tree.has(file))?;
+    Some((file, at))
 }
 
 fn from_tools(tree: &Tree, root: &str) -> Option<Fact<String, crate::fact::Argv>> {

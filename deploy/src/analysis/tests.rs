@@ -9,6 +9,7 @@ fn pkg_01_nothing_says_what_was_looked_for() {
     let nothing = analyze(&Tree::of([("README.md", "# x")]), &Options::default()).unwrap_err();
     assert!(nothing.looked_for.iter().any(|one| one.starts_with("static: ") && one.contains("index.html")));
     assert_eq!(nothing.looked_for.len(), provider::ALL.len());
+    assert!(nothing.looked_for.is_sorted() && nothing.to_string().lines().count() == provider::ALL.len() + 1);
 }
 
 #[test]
@@ -38,7 +39,7 @@ fn pkg_11_a_procfile_starts_and_releases_apart() {
 #[test]
 fn what_was_asked_for_wins() {
     let tree = Tree::of([("index.html", "<p>"), ("Dockerfile", "FROM x\n")]);
-    let options = Options { providers: vec!["dockerfile".parse().unwrap()] };
+    let options = Options { providers: vec!["dockerfile".parse().unwrap()], ..Options::default() };
     let analysis = analyze(&tree, &options).unwrap();
     let provider = &analysis.primary().unwrap().provider;
     assert_eq!((provider.value, provider.more.score), (Some(ProviderName::Dockerfile), 100));

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::fact::{Application, Evidence, Fact};
 
+/// How many characters of a script are shown.
+const SCRIPT: usize = 37;
+
 /// Writes what is known of an application.
 pub(super) fn application(f: &mut fmt::Formatter<'_>, application: &Application) -> fmt::Result {
     let provider = application.provider.value.map(|provider| provider.to_string()).unwrap_or_default();
@@ -19,8 +22,8 @@ pub(super) fn application(f: &mut fmt::Formatter<'_>, application: &Application)
     }
     fact(f, "runtime", &application.runtime, Clone::clone)?;
     fact(f, "package manager", &application.package_manager, Clone::clone)?;
-    fact(f, "install", &application.install, |commands| commands.join(" && "))?;
-    fact(f, "build", &application.build, |commands| commands.join(" && "))?;
+    fact(f, "install", &application.install, |commands| chained(commands))?;
+    fact(f, "build", &application.build, |commands| chained(commands))?;
     fact(f, "start", &application.start, Clone::clone)?;
     fact(f, "release", &application.release, Clone::clone)?;
     fact(f, "port", &application.port, ToString::to_string)?;
@@ -59,12 +62,25 @@ fn fact<T, More>(
     shown: impl Fn(&T) -> String,
 ) -> fmt::Result {
     let (Some(value), Some(rule)) = (&fact.value, &fact.rule) else { return Ok(()) };
-    let shown = shown(value);
-    // A script that stands in a command is not told line by line.
-    let mut lines = shown.lines();
-    let Some(first) = lines.next() else { return Ok(()) };
-    let shown = if lines.next().is_some() { format!("{first} …") } else { first.to_owned() };
-    writeln!(f, "  {name}: {shown} ({rule}, {})", places(&fact.evidence))
+    let shown = on_one_line(&shown(value));
+    let model = fact.model.as_deref().map(|model| format!(" {model}")).unwrap_or_default();
+    writeln!(f, "  {name}: {shown} ({rule}{model}, {})", places(&fact.evidence))
+}
+
+/// Commands, one after the other.
+fn chained(commands: &[String]) -> String {
+    commands.iter().map(|command| on_one_line(command)).collect::<Vec<_>>().join(" && ")
+}
+
+/// A text as it stands in a line: of a script that stands in a command only how it begins.
+fn on_one_line(text: &str) -> String {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    if lines.next().is_none() {
+        return first.to_owned();
+    }
+    let begin: String = first.chars().take(SCRIPT).collect();
+    format!("{} …", begin.trim_end())
 }
 
 /// The first place, and how many more.

@@ -8,8 +8,8 @@ use aigis_registry::{Timestamp, shared::Key};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Deployment, Direction, Host, Kind, Next, Outcome, Replicas, Row, Sources, Was, board::Core, facts, machine, plan,
-    steps::Steps, wanted, work::Work,
+    Action, Deployment, Direction, Gate, Host, Kind, Next, Outcome, Parts, Replicas, Row, Sources, Was, board::Core,
+    facts, machine, plan, steps::Steps, wanted, work::Work,
 };
 
 /// How many things are done for one task; far more than a hundred replicas of many containers take.
@@ -144,9 +144,15 @@ impl Carrying {
             }
             let (hosts, replicas, plan) = self.look().await?;
             let Some(task) = &self.record.task else { return Err(Halt::Over) };
-            let next = machine::next(task, &plan, |container| !self.unprepared(container).is_empty());
+            let next = machine::next(task, &plan, |row| {
+                let is_new = row.action != Action::Keep || self.is_released(&row.container);
+                is_new && !self.unprepared(&row.container).is_empty()
+            });
             let row = match &next {
-                Next::End => return self.end().await,
+                Next::End => {
+                    self.tell(&hosts, &replicas).await;
+                    return self.end().await;
+                }
                 Next::Prepare(row) | Next::Set(row) | Next::Judge(row) | Next::Remove(row) => row.clone(),
             };
             if let Some(Err(why)) = hosts.iter().find(|host| host.name == row.node).map(|host| &host.survey) {
@@ -171,6 +177,12 @@ impl Carrying {
         Err(Error::internal("a deployment takes more steps than any could").into())
     }
 
+    /// Whether a container comes to be of another package than before.
+    fn is_released(&self, container: &Name) -> bool {
+        let package = |parts: &Parts| parts.get(container).map(|part| part.package);
+        package(&self.record.wanted) != self.record.stable.as_ref().and_then(package)
+    }
+
     /// Release commands of a container that did not run yet.
     fn unprepared(&self, container: &Name) -> Vec<(Name, Vec<String>)> {
         let Some(task) = &self.record.task else { return Vec::new() };
@@ -185,7 +197,10 @@ impl Carrying {
 
     async fn step(&mut self, next: &Next, row: &Row, replica: Option<Replica>, work: &mut Work) -> Result<(), Halt> {
         if let (Next::Judge(_), Some(replica)) = (next, &replica) {
-            self.steps().judge(row, replica.restart).await?;
+            let source = self.sources.get(&replica.package);
+            let container = source.and_then(|source| source.document.manifest.containers.get(&row.container));
+            let gate = Gate::new(replica.restart, container.and_then(|container| container.health.as_ref()));
+            self.steps().judge(row, gate).await?;
             self.passed(row, Some(Was::Healthy), "passed").await?;
             return Ok(());
         }
@@ -280,6 +295,25 @@ impl Carrying {
     pub(super) fn own_mandate(&self) -> Result<Mandate, Error> {
         let task = self.record.task.as_ref();
         task.map(|task| task.mandate.clone()).ok_or_else(|| Error::internal("nothing is under way"))
+    }
+
+    /// Tells nodes of which package those are now that were kept.
+    async fn tell(&self, hosts: &[Host], replicas: &Replicas) {
+        for (node, replica) in replicas {
+            let host = hosts.iter().find(|host| host.name == *node).and_then(|host| host.survey.as_ref().ok());
+            let found = host.and_then(|survey| survey.containers.iter().find(|found| found.name == replica.name));
+            if found.is_none_or(|found| found.package == replica.package) {
+                continue;
+            }
+            let told = match self.mandate(&replica.container) {
+                Ok(mandate) => self.steps().tell(mandate, node, replica).await,
+                Err(error) => Err(error),
+            };
+            // It runs as it is wanted, whatever is told of it.
+            if let Err(error) = told {
+                tracing::warn!(%node, name = %replica.name, %error, "a container tells of its former package");
+            }
+        }
     }
 
     async fn end(&mut self) -> Result<(), Halt> {

@@ -1,9 +1,6 @@
 //! What nodes have of a project, and what packages say, as whoever may read asks for it.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use aigis_proxy::{
     Bus, Error, Name, NodeName,
@@ -12,7 +9,6 @@ use aigis_proxy::{
 };
 use aigis_registry::{Snapshot, State};
 use futures::{StreamExt as _, stream};
-use tarpc::context::{self, Context};
 
 use super::{Host, Source, Sources};
 use crate::{
@@ -32,13 +28,6 @@ pub(super) fn node(bus: &Bus, name: &NodeName) -> Node {
     DeploymentsClient::from(Asker::new(bus, name.as_str(), DEPLOYMENTS))
 }
 
-/// A deadline that far away.
-pub(super) fn within(time: Duration) -> Context {
-    let mut asked = context::current();
-    asked.deadline = Instant::now() + time;
-    asked
-}
-
 /// The nodes of the mesh, and what each has of a project; `names` are looked for among the containers of others.
 pub async fn hosts(bus: &Bus, snapshot: &Snapshot, project: &Name, names: &BTreeSet<Name>) -> Vec<Host> {
     let known = snapshot.nodes().filter(|record| snapshot.removal(&record.name).is_none());
@@ -49,7 +38,7 @@ pub async fn hosts(bus: &Bus, snapshot: &Snapshot, project: &Name, names: &BTree
             (_, State::Offline | State::Gone) => Err(format!("is {state}")),
             _ => {
                 let node = node(bus, &record.name);
-                let said = node.survey(within(SURVEYED), project.clone(), names.clone()).await;
+                let said = node.survey(rpc::within(SURVEYED), project.clone(), names.clone()).await;
                 rpc::answered(said).map_err(|error| format!("does not answer: {}", error.message))
             }
         };

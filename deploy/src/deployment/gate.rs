@@ -8,6 +8,8 @@ use aigis_proxy::{
 };
 use serde_json::json;
 
+use crate::manifest::Health;
+
 /// How long it has to do well, without being started again.
 const WELL: Duration = Duration::from_secs(10);
 /// Within which time.
@@ -17,8 +19,12 @@ const WITHIN: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Gate {
     restart: Restart,
+    /// From when on doing badly counts, and how long it is borne, by the container's manifest.
+    limits: Option<(Duration, Duration)>,
     /// Since when it does well, as which container, started again how often.
     well: Option<(Duration, String, u64)>,
+    /// Since when it does badly.
+    badly: Option<Duration>,
 }
 
 /// What a gate says.
@@ -33,34 +39,46 @@ pub enum Verdict {
 }
 
 impl Gate {
-    /// A gate for a container that is started again so.
+    /// A gate for a container that is started again so, and whose manifest says so how its health is looked at.
     #[must_use]
-    pub fn new(restart: Restart) -> Self {
-        Self { restart, well: None }
+    pub fn new(restart: Restart, health: Option<&Health>) -> Self {
+        let seconds = |count: u32| Duration::from_secs(count.into());
+        let limits = health.map(|said| (seconds(said.start_s), seconds(said.interval_s) * said.retries));
+        Self { restart, limits, well: None, badly: None }
     }
 
     /// Takes a judgement, so long after the gate was opened.
     pub fn see(&mut self, at: Duration, judgement: Option<&Judgement>) -> Verdict {
-        if let Some(Judgement { id, verdict, is_running, restarts, .. }) = judgement {
-            if !is_running && self.restart == Restart::No {
-                return Verdict::Fails;
-            }
-            let is_well = *is_running && matches!(verdict.as_str(), "healthy" | "unknown");
-            let goes_on = self.well.as_ref().is_some_and(|(_, was, often)| was == id && often == restarts);
-            match (is_well, goes_on) {
-                (false, _) => self.well = None,
-                (true, false) => self.well = Some((at, id.clone(), *restarts)),
-                (true, true) => {}
-            }
+        let Some(judgement) = judgement else {
+            (self.well, self.badly) = (None, None);
+            return if at >= WITHIN { Verdict::Fails } else { Verdict::Waits };
+        };
+        let Judgement { id, verdict, is_running, restarts, silent, .. } = judgement;
+        if !is_running && self.restart == Restart::No {
+            return Verdict::Fails;
         }
-        if judgement.is_none() {
-            self.well = None;
+        // Where a port is silent there is something to judge by, though it is too early for a word.
+        let is_well = *is_running && (verdict == "healthy" || (verdict == "unknown" && silent.is_empty()));
+        let goes_on = self.well.as_ref().is_some_and(|(_, was, often)| was == id && often == restarts);
+        match (is_well, goes_on) {
+            (false, _) => self.well = None,
+            (true, false) => self.well = Some((at, id.clone(), *restarts)),
+            (true, true) => {}
         }
+        self.badly = if is_well || verdict == "starting" { None } else { self.badly.or(Some(at)) };
         match &self.well {
             Some((since, ..)) if at.saturating_sub(*since) >= WELL => Verdict::Passes,
-            _ if at >= WITHIN => Verdict::Fails,
+            _ if at >= WITHIN || self.gives_up(at, judgement) => Verdict::Fails,
             _ => Verdict::Waits,
         }
+    }
+
+    /// Whether its own manifest calls it not well: it did badly for as long as so many looks take.
+    fn gives_up(&self, at: Duration, judgement: &Judgement) -> bool {
+        let Some((start, borne)) = self.limits else { return false };
+        // The engine has counted the failures of its own check.
+        let is_counted = judgement.is_running && judgement.verdict == "unhealthy";
+        is_counted || self.badly.is_some_and(|since| at >= since.max(start) + borne)
     }
 }
 
@@ -70,9 +88,13 @@ pub(super) fn failure(what: &str, judgement: Option<&Judgement>) -> Error {
         return Error::precondition(format!("{what} did not pass: nothing could be learned of it"))
             .hint("see: aish nodes");
     };
-    let Judgement { verdict, checks, is_running, restarts, lines, .. } = judgement;
+    let Judgement { verdict, checks, is_running, restarts, lines, silent, .. } = judgement;
     let state = if *is_running { "runs" } else { "does not run" };
-    let message = format!("{what} did not pass: it {state}, was started again {restarts} times, and is {verdict}");
+    let mut message = format!("{what} did not pass: it {state}, was started again {restarts} times, and is {verdict}");
+    if *is_running && !silent.is_empty() {
+        let ports: Vec<String> = silent.iter().map(u16::to_string).collect();
+        message = format!("{message}; nothing listens on {}", ports.join(", "));
+    }
     Error::precondition(message)
         .hint("its last lines stand above; mend it, and deploy again")
         .with("verdict", verdict.as_str())
@@ -93,12 +115,16 @@ mod tests {
             is_running: verdict != "stopped",
             restarts,
             lines: vec!["last words".to_owned()],
+            silent: Vec::new(),
         }
     }
 
-    /// What a gate says in the end, asked once a second, of what it sees from each of these seconds on; and when.
     fn passes(restart: Restart, seen: &[(u64, Judgement)]) -> (Verdict, u64) {
-        let mut gate = Gate::new(restart);
+        ends(Gate::new(restart, None), seen)
+    }
+
+    /// What a gate says in the end, asked once a second, of what it sees from each of these seconds on; and when.
+    fn ends(mut gate: Gate, seen: &[(u64, Judgement)]) -> (Verdict, u64) {
         for second in 0..=200 {
             let judgement = seen.iter().rev().find(|(from, _)| *from <= second).map(|(_, judgement)| judgement);
             match gate.see(Duration::from_secs(second), judgement) {
@@ -126,6 +152,32 @@ mod tests {
         assert_eq!(passes(policy, &[(115, well())]), (Verdict::Fails, 120), "too late");
         assert_eq!(passes(policy, &[]), (Verdict::Fails, 120), "nobody can say");
         assert_eq!(passes(Restart::No, &[(3, judged("stopped", "a", 0))]), (Verdict::Fails, 3), "it never comes back");
+    }
+
+    #[test]
+    fn pkg_63_what_does_not_listen_does_not_pass_before_there_is_a_word_for_it() {
+        let silent = |verdict| Judgement { silent: vec![8080], ..judged(verdict, "a", 0) };
+        let policy = Restart::OnFailure;
+        let never = [(0, silent("unknown")), (30, silent("degraded"))];
+        assert_eq!(passes(policy, &never), (Verdict::Fails, 120));
+        assert_eq!(passes(policy, &[(0, silent("unknown")), (50, judged("healthy", "a", 0))]), (Verdict::Passes, 60));
+        let error = failure("api on beta", Some(&silent("unknown")));
+        assert!(error.message.contains("nothing listens on 8080"), "{}", error.message);
+    }
+
+    #[test]
+    fn pkg_63_what_its_own_manifest_calls_not_well_is_not_waited_for() {
+        let health = Health { start_s: 5, interval_s: 2, retries: 3, ..Health::http("/".to_owned()) };
+        let ends = |seen: &[_]| ends(Gate::new(Restart::OnFailure, Some(&health)), seen);
+        let (well, bad) = (|| judged("healthy", "a", 0), || judged("degraded", "a", 0));
+        assert_eq!(ends(&[(0, bad())]), (Verdict::Fails, 11), "three looks after the start");
+        assert_eq!(ends(&[(0, bad()), (10, well())]), (Verdict::Passes, 20), "just in time");
+        assert_eq!(ends(&[(0, well()), (7, bad())]), (Verdict::Fails, 13));
+        assert_eq!(ends(&[(0, well()), (7, bad()), (12, well())]), (Verdict::Passes, 22), "a moment is borne");
+        let starting = || judged("starting", "a", 0);
+        assert_eq!(ends(&[(0, starting()), (60, well())]), (Verdict::Passes, 70), "the engine counts its own check");
+        assert_eq!(ends(&[(0, starting()), (40, judged("unhealthy", "a", 0))]), (Verdict::Fails, 40));
+        assert_eq!(ends(&[]), (Verdict::Fails, 120), "who does not answer says nothing of it");
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! What comes next in what is under way: a pure function of the record and of a plan that was made just now.
 
-use aigis_proxy::Name;
-
 use super::{Action, Direction, Row, Task, plan};
 
 /// What comes next.
@@ -19,9 +17,11 @@ pub enum Next {
     End,
 }
 
-/// What comes next. `is_unprepared` says of a container whether a release command of it is still to run.
+/// What comes next. `is_unprepared` says of a replica whether a release command of its container is still to run before it is made
+/// or kept.
 #[must_use]
-pub fn next(task: &Task, plan: &[Row], is_unprepared: impl Fn(&Name) -> bool) -> Next {
+pub fn next(task: &Task, plan: &[Row], is_unprepared: impl Fn(&Row) -> bool) -> Next {
+    let is_unprepared = |row: &Row| task.direction == Direction::Forward && is_unprepared(row);
     for row in plan {
         let begun = task.begun.contains(&row.name);
         match row.action {
@@ -30,13 +30,9 @@ pub fn next(task: &Task, plan: &[Row], is_unprepared: impl Fn(&Name) -> bool) ->
             Action::Keep if begun => return Next::Judge(row.clone()),
             // It was made, and has ended: made again it would only end again.
             Action::Replace if begun && row.reason == plan::STOPPED => return Next::Judge(row.clone()),
+            _ if is_unprepared(row) => return Next::Prepare(row.clone()),
             Action::Keep => {}
-            Action::Create | Action::Replace => {
-                if task.direction == Direction::Forward && is_unprepared(&row.container) {
-                    return Next::Prepare(row.clone());
-                }
-                return Next::Set(row.clone());
-            }
+            Action::Create | Action::Replace => return Next::Set(row.clone()),
         }
     }
     Next::End
@@ -51,7 +47,7 @@ mod tests {
     use super::super::testing::{SHOP, host, names, parts, shop, sources, task};
     use super::super::{Host, Placements, place, plan, replicas, wanted};
     use super::*;
-    use aigis_proxy::services::deployments::Standing;
+    use aigis_proxy::{Name, services::deployments::Standing};
 
     /// A mesh in which everything that is asked for happens; the steps until the end, and what then stands.
     fn carried(given: &[(&str, &str)], hosts: &mut [Host], cut: usize) -> Vec<String> {
@@ -63,7 +59,12 @@ mod tests {
         for turn in 0..500 {
             let all = replicas(&shop(), &units, &sources, &placed, hosts).unwrap();
             let rows = plan(&all, hosts);
-            let next = next(&task, &rows, |name| name.as_str() == "api" && !task.prepared.contains(name));
+            // As where all are of the package that they were of.
+            let is_unprepared = |row: &Row| {
+                let is_made = row.action != Action::Keep;
+                is_made && row.container.as_str() == "api" && !task.prepared.contains(&row.container)
+            };
+            let next = next(&task, &rows, is_unprepared);
             let (word, row) = match &next {
                 Next::Prepare(row) => ("prepare", row),
                 Next::Set(row) => ("set", row),
@@ -133,6 +134,24 @@ mod tests {
         assert_eq!(next(&task, std::slice::from_ref(&other), |_| false), Next::Set(other.clone()));
         task.passed.insert(other.name.clone());
         assert_eq!(next(&task, std::slice::from_ref(&other), |_| false), Next::End);
+    }
+
+    #[test]
+    fn pkg_60_a_release_command_runs_before_a_replica_is_made_or_kept_and_never_on_the_way_back() {
+        let row = |action| Row {
+            container: Name::parse("api").unwrap(),
+            name: Name::parse("api").unwrap(),
+            node: super::super::testing::node("alpha"),
+            action,
+            reason: "unchanged",
+        };
+        let mut task = task();
+        for action in [Action::Create, Action::Replace, Action::Keep] {
+            assert_eq!(next(&task, &[row(action)], |_| true), Next::Prepare(row(action)));
+        }
+        task.direction = Direction::Back;
+        assert_eq!(next(&task, &[row(Action::Keep)], |_| true), Next::End);
+        assert_eq!(next(&task, &[row(Action::Create)], |_| true), Next::Set(row(Action::Create)));
     }
 
     proptest! {

@@ -14,6 +14,11 @@ use super::{
 };
 use crate::manifest::Container;
 
+/// How many reasons against nodes a record keeps, of all replicas together: a version of it has to fit into one message.
+const REASONS: usize = 1_000;
+/// How long one of them is at most, in characters.
+const LONGEST: usize = 160;
+
 /// A node of the mesh, as whoever places knows it.
 #[derive(Debug, Clone)]
 pub struct Host {
@@ -72,8 +77,10 @@ impl Host {
 /// `unavailable` for a replica that no node takes, with a reason for each node.
 pub fn place(units: &[Unit], sources: &Sources, hosts: &[Host], known: &Placements) -> Result<Placements, Error> {
     let mut placed = Placements::new();
+    let most = (REASONS / units.len().max(1)).max(1);
     for unit in units {
-        let placement = one(unit, source(sources, &unit.package)?, hosts, known, &placed)?;
+        let mut placement = one(unit, source(sources, &unit.package)?, hosts, known, &placed)?;
+        placement.shorten(most, LONGEST);
         placed.insert(unit.name.clone(), placement);
     }
     Ok(placed)
@@ -101,6 +108,7 @@ fn one(
         node: node.clone(),
         reason: reason.to_owned(),
         others,
+        unnamed: 0,
     };
     let stands = standing(unit, hosts, known);
     if let Some(at) = &stands {
@@ -199,7 +207,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::{
-        testing::{container, host, node, parts, sources, stands},
+        Deployment, Task,
+        testing::{container, host, node, parts, sources, stands, task},
         wanted,
     };
     use super::*;
@@ -280,6 +289,28 @@ mod tests {
         let ports = [("api", r#""replicas": 2, "ports": [80], "publish": {"80": "8080"}"#)];
         assert!(places(&ports, &[host("alpha")], &none).is_err(), "one port of a host, two replicas");
         assert_eq!(at(&ports, &[host("alpha"), host("beta")], &none), "api-1@alpha api-2@beta");
+    }
+
+    #[test]
+    fn pkg_60_a_hundred_replicas_on_a_hundred_nodes_fit_into_one_message() {
+        let mut hosts: Vec<Host> = (10..110).map(|number| host(&format!("node-{number}"))).collect();
+        hosts[99].survey = Err(format!("does not answer: {}", "x".repeat(10_000)));
+        let given = [("api", "\"replicas\": 100")];
+        let (sources, id) = sources(&given);
+        let parts = parts(&["api"], id);
+        let units = wanted(&parts, &sources).unwrap();
+        let placed = place(&units, &sources, &hosts, &Placements::new()).unwrap();
+        for at in placed.values() {
+            assert_eq!((at.others.len(), at.unnamed), (10, 89));
+        }
+        let few = place(&units[..1], &sources, &hosts, &Placements::new()).unwrap();
+        let lone = few.values().next().unwrap();
+        assert_eq!((lone.others.len(), lone.unnamed), (99, 0));
+        assert!(lone.others[&node("node-109")].chars().count() <= LONGEST);
+        let mut record = Deployment::new(Name::parse("shop").unwrap(), aigis_registry::Timestamp::now());
+        record.release(id, parts, placed.clone(), Task { before: placed, ..task() });
+        let bytes = serde_json::to_vec(&record).unwrap().len();
+        assert!(bytes < 512 * 1024, "{bytes}");
     }
 
     proptest! {

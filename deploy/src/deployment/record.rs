@@ -6,6 +6,7 @@ use aigis_proxy::{Error, Name, NodeName, UserName, identity::Mandate};
 use aigis_registry::{Timestamp, shared::Holder};
 use serde::{Deserialize, Serialize};
 
+use super::stored::Stored;
 use crate::Digest;
 
 /// How many releases are kept.
@@ -15,6 +16,7 @@ const EVENTS: usize = 500;
 
 /// The record of a deployment, under `deployment.<project>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
 pub struct Deployment {
     /// The project.
     pub project: Name,
@@ -63,10 +65,13 @@ pub struct Placement {
     pub reason: String,
     /// Why not another, by its name.
     pub others: BTreeMap<NodeName, String>,
+    /// How many others there are of which that is not kept.
+    #[serde(default)]
+    pub unnamed: usize,
 }
 
 /// One release.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Release {
     /// Which, counted from 1.
     pub n: u32,
@@ -82,7 +87,7 @@ pub struct Release {
     pub outcome: Outcome,
     /// Why it ended so, unless it went well.
     pub reason: Option<String>,
-    /// The same, with what a node told of it.
+    /// The same, with what a node told of it; of the newest release alone.
     pub error: Option<Error>,
 }
 
@@ -221,6 +226,15 @@ impl std::fmt::Display for Outcome {
     }
 }
 
+impl Placement {
+    /// Keeps the reasons against so many nodes, the first by name, in so many characters each, and the count of the rest.
+    pub(super) fn shorten(&mut self, nodes: usize, characters: usize) {
+        self.unnamed += self.others.len().saturating_sub(nodes);
+        let kept = std::mem::take(&mut self.others).into_iter().take(nodes);
+        self.others = kept.map(|(node, why)| (node, why.chars().take(characters).collect())).collect();
+    }
+}
+
 impl Deployment {
     /// A deployment of which nothing is known yet.
     #[must_use]
@@ -244,6 +258,8 @@ impl Deployment {
         let n = self.releases.last().map_or(0, |last| last.n) + 1;
         let (at, by) = (task.at, task.by.clone());
         let parts_of = parts.clone();
+        // What was told of a release may be long, and nobody waits for the end of a former one.
+        self.releases.iter_mut().for_each(|former| former.error = None);
         self.releases.push(Release {
             n,
             package,

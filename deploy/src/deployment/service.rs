@@ -10,7 +10,7 @@ use aigis_proxy::{
 use aigis_registry::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Target, facts::within};
+use super::Target;
 use crate::Digest;
 
 /// The name of [`Carriers`], which all nodes share.
@@ -102,7 +102,7 @@ impl Carrier {
     /// `failed_precondition` while another is under way, or is held; `unavailable` where no node takes it; what else is wrong
     /// with it.
     pub async fn begin(&self, order: Order) -> Result<Begun, Error> {
-        said(self.client.begin(within(BEGUN), Box::new(order)).await)
+        said(self.client.begin(rpc::within(BEGUN), Box::new(order)).await)
     }
 
     /// Holds something back.
@@ -111,7 +111,7 @@ impl Carrier {
     ///
     /// `permission_denied` for who may not.
     pub async fn hold(&self, target: Target, why: String, until: Option<Timestamp>) -> Result<(), Error> {
-        said(self.client.hold(within(NOTED), target, why, until).await)
+        said(self.client.hold(rpc::within(NOTED), target, why, until).await)
     }
 
     /// Ends a hold.
@@ -120,7 +120,7 @@ impl Carrier {
     ///
     /// `failed_precondition` where there is none; `permission_denied` for who may not.
     pub async fn resume(&self, target: Target) -> Result<(), Error> {
-        said(self.client.resume(within(NOTED), target).await)
+        said(self.client.resume(rpc::within(NOTED), target).await)
     }
 }
 

@@ -7,7 +7,7 @@ use aigis_proxy::{
     blob::{Blob, Digest},
     identity::Mandate,
     rpc,
-    services::deployments::{Replica, Restart},
+    services::deployments::Replica,
 };
 use tarpc::client::RpcError;
 use tokio::time::{Instant, sleep};
@@ -16,7 +16,7 @@ use super::{
     Gate, Host, Row, Verdict, Was,
     board::Core,
     carry::{AWAY, Carrying, Halt, PAUSE},
-    facts::{self, Node, within},
+    facts::{self, Node},
     gate,
 };
 
@@ -28,6 +28,8 @@ const MADE: Duration = Duration::from_secs(180);
 const GRACE: Duration = Duration::from_secs(300);
 /// How long a release command may run.
 const RAN: Duration = Duration::from_secs(30 * 60);
+/// How long a node may take to write something down.
+const NOTED: Duration = Duration::from_secs(30);
 /// How long a judgement may take.
 const JUDGED: Duration = Duration::from_secs(20);
 /// How many lines of a command that failed are told in its error.
@@ -46,27 +48,32 @@ impl Steps<'_> {
 
     pub(super) async fn load(&self, mandate: Mandate, row: &Row, image: Digest, archive: Blob) -> Result<(), Error> {
         let node = self.node(&row.node);
-        asked(|| node.load(within(LOADED), mandate.clone(), self.project.clone(), image, archive)).await
+        asked(|| node.load(rpc::within(LOADED), mandate.clone(), self.project.clone(), image, archive)).await
     }
 
     pub(super) async fn replace(&self, mandate: Mandate, row: &Row, replica: &Replica) -> Result<String, Error> {
         let (node, grace) = (self.node(&row.node), Duration::from_secs(replica.grace_s.into()));
-        asked(|| node.replace(within(MADE + grace), mandate.clone(), replica.clone())).await
+        asked(|| node.replace(rpc::within(MADE + grace), mandate.clone(), replica.clone())).await
+    }
+
+    pub(super) async fn tell(&self, mandate: Mandate, node: &NodeName, replica: &Replica) -> Result<(), Error> {
+        let node = self.node(node);
+        asked(|| node.tell(rpc::within(NOTED), mandate.clone(), replica.clone())).await
     }
 
     pub(super) async fn remove(&self, mandate: Mandate, row: &Row) -> Result<(), Error> {
         let node = self.node(&row.node);
-        asked(|| node.remove(within(MADE + GRACE), mandate.clone(), self.project.clone(), row.name.clone())).await
+        asked(|| node.remove(rpc::within(MADE + GRACE), mandate.clone(), self.project.clone(), row.name.clone())).await
     }
 
     pub(super) async fn stop(&self, mandate: Mandate, node: &NodeName, name: &Name) -> Result<(), Error> {
         let node = self.node(node);
-        asked(|| node.stop(within(MADE + GRACE), mandate.clone(), self.project.clone(), name.clone())).await
+        asked(|| node.stop(rpc::within(MADE + GRACE), mandate.clone(), self.project.clone(), name.clone())).await
     }
 
     pub(super) async fn clear(&self, mandate: Mandate, node: &NodeName, volumes: bool) -> Result<(), Error> {
         let node = self.node(node);
-        asked(|| node.clear(within(MADE), mandate.clone(), self.project.clone(), volumes)).await
+        asked(|| node.clear(rpc::within(MADE), mandate.clone(), self.project.clone(), volumes)).await
     }
 
     /// Runs a release command.
@@ -79,7 +86,7 @@ impl Steps<'_> {
         command: Vec<String>,
     ) -> Result<(), Error> {
         let node = self.node(&row.node);
-        let ran = asked(|| node.run(within(RAN), mandate.clone(), replica.clone(), command.clone())).await?;
+        let ran = asked(|| node.run(rpc::within(RAN), mandate.clone(), replica.clone(), command.clone())).await?;
         if ran.exit_code == 0 {
             return Ok(());
         }
@@ -89,12 +96,12 @@ impl Steps<'_> {
     }
 
     /// Waits until a replica passes.
-    pub(super) async fn judge(&self, row: &Row, restart: Restart) -> Result<(), Error> {
+    pub(super) async fn judge(&self, row: &Row, mut gate: Gate) -> Result<(), Error> {
         let (node, begun) = (self.node(&row.node), Instant::now());
-        let (mut gate, mut last, mut heard) = (Gate::new(restart), None, begun);
+        let (mut last, mut heard) = (None, begun);
         let what = format!("{} on {}", row.name, row.node);
         loop {
-            let judged = node.judge(within(JUDGED), self.project.clone(), row.name.clone()).await;
+            let judged = node.judge(rpc::within(JUDGED), self.project.clone(), row.name.clone()).await;
             let judged = rpc::answered(judged).ok();
             if judged.is_some() {
                 heard = Instant::now();

@@ -113,6 +113,7 @@ pub(super) fn stands(all: &[(&str, &str)]) -> Placements {
         node: node(at),
         reason: String::new(),
         others: BTreeMap::new(),
+        unnamed: 0,
     };
     all.iter().map(|(name, at)| (Name::parse(name).unwrap(), placement(name, at))).collect()
 }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, fs, io, path::Path};
 use aigis_registry::{dockerignore::Ignored, resolve::distance};
 use serde::{Deserialize, Serialize};
 
-use super::parse::{Instruction, Parsed, parse};
+use aigis_registry::dockerfile::{Instruction, Parsed, parse};
 
 mod files;
 mod image;

@@ -8,10 +8,11 @@ use super::{Finding, Surroundings, ignore, lint, render};
 use crate::{
     Analysis, Digest, Nothing, Options, Tree, analyze,
     fact::{Application, Gap},
+    fill::{self, Question},
     json::canonical,
     manifest::{LOCK_FILE, Lock},
     plan::{self, Bases, Plan},
-    tree,
+    tree::{self, Warning},
 };
 
 /// What a Dockerfile is called.
@@ -49,6 +50,22 @@ pub struct Proposal {
     pub gaps: Vec<Gap>,
     /// What its reader should know.
     pub notes: Vec<Note>,
+}
+
+impl Proposal {
+    /// The text of its Dockerfile for a build whose context is the whole tree. Where that is not the context anyway, bases have
+    /// the digests of `bases` alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`render`].
+    pub fn in_whole_tree(&self, bases: &Bases) -> Result<String, plan::Error> {
+        let shown = self.files.iter().find(|file| tree::file_name(&file.path) == DOCKERFILE);
+        match shown.filter(|_| self.root == ".") {
+            Some(shown) => Ok(shown.content.clone()),
+            None => render(&self.plan.clone().in_context_above(&self.root), bases),
+        }
+    }
 }
 
 /// A file that is proposed.
@@ -102,13 +119,33 @@ pub enum Refusal {
         /// Why not.
         #[source]
         why: plan::Error,
+        /// What is to be known of the tree all the same.
+        warnings: Vec<Warning>,
     },
+}
+
+impl Refusal {
+    /// What is to be known of the tree all the same.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        match self {
+            Self::Nothing(nothing) => &nothing.warnings,
+            Self::NoPlan { warnings, .. } => warnings,
+            Self::Unknown { .. } => &[],
+        }
+    }
 }
 
 /// Whether a file is one of those that a proposal is about, or would replace.
 #[must_use]
 pub fn is_target(path: &str) -> bool {
     TARGETS.contains(&tree::file_name(path))
+}
+
+/// The tree without the files that a proposal is made for.
+#[must_use]
+pub fn source_of(tree: Tree) -> Tree {
+    tree.without(is_target)
 }
 
 /// What is proposed for an application of a tree. `present` gives the bytes of a file that stands there now.
@@ -123,10 +160,14 @@ pub fn propose(
     wanted: &Wanted,
     present: impl Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<(Proposal, Analysis), Refusal> {
-    let tree = tree.without(is_target);
+    let tree = source_of(tree);
     let analysis = analyze(&tree, &wanted.options)?;
-    let app = chosen(&analysis, wanted.application.as_deref())?;
-    let refused = |why| Refusal::NoPlan { application: app.name.clone(), why };
+    let root = named(&tree, wanted)?;
+    let app = chosen(&analysis, wanted.application.as_deref(), root.as_deref())?;
+    let refused = |why| {
+        let (application, warnings) = (app.name.clone(), analysis.warnings.clone());
+        Refusal::NoPlan { application, why, warnings }
+    };
     let (bases, unread) = pinned(&tree, wanted.bases.clone());
     let plan = plan::of(app, &bases).map_err(refused)?;
     let text = render(&plan, &bases).map_err(refused)?;
@@ -178,9 +219,32 @@ fn pinned(tree: &Tree, mut bases: Bases) -> (Bases, Option<Note>) {
     }
 }
 
-fn chosen<'a>(analysis: &'a Analysis, name: Option<&str>) -> Result<&'a Application, Refusal> {
+/// What a model is asked of the application of that name, or of the one that is meant without one; of a tree without what is
+/// proposed.
+///
+/// # Errors
+///
+/// No application, or none of that name.
+pub fn question(tree: &Tree, application: Option<&str>) -> Result<Option<Question>, Refusal> {
+    let analysis = analyze(tree, &Options::default())?;
+    Ok(fill::question(tree, chosen(&analysis, application, None)?))
+}
+
+/// The directory of the application that is wanted, where gaps are filled: what fills them may give it another name.
+fn named(tree: &Tree, wanted: &Wanted) -> Result<Option<String>, Refusal> {
+    if wanted.options.filled.is_empty() {
+        return Ok(None);
+    }
+    let options = Options { filled: Vec::new(), ..wanted.options.clone() };
+    let analysis = analyze(tree, &options)?;
+    Ok(Some(chosen(&analysis, wanted.application.as_deref(), None)?.root.clone()))
+}
+
+/// The application of that directory, else of that name, else the one that is meant without a name.
+fn chosen<'a>(analysis: &'a Analysis, name: Option<&str>, root: Option<&str>) -> Result<&'a Application, Refusal> {
     let name = name.unwrap_or(&analysis.primary);
-    analysis.applications.iter().find(|app| app.name == name).ok_or_else(|| Refusal::Unknown {
+    let is_it = |app: &&Application| root.map_or(app.name == name, |root| app.root == root);
+    analysis.applications.iter().find(is_it).ok_or_else(|| Refusal::Unknown {
         name: name.to_owned(),
         there: analysis.applications.iter().map(|app| app.name.clone()).collect(),
     })
@@ -199,7 +263,7 @@ pub fn proposed(path: String, content: String, present: impl Fn(&str) -> Option<
     let diff = if same {
         String::new()
     } else {
-        diff(&path, &String::from_utf8_lossy(there.as_deref().unwrap_or_default()), &content)
+        diff(&path, there.as_deref().map(String::from_utf8_lossy).as_deref(), &content)
     };
     Proposed {
         sha256: Digest::of(content.as_bytes()).to_string(),
@@ -212,10 +276,15 @@ pub fn proposed(path: String, content: String, present: impl Fn(&str) -> Option<
     }
 }
 
-/// From one text to another, as `diff -u` says it.
-pub(super) fn diff(path: &str, from: &str, to: &str) -> String {
-    let header = (format!("a/{path}"), format!("b/{path}"));
-    TextDiff::from_lines(from, to).unified_diff().context_radius(3).header(&header.0, &header.1).to_string()
+/// From what a file holds, if there is one, to another text, as `diff -u` says it and `git apply` reads it.
+fn diff(path: &str, from: Option<&str>, to: &str) -> String {
+    let former = from.map_or_else(|| "/dev/null".to_owned(), |_| format!("a/{path}"));
+    let header = (former, format!("b/{path}"));
+    TextDiff::from_lines(from.unwrap_or_default(), to)
+        .unified_diff()
+        .context_radius(3)
+        .header(&header.0, &header.1)
+        .to_string()
 }
 
 fn id(tree: &str, files: &[Proposed]) -> String {
@@ -237,6 +306,7 @@ fn notes(app: &Application, root: &str, plan: &Plan) -> Vec<Note> {
     if plan.image.ports.is_empty() {
         notes.push(note("port", "no port is known, so none is exposed and nobody looks whether it is well".to_owned()));
     }
+    notes.extend(fill::chosen_of(app).iter().map(|chosen| note("model", chosen.to_string())));
     if app.ambiguous {
         notes.push(note("ambiguous", "something else was nearly as likely: see aish analyze".to_owned()));
     }

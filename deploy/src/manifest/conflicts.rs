@@ -8,6 +8,9 @@ use super::{
 };
 use aigis_proxy::quoted;
 
+/// What of an application makes its image, and has no part in one that a Dockerfile makes.
+const MAKING: [&str; 3] = ["install_commands", "build_commands", "site"];
+
 /// Finds keys that cannot stand together, and those that lack another.
 pub(super) fn check(document: &At<'_>, problems: &mut Problems<'_>) {
     let applications = document.members_of("applications");
@@ -30,6 +33,7 @@ pub(super) fn check(document: &At<'_>, problems: &mut Problems<'_>) {
         })
         .collect();
     let known: BTreeMap<&str, At<'_>> = applications.into_iter().collect();
+    by_dockerfiles(&known, &containers, problems);
     for (name, container) in &containers {
         of_container(container, bases.contains(name), &known, problems);
     }
@@ -38,6 +42,29 @@ pub(super) fn check(document: &At<'_>, problems: &mut Problems<'_>) {
     let version = document.get("project").is_some_and(|project| project.has("version"));
     if let Some(at) = tagging.filter(|at| at.text() == Some("version") && !version) {
         problems.add(&at, Code::Conflict, "the project has no version to tag by", "add project.version");
+    }
+}
+
+/// What would make an image runs nowhere, where an application is in images of Dockerfiles alone and none copies of it.
+fn by_dockerfiles(known: &BTreeMap<&str, At<'_>>, containers: &[(&str, At<'_>)], problems: &mut Problems<'_>) {
+    let copied: BTreeSet<&str> = known
+        .values()
+        .flat_map(|application| application.items_of("copy"))
+        .filter_map(|copy| copy.text_of("from"))
+        .collect();
+    for (name, application) in known {
+        let mut of = containers
+            .iter()
+            .filter(|(_, container)| container.items_of("applications").iter().any(|item| item.text() == Some(name)))
+            .peekable();
+        if of.peek().is_none() || copied.contains(name) || !of.all(|(_, container)| container.has("dockerfile")) {
+            continue;
+        }
+        for key in MAKING {
+            let Some(at) = application.get(key) else { continue };
+            let message = format!("{} is in the image of a Dockerfile, which has no use for {key}", quoted(name));
+            problems.add(&at, Code::Conflict, message, "write it into the Dockerfile, or take the dockerfile away");
+        }
     }
 }
 

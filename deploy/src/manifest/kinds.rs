@@ -6,7 +6,7 @@ use crate::fact::ProviderName::{self, *};
 const FILES: &str = "files";
 
 /// Frameworks with those whose they are, the usual one first.
-const FRAMEWORKS: [(&str, &[ProviderName]); 135] = [
+const FRAMEWORKS: [(&str, &[ProviderName]); 137] = [
     ("actix-web", &[Rust]),
     ("adonis", &[Node]),
     ("aiohttp", &[Python]),
@@ -113,6 +113,7 @@ const FRAMEWORKS: [(&str, &[ProviderName]); 135] = [
     ("revel", &[Go]),
     ("rocket", &[Rust]),
     ("roda", &[Ruby]),
+    ("rsbuild", &[Node]),
     ("sails", &[Node]),
     ("salvo", &[Rust]),
     ("sanic", &[Python]),
@@ -132,6 +133,7 @@ const FRAMEWORKS: [(&str, &[ProviderName]); 135] = [
     ("tonic", &[Rust]),
     ("tornado", &[Python]),
     ("total", &[Node]),
+    ("umi", &[Node]),
     ("vertx", &[Java]),
     ("vite", &[Node, Deno]),
     ("vitepress", &[Node]),

@@ -19,7 +19,7 @@ use crate::{
         entries::{Entries, Form},
     },
     manifest::Container,
-    package::{CONTEXT, ImageRecord, Record},
+    package::{CONTEXT, Record},
     phase::ImageBuild,
     source::{self, Source},
 };
@@ -97,24 +97,7 @@ impl<'a> Packer<'a> {
             system_packages: BTreeMap::new(),
             dockerfile: Some(dockerfile),
         };
-        let record = ImageRecord {
-            container: name.to_string(),
-            platform,
-            tier: 2,
-            spec: inputs.spec,
-            inputs: inputs.digest(),
-            output: self.blobs.put(&image.manifest)?,
-            config: self.blobs.put(&image.config)?,
-            layers: image.layers.clone(),
-            bases: inputs.bases,
-            builder: inputs.builder,
-            epoch,
-            system_packages: inputs.system_packages,
-            applications: Vec::new(),
-            dockerfile: inputs.dockerfile,
-        };
-        self.images.insert((name.as_str(), platform), (image, record));
-        Ok(())
+        self.keep(name, 2, image, inputs, Vec::new())
     }
 
     /// The Dockerfile of a container of a package that is built again.

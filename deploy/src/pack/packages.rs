@@ -171,6 +171,8 @@ impl<'a> Packer<'a> {
             removed: ground.gone.clone(),
             secrets: Vec::new(),
             platform: at.platform,
+            fresh: self.request.fresh,
+            project: None,
         })
     }
 

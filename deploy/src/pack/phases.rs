@@ -134,6 +134,8 @@ impl Packer<'_> {
             removed: ground.gone.iter().cloned().chain(removed).collect(),
             secrets: application.build_secrets.iter().map(|key| format!("project/{project}/{key}")).collect(),
             platform: at.platform,
+            fresh: self.request.fresh,
+            project: Some(project.clone()),
         };
         if !below.is_empty("") {
             phase.inputs.insert(0, below.there().write(self.blobs, Form::System, at.epoch)?.0);

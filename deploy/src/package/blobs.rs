@@ -7,6 +7,7 @@ use std::{
 };
 
 use aigis_proxy::{Code, Error, text_file};
+use aigis_registry::archive::is_full;
 use tempfile::NamedTempFile;
 
 use super::content::Content;
@@ -17,6 +18,9 @@ use crate::{
 
 /// Largest document that is read into memory, in bytes.
 const MAX_DOCUMENT: u64 = 8 * 1024 * 1024;
+
+/// How the names of files begin that are no blobs yet.
+pub(super) const PART: &str = ".part-";
 
 /// A directory of blobs. Each is written whole before it has its name.
 #[derive(Debug, Clone)]
@@ -39,6 +43,11 @@ impl Blobs {
         Ok(Self { root })
     }
 
+    /// Removes what killed processes left of blobs that they wrote, where it is older than `age`.
+    pub(super) fn sweep_parts(&self, age: std::time::Duration) -> io::Result<()> {
+        self.sweep(age, |name| !name.starts_with(PART)).map(drop)
+    }
+
     /// Where a blob lies.
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {
@@ -58,7 +67,7 @@ impl Blobs {
     /// The disk refuses.
     pub fn begin(&self) -> io::Result<Writing> {
         // Beside the others, so that a rename puts it in its place.
-        tempfile::Builder::new().prefix(".part-").tempfile_in(&self.root).map(Hashed::new)
+        tempfile::Builder::new().prefix(PART).tempfile_in(&self.root).map(Hashed::new)
     }
 
     /// Keeps a blob that was written; answers with its digest and its size in bytes.
@@ -134,11 +143,12 @@ impl Blobs {
         let mut removed = 0;
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
-            let name = entry.file_name();
-            let is_old = entry.metadata()?.modified()?.elapsed().is_ok_and(|elapsed| elapsed > age);
-            if is_old && !name.to_str().is_some_and(&keeps) {
-                fs::remove_file(entry.path())?;
-                removed += 1;
+            if entry.file_name().to_str().is_some_and(&keeps) {
+                continue;
+            }
+            let Some(about) = unless_gone(entry.metadata())? else { continue };
+            if about.modified()?.elapsed().is_ok_and(|elapsed| elapsed > age) {
+                removed += usize::from(unless_gone(fs::remove_file(entry.path()))?.is_some());
             }
         }
         Ok(removed)
@@ -160,12 +170,17 @@ fn lost(digest: &Digest, why: &str) -> Error {
         .hint("build or import the package again")
 }
 
+/// What was done with a file; `None` if another program has taken it away meanwhile.
+pub(super) fn unless_gone<T>(done: io::Result<T>) -> io::Result<Option<T>> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        done => done.map(Some),
+    }
+}
+
 /// Why something cannot be written.
 pub(super) fn unwritable(path: &Path, error: &io::Error) -> Error {
-    let code = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::ResourceExhausted,
-        _ => Code::FailedPrecondition,
-    };
+    let code = if is_full(error) { Code::ResourceExhausted } else { Code::FailedPrecondition };
     Error::new(code, format!("{} cannot be written: {error}", text_file::shown(path)))
         .hint("packages lie in the data directory; name another: --data DIR")
 }

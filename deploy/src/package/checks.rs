@@ -120,34 +120,34 @@ type Found = (Outcome, Vec<String>);
 /// `data_loss` for content that cannot be read; what the mesh says.
 pub fn checks(store: &Store, known: &Known, questions: &[Question]) -> Result<Vec<Check>, Error> {
     let record = &known.record;
-    let mut sources = None;
+    // Several questions look at the same; it is read for the first of them.
+    let (mut sources, mut manifest, mut builds) = (None, None, None);
+    let read_manifest = || store.manifest(record).map(|document| document.manifest);
+    let read_builds = || store.builds(&record.inputs);
     let mut told = Vec::new();
     for name in questions {
         let (outcome, mut evidence) = match name {
             Question::Documented | Question::HasTests | Question::Locked => {
-                let sources = match &mut sources {
-                    Some(sources) => sources,
-                    none => none.insert(sources::Sources::read(store, record)?),
-                };
+                let sources = once(&mut sources, || sources::Sources::read(store, record))?;
                 match name {
                     Question::Documented => sources.documented(),
                     Question::HasTests => sources.tested(),
-                    _ => sources.locked(record),
+                    _ => sources.locked(record, once(&mut manifest, read_manifest)?),
                 }
             }
-            Question::Versioned => origin::versioned(&store.manifest(record)?.manifest.project),
+            Question::Versioned => origin::versioned(&once(&mut manifest, read_manifest)?.project),
             Question::Sourced => {
-                let project = store.manifest(record)?.manifest.project;
-                origin::sourced(&project, &store.builds(&record.inputs)?, record)
+                let project = &once(&mut manifest, read_manifest)?.project;
+                origin::sourced(project, once(&mut builds, read_builds)?, record)
             }
-            Question::CleanCommit => origin::clean(&store.builds(&record.inputs)?, record),
+            Question::CleanCommit => origin::clean(once(&mut builds, read_builds)?, record),
             Question::BasesPinned => images::pinned(store, record)?,
             Question::NonRoot => images::each(store, record, images::user)?,
             Question::HealthCheck => images::each(store, record, images::health)?,
             Question::NoSecrets => keys::found(store, record)?,
             Question::Reproducible => {
-                let builds = store.builds(&record.inputs)?;
-                let outcome = match Reproducible::of(&builds) {
+                let builds = once(&mut builds, read_builds)?;
+                let outcome = match Reproducible::of(builds) {
                     Reproducible::Yes => Outcome::Pass,
                     Reproducible::No => Outcome::Fail,
                     Reproducible::Unchecked => Outcome::Unknown,
@@ -159,6 +159,14 @@ pub fn checks(store: &Store, known: &Known, questions: &[Question]) -> Result<Ve
         told.push(Check { name: *name, outcome, evidence });
     }
     Ok(told)
+}
+
+/// What was read, or is read now.
+fn once<T>(known: &mut Option<T>, read: impl FnOnce() -> Result<T, Error>) -> Result<&T, Error> {
+    match known {
+        Some(known) => Ok(known),
+        none => Ok(none.insert(read()?)),
+    }
 }
 
 /// What several parts of a package come to: one that fails fails all, and one that is unknown leaves all unknown.

@@ -1,4 +1,4 @@
-//! What a deployment needs of a package: its manifest, and each image as an engine loads it.
+//! What is read of a package once it is kept: its manifest, and each image as an engine loads it.
 
 use std::io::Write;
 

@@ -1,10 +1,6 @@
 //! The packages of a mesh, as somebody on one of its hosts asks for them.
 
-use std::{
-    future::Future,
-    io::Write as _,
-    time::{Duration, Instant},
-};
+use std::{future::Future, io::Write as _, time::Duration};
 
 use aigis_proxy::{
     Bus, Code, Error,
@@ -12,7 +8,6 @@ use aigis_proxy::{
     rpc::{self, Asker},
 };
 use aigis_registry::Shared;
-use tarpc::context::{self, Context};
 use tokio::runtime::Handle;
 
 use super::{
@@ -97,7 +92,7 @@ impl Member {
         let record = &registration.record;
         let is_known = match self.is_node {
             true => self.mesh.record(&record.id).await?.0.is_some(),
-            false => said(self.client.announce(within(WITHIN), record.id).await)?,
+            false => said(self.client.announce(rpc::within(WITHIN), record.id).await)?,
         };
         let mut sizes = Sizes::new();
         let all = content::all(here, record)?;
@@ -117,30 +112,23 @@ impl Member {
         if self.is_node {
             return catalogue::register(&self.mesh, registration, &sizes).await;
         }
-        said(self.client.register(within(JUDGED), Box::new(registration), sizes).await)
+        said(self.client.register(rpc::within(JUDGED), Box::new(registration), sizes).await)
     }
 
     /// Refuses who may not push packages.
     pub(super) async fn pushes(&self, id: Digest) -> Result<(), Error> {
-        said(self.client.pushes(within(WITHIN), id).await).map(drop)
+        said(self.client.pushes(rpc::within(WITHIN), id).await).map(drop)
     }
 
     /// Notes where a package was pushed to.
     pub(super) async fn pushed(&self, id: Digest, place: Place) -> Result<(), Error> {
-        said(self.client.pushed(within(WITHIN), id, place).await)
+        said(self.client.pushed(rpc::within(WITHIN), id, place).await)
     }
 
     /// Removes a package.
     pub(super) async fn remove(&self, id: Digest) -> Result<(), Error> {
-        said(self.client.remove(within(WITHIN), id).await)
+        said(self.client.remove(rpc::within(WITHIN), id).await)
     }
-}
-
-/// A deadline that far away.
-fn within(time: Duration) -> Context {
-    let mut asked = context::current();
-    asked.deadline = Instant::now() + time;
-    asked
 }
 
 fn said<T>(answer: Result<Result<T, Error>, tarpc::client::RpcError>) -> Result<T, Error> {

@@ -2,18 +2,23 @@
 
 use std::{
     collections::HashSet,
-    fs, io,
-    path::PathBuf,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use aigis_proxy::Error;
 
-use super::{Blobs, blobs::unwritable};
+use super::{
+    Blobs,
+    blobs::{PART, unless_gone, unwritable},
+};
 use crate::Digest;
 
-/// Most bytes that are kept of what phases left; what was not used for longest goes first.
-const MOST: u64 = 20 * 1024 * 1024 * 1024;
+/// Most bytes that are kept of what phases left; what was not used for longest goes first. What a node keeps of downloads makes
+/// it 20 GiB.
+const MOST: u64 = 16 * 1024 * 1024 * 1024;
 /// What was used within this time stays in any case: a build may be reading it.
 const IN_USE: Duration = Duration::from_secs(60 * 60);
 
@@ -36,7 +41,7 @@ impl Blobs {
     #[must_use]
     pub fn phase(&self, key: &Digest) -> Option<Digest> {
         let file = self.phases().join(key.hex());
-        let known: Digest = fs::read_to_string(&file).ok()?.trim().parse().ok()?;
+        let known = noted(&file)?;
         self.check(&known).ok()?;
         // When it was used last; where that cannot be noted it goes the sooner.
         drop(fs::File::open(&file).and_then(|file| file.set_modified(SystemTime::now())));
@@ -49,12 +54,13 @@ impl Blobs {
     ///
     /// As [`Blobs::keep`].
     pub fn note_phase(&self, key: &Digest, left: &Digest) -> Result<(), Error> {
-        let path = self.phases().join(key.hex());
+        let (directory, path) = (self.phases(), self.phases().join(key.hex()));
         let put = || {
-            path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            let part = path.with_extension("part");
-            fs::write(&part, left.to_string())?;
-            fs::rename(&part, &path)
+            fs::create_dir_all(&directory)?;
+            // Several programs may write the same at once.
+            let mut part = tempfile::Builder::new().prefix(PART).tempfile_in(&directory)?;
+            part.write_all(left.to_string().as_bytes())?;
+            part.persist(&path).map(drop).map_err(|error| error.error)
         };
         put().and_then(|()| self.bound_phases(MOST, IN_USE)).map(drop).map_err(|error| unwritable(&path, &error))
     }
@@ -71,27 +77,44 @@ impl Blobs {
             entries => entries?,
         };
         let mut all = Vec::new();
+        // Others may write, and take away, at the same time.
         for entry in entries {
-            let (entry, file) = entry.map(|entry| (entry.metadata(), entry.path()))?;
-            let left = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<Digest>().ok());
-            let Some(left) = left else { continue };
+            let entry = entry?;
+            let file = entry.path();
+            let Some(about) = unless_gone(entry.metadata())? else { continue };
+            let used = about.modified()?;
+            if entry.file_name().to_string_lossy().starts_with(PART) {
+                if !is_recent(used, in_use) {
+                    unless_gone(fs::remove_file(file))?;
+                }
+                continue;
+            }
+            let Some(left) = noted(&file) else { continue };
             let size = fs::metadata(self.path(&left)).map_or(0, |blob| blob.len());
-            all.push(Known { used: entry?.modified()?, size, file, left });
+            all.push(Known { used, size, file, left });
         }
         all.sort_by_key(|known| std::cmp::Reverse(known.used));
         let (mut kept, mut total) = (HashSet::new(), 0);
         for Known { used, size, file, left } in all {
             total += size;
-            let is_used = used.elapsed().is_ok_and(|elapsed| elapsed < in_use);
-            if total <= most || is_used || kept.contains(&left.hex()) {
+            if total <= most || is_recent(used, in_use) || kept.contains(&left.hex()) {
                 kept.insert(left.hex());
                 continue;
             }
-            fs::remove_file(file)?;
-            fs::remove_file(self.path(&left))?;
+            unless_gone(fs::remove_file(file))?;
+            unless_gone(fs::remove_file(self.path(&left)))?;
         }
         Ok(kept)
     }
+}
+
+/// What a file says that a phase left.
+fn noted(file: &Path) -> Option<Digest> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+fn is_recent(used: SystemTime, within: Duration) -> bool {
+    used.elapsed().is_ok_and(|elapsed| elapsed < within)
 }
 
 #[cfg(test)]
@@ -119,5 +142,34 @@ mod tests {
         assert_eq!(blobs.bound_phases(0, IN_USE).unwrap().len(), 2, "both were used just now");
         assert_eq!(blobs.bound_phases(0, Duration::ZERO).unwrap().len(), 0);
         assert!(!blobs.has(&oldest) && blobs.phase(&keys[2]).is_none());
+    }
+
+    #[test]
+    fn pkg_55_many_note_the_same_phase_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let (key, left) = (Digest::of(b"a"), store.blobs().put(b"left").unwrap());
+        std::thread::scope(|scope| {
+            let notes = || (0..200).try_for_each(|_| store.blobs().note_phase(&key, &left));
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(notes)).collect();
+            all.into_iter().for_each(|one| one.join().unwrap().unwrap());
+        });
+        assert_eq!(store.blobs().phase(&key), Some(left));
+        assert_eq!(fs::read_dir(store.blobs().phases()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn pkg_53_what_a_killed_build_left_half_written_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let blobs = store.blobs();
+        let left = blobs.put(b"left").unwrap();
+        blobs.note_phase(&Digest::of(b"a"), &left).unwrap();
+        let part = blobs.phases().join(format!("{PART}1"));
+        fs::write(&part, "").unwrap();
+        assert_eq!(blobs.bound_phases(MOST, IN_USE).unwrap().len(), 1);
+        assert!(part.exists(), "it may be written just now");
+        assert_eq!(blobs.bound_phases(MOST, Duration::ZERO).unwrap().len(), 1);
+        assert!(!part.exists());
     }
 }

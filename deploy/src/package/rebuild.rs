@@ -6,7 +6,7 @@ use aigis_proxy::{Code, Error, Name};
 use aigis_registry::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Build, ImageRecord, Origin, Record, Reproducible, Store};
+use super::{Build, ImageRecord, Record, Reproducible, Store};
 use crate::{
     Digest,
     differ::{self, Difference},
@@ -87,20 +87,10 @@ pub fn verify(store: &Store, id: &str, verifier: &Verifier<'_>) -> Result<Report
         return Err(Error::precondition(message).hint("verify it with the version that built it"));
     }
     let build = Build {
-        id: format!("bld_{}", uuid::Uuid::now_v7()),
-        package: made.id,
-        inputs: made.inputs,
-        outputs: made.by_image(|image| image.output),
-        tier: made.tier(),
-        source: Origin::default(),
         node: verifier.node.map(str::to_owned),
-        engine: None,
-        started_at,
-        ended_at: Timestamp::now(),
-        by: verifier.by.to_owned(),
-        cache_hits,
         verify_of: Some(record.id),
         measured: verifier.measured,
+        ..Build::of(&made, verifier.by, started_at, cache_hits)
     };
     store.add_build(&build)?;
     Ok(Report {

@@ -181,6 +181,29 @@ pub struct Build {
     pub measured: bool,
 }
 
+impl Build {
+    /// A build that gave that package and ends now, for whoever asked for it.
+    #[must_use]
+    pub fn of(record: &Record, by: &str, started_at: Timestamp, cache_hits: u64) -> Self {
+        Self {
+            id: format!("bld_{}", uuid::Uuid::now_v7()),
+            package: record.id,
+            inputs: record.inputs,
+            outputs: record.by_image(|image| image.output),
+            tier: record.tier(),
+            source: Origin::default(),
+            node: None,
+            engine: None,
+            started_at,
+            ended_at: Timestamp::now(),
+            by: by.to_owned(),
+            cache_hits,
+            verify_of: None,
+            measured: false,
+        }
+    }
+}
+
 /// From where sources came.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,11 +7,11 @@ use std::{
 };
 
 use aigis_proxy::{Code, Error};
-use aigis_registry::archive::{Members, What};
+use aigis_registry::archive::{Members, What, is_full};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Blobs;
+use super::{Blobs, blobs::unwritable};
 use crate::{Digest, manifest::LockedBase};
 
 /// Largest document of an archive.
@@ -77,9 +77,13 @@ impl Blobs {
             return Err(odd("it lacks layers"));
         }
         for (digest, path) in diff_ids.iter().zip(&listed.layers) {
-            let mut writing = self.begin().map_err(|error| odd(&error.to_string()))?;
+            let blob = self.path(digest);
+            let mut writing = self.begin().map_err(|error| unwritable(&blob, &error))?;
             let mut content = saved.content(path, 0)?;
-            io::copy(&mut content, &mut writing).map_err(|error| odd(&error.to_string()))?;
+            io::copy(&mut content, &mut writing).map_err(|error| match is_full(&error) {
+                true => unwritable(&blob, &error),
+                false => odd(&error.to_string()),
+            })?;
             let (kept, _) = self.keep(writing)?;
             if kept != *digest {
                 return Err(odd(&format!("the layer {path} is not {digest}")));

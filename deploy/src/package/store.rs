@@ -103,7 +103,7 @@ impl Store {
     /// `failed_precondition` where it cannot be made.
     pub fn open(root: &Path) -> Result<Self, Error> {
         let place = Place::Host(Files::open(root)?);
-        Ok(Self { root: root.to_owned(), blobs: Blobs::open(root)?, place })
+        Ok(Self { root: root.to_owned(), blobs: Blobs::open(root)?, place }.swept())
     }
 
     /// The packages of a mesh. What of them is needed here is brought to that directory.
@@ -112,7 +112,8 @@ impl Store {
     ///
     /// As [`Store::open`].
     pub fn of_mesh(root: &Path, member: Member) -> Result<Self, Error> {
-        Ok(Self { root: root.to_owned(), blobs: Blobs::open(root)?, place: Place::Mesh(Box::new(member)) })
+        let place = Place::Mesh(Box::new(member));
+        Ok(Self { root: root.to_owned(), blobs: Blobs::open(root)?, place }.swept())
     }
 
     /// What they are made of, as far as it is here.
@@ -274,11 +275,20 @@ impl Store {
             named.extend(known.record.sources().iter().map(Digest::hex));
         }
         named.extend(self.blobs.kept_phases().map_err(|error| unwritable(&self.root, &error))?);
-        let swept = self.blobs.sweep(KEPT, |name| named.contains(name)).and_then(|_| self.sweep_imports());
-        swept.map_err(|error| unwritable(&self.root, &error))
+        let swept = self.blobs.sweep(KEPT, |name| named.contains(name));
+        swept.map(drop).map_err(|error| unwritable(&self.root, &error))
     }
 
-    /// Removes what killed processes left of archives that they took in.
+    /// The same, without what killed processes left here of what they wrote.
+    fn swept(self) -> Self {
+        if let Err(error) = self.blobs.sweep_parts(KEPT).and_then(|()| self.sweep_imports()) {
+            // Another one sweeps as well, or it is no disk to write to: whoever has to will say so.
+            tracing::debug!(%error, "what killed processes left of packages is looked for later");
+        }
+        self
+    }
+
+    /// Removes what is left of archives that were taken in.
     fn sweep_imports(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;

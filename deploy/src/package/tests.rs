@@ -350,6 +350,29 @@ fn pkg_51_an_archive_that_would_harm_is_refused() {
 }
 
 #[test]
+fn pkg_53_what_killed_processes_left_goes_a_day_later() {
+    let host = Host::new();
+    let record = host.build("one").record;
+    let (root, blobs) = (host.data.path(), host.data.path().join("blobs/sha256"));
+    let two_days_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(48 * 60 * 60);
+    for (name, is_old) in [(".part-old", true), (".part-new", false)] {
+        let file = fs::File::create(blobs.join(name)).unwrap();
+        if is_old {
+            file.set_modified(two_days_ago).unwrap();
+        }
+    }
+    let import = root.join(".import-old");
+    fs::create_dir_all(import.join("tree")).unwrap();
+    fs::File::open(&import).unwrap().set_modified(two_days_ago).unwrap();
+    let layer = host.store.blobs().path(&record.images[0].layers[0].digest);
+    fs::File::open(&layer).unwrap().set_modified(two_days_ago).unwrap();
+    let again = Store::open(root).unwrap();
+    assert!(!blobs.join(".part-old").exists() && !import.exists());
+    assert!(blobs.join(".part-new").exists() && layer.exists());
+    assert_eq!(again.list().unwrap().len(), 1);
+}
+
+#[test]
 fn pkg_34_what_differs_is_named() {
     let host = Host::new();
     let record = |what: &str| {

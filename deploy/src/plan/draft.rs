@@ -16,10 +16,10 @@ pub(crate) const BUILD: &str = "build";
 const USER: &str = "10001:10001";
 /// Changes to a directory and runs the rest there.
 pub(crate) const WITHIN: &str = "cd \"$0\" && exec \"$@\"";
-/// Installs packages of Debian, and leaves no lists behind. A base of one's own may have no package index: what it holds
-/// has to do then.
+/// Installs packages of Debian, and leaves neither lists nor archives behind: not every base has apt remove these by itself.
+/// A base of one's own may have no package index: what it holds has to do then.
 pub(crate) const APT: &str = "command -v apt-get > /dev/null || { echo \"no apt-get here: the base has to hold $*\" >&2; exit 0; }; \
-    apt-get update && apt-get install -y --no-install-recommends \"$@\" && rm -rf /var/lib/apt/lists/*";
+    apt-get update && apt-get install -y --no-install-recommends \"$@\" && apt-get clean && rm -rf /var/lib/apt/lists/*";
 /// As that, unless the base has the program already that is called first.
 const HAS: &str = "command -v \"$0\" > /dev/null && exit 0; ";
 /// Gives paths to the user that the application runs as.

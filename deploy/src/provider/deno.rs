@@ -9,8 +9,9 @@ use crate::{
     analysis::port::command_port,
     code::{Syntax, line_of, without_comments},
     document::Node,
-    fact::{Application, Argv, Evidence, Fact, Managed, ProviderName},
+    fact::{Application, Argv, Evidence, Fact, MODEL, Managed, ProviderName},
     tree::{self, Tree},
+    words::quoted,
 };
 
 /// Its manifests.
@@ -30,8 +31,10 @@ const ENTRIES: [&str; 12] = [
     "src/mod.ts",
     "index.js",
 ];
+/// How the names of files end that can be run.
+const ENDS: [&str; 4] = [".ts", ".tsx", ".js", ".mjs"];
 /// What an import of this ecosystem begins with.
-const SPECIFIERS: [&str; 5] = ["\"https://", "'https://", "\"jsr:", "'jsr:", "\"https://esm.sh"];
+const SPECIFIERS: [&str; 6] = ["\"https://", "'https://", "\"jsr:", "'jsr:", "\"npm:", "'npm:"];
 /// Where it serves, unless it is told another.
 const PORT: u16 = 8000;
 /// A framework: its name, and what its imports begin with.
@@ -52,6 +55,10 @@ pub(super) struct Deno;
 impl Provider for Deno {
     fn name(&self) -> ProviderName {
         ProviderName::Deno
+    }
+
+    fn entries(&self) -> &'static [&'static str] {
+        &ENDS
     }
 
     #[cfg(test)]
@@ -79,7 +86,16 @@ impl Provider for Deno {
         let managed = Managed { version: None, locked: lock.is_some(), lock };
         // What is fetched ahead is what the code asks for, so all of it has to be there: it is part of the build.
         let (mut commands, mut proof, mut rule) = (Vec::new(), Vec::new(), "deno.task");
-        if let Some(file) = entry(tree, &chosen.root) {
+        application.start = start(tree, &chosen.root);
+        let wanted = || {
+            let file = chosen.path(chosen.wanted.as_deref()?);
+            tree.named(&file).filter(|file| ENDS.iter().any(|end| file.ends_with(end)))
+        };
+        let chosen_file = if application.start.is_known() { None } else { wanted() };
+        if let Some(file) = chosen_file {
+            application.start = run(&chosen.root, file, MODEL);
+        }
+        if let Some(file) = entry(tree, &chosen.root).or(chosen_file) {
             let frozen = if managed.locked { "--frozen " } else { "" };
             let below = file.strip_prefix(&format!("{}/", chosen.root)).unwrap_or(file);
             commands.push(format!("{CACHE} {frozen}{below}"));
@@ -94,7 +110,6 @@ impl Provider for Deno {
             application.build = Fact::known(commands, rule, proof);
         }
         application.package_manager = Fact::known("deno".to_owned(), "deno.itself", evidence()).with(managed);
-        application.start = start(tree, &chosen.root);
         application.port = port(tree, &chosen.root, &application);
         application.details.project_name =
             manifest(tree, &chosen.root).and_then(|(_, node)| Some(node.text_at(&["name"])?.0.to_owned()));
@@ -171,12 +186,15 @@ fn start(tree: &Tree, root: &str) -> Fact<String, Argv> {
         return Fact::command(&body, "deno.task", vec![at]);
     }
     match entry(tree, root) {
-        Some(file) => {
-            let within = file.strip_prefix(&format!("{root}/")).unwrap_or(file);
-            Fact::command(&format!("deno run -A {within}"), "deno.entry", vec![Evidence::new(file, 1)])
-        }
+        Some(file) => run(root, file, "deno.entry"),
         None => Fact::default(),
     }
+}
+
+/// How a file is started.
+fn run(root: &str, file: &str, rule: &str) -> Fact<String, Argv> {
+    let within = file.strip_prefix(&format!("{root}/")).unwrap_or(file);
+    Fact::command(&format!("deno run -A {}", quoted(within)), rule, vec![Evidence::new(file, 1)])
 }
 
 /// The framework that an import names, in the manifest, its map or the code; with the place, and that of the entry.
@@ -252,6 +270,7 @@ mod tests {
                 "deno run -A main.ts",
                 Some(4444),
             ),
+            (vec![("main.ts", "import a from \"npm:express@4\"\na().listen(3005)")], "deno run -A main.ts", Some(3005)),
             (vec![("src/index.ts", "import a from 'https://deno.land/x/a.ts'\n")], "deno run -A src/index.ts", None),
         ] {
             let application = one(&files);

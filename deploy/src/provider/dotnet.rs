@@ -9,6 +9,7 @@ use crate::{
         needs, tools,
     },
     tree::{Tree, file_name, parent},
+    words::quoted,
 };
 
 /// .NET, with projects of C#, F# and Visual Basic.
@@ -183,10 +184,4 @@ fn dependency_files(context: Dir<'_>) -> Vec<String> {
             || (SHARED.contains(&name) && parent(path) == ".")
     };
     context.below().filter(wanted).map(str::to_owned).collect()
-}
-
-/// A word of a command, in quotes where it needs them.
-fn quoted(word: &str) -> String {
-    let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
-    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

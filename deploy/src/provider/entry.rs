@@ -27,6 +27,11 @@ pub(crate) fn choose(entries: &[Entry], project: &str) -> Option<Entry> {
     entries.iter().min_by_key(rank).cloned()
 }
 
+/// The program of which that file is the main one, relative to the tree's root.
+pub(crate) fn of_file(entries: &[Entry], file: &str) -> Option<Entry> {
+    entries.iter().find(|entry| entry.evidence.file == file).cloned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use module::Module;
 
 use crate::{
     code::{Code, Syntax, line_of},
-    fact::{Application, Evidence, Fact, Managed, ProviderName},
+    fact::{Application, Evidence, Fact, MODEL, Managed, ProviderName},
     provider::{
         Candidate, Provider,
         dir::{Dir, holding, known, runtime},
@@ -87,7 +87,7 @@ impl Provider for Go {
         {
             app.port = known(GIN_PORT, "go.framework-port", vec![at]);
         }
-        start(&mut app, dir, context, module.as_ref());
+        start(&mut app, dir, context, module.as_ref(), chosen.wanted.as_deref());
         app
     }
 }
@@ -212,10 +212,15 @@ fn dependency_files(context: Dir<'_>, dir: Dir<'_>) -> Vec<String> {
     files.into_iter().map(|file| context.within(&file).to_owned()).collect()
 }
 
-fn start(app: &mut Application, dir: Dir<'_>, context: Dir<'_>, module: Option<&Module>) {
+fn start(app: &mut Application, dir: Dir<'_>, context: Dir<'_>, module: Option<&Module>, wanted: Option<&str>) {
     let entries = entries(dir, module);
-    let Some(chosen) = entry::choose(&entries, module.map_or("", Module::short)) else { return };
-    app.ambiguous = entries.len() > 1;
+    let told = wanted.and_then(|file| entry::of_file(&entries, &dir.path(file)));
+    let is_told = told.is_some();
+    let Some(chosen) = told.or_else(|| entry::choose(&entries, module.map_or("", Module::short))) else { return };
+    app.ambiguous = !is_told && entries.len() > 1;
+    if app.ambiguous {
+        app.details.programs = entries.into_iter().map(|entry| entry.evidence).collect();
+    }
     let path = dir.path(&chosen.path);
     let path = context.within(if chosen.path == "." { dir.root() } else { &path });
     let package = if path == "." { ".".to_owned() } else { format!("./{path}") };
@@ -228,6 +233,7 @@ fn start(app: &mut Application, dir: Dir<'_>, context: Dir<'_>, module: Option<&
     evidence.sort();
     evidence.dedup();
     app.build = known(vec![build], "go.build", evidence.clone());
-    app.start = Fact::command(&format!("./{program}"), "go.main", evidence);
+    let rule = if is_told { MODEL } else { "go.main" };
+    app.start = Fact::command(&format!("./{program}"), rule, evidence);
     app.details.artifact = Some(program);
 }

@@ -33,6 +33,8 @@ pub(super) struct Build {
     archive: Option<String>,
     /// Whether it says that it is an application.
     application: Option<Evidence>,
+    /// Whether its archive is for a server that stands elsewhere.
+    needs_server: bool,
     /// What it is called.
     name: Option<String>,
     /// Whether it only holds others together.
@@ -248,7 +250,9 @@ fn commands(app: &mut Application, dir: Dir<'_>, context: Dir<'_>, build: &Build
     // A name that the build file does not tell is found by its end.
     let archive = archive.unwrap_or_else(|| "*.jar".to_owned());
     let command = format!("java -jar {under}{directory}/{archive}");
-    app.start = Fact::command(&command, "java.archive", build.evidence.clone());
+    if !build.needs_server {
+        app.start = Fact::command(&command, "java.archive", build.evidence.clone());
+    }
     app.details.artifact = Some(format!("{under}{directory}"));
 }
 

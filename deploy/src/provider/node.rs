@@ -41,6 +41,10 @@ impl Provider for Node {
         ProviderName::Node
     }
 
+    fn entries(&self) -> &'static [&'static str] {
+        &start::ENDS
+    }
+
     #[cfg(test)]
     fn frameworks(&self) -> Vec<&'static str> {
         framework::ALL.iter().map(|framework| framework.name).collect()
@@ -76,8 +80,9 @@ impl Provider for Node {
         match &site {
             Some(site) => serve(&mut application, site),
             None => {
-                application.start = start::of(&package, managing.manager, &found).unwrap_or_default();
-                application.port = port(&package, chosen_framework);
+                let chosen = || start::by_file(&package, managing.manager, chosen.wanted.as_deref()?);
+                application.start = start::of(&package, managing.manager, &found).or_else(chosen).unwrap_or_default();
+                application.port = port(&package, chosen_framework, managing.manager, &roots);
             }
         }
         let dependencies = package.dependencies().map(|(name, at)| (name.to_owned(), at));
@@ -170,7 +175,8 @@ fn build(package: &Package<'_>, chosen: &Candidate, manager: Manager, site: Opti
     }
     let Some(site) = site else { return Fact::default() };
     let command = match site.found.framework.name {
-        name @ ("next" | "vite" | "astro" | "gatsby" | "docusaurus" | "vitepress" | "vuepress" | "parcel" | "nuxt") => {
+        name @ ("next" | "vite" | "astro" | "gatsby" | "docusaurus" | "vitepress" | "vuepress" | "parcel" | "nuxt"
+        | "umi" | "rsbuild") => {
             format!("{name} build")
         }
         "cra" => "react-scripts build".to_owned(),
@@ -188,7 +194,7 @@ fn build(package: &Package<'_>, chosen: &Candidate, manager: Manager, site: Opti
 }
 
 /// The port that a start script names, else where the framework listens, else where any server does.
-fn port(package: &Package<'_>, found: Option<&Found>) -> Fact<u16> {
+fn port(package: &Package<'_>, found: Option<&Found>, manager: Manager, roots: &[&str]) -> Fact<u16> {
     if let Some((body, at)) = package.script("start")
         && let Some(port) = command_port(script::resolved(package, body))
     {
@@ -198,7 +204,16 @@ fn port(package: &Package<'_>, found: Option<&Found>) -> Fact<u16> {
     if let Some(port) = script::file(package).and_then(|file| port::in_code(package.tree, &[file.as_str()])) {
         return port;
     }
-    if let Some(one) = found.filter(|one| one.framework.kind != Kind::Files) {
+    // Each is below the one before, so that this ends.
+    if let Some(member) = package.script("start").and_then(|(body, _)| script::handed(package, body)) {
+        return port(&member, best(&framework::all(&member, roots), None), manager, roots);
+    }
+    // A library of servers listens where code says so.
+    let listens = |one: &&Found| {
+        let is_library = one.framework.is_library(package);
+        one.framework.kind != Kind::Files && (!is_library || framework::any_listens(package, manager == Manager::Bun))
+    };
+    if let Some(one) = found.filter(listens) {
         let rule = format!("node.{}.port", one.framework.name);
         return Fact::known(one.framework.port, &rule, one.evidence.clone());
     }

@@ -30,6 +30,10 @@ impl Provider for Python {
         ProviderName::Python
     }
 
+    fn entries(&self) -> &'static [&'static str] {
+        &[".py"]
+    }
+
     #[cfg(test)]
     fn frameworks(&self) -> Vec<&'static str> {
         object::frameworks().chain(start::frameworks()).collect()
@@ -60,7 +64,10 @@ impl Provider for Python {
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application {
         let project = Project::read(Dir::of(tree, &chosen.root));
         let mut app = Application::of(ProviderName::Python, chosen);
-        let start = start::find(&project);
+        let mut start = start::find(&project);
+        if let (None, Some(wanted)) = (&start.command, &chosen.wanted) {
+            start = start::by_entry(&project, wanted).unwrap_or(start);
+        }
         let asked = tools::asked(project.dir, "python").or_else(|| project.python());
         runtime(&mut app, "python", asked, chosen);
         start::add(&mut app, &start);

@@ -20,7 +20,7 @@ pub(crate) struct Recognised {
     manifests: &'static [&'static str],
     /// Ends of its sources; a lone one of a usual name is enough where there is no manifest.
     sources: &'static [&'static str],
-    /// Names of its main file without its end, the likeliest first.
+    /// Names of its main file without its end, the likeliest first; `*` is the only one that there is.
     main: &'static [&'static str],
     /// What manages its packages.
     manager: Option<&'static str>,
@@ -38,7 +38,7 @@ pub(crate) const ALL: [Recognised; 9] = [
         sources: &[],
         main: &[],
         manager: None,
-        start: "java -jar target/uberjar/{}-standalone.jar",
+        start: "java -jar {}",
         program: clojure,
     },
     Recognised {
@@ -46,7 +46,7 @@ pub(crate) const ALL: [Recognised; 9] = [
         looks_for: "index.cbl",
         manifests: &[],
         sources: &[".cbl", ".cob"],
-        main: &["index", "main", "app"],
+        main: &["index", "main", "app", "*"],
         manager: None,
         start: "./{}",
         program: |_, _| None,
@@ -137,7 +137,7 @@ impl Provider for Recognised {
             self.manifests.iter().any(|manifest| match manifest.strip_prefix('*') {
                 Some(end) => name.ends_with(end),
                 None => *manifest == name,
-            }) || self.stem(name).is_some_and(|stem| self.main.contains(&stem))
+            }) || self.stem(name).is_some_and(|stem| self.main.iter().any(|main| [stem, "*"].contains(main)))
         };
         let found = holding(tree, named).into_iter();
         found.filter_map(|(root, files)| self.candidate(Dir::of(tree, own_root(root)), root, &files)).collect()
@@ -155,9 +155,10 @@ impl Provider for Recognised {
         let program = chosen.evidence.iter().find_map(|at| (self.program)(dir, dir.within(&at.file)));
         if let Some((name, at)) = program.or_else(|| self.main_file(dir)) {
             app.start = Fact::command(&self.start.replace("{}", &name), chosen.rule, vec![at]);
-            // The archive of Clojure has the version in its name.
-            let name = if self.name == ProviderName::Clojure { clojure_name(&name) } else { name };
-            app.details.project_name = Some(name);
+            app.details.project_name = match self.name {
+                ProviderName::Clojure => clojure_name(&name),
+                _ => Some(name),
+            };
         }
         app
     }
@@ -180,12 +181,11 @@ impl Recognised {
         };
         let manifest = files.iter().find(is_manifest);
         let dir = if manifest.is_some() { Dir::of(dir.tree(), found_in) } else { dir };
-        let seen = |file: &str| dir.seen(dir.within(file));
         let Some(manifest) = manifest else {
-            let at = files.iter().find_map(|file| seen(file))?;
+            let (_, at) = self.main_file(dir)?;
             return Some(Candidate::new(dir.root(), 45, "recognised.source", vec![at]).with_entry(true));
         };
-        let at = seen(manifest)?;
+        let at = dir.seen(dir.within(manifest))?;
         let program = (self.program)(dir, dir.within(manifest)).or_else(|| self.main_file(dir));
         let score = if program.is_some() { 70 } else { 60 };
         let mut evidence = vec![at];
@@ -195,12 +195,19 @@ impl Recognised {
 
     /// The main file, by its usual names, in the directory or in its `src`.
     fn main_file(&self, dir: Dir<'_>) -> Option<(String, Evidence)> {
-        ["", "src/"].iter().find_map(|above| {
+        let named = ["", "src/"].iter().find_map(|above| {
             self.main.iter().find_map(|stem| {
                 let found = self.sources.iter().find_map(|end| dir.seen(&format!("{above}{stem}{end}")))?;
                 Some(((*stem).to_owned(), found))
             })
-        })
+        });
+        let alone = || {
+            let is_near = |file: &&str| matches!(parent(file), "." | "src");
+            let mut sources = dir.below().filter(is_near).filter_map(|file| Some((self.stem(file)?, file)));
+            let (stem, file) = sources.next().filter(|_| sources.next().is_none() && self.main.contains(&"*"))?;
+            Some((crate::tree::file_name(stem).to_owned(), dir.seen(file)?))
+        };
+        named.or_else(alone)
     }
 }
 
@@ -224,22 +231,41 @@ fn plain(name: &str, at: Evidence) -> Option<(String, Evidence)> {
     is_plain.then(|| (name.to_owned(), at))
 }
 
-/// `(defproject shop "1.0" …)`: the name and the version.
+/// The archive that is built: `(defproject shop "1.0" …)`, or what the build with `deps.edn` is told.
 fn clojure(dir: Dir<'_>, file: &str) -> Option<(String, Evidence)> {
+    let told = |file: &str, words: &[&str]| {
+        let code = Code::of(dir.text(file)?, Syntax::Semicolon);
+        let at = words.iter().find_map(|word| code.bare().find(word))?;
+        // What the name is put together of is only known when it is built.
+        let archive = code.string_from(at)?.0.replace("%s", "*");
+        let is_plain = archive.chars().all(|c| is_word(c) || "-./*".contains(c));
+        (is_plain && archive.ends_with(".jar")).then(|| (archive, dir.at(file, code.line(at))))
+    };
+    if file == "deps.edn" {
+        let in_build = || told("build.clj", &["uber-file", "jar-file"]);
+        return told(file, &[":uber-file", ":jar "]).or_else(in_build);
+    }
+    if let Some((name, at)) = told(file, &[":uberjar-name"]) {
+        return Some((format!("target/{name}"), at));
+    }
     let code = Code::of(dir.text(file)?, Syntax::Semicolon);
     let at = code.word("defproject")?;
     let name = code.bare().get(at..)?.split_whitespace().nth(1)?;
     let (version, _) = code.string_from(at)?;
     let name = name.rsplit('/').next().unwrap_or(name);
-    plain(&format!("{name}-{version}"), dir.at(file, code.line(at)))
+    let (stem, at) = plain(&format!("{name}-{version}"), dir.at(file, code.line(at)))?;
+    Some((format!("target/uberjar/{stem}-standalone.jar"), at))
 }
 
-/// A name and a version without the version.
-fn clojure_name(archive: &str) -> String {
-    let version = archive
+/// What an archive is named after, without its version: none where only the build says so.
+fn clojure_name(archive: &str) -> Option<String> {
+    let name = crate::tree::file_name(archive);
+    let stem = name.strip_suffix("-standalone.jar").or_else(|| name.strip_suffix(".jar"))?;
+    let version = stem
         .match_indices('-')
-        .find(|(at, _)| archive.get(at + 1..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())));
-    version.and_then(|(at, _)| archive.get(..at)).unwrap_or(archive).to_owned()
+        .find(|(at, _)| stem.get(at + 1..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())));
+    let stem = version.and_then(|(at, _)| stem.get(..at)).unwrap_or(stem);
+    (!stem.contains('*')).then(|| stem.to_owned())
 }
 
 /// The first target, else the name.

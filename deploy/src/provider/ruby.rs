@@ -6,13 +6,14 @@ use gemfile::Gemfile;
 
 use crate::{
     code::{Code, Syntax},
-    fact::{Application, Evidence, Fact, ProviderName},
+    fact::{Application, Evidence, Fact, MODEL, ProviderName},
     provider::{
         Candidate, Provider,
         dir::{Dir, holding, known, runtime},
         needs, tools, version,
     },
     tree::Tree,
+    words::quoted,
 };
 
 /// Ruby, with Bundler.
@@ -31,10 +32,24 @@ const FRAMEWORKS: [(&str, &str, &[&str], u16); 5] = [
 ];
 /// Where rackup listens.
 const RACK_PORT: u16 = 9292;
+/// How what rackup reads is started by the servers of gems; `{}` is the port.
+const RACK: [(&str, &str); 5] = [
+    ("puma", "puma -b tcp://0.0.0.0:{} config.ru"),
+    ("falcon", "falcon serve --bind http://0.0.0.0:{}"),
+    ("unicorn", "unicorn -o 0.0.0.0 -p {} config.ru"),
+    ("thin", "thin start -a 0.0.0.0 -p {} -R config.ru"),
+    ("passenger", "passenger start --address 0.0.0.0 --port {}"),
+];
+/// The same where no gem is a server of its own.
+const RACKUP: &str = "rackup --host 0.0.0.0 -p {} config.ru";
 
 impl Provider for Ruby {
     fn name(&self) -> ProviderName {
         ProviderName::Ruby
+    }
+
+    fn entries(&self) -> &'static [&'static str] {
+        &[".rb"]
     }
 
     #[cfg(test)]
@@ -69,7 +84,7 @@ impl Provider for Ruby {
             }
         }
         needs::add(&mut app, ProviderName::Ruby, gems.dependencies(dir));
-        start(&mut app, dir, &gems);
+        start(&mut app, dir, &gems, chosen.wanted.as_deref());
         app
     }
 }
@@ -131,7 +146,7 @@ fn ruby_version(app: &mut Application, dir: Dir<'_>, gems: &Gemfile, chosen: &Ca
     }
 }
 
-fn start(app: &mut Application, dir: Dir<'_>, gems: &Gemfile) {
+fn start(app: &mut Application, dir: Dir<'_>, gems: &Gemfile, wanted: Option<&str>) {
     let framework = framework(dir, gems);
     let bundle = if gems.is_empty() { "" } else { "bundle exec " };
     let (command, rule, port, evidence) = match &framework {
@@ -139,17 +154,17 @@ fn start(app: &mut Application, dir: Dir<'_>, gems: &Gemfile) {
             (format!("{bundle}rails server -b 0.0.0.0 -p {port}"), "ruby.rails", Some(*port), evidence.clone())
         }
         _ if dir.has("config.ru") => {
-            let server = if gems.gem(dir, "puma").is_some() {
-                format!("{bundle}puma -b tcp://0.0.0.0:{RACK_PORT} config.ru")
-            } else {
-                format!("{bundle}rackup --host 0.0.0.0 -p {RACK_PORT} config.ru")
-            };
+            let server =
+                RACK.iter().find(|(gem, _)| gems.gem(dir, gem).is_some()).map_or(RACKUP, |(_, server)| *server);
+            let server = format!("{bundle}{}", server.replace("{}", &RACK_PORT.to_string()));
             (server, "ruby.rack", Some(RACK_PORT), dir.seen("config.ru").into_iter().collect())
         }
         _ => {
-            let Some(file) = dir.first(&ENTRIES) else { return };
+            let named = dir.first(&ENTRIES).map(|file| (file, "ruby.main"));
+            let wanted = || Some((wanted.filter(|file| dir.has(file) && file.ends_with(".rb"))?, MODEL));
+            let Some((file, rule)) = named.or_else(wanted) else { return };
             let port = framework.as_ref().map(|(_, port, _)| *port);
-            (format!("{bundle}ruby {file}"), "ruby.main", port, dir.seen(file).into_iter().collect())
+            (format!("{bundle}ruby {}", quoted(file)), rule, port, dir.seen(file).into_iter().collect())
         }
     };
     if evidence.is_empty() {

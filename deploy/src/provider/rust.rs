@@ -6,7 +6,7 @@ use manifest::Manifest;
 
 use crate::{
     code::{Code, Syntax},
-    fact::{Application, Evidence, Fact, Managed, ProviderName},
+    fact::{Application, Evidence, Fact, MODEL, Managed, ProviderName},
     provider::{
         Candidate, Provider,
         dir::{Dir, holding, known, runtime},
@@ -85,7 +85,7 @@ impl Provider for Rust {
         if locked {
             fetch(&mut app, context);
         }
-        start(&mut app, context, &manifest, locked);
+        start(&mut app, context, &manifest, locked, chosen.wanted.as_deref());
         app
     }
 }
@@ -208,13 +208,15 @@ fn fetch(app: &mut Application, context: Dir<'_>) {
     app.details.dependency_files = files;
 }
 
-fn start(app: &mut Application, context: Dir<'_>, manifest: &Manifest<'_>, locked: bool) {
+fn start(app: &mut Application, context: Dir<'_>, manifest: &Manifest<'_>, locked: bool, wanted: Option<&str>) {
     let entries = entries(manifest);
     let name = manifest.name.as_deref().unwrap_or_default();
     let told = manifest.default_run().and_then(|(told, at)| {
         let entry = entries.iter().find(|entry| entry.name == told)?;
         Some((entry.clone(), Some(at)))
     });
+    let by_default = told.is_some();
+    let told = told.or_else(|| Some((entry::of_file(&entries, &manifest.dir.path(wanted?))?, None)));
     let is_told = told.is_some();
     let Some((chosen, at)) = told.or_else(|| entry::choose(&entries, name).map(|entry| (entry, None))) else { return };
     // Other members of a workspace that have programs are as likely.
@@ -228,6 +230,9 @@ fn start(app: &mut Application, context: Dir<'_>, manifest: &Manifest<'_>, locke
         })
     };
     app.ambiguous = !is_told && (entries.len() > 1 || others().sum::<usize>() > 0);
+    if app.ambiguous {
+        app.details.programs = entries.into_iter().map(|entry| entry.evidence).collect();
+    }
     let package = if context.root() == manifest.dir.root() { String::new() } else { format!(" -p {name}") };
     let locked = if locked { " --locked" } else { "" };
     let mut evidence = vec![chosen.evidence];
@@ -237,7 +242,11 @@ fn start(app: &mut Application, context: Dir<'_>, manifest: &Manifest<'_>, locke
     evidence.dedup();
     let build = format!("cargo build --release{locked}{package} --bin {}", chosen.name);
     app.build = known(vec![build], "rust.build", evidence.clone());
-    let rule = if is_told { "rust.default-run" } else { "rust.program" };
+    let rule = match (by_default, is_told) {
+        (true, _) => "rust.default-run",
+        (false, true) => MODEL,
+        (false, false) => "rust.program",
+    };
     app.start = Fact::command(&format!("./bin/{}", chosen.name), rule, evidence);
     app.details.artifact = Some(format!("target/release/{}", chosen.name));
 }

@@ -1,11 +1,12 @@
 //! Start scripts of a shell.
 
 use crate::{
+    analysis::settings,
     code::{Syntax, without_comments},
     fact::{Application, Fact, ProviderName},
     provider::{
         Candidate, Provider,
-        dir::{Dir, holding, known},
+        dir::{Dir, known},
     },
     tree::Tree,
 };
@@ -28,12 +29,14 @@ impl Provider for Shell {
     }
 
     fn candidates(&self, tree: &Tree) -> Vec<Candidate> {
-        let found = holding(tree, |name| name == FILE);
         let candidate = |root: &str| {
-            let evidence = Dir::of(tree, root).seen(FILE)?;
-            Some(Candidate::new(root, 35, "shell.script", vec![evidence]).with_entry(true))
+            let own = Dir::of(tree, root).seen(FILE).map(|at| ("shell.script", at));
+            // One of another name is told from the many that only help by what starts it.
+            let told = || settings::script(tree, root).map(|(_, at)| ("shell.told-script", at));
+            let (rule, evidence) = own.or_else(told)?;
+            Some(Candidate::new(root, 35, rule, vec![evidence]).with_entry(true))
         };
-        found.into_keys().filter_map(candidate).collect()
+        tree.directories().filter_map(candidate).collect()
     }
 
     fn application(&self, tree: &Tree, chosen: &Candidate) -> Application {

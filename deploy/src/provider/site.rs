@@ -11,6 +11,9 @@ pub(crate) const SERVE: &str = "caddy run --config /app/Caddyfile";
 /// Where what serves a site listens.
 pub(crate) const PORT: u16 = 80;
 
+/// What templates of Jinja, Liquid and Go have in them; what a page has filled by a browser has `{{` alone.
+const TEMPLATES: [&str; 5] = ["{% ", "{%- ", "{{ define ", "{{ partial ", "{{ template "];
+
 /// The provider of sites of files.
 pub(super) struct Static;
 
@@ -28,7 +31,7 @@ impl Provider for Static {
             let found = [("Staticfile", 70, "static.staticfile"), ("index.html", 40, "static.index")]
                 .into_iter()
                 .chain([("public/index.html", 30, "static.public-index")])
-                .filter(|(file, ..)| tree.has(&path(directory, file)));
+                .filter(|(file, ..)| is_page(tree, &path(directory, file)));
             let mut found = found.peekable();
             let (_, score, rule) = *found.peek()?;
             let evidence = found.map(|(file, ..)| Evidence::new(path(directory, file), 1)).collect();
@@ -49,6 +52,13 @@ impl Provider for Static {
         application.port = Fact::known(PORT, "static.site", evidence());
         application
     }
+}
+
+/// Whether a file is there and can be served as it is: a template has to be filled first.
+fn is_page(tree: &Tree, file: &str) -> bool {
+    let text = tree.text(file).unwrap_or_default();
+    let is_template = text.trim_start().starts_with("{{") || TEMPLATES.iter().any(|mark| text.contains(mark));
+    tree.has(file) && !is_template
 }
 
 /// The directory that a `Staticfile` names as its root.

@@ -22,6 +22,8 @@ fn pkg_05_links_lead_only_to_files_of_the_tree() {
     symlink("..", dir.path().join("a/up")).unwrap();
     let tree = Tree::read(dir.path()).unwrap();
     assert_eq!(tree.text("inner"), Some("inside"));
+    let told = tree.warnings().first().map(ToString::to_string);
+    assert_eq!(told.as_deref(), Some("a/up:1: is a link to no file of the tree: not followed"), "a path is said once");
     let warned: Vec<_> = tree.warnings().into_iter().map(|one| (one.code, one.at.file)).collect();
     let outside = |path: &str| ("link.outside".to_owned(), path.to_owned());
     assert_eq!(warned, [outside("a/up"), outside("loop"), outside("passwd"), outside("settings")]);

@@ -59,7 +59,6 @@ const WORDS: [&str; 4] = [".test", ".spec", "_test", "-test"];
 /// The sources of a package, by application.
 pub(super) struct Sources {
     applications: BTreeMap<String, Option<Source>>,
-    manifest: Manifest,
 }
 
 /// A source tree.
@@ -80,7 +79,7 @@ impl Sources {
             };
             applications.insert(name.clone(), source);
         }
-        Ok(Self { applications, manifest: store.manifest(record)?.manifest })
+        Ok(Self { applications })
     }
 
     /// One README tells of all of it.
@@ -116,12 +115,12 @@ impl Sources {
         (Outcome::Fail, self.applications.keys().map(|name| format!("{name}: no {what}")).collect())
     }
 
-    pub(super) fn locked(&self, record: &Record) -> Found {
+    pub(super) fn locked(&self, record: &Record, manifest: &Manifest) -> Found {
         all(self.applications.iter().map(|(name, source)| {
             let Some(source) = source else {
                 return (Outcome::Unknown, vec![format!("{name}: its sources are not stored here")]);
             };
-            let about = self.manifest.applications.get(name.as_str());
+            let about = manifest.applications.get(name.as_str());
             let installs = |about: &&Application| {
                 let has_commands = !about.install_commands.is_empty() || !about.build_commands.is_empty();
                 about.kind != "files" || has_commands || !about.dependencies.all().is_empty()

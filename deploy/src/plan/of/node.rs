@@ -40,9 +40,10 @@ pub(super) fn plan(app: &Application) -> Result<Plan, Error> {
         site::built(&mut draft, directory);
         return draft.done();
     }
-    let is_locked = app.package_manager.more.locked;
+    // npm takes away by what it installed; the others install again, by a lock file.
+    let can_prune = app.package_manager.more.locked || manager.0 == "npm";
     if app.install.value.as_ref().is_some_and(|install| !install.is_empty())
-        && is_locked
+        && can_prune
         && !app.details.keeps_development
     {
         draft.run(BUILD, manager.3.iter().map(|word| (*word).to_owned()).collect(), None);

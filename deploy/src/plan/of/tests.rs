@@ -155,6 +155,15 @@ fn pkg_20_what_is_compiled_stands_alone_in_its_image() {
 }
 
 #[test]
+fn pkg_20_packages_of_debian_leave_neither_lists_nor_archives() {
+    let mut app = application(0, None);
+    app.system_packages.run = vec!["libpq5".to_owned()];
+    let text = rendered(&app);
+    let line = text.lines().find(|line| line.contains("\"libpq5\"")).unwrap();
+    assert!(line.contains("&& apt-get clean && rm -rf /var/lib/apt/lists/*"), "{line}");
+}
+
+#[test]
 fn pkg_17_sites_are_served_with_what_their_paths_mean() {
     let mut app = application(4, Some(80));
     assert!(!rendered(&app).contains("/index.html\",\""));

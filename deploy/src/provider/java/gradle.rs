@@ -81,7 +81,10 @@ pub(crate) fn read(dir: Dir<'_>) -> Option<Build> {
         build.dependencies.push((name, at(place)));
     }
     build.java = version(&code).map(|(version, place)| (version, "java.gradle", at(place)) as Asked);
-    build.archive = archive(dir, &code);
+    let kind = if build.dependencies.iter().any(|(name, _)| name == "war") { "war" } else { "jar" };
+    build.archive = archive(dir, &code).map(|stem| format!("{stem}.{kind}"));
+    // Only what makes an archive that can be started puts a server into it.
+    build.needs_server = kind == "war" && build.application.is_none();
     Some(build)
 }
 
@@ -102,7 +105,7 @@ fn plugins(dir: Dir<'_>, code: &Code<'_>) -> Vec<(String, usize)> {
         let mut at = start;
         for line in block.split_inclusive('\n') {
             let words = line.trim();
-            if matches!(words, "application" | "java" | "`application`") {
+            if matches!(words, "application" | "java" | "war" | "`application`" | "`war`") {
                 found.push((words.trim_matches('`').to_owned(), at));
             }
             if let Some(alias) = words.strip_prefix("alias(libs.plugins.").and_then(|rest| rest.split(')').next()) {
@@ -156,7 +159,7 @@ pub(crate) fn wrapper_java(dir: Dir<'_>) -> Option<Asked> {
     Some(((*java).to_owned(), "java.gradle-wrapper", dir.at(file, line)))
 }
 
-/// The name of the archive, if the files tell all of it.
+/// The name of the archive without its end, if the files tell all of it.
 fn archive(dir: Dir<'_>, code: &Code<'_>) -> Option<String> {
     let given = |key: &str| {
         let mut lines = code.bare().split_inclusive('\n').scan(0, |start, line| {
@@ -177,7 +180,7 @@ fn archive(dir: Dir<'_>, code: &Code<'_>) -> Option<String> {
     let renamed = ["archiveFileName", "archiveBaseName", "archivesBaseName", "archiveVersion"];
     let elsewhere = dir.has("gradle.properties")
         && dir.text("gradle.properties").is_some_and(|text| text.lines().any(|line| line.starts_with("version")));
-    (is_plain && !elsewhere && !renamed.iter().any(|word| code.word(word).is_some())).then(|| format!("{stem}.jar"))
+    (is_plain && !elsewhere && !renamed.iter().any(|word| code.word(word).is_some())).then_some(stem)
 }
 
 fn root_name(dir: Dir<'_>) -> Option<String> {

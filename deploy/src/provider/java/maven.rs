@@ -49,6 +49,7 @@ pub(crate) fn read(dir: Dir<'_>) -> Option<Build> {
     build.name = root.child("artifactId").map(|name| name.text.clone());
     build.is_parent = root.child("packaging").is_some_and(|kind| kind.text == "pom");
     build.archive = archive(root);
+    build.needs_server = build.application.is_none() && root.child("packaging").is_some_and(|kind| kind.text == "war");
     Some(build)
 }
 

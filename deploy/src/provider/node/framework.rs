@@ -18,6 +18,9 @@ pub(super) enum Kind {
     Server,
 }
 
+/// What code calls that listens.
+const LISTENING: [&str; 5] = ["listen(", "serve(", "Server(", "server.start(", ".http("];
+
 /// What is known of a framework.
 #[derive(Debug)]
 pub(super) struct Framework {
@@ -53,7 +56,7 @@ const NITRO: Option<&str> = Some("node .output/server/index.mjs");
 
 /// All of them: those that are built on others stand before these.
 #[rustfmt::skip]
-pub(super) const ALL: [Framework; 51] = [
+pub(super) const ALL: [Framework; 54] = [
     of("next", &["next"], &["next.config."], &["next"], Pages, Some("@next start"), 3000),
     of("nuxt", &["nuxt", "nuxt3", "nuxt-nightly"], &["nuxt.config."], &["nuxt", "nuxi"], Pages, NITRO, 3000),
     of("remix", &["@remix-run/react", "@remix-run/node", "@remix-run/serve", "@remix-run/dev", "@remix-run/express"],
@@ -70,6 +73,7 @@ pub(super) const ALL: [Framework; 51] = [
     of("analog", &["@analogjs/platform"], &["vite.config."], &["analog"], Pages, Some("node dist/analog/server/index.mjs"), 3000),
     of("blitz", &["blitz"], &["blitz.config.", "next.config."], &["blitz"], Pages, Some("@blitz start"), 3000),
     of("redwood", &["@redwoodjs/core"], &["redwood.toml", "redwood."], &["rw", "redwood"], Pages, None, 8910),
+    of("nitro", &["nitropack", "nitro"], &["nitro.config."], &["nitro", "nitropack"], Pages, NITRO, 3000),
     of("gatsby", &["gatsby"], &["gatsby-config."], &["gatsby"], Files, None, 80),
     of("docusaurus", &["@docusaurus/core"], &["docusaurus.config."], &["docusaurus"], Files, None, 80),
     of("vitepress", &["vitepress"], &[], &["vitepress"], Files, None, 80),
@@ -89,6 +93,8 @@ pub(super) const ALL: [Framework; 51] = [
     of("vue-cli", &["@vue/cli-service"], &["vue.config."], &["vue-cli-service"], Files, None, 80),
     of("ember", &["ember-cli"], &["ember-cli-build."], &["ember"], Files, None, 80),
     of("preact-cli", &["preact-cli"], &["preact.config."], &["preact"], Files, None, 80),
+    of("umi", &["umi", "@umijs/max"], &[".umirc."], &["umi", "max"], Files, None, 80),
+    of("rsbuild", &["@rsbuild/core"], &["rsbuild.config."], &["rsbuild"], Files, None, 80),
     of("parcel", &["parcel", "parcel-bundler"], &[".parcelrc."], &["parcel"], Files, None, 80),
     of("vite", &["vite", "rolldown-vite"], &["vite.config."], &["vite"], Files, None, 80),
     of("elysia", &["elysia"], &[], &[], Server, None, 3000),
@@ -110,6 +116,14 @@ pub(super) const ALL: [Framework; 51] = [
     of("hyper-express", &["hyper-express"], &[], &[], Server, None, 3000),
     of("total", &["total4"], &[], &[], Server, None, 8000),
 ];
+
+impl Framework {
+    /// Whether it only listens where code of the project tells it to: it has no command of its own that a script runs.
+    pub(super) fn is_library(&self, package: &Package<'_>) -> bool {
+        let is_bare = self.kind == Kind::Server && self.start.is_none() && self.configs.is_empty();
+        is_bare && !self.commands.iter().any(|command| script::runs(package, command).is_some())
+    }
+}
 
 /// A framework that is proved.
 #[derive(Debug, Clone)]
@@ -204,8 +218,20 @@ pub(super) fn sources<'t>(tree: &'t Tree, root: &'t str) -> impl Iterator<Item =
 
 /// Whether a file of a package listens, or takes in something that does.
 pub(super) fn listens(package: &Package<'_>, file: &str) -> bool {
-    let Some(path) = joined(package.root, file) else { return false };
-    let text = package.tree.text(&path).unwrap_or_default();
-    let code = without_comments(text, Syntax::Script);
-    ["listen(", "Bun.serve(", "serve(", "createServer("].iter().any(|call| code.contains(call))
+    joined(package.root, file).is_some_and(|path| calls(package.tree, &path, &["listen(", "serve(", "createServer("]))
+}
+
+/// Whether any code of a package listens; bun itself serves what the file that it starts exports.
+pub(super) fn any_listens(package: &Package<'_>, is_bun: bool) -> bool {
+    let started = script::file(package);
+    let exported: &[&str] = if is_bun { &["export default"] } else { &[] };
+    let mut files = sources(package.tree, package.root).chain(started.as_deref());
+    files.any(|file| calls(package.tree, file, &LISTENING) || calls(package.tree, file, exported))
+}
+
+/// Whether code in a file has one of those in it.
+fn calls(tree: &Tree, file: &str, calls: &[&str]) -> bool {
+    let text = tree.text(file).unwrap_or_default();
+    let has = |text: &str| calls.iter().any(|call| text.contains(call));
+    has(text) && has(&without_comments(text, Syntax::Script))
 }

@@ -4,6 +4,7 @@ use super::package::Package;
 use crate::{
     Warning,
     fact::{Evidence, Fact, Managed},
+    words::quoted,
 };
 
 /// Package managers.
@@ -58,7 +59,7 @@ impl Manager {
 
     /// How it runs a file.
     pub(super) fn file(self, file: &str) -> String {
-        format!("{} {file}", if self == Self::Bun { "bun" } else { "node" })
+        format!("{} {}", if self == Self::Bun { "bun" } else { "node" }, quoted(file))
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn of(package: &Package<'_>, found: &[Found]) -> Option<Site> {
         "tanstack-start" => (tanstack(package)?, true),
         "sveltekit" => (sveltekit(package)?, true),
         "astro" => (astro(package, one)?, false),
-        "solid-start" | "analog" | "qwik-city" | "blitz" | "redwood" => return None,
+        "solid-start" | "analog" | "qwik-city" | "blitz" | "redwood" | "nitro" => return None,
         "expo" => expo(package, one)?,
         "angular" => (angular(package, one)?, true),
         "vite" => (vite(package, one)?, true),
@@ -235,7 +235,7 @@ fn vite(package: &Package<'_>, one: &Found) -> Option<Fact<String>> {
 /// Tools that have one directory: options, configuration, keys, default, whether all paths lead to one page.
 type Tool = (&'static str, &'static [&'static str], &'static str, &'static [&'static str], &'static str, bool);
 
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 13] = [
     ("cra", &["BUILD_PATH"], "craco.config.", &[], "build", true),
     ("vue-cli", &["--dest"], "vue.config.", &["outputDir"], "dist", true),
     ("gatsby", &[], "gatsby-config.", &[], "public", false),
@@ -244,6 +244,8 @@ const TOOLS: [Tool; 11] = [
     ("hexo", &[], "_config.", &["public_dir"], "public", false),
     ("ember", &["--output-path"], "ember-cli-build.", &[], "dist", true),
     ("preact-cli", &["--dest"], "preact.config.", &[], "build", true),
+    ("umi", &[], ".umirc.", &["outputPath"], "dist", true),
+    ("rsbuild", &["--dist-path"], "rsbuild.config.", &["root"], "dist", true),
     ("parcel", &["--dist-dir", "-d"], ".parcelrc.", &[], "dist", true),
     ("vitepress", &[], "", &[], ".vitepress/dist", false),
     ("vuepress", &["--dest"], "", &[], ".vuepress/dist", false),
@@ -252,6 +254,9 @@ const TOOLS: [Tool; 11] = [
 fn files(package: &Package<'_>, one: &Found, name: &str) -> Option<(Fact<String>, bool)> {
     let (_, options, start, keys, default, single) = TOOLS.iter().find(|tool| tool.0 == name)?;
     let config = if start.is_empty() { None } else { Config::of(package.tree, package.root, start) };
+    // The name is that of other directories too.
+    let is_told = name != "rsbuild" || config.as_ref().is_some_and(|config| config.word("distPath").is_some());
+    let keys = if is_told { *keys } else { &[] };
     // These are told the directory of their pages, beside which they write.
     let pages = if start.is_empty() { pages(package, name) } else { None };
     let default = pages.map_or_else(|| (*default).to_owned(), |pages| format!("{pages}/{default}"));

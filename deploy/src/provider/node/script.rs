@@ -9,7 +9,7 @@ const STEPS: usize = 8;
 const PREPARE: [&str; 12] =
     ["npx", "bunx", "pnpx", "cross-env", "dotenv", "env", "exec", "--", "yarn", "pnpm", "sudo", "nice"];
 /// What serves for its developer alone: the command, and words that it needs behind it; none: whatever stands there.
-const FOR_DEVELOPERS: [(&str, &[&str]); 29] = [
+const FOR_DEVELOPERS: [(&str, &[&str]); 33] = [
     ("vite", &[]),
     ("react-scripts", &["start"]),
     ("craco", &["start"]),
@@ -24,6 +24,7 @@ const FOR_DEVELOPERS: [(&str, &[&str]); 29] = [
     ("expo", &[]),
     ("serve", &[]),
     ("http-server", &[]),
+    ("sirv", &[]),
     ("live-server", &[]),
     ("lite-server", &[]),
     ("vue-cli-service", &["serve"]),
@@ -38,6 +39,9 @@ const FOR_DEVELOPERS: [(&str, &[&str]); 29] = [
     ("nx", &["serve", "dev", "start"]),
     ("preact", &["watch", "serve"]),
     ("ember", &["serve", "s"]),
+    ("umi", &["dev", "preview"]),
+    ("rsbuild", &["dev", "preview"]),
+    ("nitro", &["dev", "preview"]),
     ("storybook", &["dev"]),
 ];
 /// What a server is started with.
@@ -122,6 +126,33 @@ pub(super) fn resolved<'a>(package: &Package<'a>, body: &'a str) -> &'a str {
         }
     }
     body
+}
+
+/// The package below that a script hands on to: `cd web && npm start`, `npm start -w web`, `pnpm --filter web start`.
+pub(super) fn handed<'t>(package: &Package<'t>, body: &str) -> Option<Package<'t>> {
+    const OPTIONS: [&str; 8] = ["--workspace", "-w", "--filter", "-F", "--prefix", "--cwd", "-C", "--scope"];
+    let words: Vec<&str> = body.split_whitespace().collect();
+    let behind = |word: &str| words.get(words.iter().position(|one| *one == word)? + 1).copied();
+    let wanted = behind("cd").or_else(|| behind("workspace")).or_else(|| option(body, &OPTIONS));
+    let runs_all = words.starts_with(&["turbo", "start"]) || words.starts_with(&["turbo", "run", "start"]);
+    if wanted.is_none() && !runs_all {
+        return None;
+    }
+    let mut below = Package::all(package.tree).filter(|other| {
+        let within = if package.root == "." { Some(other.root) } else { other.root.strip_prefix(package.root) };
+        let is_below =
+            other.root != package.root && within.is_some_and(|rest| package.root == "." || rest.starts_with('/'));
+        is_below
+            && match wanted.map(|wanted| wanted.trim_matches(['.', '/', '{', '}', ';'])) {
+                Some(wanted) => {
+                    within.is_some_and(|within| within.trim_start_matches('/') == wanted)
+                        || other.text(&["name"]).is_some_and(|(name, _)| name == wanted)
+                }
+                None => runs_all && other.script("start").is_some(),
+            }
+    });
+    let first = below.next()?;
+    below.next().is_none().then_some(first)
 }
 
 /// The commands of a script, each from its own first word.

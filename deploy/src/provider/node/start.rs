@@ -8,8 +8,9 @@ use super::{
 };
 use crate::{
     document::Node,
-    fact::{Argv, Evidence, Fact},
+    fact::{Argv, Evidence, Fact, MODEL},
     tree::joined,
+    words::quoted,
 };
 
 /// Files that are looked for where nothing names one.
@@ -29,6 +30,8 @@ const INDEXES: [&str; 14] = [
     "src/index.ts",
     "server.ts",
 ];
+/// How the names of files end that can be run.
+pub(super) const ENDS: [&str; 5] = [".js", ".mjs", ".cjs", ".ts", ".mts"];
 /// What runs TypeScript, where node is too old to do so itself.
 const TYPESCRIPT: [&str; 3] = ["tsx", "ts-node", "@swc-node/register"];
 
@@ -88,10 +91,18 @@ fn runner(package: &Package<'_>, manager: Manager, file: &str) -> Option<String>
         return Some(manager.file(file));
     }
     let tool = TYPESCRIPT.into_iter().find(|tool| package.dependency(tool).is_some())?;
+    let file = quoted(file);
     Some(match tool {
         "@swc-node/register" => format!("node -r {tool} {file}"),
         tool => manager.command(&format!("{tool} {file}")),
     })
+}
+
+/// How a file that was chosen is run.
+pub(super) fn by_file(package: &Package<'_>, manager: Manager, file: &str) -> Option<Fact<String, Argv>> {
+    let is_code = package.has(file) && ENDS.iter().any(|end| file.ends_with(end));
+    let command = runner(package, manager, file).filter(|_| is_code)?;
+    Some(Fact::command(&command, MODEL, vec![Evidence::new(package.path(file), 1)]))
 }
 
 /// A file of a usual name that can be run.

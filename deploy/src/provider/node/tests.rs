@@ -175,7 +175,7 @@ fn servers_are_no_sites() {
         (
             vec![
                 ("package.json", r#"{"dependencies":{"express":"4","vite":"5"},"scripts":{"start":"node server.js"}}"#),
-                ("server.js", "import express from 'express'"),
+                ("server.js", "import express from 'express'\nexpress().listen(config.port)"),
                 ("index.html", ""),
                 ("vite.config.js", ""),
             ],
@@ -262,4 +262,39 @@ fn pkg_15_a_manifest_that_is_refused_is_there_without_content() {
     let analysis = analysis(&[("package.json", "{\n\"scripts\": {,\n"), ("index.js", "")]);
     assert_eq!(analysis.applications[0].start.value.as_deref(), Some("node index.js"));
     assert_eq!((analysis.warnings[0].code.as_str(), analysis.warnings[0].at.line), ("file.refused", 2));
+}
+
+#[test]
+fn a_library_of_servers_listens_where_code_says_so() {
+    let manifest = r#"{"dependencies":{"fastify":"4"},"scripts":{"start":"node index.js"}}"#;
+    let by_command = r#"{"dependencies":{"fastify":"4"},"scripts":{"start":"fastify start index.js"}}"#;
+    for (manifest, code, port) in [
+        (manifest, "console.log('hello')", None),
+        (manifest, "// fastify().listen()\nimport 'fastify'", None),
+        (manifest, "import fastify from 'fastify'\nfastify().listen(settings)", Some(3000)),
+        (by_command, "import 'fastify'\nexport default async () => {}", Some(3000)),
+    ] {
+        let application = one(&[("package.json", manifest), ("index.js", code)]);
+        assert_eq!((application.framework.value.as_deref(), application.port.value), (Some("fastify"), port), "{code}");
+    }
+}
+
+#[test]
+fn a_script_that_hands_on_listens_where_that_one_does() {
+    let next = r#"{"name":"web","dependencies":{"next":"15"},"scripts":{"start":"next start","build":"next build"}}"#;
+    for (start, port) in [
+        ("cd apps/web && npm start", Some(3000)),
+        ("npm run start --workspace=web", Some(3000)),
+        ("npm start -w apps/web", Some(3000)),
+        ("yarn workspace web start", Some(3000)),
+        ("pnpm --filter ./apps/web start", Some(3000)),
+        ("turbo run start", Some(3000)),
+        ("cd apps/other && npm start", None),
+        ("node tool.js", None),
+    ] {
+        let manifest = format!(r#"{{"workspaces":["apps/*"],"scripts":{{"start":"{start}"}}}}"#);
+        let analysis = analysis(&[("package.json", manifest.as_str()), ("apps/web/package.json", next)]);
+        let root = analysis.applications.iter().find(|one| one.root == ".").unwrap();
+        assert_eq!(root.port.value, port, "{start}");
+    }
 }

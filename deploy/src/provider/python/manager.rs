@@ -7,6 +7,7 @@ use crate::{
         python::{project::Project, requirement::normalised},
     },
     tree::{Warning, parent},
+    words::quoted,
 };
 
 /// Derives what pip installs from a lock file, on the interpreter of the base.
@@ -130,11 +131,6 @@ pub(crate) fn own_packages(project: &Project<'_>) -> Vec<String> {
     });
     let is_plain = |path: &String| path.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
     paths.filter(is_plain).map(|path| format!("pip install --no-deps ./{path}")).collect()
-}
-
-/// A word of a command, for a shell's rules.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// What an install needs, relative to the build's context.

@@ -2,7 +2,7 @@
 
 use crate::{
     code::{Code, Syntax},
-    fact::{Application, Evidence, Fact},
+    fact::{Application, Evidence, Fact, MODEL},
     provider::{
         dir::{Dir, known},
         python::{
@@ -10,6 +10,7 @@ use crate::{
             project::Project,
         },
     },
+    words::quoted,
 };
 
 /// Where servers listen unless something says otherwise.
@@ -106,8 +107,10 @@ fn django(project: &Project<'_>) -> Option<Start> {
     let asked = project.dependency("django")?;
     let manage = manage(dir)?;
     let above = crate::tree::parent(manage);
+    let named = settings(dir, manage);
     let setting = |name: &str| {
-        dir.sources(&[".py"]).into_iter().filter(|path| path.contains("settings")).find_map(|path| {
+        let usual = dir.sources(&[".py"]).into_iter().filter(|path| path.contains("settings"));
+        named.as_deref().into_iter().chain(usual).find_map(|path| {
             let code = Code::of(dir.text(path)?, Syntax::Hash);
             let at = code.word(name)?;
             let (value, _) = code.string_from(at).filter(|_| code.rest_of_line(at).contains('='))?;
@@ -117,17 +120,19 @@ fn django(project: &Project<'_>) -> Option<Start> {
     };
     // Without the setting, the module of its own template.
     let by_file = |name: &str| {
-        let path = dir.sources(&[name]).into_iter().find(|path| path.rsplit('/').next() == Some(name))?;
-        let within = if above == "." { path } else { path.strip_prefix(above)?.strip_prefix('/')? };
-        let code = Code::of(dir.text(path)?, Syntax::Hash);
+        let beside = named.as_deref().map(|path| crate::tree::path(crate::tree::parent(path), name));
+        let usual = || dir.sources(&[name]).into_iter().find(|path| path.rsplit('/').next() == Some(name));
+        let path = beside.filter(|path| dir.has(path)).or_else(|| usual().map(str::to_owned))?;
+        let within = if above == "." { path.as_str() } else { path.strip_prefix(above)?.strip_prefix('/')? };
+        let code = Code::of(dir.text(&path)?, Syntax::Hash);
         let at = code.word("application")?;
-        Some((format!("{}:application", within.strip_suffix(".py")?.replace('/', ".")), dir.at(path, code.line(at))))
+        Some((format!("{}:application", within.strip_suffix(".py")?.replace('/', ".")), dir.at(&path, code.line(at))))
     };
     let wsgi = setting("WSGI_APPLICATION").or_else(|| by_file("wsgi.py"));
-    let asgi = || setting("ASGI_APPLICATION").or_else(|| by_file("asgi.py"));
+    let asgi = setting("ASGI_APPLICATION").or_else(|| by_file("asgi.py"));
     let has = |name: &str| project.dependency(name).is_some();
     let asynchronous = !has("gunicorn") && (has("uvicorn") || has("daphne") || has("hypercorn"));
-    let (target, interface) = match asynchronous.then(asgi).flatten() {
+    let (target, interface) = match asgi.filter(|_| asynchronous || wsgi.is_none()) {
         Some(target) => (Some(target), Interface::Asgi),
         None => (wsgi, Interface::Wsgi),
     };
@@ -143,6 +148,14 @@ fn django(project: &Project<'_>) -> Option<Start> {
     Some(Start { framework, command, port: Some(PORT), servers, installs_itself: false })
 }
 
+/// The file of the settings that the file of commands names.
+fn settings(dir: Dir<'_>, manage: &str) -> Option<String> {
+    let (_, rest) = dir.text(manage)?.split_once("DJANGO_SETTINGS_MODULE")?;
+    let module = rest.split(['"', '\'']).nth(2)?;
+    let stem = crate::tree::path(crate::tree::parent(manage), &module.replace('.', "/"));
+    [format!("{stem}.py"), format!("{stem}/__init__.py")].into_iter().find(|file| dir.has(file))
+}
+
 fn by_object(project: &Project<'_>) -> Option<Start> {
     let dir = project.dir;
     // One that something asks for; without that nothing would install what it needs.
@@ -155,7 +168,8 @@ fn by_object(project: &Project<'_>) -> Option<Start> {
     let framework =
         Some((object.framework.to_owned(), "python.application-object", evidence([Some(asked), Some(at.clone())])));
     if runs_itself(project, &object) {
-        let command = Some((format!("python {}", object.file), "python.main", vec![at]));
+        let start = by_file(dir, &object.file, "python.main")?;
+        let command = start.command.map(|(command, rule, _)| (command, rule, vec![at]));
         return Some(Start { framework, command, ..Start::default() });
     }
     let module = object::module(dir, &object.file);
@@ -178,7 +192,8 @@ fn runs_itself(project: &Project<'_>, object: &Object) -> bool {
     // `NAME.run(…)`, and `run(NAME, …)` of Bottle.
     code.words("run").any(|at| {
         let before = code.bare().get(..at).unwrap_or_default();
-        before.ends_with(&format!("{}.", object.name)) || code.rest_of_line(at).starts_with("run(")
+        let is_call = object.framework == "bottle" && !before.ends_with('.');
+        before.ends_with(&format!("{}.", object.name)) || is_call && code.rest_of_line(at).starts_with("run(")
     })
 }
 
@@ -223,7 +238,7 @@ fn scripted(project: &Project<'_>) -> Option<Start> {
     SCRIPTED.iter().find_map(|(distribution, import, framework, port)| {
         let asked = project.dependency(distribution)?;
         let (file, line) = files.iter().find_map(|file| Some((*file, imports(dir, file, import)?)))?;
-        let at = dir.at(file, line);
+        let (file, at) = (quoted(file), dir.at(file, line));
         let command = match *framework {
             "streamlit" => format!("streamlit run {file} --server.address 0.0.0.0 --server.port {port}"),
             "panel" => format!("panel serve {file} --address 0.0.0.0 --port {port}"),
@@ -264,6 +279,11 @@ fn script(project: &Project<'_>) -> Option<Start> {
 fn main_file(dir: Dir<'_>) -> Option<Start> {
     let named = ENTRIES.iter().copied().find(|file| dir.text(file).is_some());
     let file = named.or_else(|| only(dir)).or_else(|| package(dir))?;
+    by_file(dir, file, "python.main")
+}
+
+/// A file that is run.
+fn by_file(dir: Dir<'_>, file: &str, rule: &'static str) -> Option<Start> {
     let line = main_line(dir, file);
     let at = dir.seen(file).map(|at| Evidence { line, ..at });
     // A package's file that imports from it is started as a module.
@@ -271,9 +291,52 @@ fn main_file(dir: Dir<'_>) -> Option<Start> {
     let command = match file.rsplit_once('/') {
         Some((above, "__main__.py")) => format!("python -m {}", above.replace('/', ".")),
         Some((above, _)) if imports_own(dir, file, above) => format!("python -m {module}"),
-        _ => format!("python {file}"),
+        _ => format!("python {}", quoted(file)),
     };
-    Some(Start { command: Some((command, "python.main", at.into_iter().collect())), ..Start::default() })
+    Some(Start { command: Some((command, rule, at.into_iter().collect())), ..Start::default() })
+}
+
+/// What starts a project that nothing says how to start: a file of it, or `MODULE:NAME` of which the project asks for a
+/// server.
+pub(crate) fn by_entry(project: &Project<'_>, wanted: &str) -> Option<Start> {
+    let dir = project.dir;
+    let Some((module, name)) = wanted.rsplit_once(':') else {
+        return by_file(dir, wanted, MODEL).filter(|_| dir.text(wanted).is_some() && wanted.ends_with(".py"));
+    };
+    let files = object::sources(dir);
+    let (file, path) = files.into_iter().find_map(|file| {
+        let known = object::module(dir, file);
+        (known.name == module).then_some((file, known.path))
+    })?;
+    let line = defined(dir.text(file)?, name)?;
+    let asks = |servers: &[&str]| servers.iter().any(|server| project.dependency(server).is_some());
+    let interface = if asks(&["uvicorn", "hypercorn", "daphne"]) {
+        Interface::Asgi
+    } else if asks(&["gunicorn", "waitress"]) {
+        Interface::Wsgi
+    } else {
+        return None;
+    };
+    let (command, servers) = serve(project, interface, wanted, path.as_deref(), false);
+    Some(Start {
+        command: Some((command, MODEL, vec![dir.at(file, line)])),
+        port: Some(PORT),
+        servers,
+        ..Start::default()
+    })
+}
+
+/// The line in which a name of a module gets its value.
+fn defined(text: &str, name: &str) -> Option<u64> {
+    let code = Code::of(text, Syntax::Hash);
+    let found = (1..).zip(code.bare().lines()).find(|(_, line)| {
+        let line = line.strip_prefix("async ").unwrap_or(line);
+        let rest = ["def ", "class "].into_iter().find_map(|word| line.strip_prefix(word));
+        let (line, ends): (&str, &[char]) = rest.map_or((line, &['=', ':']), |rest| (rest, &['(', ':']));
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.trim_start().starts_with(ends) && !rest.trim_start().starts_with("=="))
+    })?;
+    Some(found.0)
 }
 
 /// Whether a file of a package imports from that package, by its name or with a dot.
