@@ -8,6 +8,7 @@ mod control;
 mod push;
 mod report;
 mod skills;
+mod source;
 
 use std::{fmt, sync::Arc};
 

@@ -8,7 +8,6 @@ use std::{
 use aigis_proxy::{Error, Name, text_file};
 use aigis_registry::dotenv::{self, Variables};
 
-pub mod dockerfile;
 mod settings;
 
 pub use settings::{Network, Settings};
@@ -99,7 +98,7 @@ fn dockerfile(path: &Path) -> Result<(), Error> {
             .with("file", DOCKERFILE));
     }
     let text = text_file::read(&file).map_err(|error| invalid(&error).with("file", DOCKERFILE))?;
-    if dockerfile::Dockerfile::parse(&text).has_command() {
+    if aigis_registry::dockerfile::parse(&text).has_command() {
         return Ok(());
     }
     let text = format!("{} has neither ENTRYPOINT nor CMD", text_file::shown(&file));

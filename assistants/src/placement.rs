@@ -15,7 +15,6 @@ use aigis_registry::{
     shared::{Offer, PlacementNote},
 };
 use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
-use tarpc::context;
 
 /// How long a place may take to hear that it was not chosen.
 const TOLD: Duration = Duration::from_millis(500);
@@ -189,7 +188,7 @@ pub async fn ask(
 /// Tells a node that it was not chosen; one that does not hear it finds out by itself.
 async fn decline(bus: &Bus, node: NodeName, wanted: &Wanted) {
     let asker = StepsClient::from(Asker::new(bus, node.as_str(), STEPS));
-    let told = rpc::answered(asker.decline(within(TOLD), wanted.chain.clone()).await);
+    let told = rpc::answered(asker.decline(rpc::within(TOLD), wanted.chain.clone()).await);
     if let Err(error) = told {
         tracing::debug!(%node, %error, "a bid is not declined");
     }
@@ -198,7 +197,7 @@ async fn decline(bus: &Bus, node: NodeName, wanted: &Wanted) {
 /// Asks a node; says also whether it only lacks room now, or did not answer.
 async fn bid(bus: &Bus, node: NodeName, wanted: &Wanted) -> (Offer, Hope) {
     let asker = StepsClient::from(Asker::new(bus, node.as_str(), STEPS));
-    let asking = asker.bid(within(WITHIN), wanted.clone());
+    let asking = asker.bid(rpc::within(WITHIN), wanted.clone());
     match rpc::answered(asking.await) {
         Ok(bid) => (Offer { node, bid: Some(bid), refusal: None }, Hope::default()),
         Err(error) => {
@@ -207,13 +206,6 @@ async fn bid(bus: &Bus, node: NodeName, wanted: &Wanted) -> (Offer, Hope) {
             (Offer { node, bid: None, refusal: Some(error.message) }, hope)
         }
     }
-}
-
-/// A call that ends after that time.
-pub(crate) fn within(time: Duration) -> context::Context {
-    let mut context = context::current();
-    context.deadline = std::time::Instant::now() + time;
-    context
 }
 
 #[cfg(test)]

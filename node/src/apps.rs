@@ -7,6 +7,7 @@ pub(crate) mod ci;
 mod desk;
 mod note;
 mod run;
+mod source;
 mod spool;
 mod start;
 mod sweep;

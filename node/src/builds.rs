@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,19 +19,24 @@ use aigis_proxy::{
     task,
 };
 use futures::{FutureExt as _, future::BoxFuture};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{MissedTickBehavior, interval, timeout},
+};
 use tokio_util::io::StreamReader;
 
 use crate::{engine::Engine, loading, mask::Masks, owned::Mark, secrets::Vault, supply::Supply};
 
 mod desk;
+mod downloads;
 mod image;
 mod live;
 mod run;
 mod search;
 mod take;
 
-use live::Live;
+use downloads::Volumes;
+use live::{Live, Work};
 use search::Values;
 
 /// How the owner of a phase's container begins.
@@ -43,8 +49,11 @@ const LOOK: Duration = Duration::from_secs(5);
 const SELDOM: u64 = 6;
 /// How long the end of a phase is remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// Most phases that run at once.
+/// Most phases that run at once; more wait for their turn.
 const AT_ONCE: usize = 4;
+/// Most that run or wait, and how long one waits.
+const MOST: usize = 100;
+const TURN: Duration = Duration::from_secs(60 * 60);
 
 /// This node as a builder.
 #[derive(Debug)]
@@ -58,6 +67,8 @@ pub(crate) struct Builder {
     vault: Vault,
     masks: Masks,
     phases: Mutex<BTreeMap<String, Arc<Live>>>,
+    turns: Arc<Semaphore>,
+    volumes: Volumes,
 }
 
 /// What a builder is made of.
@@ -70,14 +81,18 @@ pub(crate) struct Parts {
     pub(crate) supply: Supply,
     pub(crate) vault: Vault,
     pub(crate) masks: Masks,
+    /// Where it is noted when downloads of phases were used.
+    pub(crate) downloads: PathBuf,
 }
 
 impl Builder {
     /// A builder for which nothing runs yet.
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { node, mark, bus, engine, supply, vault, masks } = parts;
+        let Parts { node, mark, bus, engine, supply, vault, masks, downloads } = parts;
+        let volumes = Volumes::new(engine.clone(), mark.clone(), downloads);
         let blobs = Store::new(&bus);
-        Arc::new(Self { node, mark, bus, blobs, engine, supply, vault, masks, phases: Mutex::default() })
+        let (phases, turns) = (Mutex::default(), Arc::new(Semaphore::new(AT_ONCE)));
+        Arc::new(Self { node, mark, bus, blobs, engine, supply, vault, masks, phases, turns, volumes })
     }
 
     /// Serves it until the returned values are dropped.
@@ -85,10 +100,12 @@ impl Builder {
     /// # Errors
     ///
     /// As [`aigis_proxy::Bus::subscribe`].
-    pub(crate) async fn serve(self: &Arc<Self>, journal: Arc<dyn Journal>) -> Result<[task::Owned; 2], Error> {
+    pub(crate) async fn serve(self: &Arc<Self>, journal: Arc<dyn Journal>) -> Result<[task::Owned; 3], Error> {
         let serving = desk::serve(self, journal).await?;
-        let swept = self.clone();
-        Ok([serving, task::Owned::spawn("sweep of builds", async move { swept.keep_swept().await })])
+        let (swept, bounded) = (self.clone(), self.clone());
+        let sweeping = task::Owned::spawn("sweep of builds", async move { swept.keep_swept().await });
+        let bounding = task::Owned::spawn("bound of downloads", async move { bounded.volumes.keep_bounded().await });
+        Ok([serving, sweeping, bounding])
     }
 
     fn phases(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Live>>> {
@@ -142,9 +159,9 @@ impl Builder {
     }
 
     /// Begins a phase; of equal ones at once, one runs.
-    fn begin(self: &Arc<Self>, phase: Phase, secrets: Values) -> Result<String, Error> {
-        self.spawn("phase of a build", Some(phase.clone()), |builder, live, id| {
-            async move { builder.run(&live, &id, &phase, &secrets).await }.boxed()
+    fn begin(self: &Arc<Self>, work: Work, secrets: Values) -> Result<String, Error> {
+        self.spawn("phase of a build", Some(work.clone()), |builder, live, id| {
+            async move { builder.run(&live, &id, &work, &secrets).await }.boxed()
         })
     }
 
@@ -155,8 +172,8 @@ impl Builder {
         })
     }
 
-    /// Does something that belongs to who follows it.
-    fn spawn<F>(self: &Arc<Self>, what: &'static str, phase: Option<Phase>, work: F) -> Result<String, Error>
+    /// Does something that belongs to who follows it, once it is its turn.
+    fn spawn<F>(self: &Arc<Self>, what: &'static str, phase: Option<Work>, work: F) -> Result<String, Error>
     where
         F: FnOnce(Arc<Self>, Arc<Live>, String) -> BoxFuture<'static, Result<Blob, Error>>,
     {
@@ -168,14 +185,20 @@ impl Builder {
                 equal.joined();
                 return Ok(id.clone());
             }
-            if phases.values().filter(|live| !live.is_ended()).count() >= AT_ONCE {
-                let message = format!("{AT_ONCE} phases of builds run on {} already", self.node);
+            if phases.values().filter(|live| !live.is_ended()).count() >= MOST {
+                let message = format!("{MOST} phases of builds run on {} or wait for their turn", self.node);
                 return Err(Error::new(Code::ResourceExhausted, message).hint("build again later"));
             }
             phases.insert(id.clone(), live.clone());
         }
-        let (working, known) = (work(self.clone(), live.clone(), id.clone()), live.clone());
-        live.keep(task::Owned::spawn(what, async move { known.ended(working.await) }));
+        let (working, known, turns) = (work(self.clone(), live.clone(), id.clone()), live.clone(), self.turns.clone());
+        live.keep(task::Owned::spawn(what, async move {
+            let done = async {
+                let _turn = turn(&turns, &known).await?;
+                working.await
+            };
+            known.ended(done.await);
+        }));
         Ok(id)
     }
 
@@ -225,5 +248,61 @@ impl Builder {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits until fewer than the most that may run do, in the order of who came.
+async fn turn<'a>(turns: &'a Semaphore, live: &Live) -> Result<SemaphorePermit<'a>, Error> {
+    if let Ok(turn) = turns.try_acquire() {
+        return Ok(turn);
+    }
+    live.say(&format!("waits for its turn: {AT_ONCE} phases run at once"));
+    let closed = |_| Error::internal("nobody runs phases any more");
+    tokio::select! {
+        biased;
+        () = live.is_to_end() => Err(Error::new(Code::Cancelled, "the phase was ended before its turn")),
+        turn = timeout(TURN, turns.acquire()) => match turn {
+            Ok(turn) => turn.map_err(closed),
+            Err(_) => {
+                let message = format!("it was no turn of the phase within {} minutes", TURN.as_secs() / 60);
+                Err(Error::new(Code::DeadlineExceeded, message).hint("build again later, or on another node: --on NODE"))
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pkg_55_more_phases_than_run_at_once_wait_and_whoever_is_ended_meanwhile_leaves() {
+        let (turns, first) = (Arc::new(Semaphore::new(1)), Live::new(None));
+        let held = turn(&turns, &first).await.unwrap();
+        assert_eq!(first.last(1), [""; 0]);
+        let waiting = |live: &Arc<Live>| {
+            let (turns, live) = (turns.clone(), live.clone());
+            task::Owned::spawn("waiting", async move {
+                match turn(&turns, &live).await {
+                    Ok(_turn) => {
+                        live.say("its turn");
+                        pending::<()>().await;
+                    }
+                    Err(error) => live.ended(Err(error)),
+                }
+            })
+        };
+        let (second, third) = (Arc::new(Live::new(None)), Arc::new(Live::new(None)));
+        let _waiting = [waiting(&second), waiting(&third)];
+        let told = second.follow(0).await;
+        assert!(told.lines[0].starts_with("waits for its turn") && told.ended.is_none(), "{told:?}");
+        let waits = third.follow(0).await;
+        second.end();
+        let ended = second.follow(told.next).await.ended.unwrap();
+        assert_eq!(ended.unwrap_err().code, Code::Cancelled);
+        drop(held);
+        assert_eq!(third.follow(waits.next).await.lines, ["its turn"]);
     }
 }

@@ -18,7 +18,9 @@ mod logs;
 mod manifest;
 mod message;
 mod monitor;
+mod notes;
 pub mod optimize;
+mod probe;
 mod stats;
 mod status;
 pub(crate) mod text;
@@ -47,6 +49,7 @@ pub(crate) use health::outward;
 pub(crate) use instant::{Instant, Moment};
 pub(crate) use logs::{Frame, Line};
 pub(crate) use message::Said;
+pub use notes::{Note, Notes};
 
 use crate::{
     engine::{Container as Listed, ContainerId, Engine, watch::Watch},
@@ -72,6 +75,8 @@ pub struct Host {
     pub proposals: optimize::Ledger,
     /// What is masked in what containers print.
     pub masks: Masks,
+    /// Where containers come from that a later package kept.
+    pub notes: Notes,
     dispatcher: OnceLock<Dispatcher>,
 }
 
@@ -80,8 +85,8 @@ impl Host {
     #[must_use]
     pub fn new(node: NodeName, engine: Engine, watch: Watch, sampler: Sampler, data: PathBuf) -> Self {
         let proposals = optimize::Ledger::open(&data);
-        let masks = Masks::default();
-        Self { node, engine, watch, sampler, data, proposals, masks, dispatcher: OnceLock::new() }
+        let (masks, notes) = (Masks::default(), Notes::of(&data));
+        Self { node, engine, watch, sampler, data, proposals, masks, notes, dispatcher: OnceLock::new() }
     }
 
     /// Sets the way by which a message runs what changes something, so that permission, journal and deadline are the

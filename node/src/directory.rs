@@ -97,9 +97,17 @@ impl Directory {
         *self.projects.write().unwrap_or_else(PoisonError::into_inner) = Some(projects);
     }
 
-    /// Who knows the projects of this host, if anybody does.
-    pub(crate) fn projects(&self) -> Option<Arc<dyn Projects>> {
-        self.projects.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Who knows the projects of this host.
+    ///
+    /// # Errors
+    ///
+    /// `unavailable` while nobody does.
+    pub(crate) fn projects(&self) -> Result<Arc<dyn Projects>, Error> {
+        self.projects.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(|| {
+            Error::unavailable(format!("{} does not answer for projects yet", self.node))
+                .hint("ask it again in a moment")
+                .sent(false)
+        })
     }
 
     /// An app that runs elsewhere, of which this node can tell the chain.

@@ -25,6 +25,7 @@ mod deployed;
 mod directory;
 mod duties;
 pub mod engine;
+mod filling;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod gateway;

@@ -14,8 +14,6 @@ use crate::engine::Inspection;
 pub(crate) const BRIDGE: &str = "bridge";
 /// How long a port may take to accept.
 const ACCEPT: Duration = Duration::from_secs(1);
-/// How long an answer may take to begin.
-const ANSWER: Duration = Duration::from_secs(10);
 /// How many bytes of it are looked at: `HTTP/1.1 200`.
 const STATUS: usize = 12;
 
@@ -34,16 +32,18 @@ pub(crate) async fn silent(address: IpAddr, ports: &[u16]) -> Vec<u16> {
     futures::future::join_all(tries).await.into_iter().flatten().collect()
 }
 
-/// The status of the answer to `GET /`; none from what speaks no HTTP, or does not answer within 10 s.
-pub(crate) async fn status(address: IpAddr, port: u16) -> Option<u16> {
+/// The status of the answer to a `GET` of that path, which is in the form of a URL; none from what speaks no HTTP, or does not
+/// answer in time.
+pub(crate) async fn status(address: IpAddr, port: u16, path: &str, within: Duration) -> Option<u16> {
     let asking = async {
         let mut stream = TcpStream::connect((address, port)).await.ok()?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.ok()?;
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.ok()?;
         let mut head = [0; STATUS];
         stream.read_exact(&mut head).await.ok()?;
         read_status(&head)
     };
-    timeout(ANSWER, asking).await.ok().flatten()
+    timeout(within, asking).await.ok().flatten()
 }
 
 fn read_status(head: &[u8]) -> Option<u16> {

@@ -89,14 +89,13 @@ fn found(directory: &Path, bases: Bases) -> Result<Option<Found>, Error> {
     let wanted = Wanted { bases, ..Wanted::default() };
     // The proposal is for a file that is not there.
     let (proposal, analysis) = dockerfile::propose(tree, &wanted, |_| None).map_err(refused)?;
-    let Proposal { plan, root, .. } = proposal;
-    let plan = plan.in_context_above(&root);
-    let dockerfile = dockerfile::render(&plan, &wanted.bases).map_err(|why| {
-        let application = plan.application.clone();
-        refused(Refusal::NoPlan { application, why })
+    let dockerfile = proposal.in_whole_tree(&wanted.bases).map_err(|why| {
+        let (application, warnings) = (proposal.plan.application.clone(), analysis.warnings.clone());
+        refused(Refusal::NoPlan { application, why, warnings })
     })?;
+    let Proposal { plan, notes, .. } = proposal;
     let mut notes: Vec<String> =
-        proposal.notes.into_iter().filter(|note| note.code != FOR_DOCKER).map(|note| note.message).collect();
+        notes.into_iter().filter(|note| note.code != FOR_DOCKER).map(|note| note.message).collect();
     if analysis.applications.len() > 1 {
         notes.push(format!("{} is taken: the others run when their directories are pushed", analysis.primary));
     }

@@ -4,13 +4,13 @@ use aigis_proxy::{
     Error,
     services::steps::{BuildWork, Image},
 };
+use aigis_registry::dockerfile::parse;
 use futures::future::BoxFuture;
 
 use super::{
     Builtin, Context, Outcome,
     app::{App, blocking, json, lacks},
 };
-use crate::folder::dockerfile;
 
 pub(super) const NAME: &str = "dockerfile";
 /// What images of systems and languages run if nobody says more.
@@ -43,7 +43,7 @@ async fn build(context: &Context) -> Result<Outcome, Error> {
         return Err(lacks(NAME, "a Dockerfile in the app, or the state file dockerfile")
             .hint("write a Dockerfile, or begin with builtin:detect, which proposes one"));
     };
-    let parsed = dockerfile::Dockerfile::parse(text);
+    let parsed = parse(text);
     let which = if own.is_some() { "the app's Dockerfile" } else { "the Dockerfile that was proposed" };
     context.means.log(&format!("building {which}"));
     let work = BuildWork { context: context.app_tree, dockerfile: proposed, tag: tag(context) };
@@ -85,7 +85,7 @@ fn command(image: &Image, is_own: bool) -> Result<Vec<String>, Error> {
 }
 
 /// The TCP ports that an image exposes: in the order of its Dockerfile, for the image itself knows none, then others.
-fn ports(image: &Image, written: &[String], warn: impl Fn(String)) -> Vec<u16> {
+fn ports(image: &Image, written: &[&str], warn: impl Fn(String)) -> Vec<u16> {
     let mut ports = Vec::new();
     for exposed in &image.exposed {
         let (port, protocol) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
@@ -95,8 +95,8 @@ fn ports(image: &Image, written: &[String], warn: impl Fn(String)) -> Vec<u16> {
         }
     }
     let place = |port: &u16| {
-        let is_this = |text: &String| {
-            let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let is_this = |text: &&str| {
+            let (number, protocol) = text.split_once('/').unwrap_or((*text, "tcp"));
             protocol.eq_ignore_ascii_case("tcp") && number.parse() == Ok(*port)
         };
         written.iter().position(is_this).unwrap_or(usize::MAX)

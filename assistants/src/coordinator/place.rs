@@ -13,7 +13,7 @@ use aigis_registry::shared::ChainRecord;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Core, holding::Told, log::StepLog, records::now};
-use crate::{machine, placement::within};
+use crate::machine;
 
 /// How long a command may take.
 const COMMAND: Duration = Duration::from_secs(20);
@@ -86,7 +86,7 @@ impl Core {
         let mut is_ordered = false;
         loop {
             if !is_ordered {
-                match rpc::answered(client.run(within(COMMAND), order.clone()).await) {
+                match rpc::answered(client.run(rpc::within(COMMAND), order.clone()).await) {
                     Ok(()) => {
                         fault::point(Point::StepOrdered);
                         (is_ordered, silent_since) = (true, None);
@@ -110,7 +110,7 @@ impl Core {
                 order.bid = None;
                 orders += 1;
             }
-            let news = match rpc::answered(client.follow(within(NEWS), attempt.clone(), known).await) {
+            let news = match rpc::answered(client.follow(rpc::within(NEWS), attempt.clone(), known).await) {
                 Ok(news) => news,
                 Err(error) if error.code == Code::NotFound && orders < ORDERS => {
                     is_ordered = false;
@@ -165,7 +165,7 @@ impl Core {
                 if self.is_lost(place) {
                     return None;
                 }
-                match rpc::answered(client.end(within(COMMAND), attempt.clone(), epoch).await) {
+                match rpc::answered(client.end(rpc::within(COMMAND), attempt.clone(), epoch).await) {
                     Ok(()) => break,
                     Err(error) if super::records::is_away(&error) => sleep(PAUSE).await,
                     Err(error) => {
@@ -176,7 +176,7 @@ impl Core {
             }
             let mut known = Known::default();
             loop {
-                match rpc::answered(client.follow(within(NEWS), attempt.clone(), known).await) {
+                match rpc::answered(client.follow(rpc::within(NEWS), attempt.clone(), known).await) {
                     Ok(News { ended: Some(ended), .. }) => return Some(*ended),
                     Ok(news) => {
                         known = Known { log: news.log_from + news.log.0.len() as u64, version: news.version };
@@ -194,7 +194,7 @@ impl Core {
         let (client, chain) = (self.place(place), chain.clone());
         let forgetting = async move {
             for _ in 0..3 {
-                match rpc::answered(client.forget(within(COMMAND), chain.clone(), step, epoch).await) {
+                match rpc::answered(client.forget(rpc::within(COMMAND), chain.clone(), step, epoch).await) {
                     Err(error) if super::records::is_away(&error) => sleep(PAUSE).await,
                     _ => return,
                 }

@@ -21,11 +21,7 @@ use super::{
     log::StepLog,
     records::{now, patiently, superseded},
 };
-use crate::{
-    builtin::NewInstance,
-    machine,
-    placement::{Found, within},
-};
+use crate::{builtin::NewInstance, machine, placement::Found};
 
 /// How long a place may take to say whether it has an image.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -263,10 +259,10 @@ impl Core {
                 continue;
             }
             let client = InstancesClient::from(Asker::new(&self.parts.bus, from.as_str(), INSTANCES));
-            let has = rpc::answered(client.has_image(within(ANSWER), image.to_owned()).await);
+            let has = rpc::answered(client.has_image(rpc::within(ANSWER), image.to_owned()).await);
             if has.is_ok_and(|has| has) {
                 log.line(&format!("the image {image} is brought from {from} to {node}"));
-                let exported = rpc::answered(client.export_image(within(EXPORT), image.to_owned()).await)?;
+                let exported = rpc::answered(client.export_image(rpc::within(EXPORT), image.to_owned()).await)?;
                 return Ok(Some(exported));
             }
             asked.push(from);

@@ -38,7 +38,7 @@ impl States {
 
 impl Core {
     /// The state that a tree holds.
-    pub(super) async fn state(&self, tree: &Tree) -> Result<AppState, Error> {
+    pub(crate) async fn state(&self, tree: &Tree) -> Result<AppState, Error> {
         let Some(blob) = tree else { return Ok(AppState::default()) };
         if let Some(state) = self.states.get(blob) {
             return Ok(state);
@@ -53,7 +53,7 @@ impl Core {
     }
 
     /// Stores a state.
-    pub(super) async fn keep_state(&self, state: &AppState) -> Result<Tree, Error> {
+    pub(crate) async fn keep_state(&self, state: &AppState) -> Result<Tree, Error> {
         let scratch = self.scratch()?;
         let (written, directory) = (state.clone(), scratch.path().to_owned());
         blocking(move || written.write(&directory)).await?.map_err(|error| unreadable(&error))?;

@@ -15,10 +15,7 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use super::Desk;
-use crate::{
-    coordinator::records::{now, patiently},
-    placement::within,
-};
+use crate::coordinator::records::{now, patiently};
 
 /// How long a node may take to end an app and remove its data.
 const REMOVED: Duration = Duration::from_secs(20);
@@ -63,7 +60,7 @@ impl Desk {
         let asker = Asker::new(&self.core.parts.bus, instance.node.as_str(), INSTANCES);
         let client = InstancesClient::from(asker);
         while !self.core.is_lost(&instance.node) {
-            let output = client.output(within(OUTPUT), app.clone(), instance.id.clone(), u64::MAX).await;
+            let output = client.output(rpc::within(OUTPUT), app.clone(), instance.id.clone(), u64::MAX).await;
             match rpc::answered(output) {
                 Ok(written) if written.exit_code.is_none() => {}
                 // It has ended, or is not known there any more.
@@ -106,7 +103,7 @@ impl Desk {
             let (node, app) = (node.name.clone(), app.clone());
             let client = InstancesClient::from(Asker::new(&core.parts.bus, node.as_str(), INSTANCES));
             async move {
-                let removed = rpc::answered(client.remove_volumes(within(REMOVED), app).await);
+                let removed = rpc::answered(client.remove_volumes(rpc::within(REMOVED), app).await);
                 removed.err().map(|error| format!("{node}: {}", error.message))
             }
         });

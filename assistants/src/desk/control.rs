@@ -16,7 +16,6 @@ use super::Desk;
 use crate::{
     coordinator::records::{now, patiently},
     machine,
-    placement::within,
 };
 
 /// How long a place may take to take an answer.
@@ -96,7 +95,7 @@ impl Desk {
             Some((place, assistant, attempt)) if !assistant.starts_with("builtin:") => {
                 let client = StepsClient::from(Asker::new(&self.core.parts.bus, place.as_str(), STEPS));
                 let attempt = Attempt { chain: chain.clone(), step: record.step, attempt };
-                rpc::answered(client.answer(within(ANSWER), attempt, question.id, value).await)?;
+                rpc::answered(client.answer(rpc::within(ANSWER), attempt, question.id, value).await)?;
                 Ok(word(&record))
             }
             _ => {

@@ -4,10 +4,11 @@ use std::sync::{Arc, Weak};
 
 use aigis_proxy::{
     Code, Error, Name,
+    blob::Digest,
     chain::ChainId,
     services::chains::{
         Control,
-        skills::{self, Steered},
+        skills::{self, Dockerfile, Steered},
     },
     subject::Caller,
 };
@@ -15,7 +16,7 @@ use aigis_registry::shared::ChainRecord;
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::{Value, json};
 
-use super::Desk;
+use super::{Desk, source};
 use crate::coordinator::{Core, records::patiently};
 
 /// The chains of apps. It keeps no coordinator alive.
@@ -63,6 +64,16 @@ impl skills::OfApps for OfApps {
             Ok(Steered { id: id.to_string(), status })
         }
         .boxed()
+    }
+
+    fn pushed(&self, app: Name) -> BoxFuture<'static, Result<Digest, Error>> {
+        let core = self.core();
+        async move { source::pushed(&*core?, &app).await }.boxed()
+    }
+
+    fn keep_dockerfile(&self, app: Name, kept: Dockerfile) -> BoxFuture<'static, Result<bool, Error>> {
+        let core = self.core();
+        async move { source::keep_dockerfile(&*core?, &app, kept).await }.boxed()
     }
 }
 

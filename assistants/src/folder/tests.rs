@@ -103,34 +103,6 @@ fn settings_read_back_from_their_json() {
 proptest! {
     #[test]
     fn no_text_breaks_the_readers(text in "(?s).*") {
-        let _ = dockerfile::Dockerfile::parse(&text).has_command();
         let _ = Settings::parse(Path::new("e"), &text);
     }
-}
-
-#[test]
-fn chn_63_a_dockerfile_says_what_runs_in_its_last_stage() {
-    for (text, expected) in [
-        ("FROM a\nCMD [\"x\"]", true),
-        ("from a\nentrypoint /run", true),
-        ("FROM a\nCMD [\"x\"]\nFROM b", false),
-        ("FROM a\nENTRYPOINT []\nCMD []", false),
-        ("FROM a\n# CMD x", false),
-        ("FROM a\nRUN echo \\\n# CMD no\n  CMD x", false),
-        ("FROM a\nRUN <<EOF\nCMD x\nEOF", false),
-        ("FROM a\nCOPY <<-\"EOF\" /f\n\tCMD x\n\tEOF\nCMD y", true),
-        ("# escape=`\nFROM a\nRUN a `\n CMD b", false),
-        ("FROM a\nCMD \\\n\n  # why\n  [\"x\", \\\n  \"y\"]", true),
-        ("", false),
-    ] {
-        assert_eq!(dockerfile::Dockerfile::parse(text).has_command(), expected, "{text}");
-    }
-}
-
-#[test]
-fn chn_20_exposed_ports_come_in_the_order_of_the_file() {
-    let text = "FROM a\nEXPOSE 1\nFROM b\nexpose 80/udp 3000\nEXPOSE \\\n 90";
-    assert_eq!(dockerfile::Dockerfile::parse(text).exposed(), ["80/udp", "3000", "90"]);
-    let lines: Vec<usize> = dockerfile::Dockerfile::parse(text).instructions.iter().map(|it| it.line).collect();
-    assert_eq!(lines, [1, 2, 3, 4, 5]);
 }

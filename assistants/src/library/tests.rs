@@ -136,7 +136,7 @@ fn static_serves_an_index_and_leaves_a_dockerfile_alone() {
     let step = Step::new("static").file("in/app/index.html", "<p>hi");
     step.succeeds(1);
     assert_eq!(step.read("out/app/index.html").as_deref(), Some("<p>hi"));
-    let dockerfile = folder::dockerfile::Dockerfile::parse(&step.read("out/app/Dockerfile").unwrap());
+    let dockerfile = aigis_registry::dockerfile::parse(&step.read("out/app/Dockerfile").unwrap());
     assert_eq!(dockerfile.exposed(), ["8080"]);
     assert!(dockerfile.has_command());
     assert_eq!(step.next().as_deref(), Some("builtin:dockerfile"));
@@ -164,10 +164,10 @@ fn procfile_makes_its_web_line_the_command() {
     step.succeeds(1);
     assert_eq!(step.next().as_deref(), Some("builtin:dockerfile"));
     let once = step.read("out/app/Dockerfile").unwrap();
-    let parsed = folder::dockerfile::Dockerfile::parse(&once);
+    let parsed = aigis_registry::dockerfile::parse(&once);
     let last = parsed.instructions.last().unwrap();
     let words: Vec<String> = serde_json::from_str(&last.rest).unwrap();
-    assert_eq!((last.word.as_str(), words[2].as_str()), ("CMD", line));
+    assert_eq!((last.keyword.as_str(), words[2].as_str()), ("CMD", line));
     // What it added is replaced by the next run.
     let step = step.follow();
     step.succeeds(1);

@@ -21,7 +21,11 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{Apps, run::Run};
+use super::{
+    Apps,
+    run::Run,
+    source::{self, Asked},
+};
 use crate::{
     container::{self, Bound, Container},
     directory::Directory,
@@ -56,7 +60,7 @@ pub(crate) struct Means {
     pub(crate) url: Option<String>,
 }
 
-/// The skills of an app: those of a container, with what its place adds, and those of its chain.
+/// The skills of an app: those of a container, with what its place adds, those of its chain, and those of its source.
 static SKILLS: LazyLock<Vec<Arc<SkillInfo>>> = LazyLock::new(|| {
     // What is pushed has no manifest.
     let of_container = container::table().skills().into_iter().filter(|info| info.path.as_str() != "manifest");
@@ -64,7 +68,7 @@ static SKILLS: LazyLock<Vec<Arc<SkillInfo>>> = LazyLock::new(|| {
         "status" => Arc::new(widened(&info)),
         _ => info,
     });
-    let mut all: Vec<Arc<SkillInfo>> = of_container.chain(chain::skills()).collect();
+    let mut all: Vec<Arc<SkillInfo>> = of_container.chain(chain::skills()).chain(source::skills()).collect();
     all.sort_by(|a, b| a.path.cmp(&b.path));
     all
 });
@@ -100,17 +104,27 @@ impl AppCi {
         self.run.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Who holds chains here.
+    fn chains(&self) -> Result<Arc<dyn chain::OfApps>, Error> {
+        let chains = self.directory.upgrade().and_then(|directory| directory.chains().cloned());
+        let node = self.container.node();
+        chains.ok_or_else(|| {
+            Error::unavailable(format!("{node} holds no chains")).hint("see: aish chains --help").sent(false)
+        })
+    }
+
     async fn answer(self: Arc<Self>, path: SkillPath, call: Call) -> Result<Answer, Error> {
         let run = self.run_of();
         let within = Arc::clone(&self.container);
         match path.as_str() {
             of_chain if chain::is_of_chain(of_chain) => {
-                let chains = self.directory.upgrade().and_then(|directory| directory.chains().cloned());
-                let node = self.container.node();
-                let chains = chains.ok_or_else(|| {
-                    Error::unavailable(format!("{node} holds no chains")).hint("see: aish chains --help").sent(false)
-                })?;
-                chain::run(self.name.clone(), chains, &path, call).await
+                chain::run(self.name.clone(), self.chains()?, &path, call).await
+            }
+            of_source if source::is_of_source(of_source) => {
+                let directory = self.directory.upgrade();
+                let projects = directory.ok_or_else(|| Error::unavailable("the node ends").sent(false))?.projects()?;
+                let (app, host) = (self.name.clone(), Arc::clone(self.container.host()));
+                source::run(Asked { app, host, chains: self.chains()?, projects }, &path, call).await
             }
             // What is stopped by hand is not started again by itself, nor has it ended.
             "stop" | "restart" => {

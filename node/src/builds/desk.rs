@@ -16,7 +16,7 @@ use futures::FutureExt as _;
 use serde_json::{Value, json};
 use tarpc::{context::Context, server::Serve as _};
 
-use super::Builder;
+use super::{Builder, live::Work};
 
 #[derive(Clone)]
 struct Desk {
@@ -64,6 +64,17 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// The volume of downloads that a phase shares with others. Nobody shares where it has to do with what it gets itself, gets
+    /// nothing, or reads secrets, which it could leave there; nor does a node, which vouches for what it builds.
+    fn volume(&self, phase: &Phase) -> Option<String> {
+        let Caller { role, name } = &self.caller;
+        let is_shared = phase.network && !phase.is_fresh && phase.secrets.is_empty() && *role != Role::Node;
+        let project = phase.project.as_ref().filter(|_| is_shared)?;
+        Some(self.builder.volumes.name(name, project))
+    }
+}
+
 impl Builds for Desk {
     async fn image(self, _: Context, reference: String, wanted: Option<Digest>) -> Result<BaseImage, Error> {
         self.permit("bring an image").await?;
@@ -87,11 +98,13 @@ impl Builds for Desk {
 
     async fn begin(self, _: Context, phase: Phase) -> Result<String, Error> {
         self.permit("run a phase of a build").await?;
+        let volume = self.volume(&phase);
         let secrets = self.builder.secrets(&phase).await?;
         if !phase.secrets.is_empty() {
             self.note(&phase).await?;
         }
-        self.builder.begin(phase, secrets)
+        // Equal phases are one, whatever their projects are, unless downloads may tell them apart.
+        self.builder.begin(Work { phase: Phase { project: None, ..phase }, volume }, secrets)
     }
 
     async fn build(self, _: Context, image: ImageBuild) -> Result<String, Error> {

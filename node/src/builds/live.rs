@@ -49,11 +49,19 @@ struct State {
     ended: Option<(Instant, Result<Blob, Error>)>,
 }
 
+/// A phase, and what it is given here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Work {
+    pub(super) phase: Phase,
+    /// The volume with downloads of other phases, if it shares any.
+    pub(super) volume: Option<String>,
+}
+
 /// A phase or a build of an image that runs, or has ended.
 #[derive(Debug)]
 pub(super) struct Live {
     /// Which phase it is; none if an image is built.
-    phase: Option<Phase>,
+    work: Option<Work>,
     state: Mutex<State>,
     changed: Notify,
     end: CancellationToken,
@@ -62,16 +70,16 @@ pub(super) struct Live {
 
 impl Live {
     /// One that nobody has followed yet.
-    pub(super) fn new(phase: Option<Phase>) -> Self {
+    pub(super) fn new(work: Option<Work>) -> Self {
         let state = State { lines: VecDeque::new(), first: 0, heard: Instant::now(), ended: None };
         let (state, changed, end) = (Mutex::new(state), Notify::new(), CancellationToken::new());
-        Self { phase, state, changed, end, task: Mutex::default() }
+        Self { work, state, changed, end, task: Mutex::default() }
     }
 
     /// Whether a phase that is to begin may wait for this one, which is equal and runs.
     pub(super) fn is_as(&self, other: &Self) -> bool {
-        let shared = other.phase.as_ref().filter(|phase| !phase.is_fresh);
-        shared.is_some() && self.phase.as_ref() == shared && !self.is_ended() && !self.end.is_cancelled()
+        let shared = other.work.as_ref().filter(|work| !work.phase.is_fresh);
+        shared.is_some() && self.work.as_ref() == shared && !self.is_ended() && !self.end.is_cancelled()
     }
 
     /// Somebody is about to follow it.

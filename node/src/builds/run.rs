@@ -12,7 +12,11 @@ use futures::{StreamExt as _, future, stream};
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
-use super::{Builder, OWNER, live::Live, search::Values};
+use super::{
+    Builder, OWNER, downloads,
+    live::{Live, Work},
+    search::Values,
+};
 use crate::{
     engine::{Bind, ContainerId, ExecRequest, Recipe},
     shelf::Shelf,
@@ -53,10 +57,14 @@ const LINE: usize = 64 * 1024;
 
 impl Builder {
     /// Runs a phase, and gives the archive of what differs from its image afterwards.
-    pub(super) async fn run(&self, live: &Live, id: &str, phase: &Phase, secrets: &Values) -> Result<Blob, Error> {
+    pub(super) async fn run(&self, live: &Live, id: &str, work: &Work, secrets: &Values) -> Result<Blob, Error> {
+        let Work { phase, volume } = work;
         // They lie in memory until the container is gone.
         let shelf = secrets.shelf()?;
-        let recipe = self.recipe(id, phase, shelf.as_ref());
+        let mut recipe = self.recipe(id, phase, shelf.as_ref());
+        if let Some(volume) = volume {
+            recipe.volumes.push(self.volumes.ready(volume).await?);
+        }
         let container = self.engine.create(&format!("{PREFIX}{id}"), &recipe).await?;
         let work = Box::pin(timeout(LONGEST, self.inside(live, &container, phase, secrets)));
         let done = tokio::select! {
@@ -68,15 +76,18 @@ impl Builder {
         if let Err(error) = self.engine.remove(&container).await {
             tracing::warn!(%error, %container, "the container of a build is removed later");
         }
+        if let Some(volume) = volume {
+            self.volumes.used(volume);
+        }
         done
     }
 
     fn recipe(&self, id: &str, phase: &Phase, secrets: Option<&Shelf>) -> Recipe {
         let Surroundings { certificates, env } = &phase.surroundings;
         let trusting = certificates.iter().flat_map(|_| TRUSTING).map(|name| (name.to_owned(), CERTIFICATES));
-        let mut env: BTreeMap<String, &str> =
-            trusting.chain(env.iter().map(|(name, value)| (name.clone(), value.as_str()))).collect();
-        env.extend(phase.env.iter().map(|(name, value)| (name.clone(), value.as_str())));
+        let trusting = trusting.map(|(name, value)| (name, value.to_owned()));
+        let own = [env, &phase.env].into_iter().flatten().map(|(name, value)| (name.clone(), value.clone()));
+        let env: BTreeMap<String, String> = downloads::variables().chain(trusting).chain(own).collect();
         let bind =
             |shelf: &Shelf| Bind { source: shelf.directory().to_owned(), target: SECRETS.to_owned(), writable: false };
         Recipe {
@@ -113,11 +124,9 @@ impl Builder {
             }
             _ => error.into(),
         })?;
-        if let Some(certificates) = &phase.surroundings.certificates {
-            let archive = certificates_archive(&certificates.0)
-                .map_err(|error| Error::internal(format!("the certificates cannot be put into an archive: {error}")))?;
-            self.engine.unpack(container, stream::once(future::ready(Ok(archive.into())))).await?;
-        }
+        let furniture = furniture(&phase.surroundings)
+            .map_err(|error| Error::internal(format!("what phases find cannot be put into an archive: {error}")))?;
+        self.engine.unpack(container, stream::once(future::ready(Ok(furniture.into())))).await?;
         for paths in phase.removed.chunks(PATHS) {
             let absolute = paths.iter().map(|path| format!("/{path}"));
             let words = ["rm", "-rf", "--"].map(str::to_owned).into_iter().chain(absolute);
@@ -187,12 +196,16 @@ impl Builder {
     }
 }
 
-/// An archive with the file of certificates.
-fn certificates_archive(certificates: &[u8]) -> io::Result<Vec<u8>> {
+/// An archive with what every phase finds: directories for downloads, and the file of certificates if there is one.
+fn furniture(surroundings: &Surroundings) -> io::Result<Vec<u8>> {
     let mut archive = Writer::new(Vec::new());
-    archive.file(CERTIFICATES.trim_start_matches('/'), false, certificates.len() as u64)?;
-    archive.content(certificates)?;
-    archive.end_file(certificates.len() as u64)?;
+    downloads::write(&mut archive)?;
+    if let Some(certificates) = &surroundings.certificates {
+        let size = certificates.0.len() as u64;
+        archive.file(CERTIFICATES.trim_start_matches('/'), false, size)?;
+        archive.content(&certificates.0)?;
+        archive.end_file(size)?;
+    }
     archive.end()
 }
 

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::Host;
 use crate::{
     deployed::labels::{ABOUT, CAPABILITIES, DOCUMENT},
+    engine::ContainerId,
     services::{DeclaredService, Protocol, Source},
 };
 
@@ -33,6 +35,15 @@ impl Deployed {
         let names =
             |text: &String| text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
         Self { about: json(ABOUT), document: json(DOCUMENT), capabilities: labels.get(CAPABILITIES).map(names) }
+    }
+
+    /// The same as it is now: a later package may have kept the container.
+    pub(super) fn now(&self, host: &Host, id: &ContainerId) -> Self {
+        let mut now = self.clone();
+        if let Some(note) = host.notes.get(id) {
+            (now.about, now.document) = (Some(note.about), Some(note.document));
+        }
+        now
     }
 
     /// Whether the CI has a skill of that path.

@@ -135,7 +135,7 @@ async fn describe(container: Arc<Container>, call: Call, _: Nothing) -> Result<R
                 .map(|action| ActionRow { id: action.id.to_string(), description: action.description.clone() })
                 .collect(),
             members: None,
-            manifest: bound.deployed.about.clone(),
+            manifest: bound.deployed.now(ci.host(), bound.id()).about,
         };
         Ok((description, seen.notes))
     };

@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 use super::{
     Fault, Look,
     health::{self, Facts, Judgement},
-    inventory,
+    inventory, probe,
 };
 use crate::{
     engine::Inspection,
@@ -25,6 +25,8 @@ pub(crate) struct Examination {
     pub(crate) usage: Usage,
     pub(crate) services: Services,
     pub(crate) judgement: Judgement,
+    /// The expected ports on which nothing listens, sorted; none where that is not known.
+    pub(crate) silent: Vec<u16>,
     /// Seconds since it was started, while it has processes.
     pub(crate) uptime_s: Option<u64>,
     /// Why something of the inspection or the evidence is missing; that of the usage stands in the usage.
@@ -72,9 +74,10 @@ pub(crate) async fn examine(look: &Look) -> Result<Examination, Fault> {
         // Nothing runs, so nothing can be missing.
         services.notes.clear();
     }
-    let facts = facts(look, &inspection, &usage, &evidence, &services, uptime_s);
-    let judgement = health::judge(&facts);
-    Ok(Examination { inspection, usage, services, judgement, uptime_s, notes })
+    let mut facts = facts(look, &inspection, &usage, &evidence, &services, uptime_s);
+    facts.answers = probe::look(&look.bound.deployed, &inspection, uptime_s).await;
+    let (judgement, silent) = (health::judge(&facts), facts.silent());
+    Ok(Examination { inspection, usage, services, judgement, silent, uptime_s, notes })
 }
 
 /// What it uses; nothing, with a note, where it has no processes.
@@ -125,6 +128,7 @@ fn facts(
         expected: inventory::expected_ports(evidence),
         listening: evidence.sockets.as_ref().map(|sockets| inventory::listening_ports(sockets)),
         uptime_s,
+        answers: None,
     }
 }
 

@@ -9,7 +9,7 @@ use aigis_proxy::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Container, Instant, Reply, examination::examine};
+use super::{Container, Instant, Reply, examination::examine, probe::ANSWERS};
 use crate::engine::{Check as EngineCheck, CheckStatus, State};
 
 /// From this share of its limit on, memory is scarce.
@@ -87,7 +87,7 @@ impl Outcome {
 /// One thing that was looked at for a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Check {
-    /// `state`, `engine_health`, `ports`, `memory`, `restarts` or `services`.
+    /// `state`, `engine_health`, `ports`, `memory`, `restarts` or `services`; of what was deployed also `answers`.
     pub(crate) name: String,
     /// What it found.
     pub(crate) outcome: Outcome,
@@ -119,6 +119,8 @@ pub(crate) struct Facts {
     /// TCP ports on which something listens; unknown where sockets could not be read.
     pub(crate) listening: Option<Vec<u16>>,
     pub(crate) uptime_s: Option<u64>,
+    /// What a deployed container answers, where its manifest says how that is looked at.
+    pub(crate) answers: Option<Check>,
 }
 
 /// A verdict and what it rests on.
@@ -128,6 +130,18 @@ pub(crate) struct Judgement {
     /// The details that decided.
     pub(crate) reasons: Vec<String>,
     pub(crate) checks: Vec<Check>,
+}
+
+impl Facts {
+    /// The expected ports on which nothing listens; none where that is not known.
+    pub(crate) fn silent(&self) -> Vec<u16> {
+        match &self.listening {
+            Some(listening) if self.state == State::Running => {
+                self.expected.iter().filter(|port| !listening.contains(port)).copied().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// Judges by the facts alone.
@@ -140,9 +154,10 @@ pub(crate) fn judge(facts: &Facts) -> Judgement {
 pub(crate) fn reasons(verdict: Verdict, checks: &[Check]) -> Vec<String> {
     let state_failed = checks.iter().any(|check| check.name == "state" && check.outcome == Outcome::Fail);
     let decided = |check: &&Check| match (verdict, check.name.as_str()) {
-        (Verdict::Healthy, "engine_health" | "ports") => check.outcome == Outcome::Pass,
+        (Verdict::Healthy, "engine_health" | "ports" | ANSWERS) => check.outcome == Outcome::Pass,
         (Verdict::Degraded, _) => check.outcome == Outcome::Fail,
-        (Verdict::Starting, name) => name == "engine_health",
+        (Verdict::Starting, "engine_health" | ANSWERS) => check.outcome == Outcome::Warn,
+        (Verdict::Starting, _) => false,
         (Verdict::Unhealthy, name) => name == if state_failed { "state" } else { "engine_health" },
         (Verdict::Stopped | Verdict::Paused, name) => name == "state",
         (Verdict::Healthy | Verdict::Unknown, _) => false,
@@ -173,16 +188,18 @@ pub(crate) fn outward(state: State, check: Option<CheckStatus>) -> Option<Verdic
     }
 }
 
-/// The verdict and the checks, always all six and in one order.
+/// The verdict and the checks in one order: always all six, and behind them what was answered where that is looked at.
 pub(crate) fn verdict(facts: &Facts) -> (Verdict, Vec<Check>) {
-    let checks =
+    let mut checks =
         vec![state(facts), engine_health(facts), ports(facts), memory(facts), restarts(facts), services(facts)];
+    checks.extend(facts.answers.clone());
     let failed = |name: &str| checks.iter().any(|check| check.name == name && check.outcome == Outcome::Fail);
     let passed = |name: &str| checks.iter().any(|check| check.name == name && check.outcome == Outcome::Pass);
     let verdict = match outward(facts.state, facts.check.map(|(status, _)| status)) {
         Some(verdict) if verdict != Verdict::Healthy => verdict,
-        _ if ["memory", "restarts", "services", "ports"].into_iter().any(failed) => Verdict::Degraded,
-        _ if passed("engine_health") || passed("ports") => Verdict::Healthy,
+        _ if ["memory", "restarts", "services", "ports", ANSWERS].into_iter().any(failed) => Verdict::Degraded,
+        _ if facts.answers.as_ref().is_some_and(|answers| answers.outcome == Outcome::Warn) => Verdict::Starting,
+        _ if ["engine_health", "ports", ANSWERS].into_iter().any(passed) => Verdict::Healthy,
         _ => Verdict::Unknown,
     };
     (verdict, checks)
@@ -228,17 +245,17 @@ fn ports(facts: &Facts) -> Check {
     if facts.expected.is_empty() {
         return check("ports", Outcome::Unknown, "no TCP port is exposed or published");
     }
-    let Some(listening) = &facts.listening else {
+    if facts.listening.is_none() {
         return check(
             "ports",
             Outcome::Unknown,
             format!("whether {} listens could not be read", named(&facts.expected)),
         );
-    };
-    let (up, silent): (Vec<u16>, Vec<u16>) = facts.expected.iter().partition(|port| listening.contains(port));
+    }
+    let silent = facts.silent();
     if silent.is_empty() {
-        let verb = if up.len() == 1 { "listens" } else { "listen" };
-        check("ports", Outcome::Pass, format!("{} {verb}", named(&up)))
+        let verb = if facts.expected.len() == 1 { "listens" } else { "listen" };
+        check("ports", Outcome::Pass, format!("{} {verb}", named(&facts.expected)))
     } else if facts.uptime_s.is_some_and(|seconds| seconds < PORTS_GRACE_S) {
         check("ports", Outcome::Unknown, format!("nothing listens on {} yet", named(&silent)))
     } else {

@@ -27,7 +27,7 @@ pub(super) fn add(table: &mut Table<Container>) {
 
 async fn manifest(container: Arc<Container>, call: Call, _: Nothing) -> Result<Reply<Part>, Error> {
     let look = container.look(&call, container.bound());
-    let deployed = &look.bound.deployed;
-    let part = Part { manifest: deployed.about.clone(), document: deployed.document.clone() };
+    let deployed = look.bound.deployed.now(container.host(), look.bound.id());
+    let part = Part { manifest: deployed.about, document: deployed.document };
     Ok(container.reply(&call, &look, part, Vec::new()))
 }

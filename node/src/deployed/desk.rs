@@ -122,6 +122,12 @@ impl Deployments for Desk {
         Deployed::to_the_end(async move { deployed.replace(&replica).await }).await
     }
 
+    async fn tell(self, _: Context, mandate: Mandate, replica: Replica) -> Result<(), Error> {
+        let (what, about) = (format!("a note on {}", replica.name), About::Package(replica.package));
+        let deployed = self.permit(&mandate, &replica.project, about, &what).await?;
+        Deployed::to_the_end(async move { deployed.tell(&replica).await }).await
+    }
+
     async fn run(
         self,
         context: Context,

@@ -41,6 +41,7 @@ impl Deployed {
             is_running: seen.inspection.state.has_processes(),
             restarts: seen.inspection.restart_count,
             lines: self.last_lines(&seen.inspection).await,
+            silent: seen.silent,
         })
     }
 

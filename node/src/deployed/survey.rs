@@ -1,15 +1,15 @@
 //! What this node has of a project, and the images for it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use aigis_proxy::{
     Code, Error, Name,
     blob::{Blob, Digest},
-    services::deployments::Survey,
+    services::deployments::{Replica, Survey},
 };
 
 use super::{Deployed, labels};
-use crate::{loading, owned, steps};
+use crate::{container::Note, engine, loading, owned, steps};
 
 impl Deployed {
     /// Says what there is of a project, and which of these names are others'.
@@ -19,13 +19,18 @@ impl Deployed {
         let volumes = self.volumes(project).await?;
         let (own, others): (Vec<_>, Vec<_>) =
             listing.containers.values().partition(|one| self.is_own(&one.labels, project));
-        let standing = self.parts.duties.standing();
-        let refuses = match (standing.draining, standing.cordoned) {
+        let duties = self.parts.duties.standing();
+        let refuses = match (duties.draining, duties.cordoned) {
             (true, _) => Some("the node is being drained".to_owned()),
             (false, true) => Some("the node is cordoned".to_owned()),
             (false, false) => None,
         };
-        let mut containers: Vec<_> = own.into_iter().filter_map(|one| labels::standing(one)).collect();
+        let standing = |one: &Arc<engine::Container>| {
+            let mut standing = labels::standing(one)?;
+            standing.package = self.parts.host.notes.get(&one.id).map_or(standing.package, |note| note.package);
+            Some(standing)
+        };
+        let mut containers: Vec<_> = own.into_iter().filter_map(standing).collect();
         containers.sort_by(|a, b| a.name.cmp(&b.name));
         let foreign = names.iter().filter(|name| others.iter().any(|one| one.name == name.as_str()));
         Ok(Survey {
@@ -51,6 +56,17 @@ impl Deployed {
     /// What a volume of a project is called in the engine.
     pub(super) fn volume(&self, project: &Name, name: &str) -> String {
         format!("{}.{name}", self.network(project))
+    }
+
+    /// Notes of which package a container is now that was made from just the same.
+    pub(super) async fn tell(&self, replica: &Replica) -> Result<(), Error> {
+        let _turn = self.turn(&replica.project).await;
+        let found = self.known(&replica.project, &replica.name).await?;
+        if !labels::is_made_from(&found.labels, replica) {
+            let message = format!("the container {} was made from something else", replica.name);
+            return Err(Error::precondition(message).hint(format!("see: aish deployments show {}", replica.project)));
+        }
+        self.parts.host.notes.put(&found.id, &Note::from(replica))
     }
 
     /// Has the engine know an image.

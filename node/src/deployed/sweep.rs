@@ -34,8 +34,9 @@ impl Deployed {
 
     /// Lays out again what this host forgot, and takes away what nobody has any more.
     async fn restore(&self) -> Result<(), Error> {
-        let mut known = BTreeSet::new();
+        let (mut known, mut ids) = (BTreeSet::new(), BTreeSet::new());
         for (project, container) in self.all().await? {
+            ids.insert(container.id.to_string());
             let Some(given) = labels::given(&container.labels) else { continue };
             known.insert(given.directory.clone());
             if !self.is_laid_out(&given)
@@ -45,6 +46,7 @@ impl Deployed {
             }
         }
         self.sweep_secrets(&known, OLD);
+        self.parts.host.notes.retain(&ids);
         for container in self.parts.host.engine.list().await?.containers.values() {
             let is_passing =
                 self.parts.mark.owner(&container.labels).is_some_and(|owner| owner.starts_with(labels::OWNER));

@@ -3,12 +3,16 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
 };
 
 use hyper::Method;
 use serde_json::{Value, json};
 
 use super::{Engine, Error, REQUEST, error::Asked, query};
+
+/// How long an engine may take to look at all that its volumes hold.
+const SIZES: Duration = Duration::from_secs(60);
 
 /// A bridge network, as this host sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +92,25 @@ impl Engine {
         let found = self.json(ASK, &format!("/volumes{asked}")).await?;
         let found = found.get("Volumes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         Ok(found.iter().filter_map(|volume| volume.get("Name")?.as_str()).map(str::to_owned).collect())
+    }
+
+    /// The volumes that bear all of these labels, by name, with how many bytes each holds.
+    ///
+    /// # Errors
+    ///
+    /// As every request; [`Error::Conflict`] or [`Error::Refused`] while the engine works that out for somebody else.
+    pub async fn volume_sizes(&self, labels: &BTreeMap<String, String>) -> Result<BTreeMap<String, u64>, Error> {
+        const ASK: Asked = Asked { what: "tell the sizes of its volumes", endpoint: "GET /system/df" };
+        // An engine that does not know how to be asked for volumes alone tells the rest too.
+        let value = self.ask(ASK, SIZES, Method::GET, "/system/df?type=volume", None).await?;
+        let found = value.get("Volumes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let read = |volume: &Value| {
+            let own = volume.get("Labels")?;
+            let bears = labels.iter().all(|(key, value)| own.get(key).and_then(Value::as_str) == Some(value));
+            let size = volume.pointer("/UsageData/Size").and_then(Value::as_u64).unwrap_or_default();
+            Some((volume.get("Name")?.as_str()?.to_owned(), size)).filter(|_| bears)
+        };
+        Ok(found.iter().filter_map(read).collect())
     }
 }
 

@@ -111,7 +111,7 @@ pub(super) async fn up(home: &Home, wanted: &Wanted, known: &MeshFile) -> Result
     let listen = cluster.as_ref().and_then(|(cluster, listen)| cluster.is_complete().then_some(*listen));
     let bus = match (&wanted.bus, &cluster, listen) {
         (Some(bus), ..) => bus.clone(),
-        (None, Some((cluster, _)), Some(listen)) => cluster.addresses(super::scheme(listen)),
+        (None, Some((cluster, _)), Some(listen)) => cluster.addresses(super::bus::scheme(listen)),
         _ => known.bus.clone(),
     };
     let file = MeshFile { bus, supervised: listen.is_some(), ..known.clone() };
@@ -170,6 +170,20 @@ mod tests {
         Membership { credential, issuer, node, bus: "nats://192.0.2.1:4222".to_owned(), ca: None, hosts: false }
     }
 
+    fn wanted(node: &str) -> Wanted {
+        Wanted {
+            node: NodeName::parse(node).unwrap(),
+            listen: None,
+            bus_cluster: None,
+            sites: Vec::new(),
+            ended_sites: Vec::new(),
+            bus: None,
+            ca: None,
+            credential_life: CREDENTIAL_LIFE,
+            new_store: false,
+        }
+    }
+
     #[tokio::test]
     async fn a_member_is_written_whole_or_not_at_all() {
         let directory = tempfile::tempdir().unwrap();
@@ -190,17 +204,6 @@ mod tests {
             let mode = fs::metadata(home.root().join(path)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{path}");
         }
-        let wanted = |node: &str| Wanted {
-            node: NodeName::parse(node).unwrap(),
-            listen: None,
-            bus_cluster: None,
-            sites: Vec::new(),
-            ended_sites: Vec::new(),
-            bus: None,
-            ca: None,
-            credential_life: CREDENTIAL_LIFE,
-            new_store: false,
-        };
         assert!(super::up(&home, &wanted("gamma"), &file).await.unwrap().office.is_none());
         assert!(super::up(&home, &wanted("delta"), &file).await.unwrap_err().to_string().contains("gamma"));
     }
@@ -211,18 +214,7 @@ mod tests {
         let home = Home::new(directory.path(), MeshName::parse("main").unwrap());
         let file = admitted(directory.path(), "olga", Role::Operator).write(&home).unwrap();
         assert_eq!(file.node, None);
-        let wanted = Wanted {
-            node: NodeName::parse("beta").unwrap(),
-            listen: None,
-            bus_cluster: None,
-            sites: Vec::new(),
-            ended_sites: Vec::new(),
-            bus: None,
-            ca: None,
-            credential_life: CREDENTIAL_LIFE,
-            new_store: false,
-        };
-        assert!(super::up(&home, &wanted, &file).await.unwrap_err().to_string().contains("--role node"));
+        assert!(super::up(&home, &wanted("beta"), &file).await.unwrap_err().to_string().contains("--role node"));
         admitted(directory.path(), "beta", Role::Node).write(&home).unwrap();
         let file = admitted(directory.path(), "vera", Role::Viewer).write(&home).unwrap();
         assert_eq!(file.node.unwrap().as_str(), "beta");

@@ -378,6 +378,7 @@ impl Node {
             supply: supply.clone(),
             vault: vault.clone(),
             masks: logs.masks().clone(),
+            downloads: home.root().join("downloads"),
         });
         tasks.extend(builder.serve(journal.clone()).await.map_err(&listening)?);
         let apps = Apps::new(apps::Parts {

@@ -1,25 +1,24 @@
 //! The skills by which the projects of a node's host are seen, and Dockerfiles proposed for them and saved: `project.…` and
-//! `dockerfile.…`, and packages built of them: `package.…`. Who knows the projects is [`Projects`]; a node without that says so.
+//! `dockerfile.…`, and packages built of them: `package.…`. Who knows the projects is [`aigis_proxy::services::projects::Projects`]; a node without that says so.
 
 use std::{sync::Arc, time::Duration};
 
 use aigis_proxy::{
     Effect, Error,
-    services::projects::{Pack, Projects, Save, Saved, Test},
+    services::projects::{LOOKING, PACKING, Pack, Save, Saved, Test},
     skill::{Call, Input, Nothing, Table},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::OwnCi;
-use crate::steps;
+use crate::{
+    filling::{self, PROPOSE},
+    steps,
+};
 
-/// How long a look at a whole project may take; an uploaded tree comes over the bus first.
-const LONG: Duration = Duration::from_secs(5 * 60);
 /// How long a test may take: its turn, its build, its container.
 const TEST: Duration = Duration::from_secs(30 * 60);
-/// How long a package may take: its turn, and its phases.
-const PACK: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// Which project is meant.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -38,6 +37,9 @@ struct Wanted {
     /// The application, where there are several.
     #[serde(default)]
     app: Option<String>,
+    /// Whether the model of the host chooses what the analysis cannot decide, among what the project holds: for who may change things.
+    #[serde(default)]
+    fill: bool,
 }
 
 /// A Dockerfile.
@@ -106,39 +108,44 @@ pub(super) fn add(table: &mut Table<OwnCi>) {
             "project.list",
             Effect::Read,
             "Lists the projects that this host's packages.toml names, with the digests of their manifests.",
-            async |own: Arc<OwnCi>, _, _: Nothing| own.projects()?.list().await,
+            async |own: Arc<OwnCi>, _, _: Nothing| own.directory.projects()?.list().await,
         )
         .value(
             "project.analyze",
             Effect::Read,
             "Says what a project is: its applications, how each is built and started, and which lines prove it.",
-            async |own: Arc<OwnCi>, _, which: Which| own.projects()?.analyze(which.project).await,
+            async |own: Arc<OwnCi>, _, which: Which| own.directory.projects()?.analyze(which.project).await,
         )
         .value(
-            "dockerfile.propose",
+            PROPOSE,
             Effect::Read,
             "Proposes a Dockerfile for a project, and writes nothing; the proposal is kept for a day.",
-            async |own: Arc<OwnCi>, _, Wanted { project, app }: Wanted| own.projects()?.propose(project, app).await,
+            async |own: Arc<OwnCi>, call: Call, Wanted { project, app, fill }: Wanted| {
+                if fill {
+                    filling::permit(&own.host, &own.name, &call).await?;
+                }
+                own.directory.projects()?.propose(project, app, fill).await
+            },
         )
         .value(
             "dockerfile.lint",
             Effect::Read,
             "Reports on a Dockerfile, by line.",
-            async |own: Arc<OwnCi>, _, text: Text| own.projects()?.lint(text.content).await,
+            async |own: Arc<OwnCi>, _, text: Text| own.directory.projects()?.lint(text.content).await,
         )
         .value(
             "dockerfile.save",
             Effect::Write,
             "Writes what was proposed, unless the project or what stands there has changed.",
             async |own: Arc<OwnCi>, _: Call, Saving(save): Saving| -> Result<Saved, Error> {
-                own.projects()?.save(save).await
+                own.directory.projects()?.save(save).await
             },
         )
         .stream(
             "dockerfile.test",
             Effect::Write,
             "Builds what was proposed, starts it without a published port, and tells how that went; nothing of it stays.",
-            async |own: Arc<OwnCi>, _: Call, Testing(test): Testing| steps::test(&own.place, own.projects()?, test),
+            async |own: Arc<OwnCi>, _: Call, Testing(test): Testing| steps::test(&own.place, own.directory.projects()?, test),
         );
     table
         .stream(
@@ -146,7 +153,7 @@ pub(super) fn add(table: &mut Table<OwnCi>) {
             Effect::Write,
             "Builds a package of a project and registers it; tells what is done, and last its record.",
             async |own: Arc<OwnCi>, call: Call, Packing(pack): Packing| {
-                own.projects()?.pack(call.caller.name.to_string(), pack).await
+                own.directory.projects()?.pack(call.caller.name.to_string(), pack).await
             },
         )
         .stream(
@@ -154,21 +161,11 @@ pub(super) fn add(table: &mut Table<OwnCi>) {
             Effect::Write,
             "Builds a package again without any cache of what is recorded of it, and reports in what the result differs.",
             async |own: Arc<OwnCi>, call: Call, Package { id }: Package| {
-                own.projects()?.verify(call.caller.name.to_string(), id).await
+                own.directory.projects()?.verify(call.caller.name.to_string(), id).await
             },
         );
-    table.timeout("dockerfile.test", TEST).timeout("package.build", PACK).timeout("package.verify", PACK);
-    for path in ["project.analyze", "dockerfile.propose", "dockerfile.save"] {
-        table.timeout(path, LONG);
-    }
-}
-
-impl OwnCi {
-    /// Who knows the projects of this host.
-    fn projects(&self) -> Result<Arc<dyn Projects>, Error> {
-        self.directory.projects().ok_or_else(|| {
-            Error::unavailable(format!("{} does not answer for projects yet", self.name))
-                .hint("ask it again in a moment")
-        })
+    table.timeout("dockerfile.test", TEST).timeout("package.build", PACKING).timeout("package.verify", PACKING);
+    for path in ["project.analyze", PROPOSE, "dockerfile.save"] {
+        table.timeout(path, LOOKING);
     }
 }

@@ -324,12 +324,13 @@ fn failed(error: EngineError, last: &Last, text: &str) -> Error {
 }
 
 /// The line that the builder's words name.
-fn parse_error(words: &str, text: &str) -> Option<(usize, String)> {
+fn parse_error(words: &str, text: &str) -> Option<(u64, String)> {
     let lower = words.to_ascii_lowercase();
     let (_, after) = lower.split_once("parse error ")?;
     let digits: String = after.split_once("line ")?.1.chars().take_while(char::is_ascii_digit).collect();
-    let line = digits.parse::<usize>().ok()?;
-    Some((line, text.lines().nth(line.checked_sub(1)?)?.trim().to_owned()))
+    let line = digits.parse::<u32>().ok()?;
+    let at = usize::try_from(line).ok()?.checked_sub(1)?;
+    Some((line.into(), text.lines().nth(at)?.trim().to_owned()))
 }
 
 #[cfg(test)]

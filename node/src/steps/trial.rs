@@ -51,6 +51,8 @@ const MEMORY: u64 = 4 * 1024 * 1024 * 1024;
 const PIDS: u64 = 1_024;
 /// How long a container has until it listens.
 const LISTENS: Duration = Duration::from_secs(60);
+/// How long the answer to a request may take to begin.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How long one without ports has to run.
 const RUNS: Duration = Duration::from_secs(10);
 /// How often it is looked at.
@@ -368,7 +370,7 @@ impl Running {
                 report.listens = trial.ports.iter().copied().filter(|port| !quiet.contains(port)).collect();
                 if quiet.is_empty() {
                     report.answers = match report.listens.first() {
-                        Some(port) => listening::status(at, *port).await,
+                        Some(port) => listening::status(at, *port, "/", ANSWER).await,
                         None => None,
                     };
                     return Ok(match report.answers {

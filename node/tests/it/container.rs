@@ -32,7 +32,7 @@ use crate::{
     images::{Running, docker},
 };
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// An image that has one static program, and no shell.
 static SRV: LazyLock<&str> = LazyLock::new(|| made("aigis-test/srv:latest"));

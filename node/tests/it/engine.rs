@@ -5,10 +5,10 @@ mod figures;
 mod output;
 mod watch;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use aigis_node::engine::{Engine, watch::Observation};
-use tokio::sync::watch::Receiver;
+use aigis_node::engine::{ContainerId, Engine, Event, watch::Observation};
+use tokio::sync::{broadcast, watch::Receiver};
 
 /// Waits for a condition on what is observed.
 pub(crate) async fn observed(
@@ -21,6 +21,19 @@ pub(crate) async fn observed(
         Ok(found) => found.unwrap().clone(),
         Err(_) => panic!("not within {limit:?}: {what}"),
     }
+}
+
+/// Waits for an event of a container: a list may show what it did before the event has come.
+pub(crate) async fn heard(events: &mut broadcast::Receiver<Arc<Event>>, id: &ContainerId, action: &str) -> Arc<Event> {
+    let found = async {
+        loop {
+            let event = events.recv().await.unwrap();
+            if event.id == *id && event.action == action {
+                break event;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), found).await.unwrap_or_else(|_| panic!("no event: {action} of {id}"))
 }
 
 /// The engine that tests run on.

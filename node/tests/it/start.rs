@@ -11,7 +11,7 @@ use std::{
 use aigis_node::{Home, LogTap, Node, Options, bus_server, mesh, node};
 use aigis_proxy::{MeshName, NodeName, UserName, identity::ServerFiles};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A node over no engine, with a bus of its own that listens there.
 pub(crate) fn options(home: &Home, listen: SocketAddr) -> Options {

@@ -1,18 +1,20 @@
 use super::*;
-use crate::{builtin::testing::Bench, folder::dockerfile::Dockerfile};
+use aigis_registry::dockerfile::{Parsed, parse};
+
+use crate::builtin::testing::Bench;
 
 /// The Dockerfile that is proposed for an app of these files, its log, and the state `ports`.
-async fn proposed(files: &[(&str, &str)]) -> (Dockerfile, String, Option<String>) {
+async fn proposed(files: &[(&str, &str)]) -> (Parsed, String, Option<String>) {
     let bench = Bench::new(files);
     let outcome = bench.run(NAME, &[]).await.unwrap();
     assert_eq!((outcome.app_tree, outcome.next.as_deref()), (None, Some("builtin:dockerfile")));
     let text = outcome.state.text("dockerfile").unwrap();
-    (Dockerfile::parse(&text), bench.log().join("\n"), outcome.state.text("ports"))
+    (parse(&text), bench.log().join("\n"), outcome.state.text("ports"))
 }
 
 /// What an instruction of the last stage says.
-fn said<'a>(dockerfile: &'a Dockerfile, keyword: &str) -> &'a str {
-    let found = dockerfile.last_stage().filter(|one| one.word == keyword).last();
+fn said<'a>(dockerfile: &'a Parsed, keyword: &str) -> &'a str {
+    let found = dockerfile.last_stage().filter(|one| one.keyword == keyword).last();
     found.map_or("", |one| one.rest.as_str())
 }
 
@@ -98,7 +100,7 @@ async fn an_app_below_the_root_is_copied_from_its_directory() {
     let copied: Vec<&str> = dockerfile
         .instructions
         .iter()
-        .filter(|one| one.word == "COPY" && !one.rest.starts_with("--from"))
+        .filter(|one| one.keyword == "COPY" && one.flag("from").is_none())
         .map(|one| one.rest.as_str())
         .collect();
     assert_eq!(copied, [r#"["api/requirements.txt","./"]"#, r#"["api/","./"]"#]);
@@ -109,7 +111,7 @@ async fn an_app_below_the_root_is_copied_from_its_directory() {
 #[tokio::test]
 async fn nothing_of_an_apps_files_becomes_an_instruction_of_its_own() {
     let (dockerfile, ..) = proposed(&[("a \"]; RUN evil $(x)/index.html", "")]).await;
-    let mut said = dockerfile.instructions.iter().filter(|one| matches!(one.word.as_str(), "RUN" | "COPY"));
+    let mut said = dockerfile.instructions.iter().filter(|one| matches!(one.keyword.as_str(), "RUN" | "COPY"));
     let words: Vec<String> = serde_json::from_str(&said.next().unwrap().rest).unwrap();
     assert_eq!((words.len(), words[1].as_str()), (2, "/app/site/"), "{words:?}");
     assert!(said.all(|one| serde_json::from_str::<Vec<String>>(&one.rest).is_ok()), "{dockerfile:?}");
@@ -142,7 +144,7 @@ async fn python_apps_are_proposed_on_the_image_of_the_node() {
         Bench::new(&[("requirements.txt", "flask\n"), ("app.py", "from flask import Flask\napp = Flask(__name__)")]);
     bench.python_image("registry.example/python:3.13");
     let outcome = bench.run(NAME, &[]).await.unwrap();
-    let dockerfile = Dockerfile::parse(&outcome.state.text("dockerfile").unwrap());
+    let dockerfile = parse(&outcome.state.text("dockerfile").unwrap());
     assert!(dockerfile.instructions[0].rest.starts_with("registry.example/python:3.13"));
 }
 

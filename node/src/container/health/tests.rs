@@ -15,6 +15,7 @@ fn facts() -> Facts {
         expected: Vec::new(),
         listening: Some(Vec::new()),
         uptime_s: Some(3600),
+        answers: None,
     }
 }
 
@@ -110,4 +111,23 @@ fn ci_33_without_evidence_nothing_is_said() {
     );
     let unread = Facts { expected: vec![80], listening: None, missing: None, ..facts() };
     assert_eq!(judge(&unread).verdict, Verdict::Unknown);
+}
+
+#[test]
+fn pkg_63_what_its_manifest_says_that_it_answers_is_judged_too() {
+    let answers = |outcome| Some(Check { name: ANSWERS.to_owned(), outcome, detail: "GET /up".to_owned() });
+    let web = Facts { expected: vec![80], listening: Some(vec![80]), ..facts() };
+    for (outcome, verdict) in [
+        (Outcome::Pass, Verdict::Healthy),
+        (Outcome::Warn, Verdict::Starting),
+        (Outcome::Fail, Verdict::Degraded),
+        (Outcome::Unknown, Verdict::Healthy),
+    ] {
+        let judgement = judge(&Facts { answers: answers(outcome), ..web.clone() });
+        assert_eq!((judgement.verdict, judgement.checks.len()), (verdict, 7));
+        let is_told = judgement.reasons.iter().any(|reason| reason == "GET /up");
+        assert_eq!(is_told, outcome != Outcome::Unknown, "{judgement:?}");
+    }
+    let silent = Facts { answers: answers(Outcome::Pass), ..facts() };
+    assert_eq!(judge(&silent).verdict, Verdict::Healthy, "it need not expose a port");
 }

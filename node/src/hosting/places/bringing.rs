@@ -13,7 +13,7 @@ use aigis_proxy::{
 use super::{
     super::ways::Ways,
     Part, Secret,
-    placement::{Client, Inner, Parts, SHORT, Wanted, sealed_as, within},
+    placement::{Client, Inner, Parts, SHORT, Wanted, sealed_as},
     tree::Packed,
 };
 use crate::plugins::{
@@ -31,7 +31,7 @@ impl Inner {
     pub(super) async fn put(&self, place: &NodeName, wanted: &Wanted) -> Result<(), Error> {
         let (plugin, asker, entry) = (&self.plugin.name, self.parts.asker(place), self.plugin.entry());
         let tree = wanted.tree()?;
-        let mut offer = rpc::answered(asker.offer(within(SHORT), plugin.clone(), tree).await)?;
+        let mut offer = rpc::answered(asker.offer(rpc::within(SHORT), plugin.clone(), tree).await)?;
         let mut tries = 0;
         while !offer.has_tree {
             tries += 1;
@@ -45,12 +45,12 @@ impl Inner {
         let user = users::of_plugin(plugin)?;
         let grants = Ways::grants(entry.grants.as_ref())?;
         let issuer = IssuerClient::from(Asker::new(&self.parts.bus, self.parts.issuer.as_str(), ISSUER));
-        let token = issuer.host_plugin(within(SHORT), user, offer.public_key, grants.clone()).await;
+        let token = issuer.host_plugin(rpc::within(SHORT), user, offer.public_key, grants.clone()).await;
         let token = rpc::answered(token)?;
         let secrets = self.seal(place, &wanted.secrets).await?;
         let (env, python) = (entry.env.clone(), entry.python.clone());
         let part = Part { plugin: plugin.clone(), tree, env, python, grants, secrets, token };
-        rpc::answered(asker.run(within(LONG), part).await)?;
+        rpc::answered(asker.run(rpc::within(LONG), part).await)?;
         self.plugin.journal.note("info", &format!("it runs on {place}"));
         Ok(())
     }
@@ -62,7 +62,7 @@ impl Inner {
             let piece = packed.piece(tree, offset).await?;
             offset += piece.content.0.len() as u64;
             let is_last = piece.is_last;
-            rpc::answered(asker.bring(within(LONG), self.plugin.name.clone(), piece).await)?;
+            rpc::answered(asker.bring(rpc::within(LONG), self.plugin.name.clone(), piece).await)?;
             if is_last {
                 return Ok(());
             }

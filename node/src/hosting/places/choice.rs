@@ -6,7 +6,7 @@ use aigis_proxy::{Error, Name, NodeName, blob::Digest, rpc};
 use aigis_registry::{NodeRecord, Snapshot, State};
 use futures::future::join_all;
 
-use super::placement::{Parts, within};
+use super::placement::Parts;
 
 /// How long a host may take to say what it has.
 const OFFER: Duration = Duration::from_secs(5);
@@ -80,7 +80,7 @@ pub(super) async fn roomiest(parts: &Parts, plugin: &Name, tree: Digest, hosts: 
         return hosts.into_iter().next();
     }
     let asked = hosts.iter().map(|host| async move {
-        let offer = rpc::answered(parts.asker(host).offer(within(OFFER), plugin.clone(), tree).await);
+        let offer = rpc::answered(parts.asker(host).offer(rpc::within(OFFER), plugin.clone(), tree).await);
         (offer.map_or(0, |offer| offer.free_bytes), host)
     });
     let best = join_all(asked).await.into_iter().max_by_key(|(free, _)| *free);

@@ -278,7 +278,7 @@ impl Guests {
                 lock(&self.guests).iter().map(|(name, guest)| (name.clone(), guest.home.clone())).collect();
             for (name, home) in all {
                 let asker = PlacesClient::from(Asker::new(&self.parts.bus, home.as_str(), PLACES));
-                let wanted = rpc::answered(asker.wants(placement::within(ANSWER), name.clone()).await);
+                let wanted = rpc::answered(asker.wants(rpc::within(ANSWER), name.clone()).await);
                 match wanted {
                     Ok(Wanted::Here) => {}
                     Ok(wanted) => {

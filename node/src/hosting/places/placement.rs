@@ -17,7 +17,6 @@ use aigis_proxy::{
 };
 use aigis_registry::State as Sighted;
 use serde::{Deserialize, Serialize};
-use tarpc::context::{self, Context};
 use tokio::sync::Mutex as Turn;
 
 use super::{
@@ -102,13 +101,6 @@ enum Lost {
     Away,
 }
 
-/// What may take that long.
-pub(super) fn within(time: Duration) -> Context {
-    let mut context = context::current();
-    context.deadline = Instant::now() + time;
-    context
-}
-
 /// The name to which a plugin's secret is bound on its way to a place.
 ///
 /// # Errors
@@ -161,7 +153,7 @@ impl Placement {
         let Invocation { path, caller: Caller { role, name }, may, timeout, call, body, .. } = invocation;
         let plugin = self.inner.plugin.name.clone();
         let using = Using { plugin, path, role, caller: name, may, call, body: Content(body) };
-        let answered = rpc::answered(self.inner.parts.asker(&place).invoke(within(timeout), using).await)?;
+        let answered = rpc::answered(self.inner.parts.asker(&place).invoke(rpc::within(timeout), using).await)?;
         Ok(Answered::Value(answered.0))
     }
 
@@ -178,7 +170,7 @@ impl Placement {
 impl Parts {
     /// Has a place end a plugin. A place that does not hear this asks, when it is back, whether the plugin is wanted there.
     async fn end(&self, place: &NodeName, plugin: &Name, remove: bool) {
-        if let Err(error) = rpc::answered(self.asker(place).end(within(SHORT), plugin.clone(), remove).await) {
+        if let Err(error) = rpc::answered(self.asker(place).end(rpc::within(SHORT), plugin.clone(), remove).await) {
             tracing::warn!(%error, %place, %plugin, "a place was not told to end a plugin; it asks when it is back");
         }
     }
@@ -278,7 +270,7 @@ impl Inner {
         let mut known = Known { told: None, read: read.unwrap_or_default() };
         let (mut away_since, mut offered) = (None, None);
         loop {
-            match rpc::answered(asker.follow(within(SHORT), plugin.name.clone(), known.clone()).await) {
+            match rpc::answered(asker.follow(rpc::within(SHORT), plugin.name.clone(), known.clone()).await) {
                 Ok(News { told, memory_bytes, lines, read }) => {
                     away_since = None;
                     for line in &lines {

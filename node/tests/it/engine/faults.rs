@@ -15,7 +15,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::observed;
+use super::{heard, observed};
 use crate::images::Running;
 
 const REAL: &str = "/var/run/docker.sock";
@@ -103,10 +103,10 @@ async fn flt_34_an_engine_that_dies_is_a_state_and_comes_back() {
     let watch = Watch::spawn(engine.clone());
     let mut seen = watch.observation();
     let first = Running::busybox(&[], &["sleep", "1000"]);
-    let found = observed(&mut seen, Duration::from_secs(5), "the first", |all| all.containers.contains_key(&first.id));
+    let found = observed(&mut seen, Duration::from_secs(60), "the first", |all| all.containers.contains_key(&first.id));
     found.await;
     relay.cut();
-    let away = observed(&mut seen, Duration::from_secs(5), "away", |all| {
+    let away = observed(&mut seen, Duration::from_secs(60), "away", |all| {
         matches!(all.engine, EngineState::Unreachable { .. })
     })
     .await;
@@ -119,11 +119,13 @@ async fn flt_34_an_engine_that_dies_is_a_state_and_comes_back() {
     let second = Running::busybox(&[], &["sleep", "1000"]);
     let gone = first.id.clone();
     drop(first);
+    let mut events = watch.events();
     relay.open();
-    observed(&mut seen, Duration::from_secs(10), "back and right", |all| {
+    observed(&mut seen, Duration::from_secs(60), "back and right", |all| {
         all.engine.is_reachable() && all.containers.contains_key(&second.id) && !all.containers.contains_key(&gone)
     })
     .await;
+    heard(&mut events, &second.id, "start").await;
     assert!(watch.history(&second.id).events.iter().any(|event| event.action == "start"), "resumed by since");
 }
 
@@ -133,7 +135,7 @@ async fn flt_35_an_engine_that_hangs_is_noticed_and_calls_end() {
     let engine = Engine::at(&relay.path);
     let watch = Watch::spawn(engine.clone());
     let mut seen = watch.observation();
-    observed(&mut seen, Duration::from_secs(5), "reachable", |all| all.engine.is_reachable()).await;
+    observed(&mut seen, Duration::from_secs(60), "reachable", |all| all.engine.is_reachable()).await;
     relay.mode.send_replace(Mode::Frozen);
     let begin = Instant::now();
     let call = aigis_proxy::task::spawn("call", {
@@ -143,12 +145,12 @@ async fn flt_35_an_engine_that_hangs_is_noticed_and_calls_end() {
     let budget = engine.until(tokio::time::Instant::now() + Duration::from_millis(300));
     let error = budget.list().await.unwrap_err();
     assert_eq!(error.code(), Code::DeadlineExceeded, "{error}");
-    observed(&mut seen, Duration::from_secs(5), "away", |all| !all.engine.is_reachable()).await;
+    observed(&mut seen, Duration::from_secs(60), "away", |all| !all.engine.is_reachable()).await;
     let error = call.await.unwrap().unwrap_err();
     assert_eq!(error.code(), Code::Unavailable, "{error}");
-    assert!(begin.elapsed() < Duration::from_secs(11));
+    assert!(begin.elapsed() < Duration::from_secs(30));
     relay.mode.send_replace(Mode::Open);
-    observed(&mut seen, Duration::from_secs(10), "back", |all| all.engine.is_reachable()).await;
+    observed(&mut seen, Duration::from_secs(60), "back", |all| all.engine.is_reachable()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,7 +158,7 @@ async fn flt_36_a_silent_event_stream_is_backed_by_full_lists() {
     let relay = Relay::new();
     let watch = Watch::spawn(Engine::at(&relay.path));
     let mut seen = watch.observation();
-    observed(&mut seen, Duration::from_secs(5), "reachable", |all| all.engine.is_reachable()).await;
+    observed(&mut seen, Duration::from_secs(60), "reachable", |all| all.engine.is_reachable()).await;
     relay.mode.send_replace(Mode::Deaf);
     let container = Running::busybox(&[], &["sleep", "1000"]);
     observed(&mut seen, Duration::from_secs(65), "listed", |all| all.containers.contains_key(&container.id)).await;
@@ -205,7 +207,7 @@ async fn outcome(answer: &[u8]) -> Error {
     let _server = answering(&path, answer.to_vec());
     let begin = Instant::now();
     let error = Engine::at(&path).list().await.unwrap_err();
-    assert!(begin.elapsed() < Duration::from_secs(11), "{error}");
+    assert!(begin.elapsed() < Duration::from_secs(30), "{error}");
     assert_eq!(error.code(), Code::Unavailable, "{error}");
     error
 }

@@ -2,10 +2,10 @@ use std::{sync::Arc, time::Duration};
 
 use aigis_node::engine::{CheckStatus, State, watch::Watch};
 
-use super::{observed, real};
+use super::{heard, observed, real};
 use crate::images::{Running, docker};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ci_02_containers_come_change_and_go() {
@@ -27,19 +27,15 @@ async fn ci_02_containers_come_change_and_go() {
     let renamed = format!("renamed-{}", id.short());
     docker(&["rename", id.as_str(), &renamed]);
     observed(&mut seen, SOON, "the new name", |all| all.containers[&id].name == renamed).await;
-    let event = loop {
-        let event = tokio::time::timeout(SOON, events.recv()).await.unwrap().unwrap();
-        if event.id == id {
-            break event;
-        }
-    };
-    assert_eq!((event.action.as_str(), event.name()), ("rename", Some(renamed.as_str())));
+    let event = heard(&mut events, &id, "rename").await;
+    assert_eq!(event.name(), Some(renamed.as_str()));
 
     real().stop(&id, Duration::ZERO).await.unwrap();
     let stopped = observed(&mut seen, SOON, "it ended", |all| all.containers[&id].state == State::Exited).await;
     assert_eq!(stopped.containers[&id].exit_code, Some(137));
     real().start(&id).await.unwrap();
     observed(&mut seen, SOON, "it runs again", |all| all.containers[&id].state == State::Running).await;
+    heard(&mut events, &id, "start").await;
     let history = watch.history(&id);
     assert_eq!(history.restarts_within(time::Duration::hours(24)), 1);
     let actions: Vec<&str> = history.events.iter().map(|event| event.action.as_str()).collect();
