@@ -27,6 +27,14 @@ const MESSAGE: &str = "to ci";
 /// More than any sensible command line; input of that size comes by a pipe.
 const MAX_BYTES: usize = 1024 * 1024;
 
+/// Words that are no commands, and what they mean.
+const MEANT: [(&str, &str); 4] = [
+    ("build", "aish packages build"),
+    ("help", "aish --help"),
+    ("rollback", "aish deployments rollback"),
+    ("undeploy", "aish deployments remove"),
+];
+
 /// What the exit codes mean, for the help, the manual page and the book.
 pub(crate) const EXIT_CODES: &str = "Exit codes: 0 answered; 1 failed; 2 bad command line; 65 bad data, or a message \
     that ran nothing; 68 no such CI, or several; 69 known and not reachable; 70 a fault of ours; 75 too late; 77 denied; \
@@ -99,6 +107,7 @@ pub(crate) struct Global {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     Up(Up),
     Down(Down),
@@ -198,13 +207,26 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Cli, Refusal> {
     let form = form(&arguments);
     let (arguments, form) = of_chain(arguments, form);
     let arguments = told_apart(arguments, form);
-    let place = place(&arguments, form);
-    parsed(routed(arguments, form)).map_err(|error| refusal(error, &place))
+    // Only help, or a refusal, needs all commands with all they take, which costs more than all else that is done here.
+    let words = routed(arguments.clone(), form);
+    let read = match parsed(whole(), words.clone()) {
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            let mut whole = whole();
+            whole.build();
+            parsed(whole, words)
+        }
+        other => other,
+    };
+    read.map_err(|error| refusal(error, &place(&arguments, form)))
 }
 
-fn parsed(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
-    let message = message_parser(MESSAGE).hide(true);
-    let mut matches = parser().subcommand(message).try_get_matches_from(arguments)?;
+/// The whole command line as its parser sees it, with the form that has no command.
+fn whole() -> Parser {
+    parser().subcommand(message_parser(MESSAGE).hide(true))
+}
+
+fn parsed(parser: Parser, arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let mut matches = parser.try_get_matches_from(arguments)?;
     if let Some((MESSAGE, message)) = matches.subcommand() {
         let message = Message::from_arg_matches(message)?;
         return Ok(Cli { global: Global::from_arg_matches(&matches)?, command: Command::Message(message) });
@@ -214,8 +236,8 @@ fn parsed(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
 
 /// What a word that names no CI was meant to be, if it is near a command.
 pub(crate) fn near_command(word: &str) -> Option<String> {
-    if word == "help" {
-        return Some("aish --help".to_owned());
+    if let Some((_, meant)) = MEANT.iter().find(|(said, _)| *said == word) {
+        return Some((*meant).to_owned());
     }
     let parser = parser();
     let near = parser.get_subcommands().filter_map(|command| {

@@ -18,6 +18,7 @@ pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod events;
 pub(crate) mod exec;
+mod fill;
 pub(crate) mod join;
 pub(crate) mod list;
 pub(crate) mod logs;
@@ -68,7 +69,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Exec(exec) => exec.run(context).await,
         Command::Events(events) => events.run(context).await,
         Command::Audit(audit) => audit.run(context).await,
-        Command::Dockerfile(dockerfile) => dockerfile.run(context).await,
+        Command::Dockerfile(dockerfile) => Box::pin(dockerfile.run(context)).await,
         Command::Doctor(doctor) => doctor.run(context).await,
         Command::Users(users) => users.run(context).await,
         Command::Tokens(tokens) => tokens.run(context).await,
@@ -79,7 +80,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<(), Failu
         Command::Deployments(deployments) => Box::pin(deployments.run(context)).await,
         Command::Plugins(plugins) => plugins.run(context).await,
         Command::Completions(completions) => completions.run(context),
-        Command::Manifests(manifests) => manifests.run(context),
+        Command::Manifests(manifests) => Box::pin(manifests.run(context)).await,
         Command::Man(man) => man.run(context),
         Command::Message(message) => message.run(context).await,
     }

@@ -1,7 +1,7 @@
 //! What every command works with: options, output, the mesh's files, and the one connection to the bus.
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -55,6 +55,8 @@ pub(crate) struct Context {
     trust: OnceCell<task::Owned>,
     /// With which the connection logs in.
     credential: OnceCell<Arc<Credential>>,
+    /// What is said where a signal ends the command.
+    left: RefCell<Option<String>>,
 }
 
 impl Context {
@@ -70,6 +72,19 @@ impl Context {
             renewal: OnceCell::new(),
             trust: OnceCell::new(),
             credential: OnceCell::new(),
+            left: RefCell::default(),
+        }
+    }
+
+    /// Has that said where a signal ends the command from now on: what goes on without it.
+    pub(crate) fn leaves(&self, what: String) {
+        self.left.replace(Some(what));
+    }
+
+    /// Says what goes on without the command, which a signal ends.
+    pub(crate) fn interrupted(&self) {
+        if let Some(what) = self.left.take() {
+            self.output.note(&what);
         }
     }
 

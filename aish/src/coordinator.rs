@@ -1,6 +1,6 @@
 //! The coordinators of the mesh, as a command asks them: any of them, or the one of a node.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aigis_proxy::{
     Bus, Code, Error, Name, NodeName,
@@ -10,7 +10,7 @@ use aigis_proxy::{
         AppChange, CHAINS, ChainsClient, ChainsRequest, ChainsResponse, Control, LogPiece, NewAssistant, Push, Wish,
     },
 };
-use tarpc::{client::RpcError, context};
+use tarpc::client::RpcError;
 
 /// How long a request may take: the servers of a bus may have to choose who leads first.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ impl Coordinator {
     ///
     /// What it says, or that none is there.
     pub(crate) async fn announce(&self, wish: Wish) -> Result<(), Error> {
-        answered(self.client.announce(within(WITHIN), wish).await)
+        answered(self.client.announce(rpc::within(WITHIN), wish).await)
     }
 
     /// Begins a chain.
@@ -49,7 +49,7 @@ impl Coordinator {
     ///
     /// As [`Coordinator::announce`].
     pub(crate) async fn push(&self, push: Push) -> Result<ChainId, Error> {
-        answered(self.client.push(within(WITHIN), push).await)
+        answered(self.client.push(rpc::within(WITHIN), push).await)
     }
 
     /// Does something with a chain; answers with its status then.
@@ -58,7 +58,7 @@ impl Coordinator {
     ///
     /// As [`Coordinator::announce`].
     pub(crate) async fn control(&self, chain: &ChainId, control: Control) -> Result<String, Error> {
-        answered(self.client.control(within(WITHIN), chain.clone(), control).await)
+        answered(self.client.control(rpc::within(WITHIN), chain.clone(), control).await)
     }
 
     /// Waits for more of the log of a step.
@@ -67,7 +67,7 @@ impl Coordinator {
     ///
     /// As [`Coordinator::announce`].
     pub(crate) async fn log(&self, chain: &ChainId, step: u32, from: u64) -> Result<LogPiece, Error> {
-        answered(self.client.log(within(LONG), chain.clone(), step, from).await)
+        answered(self.client.log(rpc::within(LONG), chain.clone(), step, from).await)
     }
 
     /// Makes an assistant known.
@@ -76,7 +76,7 @@ impl Coordinator {
     ///
     /// As [`Coordinator::announce`].
     pub(crate) async fn keep_assistant(&self, assistant: NewAssistant) -> Result<(), Error> {
-        answered(self.client.keep_assistant(within(WITHIN), assistant).await)
+        answered(self.client.keep_assistant(rpc::within(WITHIN), assistant).await)
     }
 
     /// Removes an assistant.
@@ -85,7 +85,7 @@ impl Coordinator {
     ///
     /// As [`Coordinator::announce`].
     pub(crate) async fn remove_assistant(&self, name: String) -> Result<(), Error> {
-        answered(self.client.remove_assistant(within(WITHIN), name).await)
+        answered(self.client.remove_assistant(rpc::within(WITHIN), name).await)
     }
 
     /// Does something with an app.
@@ -94,15 +94,8 @@ impl Coordinator {
     ///
     /// As [`Coordinator::announce`].
     pub(crate) async fn change_app(&self, app: Name, change: AppChange) -> Result<(), Error> {
-        answered(self.client.change_app(within(WITHIN), app, change).await)
+        answered(self.client.change_app(rpc::within(WITHIN), app, change).await)
     }
-}
-
-/// A deadline that far away.
-pub(crate) fn within(time: Duration) -> context::Context {
-    let mut asked = context::current();
-    asked.deadline = Instant::now() + time;
-    asked
 }
 
 /// Whether a request surely reached nobody.

@@ -149,11 +149,7 @@ impl Desk {
 
 /// How long a request of this command may take.
 pub(crate) fn deadline(context: &Context) -> context::Context {
-    let mut asked = context::current();
-    if let Some(timeout) = context.global.timeout {
-        asked.deadline = std::time::Instant::now() + timeout;
-    }
-    asked
+    context.global.timeout.map_or_else(context::current, rpc::within)
 }
 
 /// The issuer's answer, or that it is away.

@@ -32,6 +32,7 @@ mod frames;
 mod git;
 mod issuer;
 mod message;
+mod model;
 mod output;
 mod process;
 mod quantity;
@@ -121,7 +122,10 @@ async fn run(cli: Cli) -> ExitCode {
         command => {
             let result = tokio::select! {
                 result = Box::pin(command::run(command, &context)).instrument(span) => Some(result),
-                () = signals.any() => None,
+                () = signals.any() => {
+                    context.interrupted();
+                    None
+                }
                 // Whatever it waits for, nobody answers it any more.
                 error = context.over() => Some(Err(error.into())),
             };

@@ -183,6 +183,20 @@ impl Output {
         self.bytes(text.as_bytes())
     }
 
+    /// Prints what a command lists: the rows as JSON, else the fields of each as [`Output::table`] does.
+    pub(crate) fn rows<T: Serialize>(
+        &self,
+        header: &[&str],
+        rows: &[T],
+        fields: impl Fn(&T) -> Vec<String>,
+        state: usize,
+    ) -> Result<(), Failure> {
+        if self.is_json() {
+            return self.json(&rows);
+        }
+        self.table(header, &rows.iter().map(fields).collect::<Vec<_>>(), state)
+    }
+
     /// Clears the terminal before a table is drawn again; what stood there before stays in its history.
     pub(crate) fn clear(&self) -> Result<(), Failure> {
         if self.stdout_terminal { self.bytes(b"\x1b[H\x1b[J") } else { Ok(()) }

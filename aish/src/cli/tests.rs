@@ -132,7 +132,12 @@ fn a_hint_leads_to_the_command_that_was_meant() {
 
 #[test]
 fn words_near_a_command_are_known() {
-    for (word, command) in [("lst", Some("aish list")), ("lgos", Some("aish logs")), ("help", Some("aish --help"))] {
+    for (word, command) in [
+        ("lst", Some("aish list")),
+        ("lgos", Some("aish logs")),
+        ("help", Some("aish --help")),
+        ("undeploy", Some("aish deployments remove")),
+    ] {
         assert_eq!(near_command(word).as_deref(), command, "{word}");
     }
     for name in ["web", "db", "a", "postgres"] {
@@ -144,6 +149,21 @@ fn words_near_a_command_are_known() {
 fn help_shows_what_can_be_typed_and_what_the_exit_codes_mean() {
     let Err(Refusal::Asked(help)) = read("--help") else { panic!() };
     assert!(!help.contains(MESSAGE) && help.contains("Exit codes: 0 answered"), "{help}");
+}
+
+#[test]
+fn a_list_of_commands_says_what_each_is_for() {
+    for line in ["--help", "-h", "manifests --help", "packages -h", "deployments --help"] {
+        let Err(Refusal::Asked(help)) = read(line) else { panic!("{line}") };
+        let (_, rest) = help.split_once("Commands:\n").unwrap();
+        // What is long goes on in a line that is set in further.
+        let lines = rest.lines().take_while(|line| !line.is_empty());
+        let commands: Vec<&str> = lines.filter(|line| !line.starts_with("   ")).collect();
+        assert!(
+            commands.len() > 2 && commands.iter().all(|line| line.split_whitespace().count() > 1),
+            "{line}: {help}"
+        );
+    }
 }
 
 #[test]

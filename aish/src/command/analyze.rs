@@ -10,7 +10,7 @@ use crate::{context::Context, exit::Failure};
 /// The exit code of something that is to be looked at, where that was asked for.
 const DOUBTFUL: u8 = 1;
 
-/// Say what a directory is: its applications, how each is built and started, and which lines prove it
+/// Say what a directory is, how it is built and started, and which lines prove it
 ///
 /// Nothing of it is run, and nothing is written. Values of the environment are never read.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub(crate) struct Analyze {
 impl Analyze {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
         let tree = read(&self.path)?;
-        let options = Options { providers: self.providers };
+        let options = Options { providers: self.providers, ..Options::default() };
         let found = analyze(&tree, &options);
         let warnings = found.as_ref().map_or_else(|nothing| &nothing.warnings, |analysis| &analysis.warnings);
         for warning in warnings {

@@ -21,6 +21,7 @@ pub(crate) struct Apps {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 enum Command {
     List(list::List),
     Show(show::Show),

@@ -30,6 +30,7 @@ pub(crate) struct Assistants {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 enum Command {
     List(List),
     Push(Push),

@@ -19,6 +19,7 @@ pub(crate) struct Chains {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 enum Command {
     List(list::List),
     Show(show::Show),

@@ -22,6 +22,7 @@ pub(crate) struct Deployments {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// List deployments
     List,
@@ -95,6 +96,9 @@ impl Deployments {
                 let until = until.map(|until| until.parse::<Timestamp>()).transpose();
                 let until = until.map_err(|error| Error::internal(error.to_string()))?;
                 Carrier::any(&context.connect().await?).hold(target.clone(), why, until).await?;
+                if !is_known(context, &target).await? {
+                    context.output.note(&format!("there is no {target} so far: is it spelt so?"));
+                }
                 told(context, &target, true)
             }
             Command::Resume { target } => {
@@ -120,6 +124,20 @@ async fn rollback(context: &Context, project: Name, to: Option<u32>) -> Result<(
     }?;
     let (to, package) = (release.n, release.package);
     follow::begin(context, project, What::Rollback { to }, Some(package)).await
+}
+
+/// Whether there is what a hold covers. It may be held before it is there, which a slip does as well.
+async fn is_known(context: &Context, target: &Target) -> Result<bool, Failure> {
+    let session = context.session().await?;
+    let deployed = async |project: &Name| session.shared().get::<Deployment>(&Key::Deployment(project.clone())).await;
+    Ok(match target {
+        Target::All => true,
+        Target::Node(node) => session.snapshot().node_rows().iter().any(|row| row.name == *node),
+        Target::Project(project) => deployed(project).await?.is_some(),
+        Target::Container(project, container) => {
+            deployed(project).await?.is_some_and(|record| record.content.wanted.contains_key(container))
+        }
+    })
 }
 
 fn told(context: &Context, target: &Target, held: bool) -> Result<(), Failure> {

@@ -4,17 +4,20 @@ use std::{
 };
 
 use aigis_deploy::{
-    Analysis, Tree,
+    Analysis, Options, Tree,
     dockerfile::{self, Finding, Level, Proposal, Refusal, SaveError, Saved, Surroundings, Wanted},
+    fill::{Filled, Question},
     plan::Bases,
     settings::{self, Settings},
 };
 use aigis_proxy::{Code, Error, NodeName, text_file};
 
+use super::fill;
 use crate::{
     config,
     context::Context,
     exit::{self, Failure},
+    model::Model,
 };
 
 mod pin;
@@ -38,6 +41,9 @@ pub(crate) struct Dockerfile {
     /// Ask registries what the base images are now, and name them by digest too, where aigis.lock does not
     #[arg(long, conflicts_with = "test")]
     pin: bool,
+    /// Have the model that model.toml names choose what the analysis cannot decide
+    #[arg(long, conflicts_with = "test")]
+    fill: bool,
     /// Print what the image is made of, stage by stage, as JSON
     #[arg(long, conflicts_with_all = ["json", "diff", "save"])]
     plan: bool,
@@ -60,7 +66,7 @@ pub(crate) struct Dockerfile {
     #[arg(long, requires = "test")]
     keep: bool,
     /// Report on a Dockerfile instead; without a name on that in the project's directory
-    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["app", "pin", "plan", "diff", "save", "test"])]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["app", "fill", "pin", "plan", "diff", "save", "test"])]
     lint: Option<Option<PathBuf>>,
     /// Fail where anything is doubtful; of --lint, take warnings for errors
     #[arg(long)]
@@ -101,21 +107,36 @@ impl Dockerfile {
     }
 
     async fn propose(&self, context: &Context) -> Result<Proposal, Failure> {
-        let (mut proposal, analysis) = propose(&self.path, self.app.clone(), BTreeMap::new())?;
+        let mut filled = if self.fill { self.filled(context).await? } else { Vec::new() };
+        let warn = |warning: String| context.output.note(&warning);
+        let propose =
+            |filled: &[Filled], digests| propose(&self.path, self.app.clone(), digests, filled.to_vec(), warn);
+        let (mut proposal, analysis) = fill::made(&mut filled, warn, |filled| propose(filled, BTreeMap::new()))?;
         if self.pin {
             let digests = pin::resolved(context, &proposal).await?;
-            (proposal, _) = propose(&self.path, self.app.clone(), digests)?;
+            (proposal, _) = propose(&filled, digests)?;
+        }
+        let named: Vec<&str> = analysis.applications.iter().map(|app| app.name.as_str()).collect();
+        if self.app.is_none() && named.len() > 1 {
+            let all = named.join(", ");
+            warn(format!("this is of {}, one of {all}; of another: --app NAME", proposal.plan.application));
         }
         for warning in &analysis.warnings {
             context.output.note(&warning.to_string());
         }
         if self.strict && (analysis.is_doubtful() || !proposal.lint.is_empty()) {
-            let found = proposal.lint.iter().map(|finding| format!("{}: {}", finding.rule, finding.message));
-            found.for_each(|line| context.output.note(&line));
-            let hint = "see the notes above, and aish analyze; without --strict it is proposed all the same";
+            proposal.lint.iter().for_each(|finding| context.output.aside(line("Dockerfile", finding).trim_end()));
+            let hint = "see what is said above, and aish analyze; without --strict it is proposed all the same";
             return Err(Error::precondition("something is doubtful").hint(hint).into());
         }
         Ok(proposal)
+    }
+
+    /// With what the model of this host fills the gaps of the application.
+    async fn filled(&self, context: &Context) -> Result<Vec<Filled>, Failure> {
+        let model = Model::configured()?;
+        let (tree, question) = question(&self.path, self.app.as_deref())?;
+        Ok(fill::filled(&model, &tree, question, |warning| context.output.note(warning)).await)
     }
 
     fn write(&self, proposal: &Proposal, context: &Context) -> Result<(), Failure> {
@@ -127,6 +148,7 @@ impl Dockerfile {
             unsaved(&error)
         })?;
         say_kept(context, &saved);
+        proposal.notes.iter().for_each(|note| context.output.note(&note.message));
         let changed = saved.iter().any(|file| file.written);
         if context.output.is_json() {
             let files: Vec<_> =
@@ -135,12 +157,19 @@ impl Dockerfile {
         }
         let written = saved.iter().filter(|file| file.written).map(|file| format!("{}\n", file.path));
         let written: String = written.collect();
-        if changed { context.output.text(&written) } else { Ok(()) }
+        if changed {
+            return context.output.text(&written);
+        }
+        context.output.note("nothing was written: all of it is as proposed");
+        Ok(())
     }
 
     fn judge(&self, file: Option<&Path>, context: &Context) -> Result<(), Failure> {
         let file = file.map_or_else(|| self.path.join("Dockerfile"), Path::to_owned);
-        let text = text_file::read(&file).map_err(|error| Error::invalid(aigis_proxy::with_causes(&error)))?;
+        let text = text_file::read(&file).map_err(|error| {
+            let hint = "name the file: --lint FILE; or have one proposed: aish dockerfile";
+            Error::invalid(aigis_proxy::with_causes(&error)).hint(hint)
+        })?;
         let surroundings = Surroundings::read(&self.path, &file).map_err(|error| unreadable(&self.path, &error))?;
         let mut findings = dockerfile::lint(&text, &surroundings);
         if self.strict {
@@ -157,17 +186,33 @@ impl Dockerfile {
     }
 }
 
-/// What is proposed for an application of a directory, by the bases of this host, of which those digests are known.
+/// The source tree of a directory, and what a model is asked of an application of it.
+pub(super) fn question(directory: &Path, application: Option<&str>) -> Result<(Tree, Option<Question>), Error> {
+    let tree = Tree::read(directory).map_err(|error| unreadable(directory, &error))?;
+    let tree = dockerfile::source_of(tree);
+    let question = dockerfile::question(&tree, application).map_err(refused)?;
+    Ok((tree, question))
+}
+
+/// What is proposed for an application of a directory, by the bases of this host, of which those digests are known, and with
+/// those gaps filled. Where there is nothing, and no gap was filled, `warn` is told what is to be known of the directory.
 pub(super) fn propose(
     directory: &Path,
     application: Option<String>,
     digests: BTreeMap<String, String>,
+    filled: Vec<Filled>,
+    warn: impl Fn(String),
 ) -> Result<(Proposal, Analysis), Error> {
+    let is_last = filled.is_empty();
     let bases = Bases { digests, ..settings().map_err(Failure::into_error)?.bases() };
-    let wanted = Wanted { application, bases, ..Wanted::default() };
+    let wanted = Wanted { application, bases, options: Options { filled, ..Options::default() } };
     let tree = Tree::read(directory).map_err(|error| unreadable(directory, &error))?;
     let present = |path: &str| dockerfile::present(&directory.join(path)).ok().flatten();
-    dockerfile::propose(tree, &wanted, present).map_err(refused)
+    dockerfile::propose(tree, &wanted, present).map_err(|refusal| {
+        let warnings = if is_last { refusal.warnings() } else { &[] };
+        warnings.iter().for_each(|warning| warn(warning.to_string()));
+        refused(refusal)
+    })
 }
 
 /// Says where what stood in the place of files that were written is kept.

@@ -97,10 +97,7 @@ impl List {
             return printer.until(true, watch(&session, &self.filter, &context.output, pen)).await;
         }
         let rows = self.filter.rows(&snapshot);
-        if context.output.is_json() {
-            return context.output.json(&rows);
-        }
-        context.output.table(&HEADER, &rows.iter().map(fields).collect::<Vec<_>>(), STATE)
+        context.output.rows(&HEADER, &rows, fields, STATE)
     }
 }
 

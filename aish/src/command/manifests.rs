@@ -1,7 +1,7 @@
 //! `aish manifests`: what a project is made of, checked, shown, or made.
 
 use std::{
-    io::Read as _,
+    io::{ErrorKind, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -28,6 +28,7 @@ pub(crate) struct Manifests {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 enum Command {
     Init(init::Init),
     Check(check::Check),
@@ -35,10 +36,10 @@ enum Command {
 }
 
 impl Manifests {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
-        // Files alone are looked at: nothing here waits for anything else.
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        // Files alone are looked at, and nothing waits for anything else but a model that is asked.
         match self.command {
-            Command::Init(init) => init.run(context),
+            Command::Init(init) => init.run(context).await,
             Command::Check(check) => check.run(context),
             Command::Show(show) => show.run(context),
         }
@@ -65,12 +66,17 @@ fn look(path: &Path) -> Result<Looked, Failure> {
     }
     let file = if path.is_dir() { path.join(manifest::FILE) } else { path.to_owned() };
     let shown = text_file::shown(&file);
-    if !file.is_file() {
-        let what = if file.exists() { "is no file" } else { "does not exist" };
+    let unreadable = |error: std::io::Error| Error::precondition(format!("{shown} cannot be read: {error}"));
+    let there = match std::fs::metadata(&file) {
+        Ok(there) => Some(there),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+        Err(error) => return Err(unreadable(error).into()),
+    };
+    if !there.as_ref().is_some_and(std::fs::Metadata::is_file) {
+        let what = if there.is_some() { "is no file" } else { "does not exist" };
         let hint = "make one of what the project holds: aish manifests init PATH";
         return Err(Error::new(Code::NotFound, format!("{shown} {what}")).hint(hint).into());
     }
-    let unreadable = |error: std::io::Error| Error::precondition(format!("{shown} cannot be read: {error}"));
     let mut bytes = Vec::new();
     let read =
         std::fs::File::open(&file).and_then(|file| file.take(json::MAX_BYTES as u64 + 1).read_to_end(&mut bytes));

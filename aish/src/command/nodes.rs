@@ -19,6 +19,7 @@ pub(crate) struct Nodes {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 enum Command {
     List(List),
     Cordon(duties::Cordon),
@@ -49,10 +50,7 @@ impl List {
     async fn run(self, context: &Context) -> Result<(), Failure> {
         let session = context.session().await?;
         let rows = session.snapshot().node_rows();
-        if context.output.is_json() {
-            return context.output.json(&rows);
-        }
-        context.output.table(&HEADER, &rows.iter().map(fields).collect::<Vec<_>>(), STATE)
+        context.output.rows(&HEADER, &rows, fields, STATE)
     }
 }
 

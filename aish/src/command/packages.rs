@@ -34,6 +34,7 @@ pub(crate) struct Packages {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 enum Command {
     Build(build::Build),
     Verify(verify::Verify),

@@ -22,6 +22,7 @@ pub(crate) struct Plugins {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 enum Command {
     List(list::List),
     Add(change::Add),

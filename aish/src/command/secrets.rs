@@ -26,6 +26,7 @@ pub(crate) struct Secrets {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 enum Command {
     Set(Set),
     List(List),

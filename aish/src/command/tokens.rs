@@ -27,6 +27,7 @@ pub(crate) struct Tokens {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 enum Command {
     Create(Create),
     List(List),
@@ -167,10 +168,7 @@ impl List {
         issuer::known(context)?;
         let snapshot = context.session().await?.snapshot();
         let rows: Vec<Row> = snapshot.tokens().map(|token| Row::of(token, Timestamp::now())).collect();
-        if context.output.is_json() {
-            return context.output.json(&rows);
-        }
-        context.output.table(&HEADER, &rows.iter().map(Row::fields).collect::<Vec<_>>(), STATE)
+        context.output.rows(&HEADER, &rows, Row::fields, STATE)
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) struct Users {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(defer = true)]
 enum Command {
     Create(Create),
     Grant(Give),
@@ -58,10 +59,7 @@ impl List {
         issuer::known(context)?;
         let snapshot = context.session().await?.snapshot();
         let rows: Vec<Row> = snapshot.users().map(|user| Row::of(user, Timestamp::now())).collect();
-        if context.output.is_json() {
-            return context.output.json(&rows);
-        }
-        context.output.table(&HEADER, &rows.iter().map(Row::fields).collect::<Vec<_>>(), STATE)
+        context.output.rows(&HEADER, &rows, Row::fields, STATE)
     }
 }
 

@@ -1,15 +1,16 @@
 use std::fmt::Write as _;
 
 use aigis_deploy::deployment::Deployment;
-use aigis_proxy::Name;
+use aigis_proxy::{Code, Error, Name, quoted};
 use aigis_registry::shared::{ChainRecord, Key, Offer, StepRecord};
 use serde_json::{Value, json};
 
 use super::chains::show::{first_line, steps};
 use crate::{chains, context::Context, exit::Failure, quantity};
 
-/// Say why a chain went as it did: what began, where each step ran, and what the other nodes offered; or why what is deployed
-/// of a project stands where it does
+/// Say why a chain went as it did, or why what is deployed of a project stands where it does
+///
+/// Of a chain: what began, where each step ran, and what the other nodes offered.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  aish why shop\n  aish why 3fa9c1")]
 pub(crate) struct Why {
@@ -30,7 +31,12 @@ impl Why {
                     }
                     // What is no app may be the end of an id.
                     if !chains::is_cut(&self.what) && !self.what.starts_with("chn_") {
-                        return Err(error.into());
+                        if error.code != Code::NotFound {
+                            return Err(error.into());
+                        }
+                        let message = format!("there is no app, chain or deployed project \"{}\"", quoted(&self.what));
+                        let hint = format!("{}; or: aish deployments list", error.hint.as_deref().unwrap_or_default());
+                        return Err(Error { message, ..error }.hint(hint).into());
                     }
                     None
                 }
@@ -60,6 +66,9 @@ fn deployment(context: &Context, record: &Deployment) -> Result<(), Failure> {
         let _ = writeln!(out, "{name} on {}: {}", at.node, at.reason);
         for (node, why) in &at.others {
             let _ = writeln!(out, "    {node}: {why}");
+        }
+        if at.unnamed > 0 {
+            let _ = writeln!(out, "    and {} others", at.unnamed);
         }
     }
     context.output.text(&out)

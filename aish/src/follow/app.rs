@@ -15,7 +15,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use tokio::time::sleep;
 
 use super::teller::Teller;
-use crate::{coordinator::within, exit::Failure};
+use crate::exit::Failure;
 
 /// How long a question for more may take; the place answers sooner, with nothing.
 const LONG: Duration = Duration::from_secs(40);
@@ -95,7 +95,7 @@ impl Outputs {
         let (client, app, id) = (client(&self.bus, &of.node), self.app.clone(), of.id.clone());
         async move {
             sleep(after).await;
-            rpc::answered(client.output(within(LONG), app, id, from).await)
+            rpc::answered(client.output(rpc::within(LONG), app, id, from).await)
         }
         .boxed()
     }
@@ -170,7 +170,7 @@ impl Outputs {
 ///
 /// What its place says, or that it is away.
 pub(crate) async fn signal(bus: Bus, app: Name, at: At, signal: Signal) -> Result<(), Error> {
-    rpc::answered(client(&bus, &at.node).signal(within(SIGNAL), app, at.id, signal).await)
+    rpc::answered(client(&bus, &at.node).signal(rpc::within(SIGNAL), app, at.id, signal).await)
 }
 
 fn client(bus: &Bus, node: &NodeName) -> Client {

@@ -47,6 +47,7 @@ fn pkg_17_only_the_dockerfile_is_printed_and_nothing_is_written() {
     assert_eq!(file(".dockerignore").expect("it")["exists"], false);
     let diff = text(&run(home.path(), dir.path(), &["--diff"]).stdout);
     assert!(dockerfile.lines().all(|line| diff.contains(&format!("+{line}\n"))), "{diff}");
+    assert!(diff.contains("--- /dev/null\n+++ b/Dockerfile\n"), "as git apply reads it: {diff}");
     assert_eq!(snapshot(dir.path()), before);
     assert_eq!(snapshot(home.path()).len(), 0, "nothing is kept of who only looked");
 }
@@ -89,8 +90,34 @@ fn pkg_21_another_one_is_written_over_only_where_that_is_asked_for_and_is_kept()
     for options in [&["--save"][..], &["--save", "--replace"]] {
         let said = run(home.path(), dir.path(), options);
         assert_eq!((said.status.code(), text(&said.stdout).as_str()), (Some(0), ""), "{}", text(&said.stderr));
+        assert_eq!(text(&said.stderr), "note: nothing was written: all of it is as proposed\n");
     }
     assert_eq!(snapshot(dir.path()), after);
+}
+
+#[test]
+fn pkg_17_what_its_reader_should_know_stands_beside_a_proposal_and_a_refusal() {
+    let home = home();
+    let api = EXPRESS.map(|(path, content)| (format!("api/{path}"), content));
+    let mut files: Vec<(&str, &str)> = api.iter().map(|(path, content)| (path.as_str(), *content)).collect();
+    files.push(("site/index.html", "<h1>hello</h1>"));
+    let several = project(&files);
+    for options in [&[][..], &["--save"]] {
+        let told = text(&run(home.path(), several.path(), options).stderr);
+        assert!(told.contains("note: this is of api, one of api, site; of another: --app NAME\n"), "{told}");
+    }
+    let told = text(&run(home.path(), several.path(), &["--app", "site"]).stderr);
+    assert!(!told.contains("--app"), "{told}");
+    let said = run(home.path(), several.path(), &["--strict"]);
+    assert_eq!(said.status.code(), Some(1));
+    let told = text(&said.stderr);
+    assert!(told.contains("Dockerfile:3: warning: base-not-pinned: "), "{told}");
+
+    let broken = project(&[("pyproject.toml", "[project\n")]);
+    let said = run(home.path(), broken.path(), &[]);
+    assert_eq!(said.status.code(), Some(1));
+    let told = text(&said.stderr);
+    assert!(told.starts_with("note: pyproject.toml:1: cannot be read: ") && told.contains("is not known"), "{told}");
 }
 
 #[test]
@@ -159,6 +186,19 @@ const RULES: [(&str, &str, &str, &str, u64); 18] = [
     ("[\"app.py\",\"/x/\"]", ". /x", "ignore-lacks", "warning", 2),
     ("COPY [", "COPY --link [", "outside-subset", "warning", 2),
 ];
+
+#[test]
+fn pkg_23_a_name_with_a_control_character_is_refused() {
+    let home = home();
+    for path in ["a\nRUN touch M/package.json", "a\u{1b}[2J/package.json", "x\rRUN touch M.csproj"] {
+        let sdk = r#"<Project Sdk="Microsoft.NET.Sdk.Web"></Project>"#;
+        let content = if path.ends_with("json") { r#"{"scripts":{"start":"node ."}}"# } else { sdk };
+        let said = run(home.path(), project(&[(path, content)]).path(), &[]);
+        let told = text(&said.stderr);
+        assert_eq!((said.status.code(), text(&said.stdout).as_str()), (Some(65), ""), "{path:?}: {told}");
+        assert!(!told.trim_end().contains(char::is_control), "{told:?}");
+    }
+}
 
 #[test]
 fn pkg_25_each_rule_says_its_line_and_how_bad_it_is() {

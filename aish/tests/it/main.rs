@@ -3,8 +3,17 @@
 use std::{fs, path::Path, process::Command};
 
 mod analyze;
+#[expect(unreachable_pub, reason = "tests of whole meshes use it as a library's")]
+#[path = "../../../tests/src/completions.rs"]
+mod completions;
 mod dockerfile;
+mod fill;
+#[expect(unreachable_pub, reason = "tests of whole meshes use it as a library's")]
+#[path = "../../../tests/src/golden.rs"]
+mod golden;
+mod large;
 mod manifests;
+mod packages;
 
 /// A directory with these files.
 fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -27,6 +36,19 @@ fn aish(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aish"));
     command.env_clear().env("HOME", home);
     command
+}
+
+/// The program, with a log of the calls of that kind that it makes of the system.
+fn traced(program: &Command, calls: &str, log: &Path) -> Command {
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-e", &format!("trace={calls}"), "-o"]).arg(log).arg(program.get_program());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => traced.env(name, value),
+            None => traced.env_remove(name),
+        };
+    }
+    traced
 }
 
 fn text(bytes: &[u8]) -> String {

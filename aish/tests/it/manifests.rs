@@ -123,6 +123,8 @@ fn pkg_28_canonical_is_the_bytes_and_nothing_else() {
     let said = run(&["show", "--canonical"], dir.path());
     assert_eq!(said.status.code(), Some(0), "{}", text(&said.stderr));
     assert_eq!(format!("sha256:{}", hex(&said.stdout)), SPEC);
+    let told = text(&run(&["show"], dir.path()).stdout);
+    assert!(told.starts_with(&format!("project shop: {SPEC}\nbuild order: shop\ncontainer shop: sha256:")), "{told}");
     // Its last key is x-v, whose value ends before the document's last brace.
     put(dir.path(), &[("aigis.json", &SHOP.replacen('{', &format!("{{\"x-v\":{ROW},"), 1))]);
     let said = run(&["show", "--canonical"], dir.path());
@@ -162,6 +164,59 @@ fn pkg_29_files_that_are_not_there_are_told() {
     let given = command.args(["manifests", "check", "-", "--json"]).current_dir(dir.path()).stdin(Stdio::from(file));
     let said = given.output().expect("the program");
     assert_eq!((said.status.code(), serde_json::from_slice::<Value>(&said.stdout).expect("JSON")), (Some(65), report));
+}
+
+#[test]
+fn pkg_27_five_problems_are_told_at_once_each_with_its_line() {
+    const BAD: &str = r#"{
+ "manifest_version": "1.0",
+ "project": {},
+ "applications": {"api": {"type": "files", "run_command": "serve", "root": "../x"}},
+ "containers": {
+  "api": {"base_imge": "busybox", "dockerfile": "Dockerfile", "ports": [0], "user": "root"}}
+}"#;
+    let dir = project(&[("aigis.json", BAD), ("Dockerfile", "FROM x\n")]);
+    let said = run(&["check", "--json"], dir.path());
+    assert_eq!(said.status.code(), Some(65), "{}", text(&said.stderr));
+    let report: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    let told =
+        |problem: &Value| format!("{} {} {}", problem["pointer"], problem["code"], problem["line"]).replace('"', "");
+    let told: Vec<String> = report["problems"].as_array().expect("a list").iter().map(told).collect();
+    let expected = [
+        "/applications/api/root path_escape 4",
+        "/containers/api/base_imge unknown_key 6",
+        "/containers/api/ports/0 range 6",
+        "/containers/api/user pattern 6",
+        "/project/name missing 3",
+    ];
+    assert_eq!(told, expected, "{report}");
+}
+
+#[test]
+fn pkg_31_only_what_an_image_depends_on_changes_its_spec() {
+    const TWO: &str = r#"{"manifest_version":"1.0","project":{"name":"two"},
+"applications":{"a":{"type":"files","run_command":"one"},"b":{"type":"files","run_command":"two"}},
+"containers":{"a":{"base_image":"busybox","applications":["a"]},"b":{"base_image":"busybox","applications":["b"]}}}"#;
+    let dir = project(&[("aigis.json", TWO)]);
+    let specs = || -> [Value; 3] {
+        let said = run(&["show", "--json"], dir.path());
+        assert_eq!(said.status.code(), Some(0), "{}", text(&said.stderr));
+        let shown: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+        let of = |name: &str| {
+            let mut containers = shown["containers"].as_array().expect("a list").iter();
+            containers.find(|one| one["name"] == name).expect("it")["spec"].clone()
+        };
+        [shown["spec"].clone(), of("a"), of("b")]
+    };
+    let before = specs();
+    let edited = TWO.replace("two\"}", "three\"}");
+    put(dir.path(), &[("aigis.json", &edited)]);
+    let command = specs();
+    assert_eq!([0, 1, 2].map(|one| command[one] == before[one]), [false, true, false]);
+    let edited = edited.replace(r#""applications":["a"]"#, r#""applications":["a"],"replicas":3"#);
+    put(dir.path(), &[("aigis.json", &edited)]);
+    let replicas = specs();
+    assert_eq!([0, 1, 2].map(|one| replicas[one] == command[one]), [false, true, true]);
 }
 
 /// The projects of `deploy/corpus`: their names, and their files in the order in which they stand there.

@@ -29,10 +29,7 @@ impl List {
         let own = context.mesh_file()?.and_then(|mesh| mesh.node);
         let rows = apps.iter().map(async |(_, version)| row(&asking, &version.content, own.as_ref()).await);
         let rows = join_all(rows).await;
-        if context.output.is_json() {
-            return context.output.json(&rows);
-        }
-        context.output.table(&HEADER, &rows.iter().map(fields).collect::<Vec<_>>(), STATUS)
+        context.output.rows(&HEADER, &rows, fields, STATUS)
     }
 }
 

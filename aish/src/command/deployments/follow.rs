@@ -41,6 +41,7 @@ pub(in crate::command) async fn begin(
     let mandate = Mandate::sign(&context.credential()?, Purpose::Deployment, project.clone(), package);
     let is_removal = matches!(what, What::Remove { .. });
     let order = Order { project: project.clone(), what, mandate };
+    context.leaves(format!("it may have begun all the same: aish deployments show {project}"));
     let begun = Carrier::any(session.bus()).begin(order).await?;
     let shared = session.shared();
     if !begun.changes {
@@ -49,6 +50,11 @@ pub(in crate::command) async fn begin(
         return report(context, &project, record.running(), Some(&record), &[]);
     }
     let wanted = if is_removal { None } else { Some(begun.release) };
+    let what = if is_removal { "removal" } else { "deployment" };
+    context.leaves(format!(
+        "the {what} of {project} goes on, carried by a node; how far it is: aish deployments show {project}; \
+         to stop it before its next replica: aish deployments hold {project} --why TEXT"
+    ));
     let following = Box::pin(follow(context, &shared, &project, wanted, begun.epoch));
     let Ok(followed) = timeout_at(until, following).await else {
         let message = format!("the deployment of {project} is not at its end");
@@ -112,7 +118,10 @@ fn line(event: &Event) -> String {
 fn tell(context: &Context, project: &Name, record: Option<Deployment>, release: Option<u32>) -> Result<(), Failure> {
     let released = record.as_ref().and_then(|record| record.kept(release?));
     let trouble = match released {
-        Some(release) if release.outcome != Outcome::Deployed => release.error.clone(),
+        // Of one that another has followed already, only the words are kept.
+        Some(release) if release.outcome != Outcome::Deployed => {
+            release.error.clone().or_else(|| release.reason.clone().map(Error::precondition))
+        }
         Some(_) => None,
         None => record.as_ref().and_then(|record| record.trouble.clone()),
     };

@@ -96,7 +96,12 @@ pub(super) async fn history(context: &Context, project: &Name) -> Result<(), Fai
 
 /// Where each replica stands, and why there.
 pub(in crate::command) fn placements(record: &Deployment) -> Value {
-    let one = |(name, at): (&Name, &deployment::Placement)| json!({"name": name, "container": at.container, "node": at.node, "reason": at.reason, "others": at.others});
+    let one = |(name, at): (&Name, &deployment::Placement)| {
+        json!({
+            "name": name, "container": at.container, "node": at.node, "reason": at.reason, "others": at.others,
+            "unnamed": at.unnamed,
+        })
+    };
     record.placements.iter().map(one).collect()
 }
 

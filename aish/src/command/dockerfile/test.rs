@@ -119,7 +119,13 @@ pub(in crate::command) async fn ask(
     kwargs: Map<String, Value>,
 ) -> Result<Response, Failure> {
     let address = Address { name: node.ci(), node: Some(node.clone()) };
-    let found = session.find(&address).map_err(Failure::Address)?;
+    let found = session.find(&address).map_err(|error| match error.code {
+        Code::NotFound => {
+            let message = format!("no node is called {node}");
+            Failure::Address(Error { message, ..error }.hint("see: aish nodes list"))
+        }
+        _ => Failure::Address(error),
+    })?;
     let meta = Meta { timeout: context.global.timeout, ..Meta::default() };
     Ok(session.ask(&found, &SkillPath::parse(skill)?, Request { args: Vec::new(), kwargs, meta }).await?)
 }

@@ -42,9 +42,9 @@ impl Show {
                 .json(&json!({"project": project, "spec": spec, "build_order": order, "containers": containers}));
         }
         let order: Vec<&str> = order.into_iter().map(aigis_proxy::Name::as_str).collect();
-        let mut text = format!("{project}: {}\nbuild order: {}\n", document.spec(), order.join(", "));
+        let mut text = format!("project {project}: {}\nbuild order: {}\n", document.spec(), order.join(", "));
         for (name, spec) in digests {
-            let _ = writeln!(text, "{name}: {spec}");
+            let _ = writeln!(text, "container {name}: {spec}");
         }
         context.output.text(&text)
     }

@@ -87,8 +87,10 @@ impl Import {
     }
 
     fn read(&self, store: &Store) -> Result<Registered, Error> {
-        let file = File::open(&self.from)
-            .map_err(|error| Error::invalid(format!("{} cannot be read: {error}", text_file::shown(&self.from))))?;
+        let file = File::open(&self.from).map_err(|error| {
+            Error::invalid(format!("{} cannot be read: {error}", text_file::shown(&self.from)))
+                .hint("name a file that aish packages export wrote, or HOST/PATH@sha256:… in a registry")
+        })?;
         package::import(store, file)
     }
 }

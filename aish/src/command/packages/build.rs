@@ -138,7 +138,7 @@ impl Build {
         let missing = fs::symlink_metadata(self.path.join(manifest::FILE)).is_err();
         let bases = if missing { Some(settings()?.bases()) } else { None };
         if missing {
-            context.output.note("there is no aigis.json: that counts which aish manifests init would write");
+            context.output.note("there is no aigis.json: what aish manifests init would write counts");
         }
         let maker = Maker { user: user(), node: context.mesh_file()?.and_then(|mesh| mesh.node), is_node: false };
         let nodes = if self.whose.local { None } else { Box::pin(self.nodes(context)).await? };
@@ -178,7 +178,7 @@ impl Build {
                 own.iter().cloned().chain(rows.iter().filter(takes).map(|row| row.name.clone())).collect()
             }
         };
-        Ok(Some(Nodes::new(session.bus().clone(), open, surroundings, self.no_cache, context.output)))
+        Ok(Some(Nodes::new(session.bus().clone(), open, surroundings, context.output)))
     }
 
     /// Whose engine gets the images, if that is wanted. It is asked before anything is built.
@@ -247,20 +247,10 @@ impl Build {
         }
         let (tag, origin) = self.tag(store, &document, &record)?;
         let build = Built {
-            id: format!("bld_{}", uuid::Uuid::now_v7()),
-            package: record.id,
-            inputs: record.inputs,
-            outputs: record.by_image(|image| image.output),
-            tier: record.tier(),
             source: Origin { repository: project.repository.clone(), ..origin },
             node: nodes.and_then(Nodes::name).or(maker.node.clone()).map(|node| node.to_string()),
-            engine: None,
-            started_at,
-            ended_at: Timestamp::now(),
-            by: maker.user.clone(),
-            cache_hits,
-            verify_of: None,
             measured: maker.is_node,
+            ..Built::of(&record, &maker.user, started_at, cache_hits)
         };
         let registered = store.register(Registration {
             record,

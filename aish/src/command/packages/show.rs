@@ -8,6 +8,9 @@ use crate::{context::Context, exit::Failure, quantity};
 /// The exit code of a report that found differences.
 const DIFFERS: u8 = 1;
 
+/// How many characters of a digest are shown where it is not what was asked for: 12 of its digits.
+const SHOWN: usize = 19;
+
 /// Show a package, or in what it differs from another
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
@@ -100,7 +103,8 @@ fn told(differences: &Differences) -> String {
 fn of_build(build: &Build) -> String {
     let place = build.node.as_ref().filter(|_| build.measured).map(|node| format!(", measured on {node}"));
     let Build { id, ended_at, by, package, .. } = build;
-    format!("{id} {ended_at} by {by}{}: {package}", place.unwrap_or_default())
+    let gave: String = package.to_string().chars().take(SHOWN).collect();
+    format!("{id} {ended_at} by {by}{}: {gave}", place.unwrap_or_default())
 }
 
 fn text(known: &Known, builds: &[Build], checks: &[Check], reproducible: Reproducible) -> String {
@@ -131,10 +135,11 @@ fn text(known: &Known, builds: &[Build], checks: &[Check], reproducible: Reprodu
     lines.extend(builds.iter().map(|build| ("build", of_build(build))));
     let word = serde_json::to_value(reproducible).unwrap_or_default();
     lines.push(("reproducible", word.as_str().unwrap_or_default().to_owned()));
+    let names = checks.iter().map(|check| check.name.to_string().len()).max().unwrap_or_default();
     lines.extend(checks.iter().map(|check| {
-        let outcome = crate::command::word(&check.outcome);
-        let first = check.evidence.first().map(|line| format!(": {line}")).unwrap_or_default();
-        ("check", format!("{} {outcome}{first}", check.name))
+        let (name, outcome) = (check.name.to_string(), crate::command::word(&check.outcome));
+        let first = check.evidence.first().map(String::as_str).unwrap_or_default();
+        ("check", format!("{name:names$}  {outcome:7}  {first}").trim_end().to_owned())
     }));
     let places = state.places.iter().map(|place| ("place", format!("{}@{}", place.reference, place.digest)));
     lines.extend(places);

@@ -34,10 +34,7 @@ impl List {
             }
         }
         plugins.sort_by(|a, b| word(a, "name").cmp(word(b, "name")));
-        if context.output.is_json() {
-            return context.output.json(&plugins);
-        }
-        context.output.table(&HEADER, &plugins.iter().map(fields).collect::<Vec<_>>(), STATE)
+        context.output.rows(&HEADER, &plugins, fields, STATE)
     }
 }
 

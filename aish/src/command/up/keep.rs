@@ -14,7 +14,10 @@ use aigis_proxy::{Code, Error, NodeName, with_causes};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-use super::{Up, announce, ready, status};
+use super::{
+    Up, announce,
+    background::{ready, status},
+};
 use crate::{
     context::Context,
     exit::{Failure, INTERRUPTED},

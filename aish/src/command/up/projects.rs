@@ -11,7 +11,9 @@ use std::{
 use aigis_deploy::{
     Options, Tree, analyze,
     dockerfile::{self, SaveError, Surroundings},
+    fill::Filled,
     manifest::{self, Directory},
+    plan,
     source::Source,
 };
 use aigis_node::Node;
@@ -33,8 +35,11 @@ use self::{
     kept::{Kept, Shown},
     packer::Packer,
 };
-use super::super::dockerfile::{propose, settings, unreadable, unsaved};
-use crate::scratch::Scratch;
+use super::super::{
+    dockerfile::{propose, question, settings, unreadable, unsaved},
+    fill,
+};
+use crate::{model::Model, scratch::Scratch};
 
 mod kept;
 mod packer;
@@ -157,14 +162,49 @@ impl Desk {
         .await
     }
 
-    async fn propose(&self, project: String, application: Option<String>) -> Result<Value, Error> {
+    async fn propose(&self, project: String, application: Option<String>, fills: bool) -> Result<Value, Error> {
+        let mut filled = if fills { self.filled(&project, application.clone()).await? } else { Vec::new() };
         let app = application.clone();
-        let proposal = self.look(&project, move |directory| Ok(propose(directory, app, BTreeMap::new())?.0)).await?;
+        let (proposal, filled) = self
+            .look(&project, move |directory| {
+                let warn = |warning: String| tracing::warn!("{warning}");
+                let propose =
+                    |filled: &[Filled]| propose(directory, app.clone(), BTreeMap::new(), filled.to_vec(), warn);
+                let (proposal, _) = fill::made(&mut filled, warn, propose)?;
+                Ok((proposal, filled))
+            })
+            .await?;
         let value = value(&proposal)?;
         let _turn = self.writing.lock().await;
         let kept = self.kept.clone();
-        blocking(move || kept.keep(Shown { project, application, proposal })).await?;
+        blocking(move || kept.keep(Shown { project, application, filled, proposal })).await?;
         Ok(value)
+    }
+
+    /// With what the model of this host fills the gaps of an application. Nobody else has a turn taken from while it is asked.
+    async fn filled(&self, project: &str, application: Option<String>) -> Result<Vec<Filled>, Error> {
+        let model = Model::configured().map_err(crate::exit::Failure::into_error)?;
+        let (tree, asks) = self.look(project, move |directory| question(directory, application.as_deref())).await?;
+        let asked = fill::ask(&model, asks).await;
+        blocking(move || {
+            let (filled, warnings) = fill::judge(model.name(), &tree, &asked);
+            // The proposal is the same as without a model, so it is told here.
+            warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            Ok(filled)
+        })
+        .await
+    }
+
+    async fn proposed(&self, proposal: String, project: String) -> Result<String, Error> {
+        let (kept, named) = (self.kept.clone(), project.clone());
+        let shown = blocking(move || shown_for(&kept, &proposal, &named)).await?;
+        self.look(&project, move |directory| {
+            unchanged(directory, &shown)?;
+            let bases = settings().map_err(crate::exit::Failure::into_error)?.bases();
+            let refused = |why: plan::Error| Error::new(why.code(), why.to_string());
+            shown.proposal.in_whole_tree(&bases).map_err(refused)
+        })
+        .await
     }
 
     async fn save(&self, save: Save) -> Result<Saved, Error> {
@@ -194,14 +234,27 @@ impl Desk {
     }
 }
 
+/// What was shown for a project under that id; refused if it was shown for others alone.
+fn shown_for(kept: &Kept, proposal: &str, project: &str) -> Result<Shown, Error> {
+    let found = kept.find(proposal, Some(project));
+    let is_known = || !matches!(kept.find(proposal, None), Err(error) if error.code == Code::NotFound);
+    match found {
+        Err(error) if error.code == Code::NotFound && is_known() => {
+            let message = format!("{proposal} was proposed for another tree than {project}");
+            Err(Error::precondition(message).hint("have it proposed again, and look at it: dockerfile.propose"))
+        }
+        found => found,
+    }
+}
+
 /// Refuses a proposal of files that are others by now.
 fn unchanged(directory: &Path, shown: &Shown) -> Result<(), Error> {
     let changed = |why: String| {
         Error::precondition(format!("the project {} is not what it was: {why}", shown.project))
             .hint("have it proposed again, and look at it: dockerfile.propose")
     };
-    let (now, _) =
-        propose(directory, shown.application.clone(), BTreeMap::new()).map_err(|error| changed(error.message))?;
+    let (now, _) = propose(directory, shown.application.clone(), BTreeMap::new(), shown.filled.clone(), |_| ())
+        .map_err(|error| changed(error.message))?;
     if now.id != shown.proposal.id {
         return Err(changed(format!("it leads to {} now, not to {}", now.id, shown.proposal.id)));
     }
@@ -270,9 +323,14 @@ impl Projects for Served {
         .boxed()
     }
 
-    fn propose(&self, project: String, application: Option<String>) -> BoxFuture<'static, Result<Value, Error>> {
+    fn propose(
+        &self,
+        project: String,
+        application: Option<String>,
+        fills: bool,
+    ) -> BoxFuture<'static, Result<Value, Error>> {
         let desk = self.0.clone();
-        async move { desk.propose(project, application).await }.boxed()
+        async move { desk.propose(project, application, fills).await }.boxed()
     }
 
     fn lint(&self, content: String) -> BoxFuture<'static, Result<Value, Error>> {
@@ -307,6 +365,11 @@ impl Projects for Served {
             .await
         }
         .boxed()
+    }
+
+    fn proposed(&self, proposal: String, tree: Digest) -> BoxFuture<'static, Result<String, Error>> {
+        let desk = self.0.clone();
+        async move { desk.proposed(proposal, tree.to_string()).await }.boxed()
     }
 
     fn pack(&self, by: String, pack: Pack) -> BoxFuture<'static, Result<Packed, Error>> {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{Seek as _, Write},
+    io::{self, Seek as _, Write},
     time::Duration,
 };
 
@@ -19,10 +19,10 @@ use aigis_proxy::{
     secret::SecretName,
     services::builds::{self, BUILDS, BaseImage, BuildsClient, BuildsRequest, BuildsResponse, Loaded, Told},
 };
+use aigis_registry::archive::is_full;
 use tokio::time::sleep;
 
 use super::nodes::Nodes;
-use crate::coordinator::within;
 
 /// How long an image may take to be pulled, or stored.
 const IMAGE: Duration = Duration::from_secs(30 * 60);
@@ -47,24 +47,24 @@ impl Node<'_> {
 
     /// What its engine is.
     pub(super) async fn about_engine(&self) -> Result<builds::Engine, Error> {
-        rpc::answered(self.client().engine(within(SHORT)).await)
+        rpc::answered(self.client().engine(rpc::within(SHORT)).await)
     }
 
     /// Has its engine get an image, and says what it is.
     pub(super) async fn image(&self, reference: &str, wanted: Option<Digest>) -> Result<BaseImage, Error> {
-        rpc::answered(self.client().image(within(IMAGE), reference.to_owned(), wanted).await)
+        rpc::answered(self.client().image(rpc::within(IMAGE), reference.to_owned(), wanted).await)
     }
 
     /// Brings an image here, as an archive.
     pub(super) async fn export(&self, blobs: &Blobs, image: String) -> Result<File, Error> {
-        let blob = rpc::answered(self.client().export(within(IMAGE), image).await)?;
+        let blob = rpc::answered(self.client().export(rpc::within(IMAGE), image).await)?;
         self.take(blobs, &blob).await
     }
 
     /// Has its engine take in the images of an archive.
     pub(super) async fn load(&self, archive: File, images: Vec<Loaded>) -> Result<(), Error> {
         let stored = Store::new(&self.all.bus).put(Life::Kept, tokio::fs::File::from_std(archive)).await?;
-        rpc::answered(self.client().load(within(IMAGE), stored.blob, images).await)
+        rpc::answered(self.client().load(rpc::within(IMAGE), stored.blob, images).await)
     }
 
     /// Runs a phase, and says where what it left is.
@@ -84,9 +84,10 @@ impl Node<'_> {
             left_out: phase.left_out(),
             secrets: phase.secrets.iter().map(|name| secret(name)).collect::<Result<_, _>>()?,
             surroundings: self.all.surroundings.clone(),
-            is_fresh: self.all.is_fresh,
+            is_fresh: phase.fresh,
+            project: phase.project.clone(),
         };
-        let id = rpc::answered(self.client().begin(within(SHORT), wanted).await)?;
+        let id = rpc::answered(self.client().begin(rpc::within(SHORT), wanted).await)?;
         self.ended(&id).await
     }
 
@@ -98,7 +99,7 @@ impl Node<'_> {
             bases: image.bases.clone(),
             fresh: image.fresh,
         };
-        let id = rpc::answered(self.client().build(within(SHORT), wanted).await)?;
+        let id = rpc::answered(self.client().build(rpc::within(SHORT), wanted).await)?;
         let archive = self.ended(&id).await?;
         self.take(blobs, &archive).await
     }
@@ -133,7 +134,7 @@ impl Node<'_> {
             followed = self.follow(id) => followed,
             () = self.all.ended.cancelled() => {
                 // One that is not told ends by itself, a little later.
-                let _ = rpc::answered(self.client().end(within(SHORT), id.to_owned()).await);
+                let _ = rpc::answered(self.client().end(rpc::within(SHORT), id.to_owned()).await);
                 Err(Error::new(Code::Cancelled, "nobody waits for the build any more"))
             }
         }
@@ -142,7 +143,7 @@ impl Node<'_> {
     async fn follow(&self, id: &str) -> Result<Blob, Error> {
         let (mut from, mut failures) = (0, 0);
         loop {
-            let told = rpc::answered(self.client().follow(within(NEWS), id.to_owned(), from).await);
+            let told = rpc::answered(self.client().follow(rpc::within(NEWS), id.to_owned(), from).await);
             match told {
                 Ok(Told { lines, next, ended }) => {
                     (from, failures) = (next, 0);
@@ -166,6 +167,7 @@ fn secret(name: &str) -> Result<SecretName, Error> {
     SecretName::parse(name).map_err(|error| Error::invalid(error.to_string()))
 }
 
-pub(super) fn unwritable(error: &std::io::Error) -> Error {
-    Error::precondition(format!("content on its way between this host and a node cannot be written: {error}"))
+pub(super) fn unwritable(error: &io::Error) -> Error {
+    let code = if is_full(error) { Code::ResourceExhausted } else { Code::FailedPrecondition };
+    Error::new(code, format!("content on its way between this host and a node cannot be written: {error}"))
 }

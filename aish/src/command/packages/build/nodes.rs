@@ -18,7 +18,7 @@ use aigis_deploy::{
 use aigis_proxy::{
     Bus, Code, Error, NodeName,
     blob::Content,
-    services::builds::{self, Loaded, Surroundings},
+    services::builds::{Loaded, Surroundings},
     text_file,
 };
 use tokio::runtime::Handle;
@@ -58,8 +58,6 @@ pub(in crate::command) struct Nodes {
     open: Vec<NodeName>,
     chosen: Arc<Mutex<BTreeMap<Platform, NodeName>>>,
     pub(super) surroundings: Surroundings,
-    /// Whether a phase of somebody else's is of no use.
-    pub(super) is_fresh: bool,
     listener: Arc<dyn Listener>,
     /// Set when nobody waits for the build any more.
     pub(super) ended: CancellationToken,
@@ -72,11 +70,10 @@ impl Nodes {
         bus: Bus,
         open: Vec<NodeName>,
         surroundings: Surroundings,
-        is_fresh: bool,
         listener: impl Listener + 'static,
     ) -> Self {
         let (listener, ended, runtime) = (Arc::new(listener), CancellationToken::new(), Handle::current());
-        Self { bus, open, chosen: Arc::default(), surroundings, is_fresh, listener, ended, runtime }
+        Self { bus, open, chosen: Arc::default(), surroundings, listener, ended, runtime }
     }
 
     /// They, for a build that ends once that is set.
@@ -102,12 +99,10 @@ impl Nodes {
         self.name().map(|name| self.node(name)).ok_or_else(|| Error::unavailable("no node can be asked"))
     }
 
-    /// The node that builds for a platform, always the same, and what its engine is.
-    async fn of(&self, platform: Platform) -> Result<(Node<'_>, builds::Engine), Error> {
-        let chosen = self.chosen().get(&platform).cloned();
-        if let Some(node) = chosen.map(|name| self.node(name)) {
-            let engine = node.about_engine().await?;
-            return Ok((node, engine));
+    /// The node that builds for a platform, always the same.
+    async fn of(&self, platform: Platform) -> Result<Node<'_>, Error> {
+        if let Some(name) = self.chosen().get(&platform).cloned() {
+            return Ok(self.node(name));
         }
         let mut others = Vec::new();
         for name in &self.open {
@@ -118,7 +113,7 @@ impl Nodes {
                         self.listener.line(&format!("=> {name} builds for {platform}"));
                     }
                     self.chosen().insert(platform, name.clone());
-                    return Ok((node, engine));
+                    return Ok(node);
                 }
                 Ok(engine) => others.push(format!("{name} builds for {}", engine.platform)),
                 Err(error) if matches!(error.code, Code::Unavailable | Code::DeadlineExceeded) => {
@@ -175,7 +170,7 @@ impl phase::Builder for Nodes {
         whole: bool,
     ) -> Result<LockedBase, Error> {
         self.runtime.block_on(async {
-            let (node, _) = self.of(platform).await?;
+            let node = self.of(platform).await?;
             let found = node.image(reference, locked.map(|locked| locked.config)).await?;
             if let (Some(locked), false) = (locked, whole) {
                 return Ok(locked.clone());
@@ -196,7 +191,7 @@ impl phase::Builder for Nodes {
     fn run(&self, blobs: &Blobs, phase: &Phase) -> Result<Digest, Error> {
         self.listener.phase(&phase.name);
         self.runtime.block_on(async {
-            let (node, _) = self.of(phase.platform).await?;
+            let node = self.of(phase.platform).await?;
             let blob = Box::pin(node.phase(blobs, phase)).await?;
             let mut writing = blobs.begin().map_err(|error| unwritable(&error))?;
             node.fetch(&blob, &mut writing).await?;
@@ -210,12 +205,12 @@ impl phase::Builder for Nodes {
     }
 
     fn engine(&self, platform: Platform) -> Result<String, Error> {
-        self.runtime.block_on(async { Ok(self.of(platform).await?.1.version) })
+        self.runtime.block_on(async { Ok(self.of(platform).await?.about_engine().await?.version) })
     }
 
     fn build(&self, blobs: &Blobs, image: &ImageBuild) -> Result<Digest, Error> {
         self.runtime.block_on(async {
-            let (node, _) = self.of(image.platform).await?;
+            let node = self.of(image.platform).await?;
             blobs.keep_built(Box::pin(node.build(blobs, image)).await?)
         })
     }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aigis_deploy::dockerfile::Proposal;
+use aigis_deploy::{dockerfile::Proposal, fill::Filled};
 use aigis_proxy::{Code, Error, quoted};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub(super) struct Shown {
     pub(super) project: String,
     /// The application that was asked for.
     pub(super) application: Option<String>,
+    /// With what its gaps were filled.
+    #[serde(default)]
+    pub(super) filled: Vec<Filled>,
     /// The proposal.
     pub(super) proposal: Proposal,
 }
@@ -125,7 +128,7 @@ mod tests {
             ..Default::default()
         };
         let (proposal, _) = aigis_deploy::dockerfile::propose(tree, &wanted, |_| None).unwrap();
-        Shown { project: project.to_owned(), application: None, proposal }
+        Shown { project: project.to_owned(), application: None, filled: Vec::new(), proposal }
     }
 
     #[test]

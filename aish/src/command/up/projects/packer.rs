@@ -106,7 +106,7 @@ impl Packer {
     pub(super) fn build(&self, by: String, pack: &Pack, found: Found) -> Result<Packed, Error> {
         let asked = Build::asked(found.directory.clone(), pack)?;
         let maker = Maker { user: by, node: Some(self.name.clone()), is_node: true };
-        self.begin(pack.no_cache, move |store, phases| {
+        self.begin(move |store, phases| {
             let is_missing = !found.directory.join(aigis_deploy::manifest::FILE).exists();
             let bases = match is_missing {
                 true => Some(settings().map_err(Failure::into_error)?.bases()),
@@ -125,7 +125,7 @@ impl Packer {
     /// As [`Packer::build`].
     pub(super) fn verify(&self, by: String, id: String) -> Result<Packed, Error> {
         let name = self.name.clone();
-        self.begin(true, move |store, phases| {
+        self.begin(move |store, phases| {
             let verifier = Verifier { by: &by, node: Some(name.as_str()), measured: true, builder: Some(phases) };
             value(&verify(store, &id, &verifier)?)
         })
@@ -134,14 +134,13 @@ impl Packer {
     /// Begins some work, which ends when nobody listens any more.
     fn begin(
         &self,
-        is_fresh: bool,
         work: impl FnOnce(&Store, &Nodes) -> Result<Value, Error> + Send + 'static,
     ) -> Result<Packed, Error> {
         let (frames, told) = mpsc::channel(LINES);
         let ended = CancellationToken::new();
         let listener = Told { frames: frames.clone(), at: Mutex::default() };
         let surroundings = surroundings(settings().map_err(Failure::into_error)?)?;
-        let phases = Nodes::new(self.bus.clone(), vec![self.name.clone()], surroundings, is_fresh, listener);
+        let phases = Nodes::new(self.bus.clone(), vec![self.name.clone()], surroundings, listener);
         let phases = phases.until(ended.clone());
         let Self { bus, shared, directory, turns, .. } = self.clone();
         let (runtime, guard) = (Handle::current(), ended.clone().drop_guard());
