@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command, time::Duration};
 
 use aigis_tests::{Fleet, Ran, docker, nonce, until};
 
-use crate::crew::{BUSYBOX, SHOWN, events, idle, live, operator, script};
+use crate::crew::{BUSYBOX, events, idle, live, operator, script};
 
 #[test]
 fn ci_39_ten_thousand_lines_come_over_the_bus_as_they_were() {
@@ -128,5 +128,5 @@ fn ci_65_fifty_callers_on_three_hosts_each_get_their_own_reply() {
     assert!(replied >= 40, "{replied} replied");
     // Nothing of the callers that gave up is left for the next one.
     let last = fleet.on("gamma").aish([&name, "last", "--creds", &creds]).good();
-    assert!(last.stdout == "last\n" && last.took < SHOWN, "{last:?}");
+    assert!(last.stdout == "last\n" && last.took < Duration::from_secs(15), "{last:?}");
 }

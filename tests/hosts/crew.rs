@@ -7,7 +7,7 @@ use serde_json::Value;
 
 pub(crate) const BUSYBOX: &str = "aigis-test/busybox";
 /// Three times what the mesh promises, for a machine that does much else.
-pub(crate) const SHOWN: Duration = Duration::from_secs(15);
+pub(crate) const SHOWN: Duration = Duration::from_secs(60);
 
 /// A container that sleeps.
 pub(crate) fn idle(fleet: &Fleet, host: &str, name: &str, options: &[&str]) -> Container {

@@ -27,7 +27,7 @@ fn engines_are_apart_and_containers_outlive_them() {
     assert!(engines[0].process().is_none() && engines[1].process().is_some());
     assert!(std::path::Path::new(&format!("/proc/{before}")).exists(), "the container ended with its engine");
     engines[0].resume().unwrap();
-    until("the container is back", Duration::from_secs(10), || (listed(0) == first.id).then_some(()));
+    until("the container is back", Duration::from_secs(60), || (listed(0) == first.id).then_some(()));
     assert_eq!(first.inspect()["State"]["Pid"], before);
 
     engines[1].freeze().unwrap();
@@ -36,7 +36,7 @@ fn engines_are_apart_and_containers_outlive_them() {
     assert_eq!(listed(0), first.id);
     assert!(asked.try_wait().unwrap().is_none(), "a frozen engine answered");
     engines[1].thaw().unwrap();
-    until("the engine answers", Duration::from_secs(10), || asked.try_wait().unwrap());
+    until("the engine answers", Duration::from_secs(60), || asked.try_wait().unwrap());
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn three_hosts_two_containers_each() {
     }
     assert_eq!(containers.len(), 6);
     for (host, node) in fleet.nodes() {
-        let shown = until(&format!("{host} shows all"), Duration::from_secs(15), || {
+        let shown = until(&format!("{host} shows all"), Duration::from_secs(60), || {
             let live: Vec<_> = node.rows(&[]).into_iter().filter(|row| row["state"] == "live").collect();
             let named = |row: &serde_json::Value| containers.iter().any(|container| row["name"] == container.name);
             (live.iter().filter(|row| named(row)).count() == 6).then_some(live)

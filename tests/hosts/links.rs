@@ -11,7 +11,7 @@ use aigis_lab::{Direction, Host, Lab, Link, Share};
 use aigis_tests::{inside, until};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn two() -> (Lab, Host, Host) {
     let lab = Lab::start(&["alpha", "beta"]).unwrap();
@@ -70,9 +70,9 @@ fn datagrams(from: &Host, to: &Host, count: u32) -> (usize, usize) {
         (seen.len(), twice)
     });
     for number in 0..count {
-        // In portions that no queue overflows by.
+        // In portions that no queue overflows by, though whoever reads has to wait for a processor now and then.
         if number % 50 == 0 {
-            thread::park_timeout(Duration::from_millis(2));
+            thread::park_timeout(Duration::from_millis(10));
         }
         out.send_to(&number.to_be_bytes(), address).unwrap();
     }
@@ -92,7 +92,7 @@ fn a_link_is_quick_until_it_is_slowed_and_again_when_it_is_cleared() {
     let (mut near, far) = connection(&alpha, &beta);
     let (least, longest) = round_trips(&mut near, far, 20);
     // 40 to 80 ms each way; a busy machine adds to it.
-    assert!(least >= Duration::from_millis(80) && longest < Duration::from_millis(400), "{least:?} {longest:?}");
+    assert!(least >= Duration::from_millis(80) && longest < Duration::from_secs(1), "{least:?} {longest:?}");
 
     lab.clear("beta").unwrap();
     assert_eq!(lab.faults("beta").unwrap(), [""; 0]);

@@ -1,4 +1,4 @@
-//! Several hosts, on a lab. Run by `cargo test -p aigis-tests --test hosts`: in one process, so that they share a lab.
+//! Several hosts, on a lab. Run by `cargo test --workspace --test hosts`: in one process, so that they share a lab.
 
 #[cfg(test)]
 mod apps;
@@ -25,6 +25,8 @@ mod links;
 mod many;
 #[cfg(test)]
 mod names;
+#[cfg(test)]
+mod packages;
 #[cfg(test)]
 mod plugins;
 #[cfg(test)]

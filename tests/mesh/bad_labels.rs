@@ -28,7 +28,7 @@ fn bad_03_bad_06_bad_66_bad_67_hostile_names_and_labels() {
     assert!(warnings.contains("big") && warnings.contains("at most 4096 are kept"), "{warnings}");
     assert!(described["labels"].get("big").is_none() && !record.stdout.contains("bbbbbbbb"), "{described}");
 
-    let cut = until("the long one is live", Duration::from_secs(15), || {
+    let cut = until("the long one is live", Duration::from_secs(60), || {
         mesh.rows(&[]).into_iter().find(|row| row["state"] == "live" && row["container"]["id"] == long.id.as_str())
     });
     let short = cut["name"].as_str().unwrap();

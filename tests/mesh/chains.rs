@@ -12,7 +12,7 @@ mod ports;
 mod python;
 mod questions;
 mod repository;
-mod running;
+pub(crate) mod running;
 mod skills;
 mod state;
 mod steps;

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use tokio::runtime::Runtime;
 
 /// How long whatever is to come may take.
-const LIMIT: Duration = Duration::from_secs(15);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A connection, with a runtime of its own, so that tests stay a plain list of steps.
 pub(crate) struct Client {

@@ -117,8 +117,8 @@ fn ci_74_a_bus_that_is_away_calls_nobody_dead() {
     let stranger = TcpListener::bind(&address).unwrap();
     gate.reopen();
     is_away(&mesh, Duration::from_secs(10));
-    let port = stranger.local_addr().unwrap().port();
-    assert!(mesh.log().contains(&format!("the port {port} may be taken")));
+    let told = format!("the port {} may be taken", stranger.local_addr().unwrap().port());
+    until("the log tells of the port", PATIENCE, || mesh.log().contains(&told).then_some(()));
     drop(stranger);
 
     nobody_dies(&mesh, &engine.host(), WATCHED);
@@ -144,7 +144,7 @@ fn flt_09_a_killed_bus_server_comes_back_with_all_it_acknowledged() {
     for _ in 0..5 {
         let _restarted = mesh.aish(["call", "web.restart", "grace_s=0"]).good();
         let killed = mesh.kill("bus/nats-server.pid");
-        until("a call is answered again", Duration::from_secs(15), || {
+        until("a call is answered again", PATIENCE, || {
             let status = mesh.aish(["call", "web.status", "--json", "--timeout", "5s"]);
             (status.code == 0).then(|| assert_eq!(status.json()["container_id"], web.id.as_str()))
         });
@@ -178,7 +178,7 @@ fn flt_01_a_node_that_was_killed_adopts_the_bus_server_it_left() {
 
     for _ in 0..2 {
         let killed = mesh.kill("node.pid");
-        let call = until("the call is refused", Duration::from_secs(5), || {
+        let call = until("the call is refused", PATIENCE, || {
             let call = mesh.aish(["web", "status"]);
             (call.code == 69).then_some(call)
         });
@@ -213,7 +213,7 @@ fn ci_75_flt_34_an_engine_that_is_away_is_no_dead_container() {
 
     engine.kill();
     let states = ["alpha", "db", "web"].map(|name| (name, if name == "alpha" { "live" } else { "unknown" }));
-    until("the rows are unknown", Duration::from_secs(15), || {
+    until("the rows are unknown", PATIENCE, || {
         let rows = mesh.rows(&[]);
         let is = |(name, state): &(&str, &str)| rows.iter().any(|row| row["name"] == *name && row["state"] == *state);
         states.iter().all(is).then_some(())

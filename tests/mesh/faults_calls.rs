@@ -7,7 +7,7 @@ use rustix::process::{Signal, kill_process};
 
 const BUSYBOX: &str = "aigis-test/busybox";
 /// What a row grants, and room for a machine that does much else.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Two nodes over one engine, and the container `web` on it: what alpha's commands ask of `web@beta` goes over the bus.
@@ -60,7 +60,7 @@ fn flt_03_a_node_that_dies_inside_an_effect_repeats_nothing() {
     let _killed = two.beta.kill("node.pid");
     let killed = Instant::now();
     let ran = call.end(SOON).failed(69);
-    assert!(killed.elapsed() < Duration::from_secs(3), "{ran:?}");
+    assert!(killed.elapsed() < SOON, "{ran:?}");
     assert!(ran.stderr.contains("\"sent\":true"), "{ran:?}");
 
     two.beta.start();
@@ -138,7 +138,7 @@ fn flt_07_nothing_outlives_a_killed_caller_but_its_effect() {
         for caller in [follow, exec] {
             caller.signal(Signal::KILL);
         }
-        until("the command ended", Duration::from_secs(10), || (!top().contains("sleep 777")).then_some(()));
+        until("the command ended", PATIENCE, || (!top().contains("sleep 777")).then_some(()));
         let restart = mesh.running(["call", "web@beta.restart", "grace_s=2"]);
         let in_flight = || {
             let status = two.alpha.aish(["call", "beta.status", "--json"]).good().json();

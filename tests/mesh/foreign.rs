@@ -6,7 +6,7 @@ use aigis_tests::{ForeignBus, Mesh, until};
 
 mod cluster;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Brings a mesh up over that bus, and gives what was said of it.
 fn up(mesh: &Mesh, bus: &str) -> aigis_tests::Ran {

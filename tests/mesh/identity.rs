@@ -11,7 +11,7 @@ use crate::client::Client;
 const BUSYBOX: &str = "aigis-test/busybox";
 /// How long something is given to not happen.
 const NEVER: Duration = Duration::from_secs(1);
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(60);
 
 fn code(answer: &Message) -> &str {
     answer.headers.as_ref().and_then(|headers| headers.get("Aigis-Error")).map_or("", |code| code.as_str())

@@ -7,7 +7,7 @@ use aigis_tests::{Container, Mesh, nonce, until};
 use crate::client::Client;
 
 const BUSYBOX: &str = "aigis-test/busybox";
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// The state and uses left of each token, as `aish tokens list` has them.
 fn tokens(mesh: &Mesh) -> Vec<(String, String, u64)> {

@@ -128,7 +128,7 @@ fn ci_13_a_removed_container_is_gone_and_says_so() {
     let container = Container::run(&name, &[], BUSYBOX, &["sleep", "1000"]);
     let _row = mesh.live(&name, &container.id);
     drop(container);
-    until("it is not listed", Duration::from_secs(15), || mesh.row(&name).is_none().then_some(()));
+    until("it is not listed", Duration::from_secs(60), || mesh.row(&name).is_none().then_some(()));
     let status = mesh.aish([name.as_str(), "status"]).failed(69);
     assert!(status.stderr.contains("removed"), "{status:?}");
     let gone = mesh.rows(&["--state", "gone"]);

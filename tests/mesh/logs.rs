@@ -53,10 +53,10 @@ fn ci_40_following_goes_on_over_a_restart_and_ends_with_the_reader() {
     let _ = docker(None, &["restart", "--time", "0", &x.id]);
     logs.until("the word after the restart", Duration::from_secs(30), |line| (line == second).then_some(()));
     logs.signal(Signal::INT);
-    let ended = logs.end(Duration::from_secs(10));
+    let ended = logs.end(Duration::from_secs(60));
     assert_eq!(ended.code, 130, "{ended:?}");
     assert_eq!(ended.stdout, format!("{first}\n{second}\n"), "{ended:?}");
-    until("no call is in flight", Duration::from_secs(3), || (in_flight(&mesh) == Some(0)).then_some(()));
+    until("no call is in flight", Duration::from_secs(60), || (in_flight(&mesh) == Some(0)).then_some(()));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn ci_41_a_reader_that_stands_still_costs_no_memory() {
     }
     // Ctrl-C is heard while the output is stuck.
     assert_eq!(kill_process(aish, Signal::INT), Ok(()));
-    let status = until("it ends", Duration::from_secs(10), || child.try_wait().ok().flatten());
+    let status = until("it ends", Duration::from_secs(60), || child.try_wait().ok().flatten());
     assert_eq!(status.code(), Some(130));
-    until("no call is in flight", Duration::from_secs(3), || (in_flight(&mesh) == Some(0)).then_some(()));
+    until("no call is in flight", Duration::from_secs(60), || (in_flight(&mesh) == Some(0)).then_some(()));
 }

@@ -129,7 +129,7 @@ fn ci_58_nothing_to_say_is_never_sent() {
     rustix::process::kill_process(node, rustix::process::Signal::CONT).unwrap();
     for (code, ran) in ran {
         let ran = ran.failed(code);
-        assert!(!ran.stderr.is_empty() && ran.took < Duration::from_secs(5), "{ran:?}");
+        assert!(!ran.stderr.is_empty() && ran.took < Duration::from_secs(20), "{ran:?}");
     }
     assert_eq!(made.code, 75, "the control: {made:?}");
     until("the node is back", Duration::from_secs(30), || (said(&["status"], None).code == 0).then_some(()));

@@ -28,7 +28,7 @@ fn metrics_are_served_when_asked_and_count_what_happens() {
     assert!(figure(address, "aigis_request_errors_total") >= 1);
     assert_eq!((figure(address, "aigis_engine_reachable"), figure(address, "aigis_bus_connected")), (1, 1));
     // Other tests' containers come and go on the same engine: both are read until nothing came between.
-    until("as many are counted as are listed", Duration::from_secs(15), || {
+    until("as many are counted as are listed", Duration::from_secs(60), || {
         (u64::try_from(mesh.rows(&[]).len()).unwrap() == figure(address, "aigis_cis")).then_some(())
     });
     assert!(get(address, "/else").starts_with("HTTP/1.1 404"));
@@ -84,7 +84,7 @@ fn parsed(text: &str) -> BTreeMap<String, String> {
 
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();

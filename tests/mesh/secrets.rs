@@ -16,7 +16,7 @@ use crate::client::Client;
 mod attacks;
 mod canaries;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 const VALUE: &[u8] = b"correct-horse-battery";
 
 /// Sets a secret.

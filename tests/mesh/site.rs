@@ -21,9 +21,9 @@ use crate::client::Client;
 mod hub;
 
 const BUSYBOX: &str = "aigis-test/busybox";
-const SOON: Duration = Duration::from_secs(20);
-/// Twice what is promised after a cut has healed, for a machine that does much else.
-const HEALED: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
+/// More than is promised after a cut has healed, for a machine that does much else.
+const HEALED: Duration = Duration::from_secs(60);
 /// Longer than a lease, and than an observer may be in doubt.
 const WATCHED: Duration = Duration::from_secs(20);
 /// How long the credentials hold that a test makes.

@@ -108,7 +108,7 @@ fn ci_06_ci_08_ci_09_memory_is_measured_at_each_call_and_a_stop_or_pause_is_told
 
 /// Waits until the list shows a live CI whose container is in that state.
 fn shown(mesh: &Mesh, name: &str, state: &str, health: &str) {
-    until(&format!("the list shows {state}"), Duration::from_secs(15), || {
+    until(&format!("the list shows {state}"), Duration::from_secs(60), || {
         let row = mesh.row(name)?;
         assert_eq!(row["state"], "live");
         (row["container"]["state"] == state && row["container"]["health"] == health).then_some(())

@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use aigis_tests::{Mesh, until};
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn flt_16_a_lost_store_is_refused_until_an_admin_accepts_another() {

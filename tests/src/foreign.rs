@@ -11,7 +11,7 @@ use std::{
 use crate::until;
 
 /// How long a server may take until it listens.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A `nats-server` of others, with a store, which ends with it.
 #[derive(Debug)]

@@ -3,10 +3,13 @@
 
 mod aish;
 mod cases;
+mod completions;
 mod container;
+mod disk;
 mod engine;
 mod events;
 mod foreign;
+mod golden;
 mod lab;
 mod process;
 mod registry;
@@ -17,10 +20,13 @@ mod wait;
 
 pub use aish::{Mesh, Ran};
 pub use cases::Cases;
+pub use completions::{Completions, Reply};
 pub use container::{Container, docker, now};
+pub use disk::Disk;
 pub use engine::PrivateEngine;
 pub use events::Events;
 pub use foreign::{ForeignBus, ForeignCluster};
+pub use golden::{GOLDEN, GOLDEN_MANIFEST, golden};
 pub use lab::{Alone, Fleet, Held, inside};
 pub use process::{cpu_seconds, resident_bytes};
 pub use registry::Registry;

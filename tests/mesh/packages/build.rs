@@ -1,38 +1,12 @@
 //! Packages that need no engine: built, tagged by commit, exported, taken in, loaded.
 
-use std::{
-    fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
-    path::Path,
-    process::Command,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
-use aigis_tests::{Mesh, docker};
+pub(super) use aigis_tests::{GOLDEN as PACKAGE, golden};
+use aigis_tests::{GOLDEN_MANIFEST as MANIFEST, Mesh, docker};
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// The manifest of the golden project; `PACKAGING` stands where something may be added.
-const MANIFEST: &str = r#"{"manifest_version":"1.0","project":{"name":"golden"},"applications":{"hello":{"type":"files","run_command":["/app/run.sh"]}},"containers":{"hello":{"base_image":"scratch","applications":["hello"],"ports":[8080]}},"packaging":{"platforms":["linux/amd64"]}}"#;
-pub(super) const PACKAGE: &str = "sha256:4ae8dd081b62c37ffaf9ad6bea31f5519f51e0eee2b7919e2183dc2198e76142";
 const CONFIG: &str = "sha256:9b1b0bd7d1aeb6623a8ce049751391878e748e927d4a772e37f5877ba40924a5";
-
-/// The golden project, with what must not count as it happens to be.
-pub(super) fn golden(mode: u32) -> TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    let long = format!("data/{}/f", "n".repeat(100));
-    let files = [
-        ("run.sh", "#!/bin/sh\necho golden\n", 0o100 | mode),
-        ("data/\u{e4}.txt", "\u{e4}\n", mode),
-        (long.as_str(), "x", mode),
-        ("aigis.json", MANIFEST, mode),
-    ];
-    for (path, content, mode) in files {
-        write(directory.path(), path, content);
-        fs::set_permissions(directory.path().join(path), fs::Permissions::from_mode(mode)).unwrap();
-    }
-    symlink("data/\u{e4}.txt", directory.path().join("link")).unwrap();
-    directory
-}
 
 pub(super) fn write(directory: &Path, path: &str, content: &str) {
     let path = directory.join(path);
@@ -62,6 +36,35 @@ fn pkg_32_pkg_33_the_golden_project_is_the_same_everywhere() {
     let shown = host.aish(["packages", "show", "golden", "--json"]).good().json();
     assert_eq!(shown["builds"].as_array().map(Vec::len), Some(2));
     assert_eq!((&shown["reproducible"], &shown["tags"]), (&"unchecked".into(), &serde_json::json!(["400408a16f88"])));
+}
+
+#[test]
+fn pkg_54_both_platforms_are_two_images_of_equal_layers() {
+    let (host, project) = (Mesh::absent(), golden(0o644));
+    let one = build(&host, project.path(), &[]);
+    let asked = build(&host, project.path(), &["--platform", "linux/arm64", "--platform", "linux/amd64"]);
+    let platforms = "\"platforms\":[\"linux/amd64\",\"linux/arm64\"]";
+    write(project.path(), "aigis.json", &MANIFEST.replace("\"platforms\":[\"linux/amd64\"]", platforms));
+    let said = build(&host, project.path(), &[]);
+    let document = |digest: &Value| -> Value {
+        let hex = digest.as_str().unwrap().strip_prefix("sha256:").unwrap();
+        let blob = host.path().with_file_name("packages/blobs/sha256").join(hex);
+        serde_json::from_slice(&fs::read(blob).unwrap()).unwrap()
+    };
+    for both in [&asked, &said] {
+        let images = both["images"].as_array().unwrap();
+        assert_eq!(images.len(), 2);
+        let listed = document(&both["output"])["manifests"].clone();
+        for (place, (image, architecture)) in images.iter().zip(["amd64", "arm64"]).enumerate() {
+            assert_eq!(image["platform"], format!("linux/{architecture}"));
+            assert_eq!(document(&image["config"])["architecture"], architecture);
+            assert_eq!(listed[place + 1]["platform"]["architecture"], architecture);
+            assert_eq!(listed[place + 1]["digest"], image["output"]);
+            assert_eq!(image["layers"], one["images"][0]["layers"]);
+        }
+        assert_eq!(images[0], one["images"][0]);
+        assert_ne!(images[1]["output"], images[0]["output"]);
+    }
 }
 
 #[test]

@@ -1,7 +1,12 @@
 //! Which packages are listed, and what is said of each.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
+use aigis_proxy::{
+    Bus, bus,
+    identity::Credential,
+    kv::{self, Bucket, Expect},
+};
 use aigis_tests::{Mesh, nonce};
 use serde_json::{Value, json};
 
@@ -53,7 +58,7 @@ fn pkg_58_each_filter_gives_exactly_what_it_names() {
         order.iter().copied().filter(|number| wanted(*number)).map(id).collect()
     };
     let config = made[7]["images"][0]["config"].as_str().unwrap();
-    let cases: [(&[&str], Vec<String>); 17] = [
+    let cases: [(&[&str], Vec<String>); 19] = [
         (&[], of(&|_| true)),
         (&["--project", "three"], of(&|number| number % 3 == 1)),
         (&["--project", "thre"], vec![]),
@@ -64,6 +69,8 @@ fn pkg_58_each_filter_gives_exactly_what_it_names() {
         (&["--label", "note=a"], vec![]),
         (&["--digest", config], of(&|number| number == 7)),
         (&["--digest", made[9]["inputs"].as_str().unwrap()], of(&|number| number == 9)),
+        (&["--digest", made[10]["spec"].as_str().unwrap()], of(&|number| number == 10)),
+        (&["--digest", made[11]["images"][0]["output"].as_str().unwrap()], of(&|number| number == 11)),
         (&["--text", "\"14\" is for: ä & <b>"], of(&|number| number == 14)),
         (&["--text", "1.25.0"], of(&|number| number == 25)),
         (&["--check", "versioned=pass"], of(&|number| number.is_multiple_of(5))),
@@ -126,5 +133,64 @@ fn pkg_57_checks_are_of_the_content_and_nobody_sets_them() {
     let _ = host.aish(["packages", "show", "one", "--json"]).failed(70);
     for command in ["build", "push", "show"] {
         let _ = host.aish(["packages", command, "one", "--check", "has_tests=pass"]).failed(2);
+    }
+}
+
+#[test]
+fn pkg_57_what_somebody_writes_into_the_records_of_a_mesh_sets_no_check() {
+    let (mesh, place) = (Mesh::up(), tempfile::tempdir().unwrap());
+    project(place.path(), 0);
+    write(place.path(), "own", &nonce());
+    let build = |tag: &str| {
+        let ran = mesh.aish(["packages", "build", shown(place.path()), "--json", "--tag", tag]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.json()
+    };
+    let made = build("v0");
+    // That something is passed over may be said beside it.
+    let told = || {
+        let ran = mesh.aish(["packages", "show", "one", "--json"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.json()
+    };
+    let outcomes = |told: &Value| -> Vec<Value> {
+        let checks = told["checks"].as_array().unwrap().iter();
+        checks.map(|check| json!([check["name"], check["outcome"]])).collect()
+    };
+    let expected = outcomes(&told());
+    assert_eq!(expected.len(), 11);
+    let key = format!("package_state.{}", made["id"].as_str().unwrap().strip_prefix("sha256:").unwrap());
+    let checks = json!([{"name": "has_tests", "outcome": "pass", "evidence": []}]);
+    // Bare; in the form of a version that nobody signed; and in one that its node did sign, for another content.
+    let forms: [fn(&Value, &Value) -> Value; 3] = [
+        |_, checks| json!({"checks": checks, "tags": ["v1"]}),
+        |_, checks| json!({"content": {"checks": checks}, "digest": "", "follows": 0, "by": "alpha", "signature": ""}),
+        |stored, checks| {
+            let mut edited = stored.clone();
+            edited["content"]["checks"] = checks.clone();
+            edited["content"]["labels"]["checks"] = "has_tests=pass".into();
+            edited
+        },
+    ];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let credential = Credential::read(&mesh.path().join("creds/alpha.creds"), None).unwrap();
+    let options =
+        bus::Options { url: mesh.bus(), ca: None, credential: Arc::new(credential), label: "editor".to_owned() };
+    let bus = runtime.block_on(Bus::connect(options)).unwrap();
+    for (tag, form) in ["v1", "v2", "v3"].into_iter().zip(forms) {
+        let before = told();
+        runtime.block_on(async {
+            let there = kv::get(&bus, Bucket::Shared, &key, kv::PATIENCE).await.unwrap().unwrap();
+            let edited = form(&serde_json::from_slice(&there.value).unwrap(), &checks);
+            let (value, expect) = (edited.to_string().into(), Expect::Revision(there.revision));
+            kv::put(&bus, Bucket::Shared, &key, value, expect, kv::PATIENCE).await.unwrap();
+        });
+        assert_eq!(told(), before);
+        assert_eq!(mesh.aish(["packages", "list", "--check", "has_tests=pass", "--json"]).json(), json!([]));
+        // The next version of it is written as ever.
+        assert_eq!(build(tag)["created"], false);
+        let after = told();
+        assert!(after["tags"].as_array().unwrap().contains(&json!(tag)), "{after}");
+        assert_eq!(outcomes(&after), expected);
     }
 }

@@ -6,8 +6,13 @@ use std::{
     process::Command,
 };
 
-use aigis_tests::{Mesh, Ran, docker, nonce};
+use aigis_tests::{Events, Mesh, Ran, docker, nonce};
 use serde_json::{Value, json};
+
+use super::{
+    tier_one::{building, label, phases},
+    tier2::{Names, id_of, name_of},
+};
 
 /// A project that a command builds; its directory is in the way of nobody.
 struct Project {
@@ -83,19 +88,19 @@ fn loaded(archive: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The containers of builds that are there, of a mesh's own node: others may build on the same engine.
-fn left(mesh: &Mesh) -> String {
-    let nodes = mesh.aish(["nodes", "--json"]).good().json();
-    let label = format!("label=aigis.node={}", nodes[0]["id"].as_str().unwrap());
-    docker(None, &["ps", "-aq", "--filter", &label, "--filter", "name=aigis-build-"])
-}
-
 #[test]
 fn pkg_34_pkg_35_pkg_44_what_commands_make_is_the_same_each_time_and_runs() {
     let word = nonce();
     let install = "mkdir -p /opt/kit && cp needs.txt /opt/kit/ && test ! -e source.txt && echo kit > kit.txt";
     let build = format!("cat source.txt /opt/kit/needs.txt kit.txt > out.txt && echo {word} >> out.txt && id -u");
     let (mesh, project) = (Mesh::up(), Project::new(&[install], &[&build]));
+    let (label, mut events, mut so_far) = (label(&mesh), Events::follow(), 0);
+    // How many phases ran since this was asked last, by the engine's word.
+    let mut ran = || {
+        let before = so_far;
+        so_far = phases(&mut events, &label).len();
+        so_far - before
+    };
     let first = project.built(&mesh, &[]);
     assert!(first.stderr.contains("aigis.lock"), "{first:?}");
     let record = first.json();
@@ -104,23 +109,29 @@ fn pkg_34_pkg_35_pkg_44_what_commands_make_is_the_same_each_time_and_runs() {
     assert_eq!(kinds, ["system", "install", "files"]);
     let id = record["id"].as_str().unwrap();
     assert_eq!(answer(&mesh, &project, id), format!("first\none\nkit\n{word}"));
+    assert_eq!(ran(), 2);
     // Nothing of it is known, and all of it comes out the same.
     let again = project.built(&mesh, &["--no-cache", "--locked"]);
     assert_eq!((&again.json()["id"], &again.json()["created"]), (&json!(id), &json!(false)), "{again:?}");
-    let known = project.built(&mesh, &[]);
+    assert_eq!(ran(), 2);
+    let known = project.built(&mesh, &["--load"]);
+    let name = name_of(&known.json(), "api");
+    let _names = Names(vec![name.clone()]);
+    assert_eq!((ran(), id_of(&name)), (0, record["images"][0]["config"].as_str().unwrap().to_owned()));
     assert!(known.stderr.contains("install api is known") && known.stderr.contains("build api is known"), "{known:?}");
     // Another source: only the build runs, and only its layer is another.
     project.write("source.txt", "second\n");
     let other = project.built(&mesh, &[]);
     assert!(other.stderr.contains("install api is known"), "{other:?}");
     assert!(!other.stderr.contains("build api is known"), "{other:?}");
+    assert_eq!(ran(), 1);
     let (one, two) = (layers(&record), layers(&other.json()));
     assert_eq!((&one[..2], one.len(), two.len()), (&two[..2], 3, 3));
     assert_ne!(one[2], two[2]);
     project.write("needs.txt", "two\n");
     let other = project.built(&mesh, &[]);
     assert!(!other.stderr.contains("is known"), "{other:?}");
-    assert_eq!(left(&mesh), "");
+    assert_eq!((ran(), building(&label).len()), (2, 0));
 }
 
 #[test]
@@ -134,5 +145,5 @@ fn pkg_36_a_command_that_fails_ends_the_build_and_leaves_nothing() {
     assert_eq!(mesh.aish(["packages", "list", "--json"]).good().json(), json!([]));
     let _ = project.build(&mesh, &["--locked"]).failed(1);
     let _ = project.build(&mesh, &["--local"]).refused(69);
-    assert_eq!(left(&mesh), "");
+    assert_eq!(building(&label(&mesh)), [""; 0]);
 }

@@ -63,6 +63,50 @@ fn pkg_48_what_is_pulled_is_what_was_pushed_and_nothing_is_sent_twice() {
 }
 
 #[test]
+fn pkg_48_an_image_on_a_base_is_pulled_whole_and_its_base_is_sent_once() {
+    let (mesh, registry, project) = (Mesh::up(), Registry::open(), tempfile::tempdir().unwrap());
+    let manifest = json!({
+        "manifest_version": "1.0", "project": {"name": "based"},
+        "applications": {"api": {
+            "type": "files", "build_commands": ["cp word.txt out.txt"], "run_command": ["/bin/cat", "/app/out.txt"],
+            "network": false,
+        }},
+        "containers": {"api": {"base_image": "busybox", "applications": ["api"]}},
+    });
+    write(project.path(), "aigis.json", &manifest.to_string());
+    let name = format!("{}/acme/based", registry.address);
+    let sent = |word: &str| {
+        write(project.path(), "word.txt", word);
+        let built = mesh.aish(["packages", "build", shown(project.path()), "--json"]);
+        assert_eq!(built.code, 0, "{built:?}");
+        let pushed = mesh.aish(["packages", "push", "based", &format!("{name}:v1"), "--json"]).good().json();
+        (built.json(), pushed["sent_bytes"].as_u64().unwrap())
+    };
+    let word = nonce();
+    let (package, first) = sent(&word);
+    let image = &package["images"][0];
+    let size = |kind: &str| -> u64 {
+        let layers = image["layers"].as_array().unwrap().iter().filter(|layer| layer["kind"] == kind);
+        layers.map(|layer| layer["size_bytes"].as_u64().unwrap()).sum()
+    };
+    assert!(size("base") > 0 && first > size("base") + size("files"), "{first}: {package}");
+    let again = mesh.aish(["packages", "push", "based", &format!("{name}:v1"), "--json"]).good().json();
+    assert_eq!(again["sent_bytes"], 0);
+
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let pinned = format!("{name}@{}", text(&image["output"]));
+    docker(None, &["pull", "--quiet", &pinned]);
+    let said = docker(None, &["run", "--rm", "--network", "none", &pinned]);
+    let id = docker(None, &["image", "inspect", "--format", "{{.Id}}", &pinned]);
+    docker(None, &["image", "rm", "--force", &pinned]);
+    assert_eq!((said, id), (word, text(&image["config"])));
+    assert_eq!(pulled(&format!("{name}@{}", text(&package["output"]))), text(&image["config"]));
+    // What follows stands on the same base.
+    let (_, second) = sent(&nonce());
+    assert!(0 < second && second < size("base"), "{second} of a base of {}", size("base"));
+}
+
+#[test]
 fn pkg_49_compressed_layers_are_another_digest_of_the_same_image() {
     let (host, there, registry) = (Mesh::absent(), Mesh::absent(), Registry::open());
     let (_project, package) = built(&host, &[]);

@@ -107,6 +107,12 @@ fn pkg_45_pkg_47_an_image_of_a_dockerfile_stands_unchanged_on_its_base_and_is_th
     let known = alpha.aish(["packages", "show", first["id"].as_str().unwrap(), "--json"]).good().json();
     assert_eq!((&known["reproducible"], known["builds"].as_array().map(Vec::len)), (&json!("unchecked"), Some(2)));
 
+    // Whoever verifies it measures it.
+    let verified = alpha.aish(["packages", "verify", first["id"].as_str().unwrap(), "--json"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    let report = verified.json();
+    assert_eq!((&report["differences"], &report["reproducible"]), (&json!([]), &json!("yes")), "{report}");
+
     // A line that fails is told, and nothing of it is kept.
     write(project.path(), "Dockerfile", "FROM busybox\nRUN echo begun && exit 9\n");
     let failed = alpha.aish(["packages", "build", shown(project.path())]).failed(1);
@@ -143,7 +149,7 @@ fn pkg_46_pkg_47_special_files_are_as_the_engine_itself_builds_them() {
     assert!(program.status.success(), "{program:?}");
     std::fs::write(project.path().join("caps.tar"), capable(&program.stdout)).unwrap();
     let mesh = Mesh::up();
-    let record = build(&mesh, project.path(), &["--load"]);
+    let record = build(&mesh, project.path(), &["--load", "--no-cache"]);
     let ours = name_of(&record, "api");
     let engines = format!("{}:engine", ours.split(':').next().unwrap());
     let _names = Names(vec![ours.clone(), engines.clone()]);

@@ -58,7 +58,7 @@ fn plg_48_a_plain_client_calls_by_hand_and_only_as_itself() {
         let since = Instant::now();
         alice.publish(&subject, Some("_INBOX.alice.x"), async_nats::HeaderMap::new(), r#"{"args":[["cat"]]}"#);
         alice.refused("publish", &subject);
-        assert!(since.elapsed() < Duration::from_secs(5), "at once, {:?}", since.elapsed());
+        assert!(since.elapsed() < Duration::from_secs(20), "at once, {:?}", since.elapsed());
     }
     // What was refused would have come before this.
     let answer = alice.request(subject, r#"{"args":[["cat"]]}"#);

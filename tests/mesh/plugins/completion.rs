@@ -27,6 +27,6 @@ fn plg_21_skills_and_plugins_are_offered_as_the_mesh_has_them() {
     let _down = mesh.aish(["down"]).good();
     let begun = std::time::Instant::now();
     assert!(offered(&mesh, "aish call cool.").is_empty());
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     assert_eq!(offered(&mesh, "aish plugins rel"), ["reload"]);
 }

@@ -30,8 +30,8 @@ fn plg_46_what_a_skill_calls_ends_with_its_own_time() {
     for (times, path) in (1..).zip(["patient.slow", "near.outer", "far.outer"]) {
         let words = ["call", path, "--timeout", "1s"].into_iter().chain((times == 1).then_some("20"));
         let ran = mesh.aish(words).failed(75);
-        assert!(ran.took < Duration::from_secs(5), "{path}: {ran:?}");
-        until(&format!("what {path} called has ended"), Duration::from_secs(10), || {
+        assert!(ran.took < Duration::from_secs(20), "{path}: {ran:?}");
+        until(&format!("what {path} called has ended"), Duration::from_secs(15), || {
             (read(&cancelled).len() == times).then_some(())
         });
     }

@@ -24,7 +24,7 @@ fn isolation_an_endless_loop_ends_its_own_call_alone_and_is_counted() {
     let host = row(&mesh, "fx").unwrap()["pid"].clone();
     for abandoned in 1..=2 {
         let ran = mesh.aish(["call", "endless.spin", "--timeout", "1s"]).failed(75);
-        assert!(ran.took < Duration::from_secs(10), "{ran:?}");
+        assert!(ran.took < Duration::from_secs(20), "{ran:?}");
         let status = until("it is counted", LIMIT, || {
             let status = mesh.aish(["endless", "status", "--json"]).good().json();
             (status["abandoned"] == abandoned).then_some(status)
@@ -98,7 +98,7 @@ fn isolation_a_flood_of_output_is_bounded_and_holds_up_nobody() {
     let mut answers = 0;
     until("all was printed", LIMIT, || {
         let ran = call(&mesh, ["cool.nolog", "2"]).good();
-        assert!(ran.stdout == "4\n" && ran.took < Duration::from_secs(5), "{ran:?}");
+        assert!(ran.stdout == "4\n" && ran.took < Duration::from_secs(20), "{ran:?}");
         answers += 1;
         let last = mesh.aish(["plugins", "logs", "floods", "--tail", "1"]).good().stdout;
         (last.contains("that is all") && talking.has_ended()).then_some(())
@@ -152,7 +152,7 @@ time.sleep(1000)
     let mut answers = 0;
     until("the flood has ended", LIMIT, || {
         let ran = call(&mesh, ["beside.f"]).good();
-        assert!(ran.stdout == "1\n" && ran.took < Duration::from_secs(5), "{ran:?}");
+        assert!(ran.stdout == "1\n" && ran.took < Duration::from_secs(20), "{ran:?}");
         assert!(mesh.aish(["list"]).good().stdout.contains("beside"));
         answers += 1;
         let log = log(&mesh, "floods");

@@ -122,7 +122,7 @@ fn plg_55_a_core_host_that_dies_comes_back_and_who_kills_it_is_taken_out() {
     settled(&mesh, "killer", "running");
     for death in 1..=3 {
         let ran = call(&mesh, ["killer.die"]).failed(69);
-        assert!(ran.took < Duration::from_secs(5), "{ran:?}");
+        assert!(ran.took < Duration::from_secs(20), "{ran:?}");
         assert_eq!(call(&mesh, ["cool.nolog", "1"]).good().stdout, "2\n");
         if death < 3 {
             settled(&mesh, "killer", "running");

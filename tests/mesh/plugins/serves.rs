@@ -149,7 +149,7 @@ fn lives(mesh: &Mesh) {
     let _stopped = mesh.aish(["call", "dice-ci.stop"]).good();
     assert!(!file.exists(), "the credential is gone");
     let away = call(mesh, ["dice.roll", "6", "3"]).failed(69);
-    assert!(away.took < Duration::from_secs(5), "{away:?}");
+    assert!(away.took < Duration::from_secs(20), "{away:?}");
     let _started = mesh.aish(["call", "dice-ci.start"]).good();
     assert!(file.exists() && are_dice(&call(mesh, ["dice.roll", "6", "3"]).good().json(), 3));
     let _down = mesh.aish(["down"]).good();

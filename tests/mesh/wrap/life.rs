@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// How long it takes what is told of an end at once, on a machine that does much else: a lease would end later.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
 /// Whether a process is there and no zombie.
 fn lives(pid: u64) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -20,7 +23,7 @@ fn ci_66_a_program_that_ends_during_a_call() {
     let wrap = mesh.wrap(["-n", "three", "--", "sh", "-c", &program]);
     let ran = mesh.aish(["three", "hi"]).failed(69);
     let since = fs::metadata(&end).unwrap().modified().unwrap().elapsed().unwrap();
-    assert!(since < Duration::from_secs(1) && ran.stderr.contains("exit code 3"), "{since:?}: {ran:?}");
+    assert!(since < AT_ONCE && ran.stderr.contains("exit code 3"), "{since:?}: {ran:?}");
     let ended = wrap.end(LIMIT);
     assert!(ended.code == 1 && ended.stdout.is_empty(), "{ended:?}");
     assert_eq!(mesh.rows(&["--state", "gone"])[0]["name"], "three");
@@ -44,10 +47,10 @@ fn ci_66_what_a_killed_wrap_leaves_is_ended_and_its_name_free() {
     watch.until("the list is whole", LIMIT, |line| line.contains("synced").then_some(()));
     let killed = Instant::now();
     wrap.signal(Signal::KILL);
-    watch.until("the name is free", Duration::from_secs(1), |line| {
+    watch.until("the name is free", AT_ONCE, |line| {
         (line.contains("solo") && (line.contains("removed") || line.contains("gone"))).then_some(())
     });
-    until("the group is gone", Duration::from_secs(1).saturating_sub(killed.elapsed()), || {
+    until("the group is gone", AT_ONCE.saturating_sub(killed.elapsed()), || {
         members.iter().all(|pid| !lives(*pid)).then_some(())
     });
     let _again = mesh.wrap(["-n", "solo", "--", "cat"]);
