@@ -238,6 +238,23 @@ fn a_plugin_with_a_label_moves_when_its_host_is_gone_and_runs_once() {
 }
 
 #[test]
+fn a_plugin_does_not_wait_for_a_host_that_is_killed_while_it_installs() {
+    let plugins = Plugins::new();
+    // It installs until the test is over.
+    let (script, installs) = (plugins.path("install.sh"), plugins.path("installs"));
+    let settings = format!("HOST = \"beta\"\nREQUIREMENT_COMMAND = \"sh {}\"", script.display());
+    plugins.internal("far", "internal", &settings, &stays("pass"));
+    fs::write(&script, format!(": > {0}; while [ -e {0} ]; do sleep 0.2; done", installs.display())).unwrap();
+    let table = plugins.table("internal", &["far"]);
+    let mesh = Mesh::hosting(&table);
+    let beta = mesh.joined("beta");
+    until("it installs", LIMIT, || installs.exists().then_some(()));
+    beta.kill("node.pid");
+    let error = || Some(row(&mesh, "far")?["error"].as_str()?.to_owned());
+    until("it waits for its host", LIMIT, || error()?.contains("which is offline").then_some(()));
+}
+
+#[test]
 fn a_place_takes_orders_from_the_home_of_a_plugin_alone() {
     let plugins = Plugins::new();
     plugins.internal("far", "internal", "HOST = \"beta\"", &stays("pass"));

@@ -28,7 +28,7 @@ const TRIES: usize = 3;
 
 impl Inner {
     /// Brings the plugin to a place, and has it run there.
-    pub(super) async fn put(&self, place: &NodeName, wanted: &Wanted) -> Result<(), Error> {
+    pub(super) async fn bring(&self, place: &NodeName, wanted: &Wanted) -> Result<(), Error> {
         let (plugin, asker, entry) = (&self.plugin.name, self.parts.asker(place), self.plugin.entry());
         let tree = wanted.tree()?;
         let mut offer = rpc::answered(asker.offer(rpc::within(SHORT), plugin.clone(), tree).await)?;

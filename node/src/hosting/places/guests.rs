@@ -1,6 +1,15 @@
 //! The place: runs the processes of plugins whose home is elsewhere, for as long as their homes want that.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aigis_proxy::{
     Bus, Code, Error, MeshName, Name, NodeName,
@@ -72,6 +81,8 @@ pub(crate) struct Guests {
     pub(super) parts: Parts,
     running: Arc<runner::Parts>,
     guests: std::sync::Mutex<BTreeMap<Name, Arc<Guest>>>,
+    /// Whether it takes no more guests; set while `guests` is held.
+    is_ending: AtomicBool,
 }
 
 /// A plugin of another node.
@@ -112,7 +123,13 @@ impl Guests {
             parts,
             running: Arc::new(runner::Parts { means, cores, hosting: None }),
             guests: Default::default(),
+            is_ending: AtomicBool::new(false),
         })
+    }
+
+    /// Why a plugin does not run here just now, which its home takes for a reason to ask again.
+    fn is_gone(&self) -> Error {
+        Error::unavailable(format!("{} ends what it runs of the plugin", self.parts.node)).sent(false)
     }
 
     fn mesh(&self) -> &MeshName {
@@ -138,6 +155,9 @@ impl Guests {
         let (runner, present) = Default::default();
         let guest = Arc::new(Guest { home: home.clone(), plugin, runner, present });
         let mut guests = lock(&self.guests);
+        if self.is_ending.load(Ordering::Relaxed) {
+            return Err(self.is_gone());
+        }
         if guests.len() >= MOST {
             let message = format!("{node} runs {MOST} plugins of other nodes, which is the limit");
             return Err(Error::new(Code::ResourceExhausted, message).hint("place it on another host"));
@@ -153,6 +173,10 @@ impl Guests {
         }
         let guest = self.guest(&home, entry(&part, source)).await?;
         let mut present = guest.present.lock().await;
+        // What was ended in the meantime is nobody's to end once more.
+        if !self.known(&part.plugin, &home).is_some_and(|known| Arc::ptr_eq(&known, &guest)) {
+            return Err(self.is_gone());
+        }
         let state = guest.plugin.standing().state;
         let is_kept = matches!(state, State::Running | State::BackingOff | State::CrashLooping | State::Starting);
         let runs = guest.runner().is_some() && is_kept;
@@ -292,9 +316,13 @@ impl Guests {
         }
     }
 
-    /// Ends all guests.
+    /// Ends all guests, and takes no more.
     pub(crate) async fn end_all(&self) {
-        let names: Vec<Name> = lock(&self.guests).keys().cloned().collect();
+        let names: Vec<Name> = {
+            let guests = lock(&self.guests);
+            self.is_ending.store(true, Ordering::Relaxed);
+            guests.keys().cloned().collect()
+        };
         join_all(names.iter().map(|name| self.end(name, None, false))).await;
     }
 }

@@ -101,6 +101,11 @@ enum Lost {
     Away,
 }
 
+/// Why a plugin waits.
+fn offline(place: &NodeName) -> Error {
+    Error::unavailable(format!("it waits for the host {place}, which is offline")).sent(false)
+}
+
 /// The name to which a plugin's secret is bound on its way to a place.
 ///
 /// # Errors
@@ -297,8 +302,7 @@ impl Inner {
                     known.told = None;
                     let since = *away_since.get_or_insert_with(Instant::now);
                     if self.is_offline(place).await {
-                        let message = format!("it waits for the host {place}, which is offline");
-                        self.waits(Error { cause: Some(Box::new(error)), ..Error::unavailable(message).sent(false) });
+                        self.waits(Error { cause: Some(Box::new(error)), ..offline(place) });
                         if self.host.may_move() && since.elapsed() >= MOVE {
                             return Lost::Away;
                         }
@@ -318,6 +322,24 @@ impl Inner {
         let exposed = serving::ask(&self.parts.bus, &self.plugin.name, manifest.start_timeout).await?;
         let ends = || Error::unavailable("the node ends").sent(false);
         self.parts.hosting.upgrade().ok_or_else(ends)?.offer(&self.plugin, exposed).await
+    }
+
+    /// Brings the plugin to a place, and has it run there; gives up when the place goes offline, which nobody there could tell.
+    async fn put(&self, place: &NodeName, wanted: &Wanted) -> Result<(), Error> {
+        tokio::select! {
+            done = self.bring(place, wanted) => done,
+            () = self.gone(place) => Err(offline(place)),
+        }
+    }
+
+    /// Returns when a place is offline.
+    async fn gone(&self, place: &NodeName) {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            if self.is_offline(place).await {
+                return;
+            }
+        }
     }
 
     async fn is_offline(&self, place: &NodeName) -> bool {
