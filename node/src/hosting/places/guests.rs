@@ -1,15 +1,6 @@
 //! The place: runs the processes of plugins whose home is elsewhere, for as long as their homes want that.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use aigis_proxy::{
     Bus, Code, Error, MeshName, Name, NodeName,
@@ -19,7 +10,7 @@ use aigis_proxy::{
 };
 use futures::future::join_all;
 use tokio::{
-    sync::Mutex as Turn,
+    sync::{Mutex as Turn, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use zeroize::Zeroizing;
@@ -82,7 +73,7 @@ pub(crate) struct Guests {
     running: Arc<runner::Parts>,
     guests: std::sync::Mutex<BTreeMap<Name, Arc<Guest>>>,
     /// Whether it takes no more guests; set while `guests` is held.
-    is_ending: AtomicBool,
+    ending: watch::Sender<bool>,
 }
 
 /// A plugin of another node.
@@ -123,7 +114,7 @@ impl Guests {
             parts,
             running: Arc::new(runner::Parts { means, cores, hosting: None }),
             guests: Default::default(),
-            is_ending: AtomicBool::new(false),
+            ending: watch::Sender::new(false),
         })
     }
 
@@ -155,7 +146,7 @@ impl Guests {
         let (runner, present) = Default::default();
         let guest = Arc::new(Guest { home: home.clone(), plugin, runner, present });
         let mut guests = lock(&self.guests);
-        if self.is_ending.load(Ordering::Relaxed) {
+        if *self.ending.borrow() {
             return Err(self.is_gone());
         }
         if guests.len() >= MOST {
@@ -183,7 +174,11 @@ impl Guests {
         if runs && present.as_ref().is_some_and(|known| known.asks_the_same(&part)) {
             return Ok(());
         }
-        let prepared = self.prepare(&guest.plugin, &part, runs).await;
+        let mut ending = self.ending.subscribe();
+        let prepared = tokio::select! {
+            prepared = self.prepare(&guest.plugin, &part, runs) => prepared,
+            _ = ending.wait_for(|is_ending| *is_ending) => return Err(self.is_gone()),
+        };
         let prepared = prepared.inspect_err(|error| {
             if !runs {
                 guest.plugin.fail(State::Failed, error.clone());
@@ -320,7 +315,7 @@ impl Guests {
     pub(crate) async fn end_all(&self) {
         let names: Vec<Name> = {
             let guests = lock(&self.guests);
-            self.is_ending.store(true, Ordering::Relaxed);
+            self.ending.send_replace(true);
             guests.keys().cloned().collect()
         };
         join_all(names.iter().map(|name| self.end(name, None, false))).await;
