@@ -1,7 +1,9 @@
 //! The node: brings the mesh up on this host, serves its CIs, keeps its lease, and ends in order.
 
 mod ground;
+mod office;
 mod options;
+mod parts;
 mod start;
 
 use std::{fs, sync::Arc, time::Duration};

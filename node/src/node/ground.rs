@@ -8,7 +8,7 @@ use std::{
 };
 
 use aigis_proxy::{
-    Bus,
+    Bus, Error as CallError,
     bus::{self, ConnectError},
     task,
 };
@@ -29,6 +29,14 @@ const WITHIN: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_millis(500);
 /// How long the engine may take to be heard before the node goes on without it.
 const ENGINE_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a node does that could not be heard otherwise, as errors name it.
+pub(super) const LISTEN: &str = "listen for calls";
+
+/// Says which part of a start failed.
+pub(super) fn doing(what: &'static str) -> impl Fn(CallError) -> Error + Copy {
+    move |source| Error::Start { what, source }
+}
 
 /// On the issuer: asks for a new start once the other servers of the bus run and it is still alone.
 pub(super) fn growing(cluster: &Arc<Cluster>, restart: watch::Sender<bool>) -> task::Owned {

@@ -3,60 +3,47 @@
 use std::{
     collections::BTreeSet,
     fs,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use aigis_proxy::{
-    Error as CallError,
-    blob::{self, Store},
-    bus,
+    blob, bus,
     dispatch::Dispatcher,
-    identity::{MeshCa, MeshKeys, ServerFiles},
+    identity::{MeshKeys, ServerFiles},
     secret::{SealingKey, SignedSealing},
     serve::Server,
     service_info, task,
-    tunnel::Hub,
 };
 use aigis_registry::{
-    Cache, CiRecord, Kind, LeaseKeeper, Reach, Registry, Reporter, Shared, SkillNote, Timestamp, audit::AuditJournal,
+    Cache, CiRecord, Kind, LeaseKeeper, Registry, Reporter, SkillNote, Timestamp, audit::AuditJournal,
 };
-use futures::FutureExt as _;
 use tokio::sync::watch;
 
 use super::{
     Error, Node, Options,
-    ground::{connect, containers, growing, heard, lock, reach},
+    ground::{LISTEN, connect, containers, doing, heard, lock, reach},
+    office,
+    parts::{Base, store_keeper},
 };
 use crate::{
-    apps::{self, Apps},
-    builds::{self, Builder},
     bus_server::{self, BusServer},
-    cluster::{Phase, member::Member, messenger::Messenger},
+    cluster::{Phase, member::Member},
     container::Host,
-    deployed::{self, Deployed},
     directory::Directory,
     duties::Duties,
     engine::{Engine, watch::Watch},
     gateway::Gateway,
     home,
-    hosting::{
-        self, Hosting, Ways,
-        places::{
-            self,
-            guests::{self, Guests},
-        },
-    },
-    issuer::{self, Office},
+    hosting::Ways,
     mesh::{self, Mesh, Wanted},
     metrics::Endpoint,
     offered,
     own::{self, OwnCi},
     owned::Mark,
-    plugins::{config::Config, users::Users},
+    plugins::config::Config,
     reconcile::Reconciler,
     registrar::Registrar,
-    renewal::Renewal,
     revocations,
     secrets::{self, Vault},
     shelf,
@@ -64,7 +51,7 @@ use crate::{
     steps,
     supply::Supply,
     trust,
-    upkeep::{self, StoreKeeper, Upkeep},
+    upkeep::{self, Upkeep},
     usage::Sampler,
     witness,
 };
@@ -126,8 +113,11 @@ impl Node {
         server_of_bus: Option<&BusServer>,
     ) -> Result<Self, Error> {
         let bus_status = server_of_bus.map(BusServer::status);
-        let has_other_sites = !options.bus_sites.is_empty() || !options.ended_sites.is_empty();
-        let Options { home, node, labels, engine, images, audit_room, credential_life, plugins, logs, .. } = options;
+        let asked = office::Asked {
+            credential_life: options.credential_life,
+            has_other_sites: !options.bus_sites.is_empty() || !options.ended_sites.is_empty(),
+        };
+        let Options { home, node, labels, engine, images, audit_room, plugins, logs, .. } = options;
         // The engine is listened to while the bus is spoken to.
         let engine = Engine::from_env_or(engine.as_deref());
         let watch = Watch::spawn(engine.clone());
@@ -141,7 +131,6 @@ impl Node {
             credential: mesh.credential.clone(),
             label: format!("aigis {node} {label}"),
         };
-        let doing = |what| move |source: CallError| Error::Start { what, source };
         let bus = match &mesh.office {
             Some(_) => connect(bus_options("calls"), mesh.file.supervised).await?,
             None => reach(|| bus_options("calls"), mesh.file.supervised).await?,
@@ -203,52 +192,25 @@ impl Node {
             vault: vault.clone(),
         }));
         let (vouching, vouches) = watch::channel(mesh.issuer.clone());
-        let (url, ca, label) = (mesh.file.bus.clone(), mesh.ca.clone(), format!("aigis {node}"));
-        let users = Users {
-            home: home.clone(),
-            bus: bus.clone(),
-            issuer: mesh.file.issuer.clone(),
-            vouches: vouches.clone(),
-            store: mesh.store.guard(),
-            options: Box::new(move |credential, user| bus::Options {
-                url: url.clone(),
-                ca: ca.clone(),
-                credential,
-                label: format!("{label} {user}"),
-            }),
-            keys: Mutex::default(),
-        };
-        let ways = Arc::new(Ways::new(users, Some(server.clone())));
-        let hosting = Hosting::new(hosting::Parts {
+        let base = Base {
             node: node.clone(),
             home: home.clone(),
+            bus: bus.clone(),
             registry: registry.clone(),
             cache: cache.clone(),
             directory: directory.clone(),
             server: server.clone(),
-            dispatcher: dispatcher.clone(),
+            journal: journal.clone(),
             duties: duties.clone(),
             vault: vault.clone(),
+            host: host.clone(),
             masks: logs.masks().clone(),
-            ways: ways.clone(),
-            config: plugins.clone(),
-            bus: bus.clone(),
-            issuer: mesh.file.issuer.clone(),
-        });
-        let mark = Mark::new(mesh.credential.public());
-        let supply = Supply::new(host.engine.clone(), images);
-        let steps = steps::Place::new(steps::Parts {
-            node: node.clone(),
-            home: home.clone(),
-            mark: mark.clone(),
-            bus: bus.clone(),
-            cache: cache.clone(),
-            engine: host.engine.clone(),
-            duties: duties.clone(),
-            vault: vault.clone(),
-            masks: logs.masks().clone(),
-            supply: supply.clone(),
-        });
+            mark: Mark::new(mesh.credential.public()),
+            supply: Supply::new(host.engine.clone(), images),
+        };
+        let ways = Arc::new(Ways::new(base.users(&mesh, &vouches), Some(server.clone())));
+        let hosting = base.hosting(&mesh, &ways, dispatcher.clone(), plugins.clone());
+        let steps = base.steps();
         let own = Arc::new(OwnCi::new(own::Parts {
             host: host.clone(),
             directory: directory.clone(),
@@ -271,18 +233,7 @@ impl Node {
             ..CiRecord::new(node.ci(), node.clone(), Kind::Node)
         };
         offered::claim(&registry, &cache, &record, false).await.map_err(doing("claim its name"))?;
-        let store = mesh.office.as_ref();
-        let store = store.map(|office| StoreKeeper {
-            keys: office.keys.clone(),
-            url: mesh.file.bus.clone(),
-            ca: mesh.ca.clone(),
-            replicas: match (&mesh.cluster, &bus_status) {
-                (Some(cluster), _) => Some(cluster.replicas()),
-                (None, Some(_)) => Some(1),
-                (None, None) => None,
-            },
-            pin: mesh.store.clone(),
-        });
+        let store = store_keeper(&mesh, bus_status.is_some());
         let parts = upkeep::Parts {
             host: host.clone(),
             registry: registry.clone(),
@@ -298,54 +249,18 @@ impl Node {
         let mut upkeep = Upkeep::new(parts, mesh.credential.public(), record);
         upkeep.settle().await.map_err(doing("write its record"))?;
         let subjects = bus.subjects();
-        let listening = doing("listen for calls");
+        let listening = doing(LISTEN);
         tasks.push(server.listen(&subjects.by_hand_control()).await.map_err(&listening)?);
         for target in directory.targets(&node.ci()) {
             tasks.push(server.listen_by_hand(&target).await.map_err(&listening)?);
         }
         tasks.push(service_info::answer(&bus, &server, env!("CARGO_PKG_VERSION")).await.map_err(&listening)?);
         tasks.push(blob::serve(&bus, journal.clone()).await.map_err(&listening)?);
-        let key = SealingKey::open(&home.sealing_key())?;
-        let (masks, place) = (logs.masks().clone(), node.clone());
-        let guests = Guests::new(guests::Parts { node: place, home: home.clone(), bus: bus.clone(), ways, masks, key });
-        let serving = places::serve(&guests, Arc::downgrade(&hosting), journal.clone());
-        tasks.extend(serving.await.map_err(&listening)?);
+        let (guests, serving) = base.guests(&hosting, ways).await?;
+        tasks.extend(serving);
         let restart = watch::Sender::new(false);
-        if let (Some(mesh::Office { keys }), Some(store)) = (&mesh.office, store) {
-            let (url, ca, cluster) = (mesh.file.bus.clone(), mesh.ca.clone(), mesh.cluster.clone());
-            let messenger = Arc::new(Messenger::new(keys.clone(), url, ca, cluster.clone()));
-            tasks.push(messenger.start());
-            // A bus of others goes on with what it was told last, which a start that failed may have changed since.
-            if has_other_sites || !mesh.file.supervised {
-                let [_, account, _] = keys.accounts();
-                match Box::pin(messenger.tell(&account)).await {
-                    Err(error) if has_other_sites => return Err(doing("tell the bus of its sites")(error)),
-                    Err(error) => tracing::debug!(%error, "the bus was not told of the accounts"),
-                    Ok(_) => {}
-                }
-            }
-            let authority = MeshCa::open(&home.issuer(), home.mesh()).map_err(mesh::Error::from)?;
-            tasks.extend(cluster.as_ref().map(|cluster| growing(cluster, restart.clone())));
-            let office = Office {
-                keys: keys.clone(),
-                journal: journal.clone(),
-                node: node.clone(),
-                store,
-                url: mesh.file.bus.clone(),
-                ca: mesh.ca.clone(),
-                messenger,
-                cluster: cluster.map(|cluster| (cluster, authority)),
-                registry: registry.clone(),
-                cache: cache.clone(),
-                blobs: Store::new(&bus),
-                credential_life,
-                revoking: Arc::default(),
-            };
-            office.note(&mesh.credential).await.map_err(doing("write its user's record"))?;
-            let (file, usual) = (home.default_credential(), mesh::first_admin());
-            office.first_admin(&file, &usual).await.map_err(doing("see to its admin's credential"))?;
-            tasks.push(witness::note(journal.clone(), cache.clone(), node.clone()));
-            tasks.extend(issuer::serve(&bus, office).await.map_err(&listening)?);
+        if let Some(store) = store {
+            tasks.extend(office::open(&base, &mesh, store, asked, &restart).await?);
         }
         let containers = containers(&known);
         directory.names(|names| {
@@ -370,69 +285,15 @@ impl Node {
         // Whoever comes back after a start of the node finds its secrets open.
         vault.ready(OPEN_WITHIN).await;
         tasks.extend(steps::serve(&steps, journal.clone()).await.map_err(&listening)?);
-        let builder = Builder::new(builds::Parts {
-            node: node.clone(),
-            mark: mark.clone(),
-            bus: bus.clone(),
-            engine: host.engine.clone(),
-            supply: supply.clone(),
-            vault: vault.clone(),
-            masks: logs.masks().clone(),
-            downloads: home.root().join("downloads"),
-        });
-        tasks.extend(builder.serve(journal.clone()).await.map_err(&listening)?);
-        let apps = Apps::new(apps::Parts {
-            mesh: home.mesh().clone(),
-            mark: mark.clone(),
-            node: node.clone(),
-            host: host.clone(),
-            bus: bus.clone(),
-            cache: cache.clone(),
-            vault: vault.clone(),
-            supply: supply.clone(),
-            directory: home.apps(),
-        })
-        .map_err(mesh::Error::from)?;
-        let hub = Hub::open(&bus).await.map_err(&listening)?;
-        let deployed = Deployed::new(deployed::Parts {
-            mesh: home.mesh().clone(),
-            mark,
-            node: node.clone(),
-            host: host.clone(),
-            bus: bus.clone(),
-            hub: hub.clone(),
-            cache: cache.clone(),
-            vault: vault.clone(),
-            duties: duties.clone(),
-            directory: home.root().join("deployed"),
-        })
-        .map_err(mesh::Error::from)?;
-        tasks.extend(deployed.serve(journal.clone()).await.map_err(&listening)?);
-        let of_apps = known.iter().filter(|record| record.kind == Kind::App && !record.is_gone());
-        let means = apps::ci::Means {
-            registry: registry.clone(),
-            directory: directory.clone(),
-            server: server.clone(),
-            known: of_apps.map(|record| record.name.clone()).collect(),
-            url: gateway.as_ref().map(Gateway::url),
-        };
-        tasks.extend(apps.serve(&hub, journal.clone(), means, &deployed).await.map_err(&listening)?);
-        tasks.extend(gateway.map(|gateway| gateway.serve(Reach::new(&hub, &Shared::new(&bus, &cache), None))));
+        let (apps, serving) = base.work(gateway, &known).await?;
+        tasks.extend(serving);
         let socket = Socket::listen(&home, &server, vouches.clone(), revoked, room.clone());
         let giving = room.clone();
         tasks.push(task::Owned::spawn("secrets of offers", async move { giving.give().await }));
         tasks.push(task::Owned::spawn("offers", async move { room.keep().await }));
         tasks.push(revocations::watch(&cache, &server, socket.revoked.clone()));
         tasks.push(trust::watch(cache.changed(), vouching, home.clone()));
-        let connected = bus.clone();
-        let renewal = Renewal {
-            reach: Box::new(move || std::future::ready(Ok(connected.clone())).boxed()),
-            credential: mesh.credential.clone(),
-            file: home.credential(&node.user()),
-            issuer: mesh.file.issuer.clone(),
-            vouches,
-        };
-        tasks.push(renewal.start());
+        tasks.push(base.renewal(&mesh, vouches).start());
         if let (Some(cluster), None) = (&mesh.cluster, &mesh.office) {
             let member = Member {
                 bus: bus.clone(),

@@ -52,8 +52,8 @@ const AWAY: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often the time that a step has taken is looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// How long the end of a log may be behind the container's.
-const BEHIND: Duration = Duration::from_secs(10);
+/// How long the end of a log may be behind the container's, and how long where it still grows.
+const BEHIND: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5 * 60));
 /// How long the build of an assistant's image may take.
 const BUILD: Duration = Duration::from_secs(60 * 60);
 /// How long the inputs may take to come while the bus is away.
@@ -274,8 +274,9 @@ async fn attend(
         end(engine, id).await;
     }
     if !is_pumped {
-        // What is missing of the log by then stays so.
-        let _ = timeout(BEHIND, pumping).await;
+        let (least, longest) = BEHIND;
+        // Nobody waits for all that was written by what had to be ended.
+        catch_up(live, pumping, if why.is_none() { longest } else { least }).await;
     }
     if let Some(error) = why.as_ref().filter(|error| is_cancelled(error) || error.code == Code::Unavailable) {
         return Err(error.clone());
@@ -384,6 +385,18 @@ pub(super) async fn pump(place: &Place, live: &Live, id: &ContainerId, mask: Arc
             Err(error) => tracing::debug!(%error, "the log of a step is read again"),
         }
         sleep(PAUSE).await;
+    }
+}
+
+/// Waits for the rest of a log as long as it grows, at most for `longest`. What is missing of it by then stays so.
+async fn catch_up(live: &Live, mut pumping: impl Future<Output = ()> + Unpin, longest: Duration) {
+    let until = Instant::now() + longest;
+    loop {
+        let before = live.log.len();
+        let is_whole = timeout(BEHIND.0, &mut pumping).await.is_ok();
+        if is_whole || live.log.len() == before || Instant::now() >= until {
+            return;
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod apps;
 #[cfg(test)]
+mod burned;
+#[cfg(test)]
 mod container;
 #[cfg(test)]
 mod deployed;

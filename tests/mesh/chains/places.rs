@@ -83,11 +83,12 @@ fn what_apps_left_on_the_engine_goes_with_the_next_start() {
     let labels = docker(None, &["inspect", "--format", "{{index .Config.Labels \"aigis.node\"}}", &own[0]]);
     let app = format!("gone-{}", nonce());
     let (owner, node) = (format!("aigis.owner=app/{app}"), format!("aigis.node={}", labels.trim()));
+    // A node that runs would clear it away at once.
+    let _down = ended(mesh.aish(["down"]), 0);
     let network = docker(None, &["network", "create", "--label", &owner, "--label", &node, &format!("aigis-{app}.x")]);
     let (network, name) = (network.trim(), format!("aigis-{app}-1"));
     let container = ["run", "-d", "--name", &name, "--label", &owner, "--label", &node, "--network", network];
     let _left = docker(None, &[&container[..], &["busybox", "sleep", "1000"]].concat());
-    let _down = ended(mesh.aish(["down"]), 0);
     mesh.start();
     until("the container is gone", LIMIT, || containers(&app).is_empty().then_some(()));
     until("the network is gone", LIMIT, || {

@@ -128,7 +128,7 @@ fn plg_38_what_is_larger_than_a_body_may_be_is_refused_and_nothing_ends_of_it() 
     let config = [plugins.table("core", &["fx"]), plugins.table("internal", &["large"])].concat();
     let mesh = Mesh::hosting(&config);
     let copy = copy(&mesh, "large");
-    until("both were tried", LIMIT, || copy.join("done").exists().then_some(()));
+    until("both were tried", 3 * LIMIT, || copy.join("done").exists().then_some(()));
     assert_eq!(read(&copy.join("tried")), "True ResourceExhausted");
     for name in ["fx", "large"] {
         let row = row(&mesh, name).unwrap();
