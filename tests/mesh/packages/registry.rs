@@ -63,6 +63,45 @@ fn pkg_33_pkg_56_a_package_of_one_host_is_known_and_at_hand_on_another() {
 }
 
 #[test]
+fn pkg_56_of_a_parent_and_its_child_one_is_refused_in_each_of_50_rounds() {
+    let alpha = Mesh::up();
+    let beta = alpha.joined("beta");
+    let (parent, child) = (golden(0o644), golden(0o644));
+    write(child.path(), "data/child.txt", "o\n");
+    let project = shown(child.path());
+    let (mut born, mut gone) = (0, 0);
+    for round in 0..50 {
+        let parent = build(&alpha, parent.path(), &[])["id"].as_str().unwrap().to_owned();
+        let (removed, built) = std::thread::scope(|scope| {
+            let building = scope.spawn(|| beta.aish(["packages", "build", project, "--parent", &parent, "--json"]));
+            // Now sooner, now later than the child, by some commands.
+            for _ in 0..round % 4 {
+                let _ = ids(&alpha, &[]);
+            }
+            (alpha.aish(["packages", "rm", &parent]), building.join().unwrap())
+        });
+        let left = ids(&alpha, &[]);
+        match (built.code, removed.code) {
+            (0, 1) => {
+                let child = built.json()["id"].as_str().unwrap().to_owned();
+                assert!(removed.stderr.contains(&child), "round {round}: {removed:?}");
+                assert_eq!(left, [parent.clone(), child.clone()], "round {round}");
+                let _ = beta.aish(["packages", "rm", &child]).good();
+                let _ = beta.aish(["packages", "rm", &parent]).good();
+                born += 1;
+            }
+            // It was gone when it was looked up, or when the child was to follow it.
+            (65 | 1, 0) => {
+                assert!(left.is_empty(), "round {round}: {left:?}");
+                gone += 1;
+            }
+            _ => panic!("round {round}: {built:?} {removed:?}"),
+        }
+    }
+    assert!(born > 0 && gone > 0, "{born} children were born, of {gone} the parent was gone");
+}
+
+#[test]
 fn pkg_55_twenty_builds_at_once_are_one_package() {
     let alpha = Mesh::up();
     let beta = alpha.joined("beta");
