@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, env, ffi::OsStr, ffi::OsString, time::Duration};
 
+use aigis_deploy::{deployment::Deployment, package};
 use aigis_registry::{
     Asking, CiRecord, Kind, Shared,
     shared::{ChainRecord, Key},
@@ -46,10 +47,32 @@ pub(crate) fn apps(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// The ids of chains that begin so.
 pub(crate) fn chains(current: &OsStr) -> Vec<CompletionCandidate> {
-    shared(current, async |shared| {
-        let chains = shared.list::<ChainRecord>(Key::CHAINS).await.unwrap_or_default();
-        chains.into_iter().map(|(_, version)| version.content.id.as_str().to_owned()).collect()
-    })
+    shared(current, async |shared| chained(&shared).await)
+}
+
+/// The projects of packages that begin so: each is its newest package as well.
+pub(crate) fn packages(current: &OsStr) -> Vec<CompletionCandidate> {
+    shared(current, async |shared| package::projects(shared).await.unwrap_or_default())
+}
+
+/// The projects that are deployed and begin so.
+pub(crate) fn deployments(current: &OsStr) -> Vec<CompletionCandidate> {
+    shared(current, async |shared| deployed(&shared).await)
+}
+
+/// What there is a reason for, and begins so: chains, and projects that are deployed.
+pub(crate) fn reasons(current: &OsStr) -> Vec<CompletionCandidate> {
+    shared(current, async |shared| [deployed(&shared).await, chained(&shared).await].concat())
+}
+
+async fn deployed(shared: &Shared) -> Vec<String> {
+    let deployed = shared.list::<Deployment>(Key::DEPLOYMENTS).await.unwrap_or_default();
+    deployed.into_iter().map(|(_, version)| version.content.project.to_string()).collect()
+}
+
+async fn chained(shared: &Shared) -> Vec<String> {
+    let chains = shared.list::<ChainRecord>(Key::CHAINS).await.unwrap_or_default();
+    chains.into_iter().map(|(_, version)| version.content.id.as_str().to_owned()).collect()
 }
 
 /// The names of assistants that begin so.

@@ -32,6 +32,7 @@ pub use compare::{Change, Differences, FileDifference, ImageDifference, LockDiff
 pub use desk::serve;
 pub use find::Known;
 pub use member::Member;
+pub use mesh::projects;
 pub use pull::pull;
 pub use push::{Pushed, push};
 pub use rebuild::{Report, Verifier, verify};

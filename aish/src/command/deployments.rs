@@ -3,9 +3,10 @@
 use aigis_deploy::deployment::{Carrier, Deployment, Target, What};
 use aigis_proxy::{Code, Error, Name, quoted};
 use aigis_registry::{Shared, Timestamp, resolve::distance, shared::Key};
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
-use crate::{confirm::confirm, context::Context, duration, exit::Failure};
+use crate::{completion, confirm::confirm, context::Context, duration, exit::Failure};
 
 pub(super) mod follow;
 mod show;
@@ -29,19 +30,19 @@ enum Command {
     /// Show what is deployed of a project, and what its nodes have of it
     Show {
         /// The project
-        #[arg(value_name = "PROJECT")]
+        #[arg(value_name = "PROJECT", add = ArgValueCompleter::new(completion::deployments))]
         project: Name,
     },
     /// List the last ten releases of a project, the newest last
     History {
         /// The project
-        #[arg(value_name = "PROJECT")]
+        #[arg(value_name = "PROJECT", add = ArgValueCompleter::new(completion::deployments))]
         project: Name,
     },
     /// Have run again what a former release wanted
     Rollback {
         /// The project
-        #[arg(value_name = "PROJECT")]
+        #[arg(value_name = "PROJECT", add = ArgValueCompleter::new(completion::deployments))]
         project: Name,
         /// The release [default: the newest that passed and is not what runs]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -50,7 +51,7 @@ enum Command {
     /// Remove all containers of a project; its volumes stay
     Remove {
         /// The project
-        #[arg(value_name = "PROJECT")]
+        #[arg(value_name = "PROJECT", add = ArgValueCompleter::new(completion::deployments))]
         project: Name,
         /// Remove its volumes too, and what is known of its releases
         #[arg(long)]

@@ -3,10 +3,11 @@ use std::fmt::Write as _;
 use aigis_deploy::deployment::Deployment;
 use aigis_proxy::{Code, Error, Name, quoted};
 use aigis_registry::shared::{ChainRecord, Key, Offer, StepRecord};
+use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
 
 use super::chains::show::{first_line, steps};
-use crate::{chains, context::Context, exit::Failure, quantity};
+use crate::{chains, completion, context::Context, exit::Failure, quantity};
 
 /// Say why a chain went as it did, or why what is deployed of a project stands where it does
 ///
@@ -15,7 +16,7 @@ use crate::{chains, context::Context, exit::Failure, quantity};
 #[command(after_help = "Examples:\n  aish why shop\n  aish why 3fa9c1")]
 pub(crate) struct Why {
     /// A chain: its id, or the last 6 or more characters of it; or an app, of which the last chain is meant; or a project
-    #[arg(value_name = "CHAIN|APP|PROJECT")]
+    #[arg(value_name = "CHAIN|APP|PROJECT", add = ArgValueCompleter::new(completion::reasons))]
     what: String,
 }
 

@@ -24,6 +24,16 @@ pub(super) struct Entry {
     pub(super) content: Sizes,
 }
 
+/// The projects of which a mesh has packages, one for each package.
+///
+/// # Errors
+///
+/// `unavailable` where the mesh is away.
+pub async fn projects(shared: Shared) -> Result<Vec<String>, Error> {
+    let known = Mesh::new(shared).all().await?;
+    Ok(known.into_iter().map(|known| known.record.project).collect())
+}
+
 /// The packages of a mesh. Only a node writes them.
 #[derive(Debug, Clone)]
 pub(super) struct Mesh {

@@ -232,6 +232,9 @@ fn pkg_60_pkg_64_pkg_66_replicas_are_replaced_one_after_the_other_behind_the_rel
     prepared_by(&["/bin/cat", "/app/index.html"]);
     project.deployed(&mesh);
     assert_eq!(project.running().len(), 3);
+    for command in ["packages show", "packages build --parent", "deployments history", "why"] {
+        assert_eq!(mesh.offered(&format!("aish {command} ''")), [project.name.as_str()], "{command}");
+    }
     project.write("index.html", "second");
     let path = project.path();
     let mut started = started(&project);

@@ -121,6 +121,21 @@ impl Mesh {
         Ran::of(output.unwrap_or_else(|error| panic!("{error}")), started)
     }
 
+    /// What `bash` offers for the last of these words, beside options.
+    ///
+    /// # Panics
+    ///
+    /// Panics when there is no `bash`, or it complains.
+    #[must_use]
+    pub fn offered(&self, words: &str) -> Vec<String> {
+        let line = format!(
+            "source <(aish completions bash) && COMP_WORDS=({words}) && COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)) && \
+             _clap_complete_aish aish \"${{COMP_WORDS[COMP_CWORD]}}\" && printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let ran = self.shell(&line).good();
+        ran.stdout.lines().filter(|line| !line.is_empty() && !line.starts_with('-')).map(str::to_owned).collect()
+    }
+
     /// As [`Mesh::shell`], left running with its output piped.
     ///
     /// # Panics

@@ -6,9 +6,10 @@ use std::{
 
 use aigis_deploy::package::{self, Registered, Store};
 use aigis_proxy::{Error, text_file};
+use clap_complete::ArgValueCompleter;
 
 use super::registry;
-use crate::{context::Context, exit::Failure, scratch};
+use crate::{completion, context::Context, exit::Failure, scratch};
 
 /// How many bytes are written at once.
 const BUFFER: usize = 128 * 1024;
@@ -17,7 +18,7 @@ const BUFFER: usize = 128 * 1024;
 #[derive(Debug, clap::Args)]
 pub(super) struct Export {
     /// The package
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = ArgValueCompleter::new(completion::packages))]
     id: String,
     /// The file
     #[arg(long, short, value_name = "FILE")]

@@ -14,13 +14,14 @@ use aigis_deploy::{
 };
 use aigis_proxy::{Error, Name, NodeName, services::projects::Pack, text_file};
 use aigis_registry::{State, Timestamp};
+use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value};
 
 use super::{
     super::{dockerfile::settings, manifests::init},
     verify,
 };
-use crate::{context::Context, exit::Failure, git, scratch};
+use crate::{completion, context::Context, exit::Failure, git, scratch};
 
 mod node;
 pub(in crate::command) mod nodes;
@@ -67,7 +68,7 @@ pub(in crate::command) struct Build {
     #[arg(long, value_name = "T", value_parser = tag)]
     tag: Option<String>,
     /// The package that it follows [default: the project's newest]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(completion::packages))]
     parent: Option<String>,
     /// A label; several times for several
     #[arg(long = "label", value_name = "K=V", value_parser = label)]

@@ -1,10 +1,12 @@
-use crate::{context::Context, exit::Failure};
+use clap_complete::ArgValueCompleter;
+
+use crate::{completion, context::Context, exit::Failure};
 
 /// Show what a package follows, the newest first
 #[derive(Debug, clap::Args)]
 pub(super) struct Lineage {
     /// The package
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = ArgValueCompleter::new(completion::packages))]
     id: String,
     #[command(flatten)]
     whose: super::Whose,

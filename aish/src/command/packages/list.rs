@@ -4,8 +4,9 @@ use aigis_deploy::{
     Digest,
     package::{self, Known, Outcome, Question, Record, Reproducible},
 };
+use clap_complete::ArgValueCompleter;
 
-use crate::{context::Context, exit::Failure};
+use crate::{completion, context::Context, exit::Failure};
 
 const HEADER: [&str; 5] = ["PROJECT", "ID", "VERSION", "TAGS", "CREATED"];
 /// No field of theirs is a state.
@@ -15,7 +16,7 @@ const NO_STATE: usize = usize::MAX;
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     /// Only of this project
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", add = ArgValueCompleter::new(completion::packages))]
     project: Option<String>,
     /// Only with this tag
     #[arg(long, value_name = "T")]

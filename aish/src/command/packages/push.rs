@@ -1,9 +1,10 @@
 use aigis_deploy::package::{self, Known, Layers, Store};
 use aigis_proxy::{Error, quoted};
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
 use super::registry;
-use crate::{context::Context, exit::Failure};
+use crate::{completion, context::Context, exit::Failure};
 
 /// How many digits of the inputs are a tag.
 const DIGITS: usize = 12;
@@ -15,7 +16,7 @@ const DIGITS: usize = 12;
 #[derive(Debug, clap::Args)]
 pub(super) struct Push {
     /// The package
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = ArgValueCompleter::new(completion::packages))]
     id: String,
     /// Where to: HOST/PATH, HOST/PATH:TAG [default: packaging.registry of its manifest, its project and its tag]
     #[arg(value_name = "REF")]

@@ -1,10 +1,12 @@
-use crate::{context::Context, exit::Failure};
+use clap_complete::ArgValueCompleter;
+
+use crate::{completion, context::Context, exit::Failure};
 
 /// Remove a package that no other follows; its content goes a day later
 #[derive(Debug, clap::Args)]
 pub(super) struct Remove {
     /// The package
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = ArgValueCompleter::new(completion::packages))]
     id: String,
     #[command(flatten)]
     whose: super::Whose,

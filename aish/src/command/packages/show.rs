@@ -1,9 +1,10 @@
 use std::fmt::Write as _;
 
 use aigis_deploy::package::{self, Build, Check, Differences, Known, QUESTIONS, Record, Reproducible};
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
-use crate::{context::Context, exit::Failure, quantity};
+use crate::{completion, context::Context, exit::Failure, quantity};
 
 /// The exit code of a report that found differences.
 const DIFFERS: u8 = 1;
@@ -15,10 +16,10 @@ const SHOWN: usize = 19;
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
     /// The package
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = ArgValueCompleter::new(completion::packages))]
     id: String,
     /// In what it differs from this one; exits 1 if it does
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(completion::packages))]
     against: Option<String>,
     #[command(flatten)]
     whose: super::Whose,

@@ -3,10 +3,11 @@ use std::fmt::Write as _;
 use aigis_deploy::package::{Build, Record, Report, Verifier, verify};
 use aigis_proxy::{Code, Error, NodeName, client::Response};
 use aigis_registry::{Asking, State};
+use clap_complete::ArgValueCompleter;
 use serde_json::{Map, Value, json};
 
 use super::{super::dockerfile::test::ask, Kept};
-use crate::{context::Context, exit::Failure};
+use crate::{completion, context::Context, exit::Failure};
 
 /// The exit code of a build that gave something else.
 const DIFFERS: u8 = 1;
@@ -18,7 +19,7 @@ const DIFFERS: u8 = 1;
 #[derive(Debug, clap::Args)]
 pub(super) struct Verify {
     /// The package
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = ArgValueCompleter::new(completion::packages))]
     id: String,
     /// Build it on this node [default: another one than before, if there is one]
     #[arg(long, value_name = "N", conflicts_with = "local")]
