@@ -34,7 +34,7 @@ pub enum Question {
     BasesPinned,
     /// Whether each image runs as a number that is not 0.
     NonRoot,
-    /// Whether each image says how its health is looked at.
+    /// Whether each image, or its manifest, says how its health is looked at.
     HealthCheck,
     /// Whether no known key stands in what the package brings.
     NoSecrets,
@@ -143,7 +143,10 @@ pub fn checks(store: &Store, known: &Known, questions: &[Question]) -> Result<Ve
             Question::CleanCommit => origin::clean(once(&mut builds, read_builds)?, record),
             Question::BasesPinned => images::pinned(store, record)?,
             Question::NonRoot => images::each(store, record, images::user)?,
-            Question::HealthCheck => images::each(store, record, images::health)?,
+            Question::HealthCheck => {
+                let manifest = once(&mut manifest, read_manifest)?;
+                images::each(store, record, |image, config| images::health(manifest, image, config))?
+            }
             Question::NoSecrets => keys::found(store, record)?,
             Question::Reproducible => {
                 let builds = once(&mut builds, read_builds)?;

@@ -7,10 +7,17 @@ use super::{
     super::{ImageRecord, Record, Store},
     Found, Outcome, all,
 };
-use crate::{Digest, manifest::Lock};
+use crate::{
+    Digest,
+    manifest::{Health, Lock, Manifest},
+};
 
 /// What the configuration of each image comes to.
-pub(super) fn each(store: &Store, record: &Record, judge: fn(&ImageRecord, &Value) -> Found) -> Result<Found, Error> {
+pub(super) fn each(
+    store: &Store,
+    record: &Record,
+    judge: impl Fn(&ImageRecord, &Value) -> Found,
+) -> Result<Found, Error> {
     store.bring(record, |digest| record.images.iter().any(|image| image.config == *digest))?;
     let mut parts = Vec::new();
     for image in &record.images {
@@ -34,15 +41,18 @@ pub(super) fn user(image: &ImageRecord, config: &Value) -> Found {
     (outcome, vec![format!("{} {} runs as {shown}", image.container, image.platform)])
 }
 
-/// How the health of an image is looked at.
-pub(super) fn health(image: &ImageRecord, config: &Value) -> Found {
+/// How the health of an image is looked at: by itself, or by the node as the manifest says.
+pub(super) fn health(manifest: &Manifest, image: &ImageRecord, config: &Value) -> Found {
     let of = format!("{} {}", image.container, image.platform);
     let test = config.pointer("/Healthcheck/Test").and_then(Value::as_array).cloned().unwrap_or_default();
     let words: Vec<&str> = test.iter().filter_map(Value::as_str).collect();
-    match words.split_first() {
-        Some((kind, command)) if matches!(*kind, "CMD" | "CMD-SHELL") && !command.is_empty() => {
-            (Outcome::Pass, vec![format!("{of}: {}", command.join(" "))])
-        }
+    if let Some((&("CMD" | "CMD-SHELL"), command @ [_, ..])) = words.split_first() {
+        return (Outcome::Pass, vec![format!("{of}: {}", command.join(" "))]);
+    }
+    let said = manifest.containers.get(image.container.as_str()).and_then(|container| container.health.as_ref());
+    match said {
+        Some(Health { http: Some(path), .. }) => (Outcome::Pass, vec![format!("{of}: its node asks for {path}")]),
+        Some(Health { tcp: Some(port), .. }) => (Outcome::Pass, vec![format!("{of}: its node connects to {port}")]),
         _ => (Outcome::Fail, vec![format!("{of} has no health check")]),
     }
 }

@@ -103,6 +103,23 @@ fn pkg_57_what_sources_and_manifests_come_to() {
             &[],
             "a linux/amd64: /ok",
         ),
+        (
+            HealthCheck,
+            Pass,
+            |manifest| {
+                manifest["containers"]["a"]["ports"] = json!([8080]);
+                manifest["containers"]["a"]["health"] = json!({"http": "/up"});
+            },
+            &[],
+            "a linux/amd64: its node asks for /up",
+        ),
+        (
+            HealthCheck,
+            Pass,
+            |manifest| manifest["containers"]["a"]["health"] = json!({"tcp": 8080}),
+            &[],
+            "a linux/amd64: its node connects to 8080",
+        ),
         (NoSecrets, Pass, same, &[], "no known key"),
         (NoSecrets, Fail, same, &[("lib/k.js", &key)], "app/lib/k.js holds a key that begins with ghp_"),
     ];
