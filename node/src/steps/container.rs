@@ -274,9 +274,14 @@ async fn attend(
         end(engine, id).await;
     }
     if !is_pumped {
-        let (least, longest) = BEHIND;
-        // Nobody waits for all that was written by what had to be ended.
-        catch_up(live, pumping, if why.is_none() { longest } else { least }).await;
+        match why {
+            // Nobody waits for all that was written by what had to be ended.
+            Some(_) => drop(timeout(BEHIND.0, pumping).await),
+            None => tokio::select! {
+                () = catch_up(live, pumping) => {}
+                () = live.is_to_end() => {}
+            },
+        }
     }
     if let Some(error) = why.as_ref().filter(|error| is_cancelled(error) || error.code == Code::Unavailable) {
         return Err(error.clone());
@@ -388,12 +393,13 @@ pub(super) async fn pump(place: &Place, live: &Live, id: &ContainerId, mask: Arc
     }
 }
 
-/// Waits for the rest of a log as long as it grows, at most for `longest`. What is missing of it by then stays so.
-async fn catch_up(live: &Live, mut pumping: impl Future<Output = ()> + Unpin, longest: Duration) {
+/// Waits for the rest of a log as long as it grows. What is missing of it by then stays so.
+async fn catch_up(live: &Live, mut pumping: impl Future<Output = ()> + Unpin) {
+    let (least, longest) = BEHIND;
     let until = Instant::now() + longest;
     loop {
         let before = live.log.len();
-        let is_whole = timeout(BEHIND.0, &mut pumping).await.is_ok();
+        let is_whole = timeout(least, &mut pumping).await.is_ok();
         if is_whole || live.log.len() == before || Instant::now() >= until {
             return;
         }
