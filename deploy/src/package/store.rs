@@ -160,11 +160,22 @@ impl Store {
     /// content that its id names.
     pub fn find(&self, text: &str) -> Result<Known, Error> {
         let known = find::find(self.list()?, text)?;
-        self.bring(&known.record, |digest| *digest == known.record.id)?;
-        if content::is_of(&self.blobs, &known.record)? {
-            return Ok(known);
+        let Err(error) = self.look_at(&known.record) else { return Ok(known) };
+        // It may have been removed since it was listed: then the text means an older one, or none.
+        let now = find::find(self.list()?, text)?;
+        if error.code != Code::DataLoss || now.record.id == known.record.id {
+            return Err(error);
         }
-        let message = format!("the record of the package {} is not of the content that its id names", known.record.id);
+        self.look_at(&now.record).map(|()| now)
+    }
+
+    /// Looks whether a record is of the content that its id names.
+    fn look_at(&self, record: &Record) -> Result<(), Error> {
+        self.bring(record, |digest| *digest == record.id)?;
+        if content::is_of(&self.blobs, record)? {
+            return Ok(());
+        }
+        let message = format!("the record of the package {} is not of the content that its id names", record.id);
         Err(Error::new(Code::DataLoss, message).hint("remove it, and build or import the package again"))
     }
 
