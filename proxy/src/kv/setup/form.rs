@@ -86,13 +86,28 @@ pub(super) fn leases(replicas: u8) -> Value {
 }
 
 pub(super) fn audit(mesh: &MeshName, replicas: u8) -> Value {
+    log(Log::Audit, &permissions::audit_subject(mesh), AUDIT_KEPT, replicas)
+}
+
+/// A lone server does not wait for its disk here: a loss of power may cost the last lines, and no line costs a flush.
+pub(super) fn logs(mesh: &MeshName, replicas: u8, bytes: u64) -> Value {
+    let mut config = log(Log::Lines, &permissions::log_subject(mesh), LOGS_KEPT, replicas);
+    config["max_bytes"] = bytes.into();
+    if replicas == 1 {
+        config["persist_mode"] = "async".into();
+    }
+    config
+}
+
+/// A stream to which is only added, and of which the oldest goes.
+fn log(log: Log, subject: &str, kept: Duration, replicas: u8) -> Value {
     json!({
-        "name": Log::Audit.stream(),
-        "subjects": [permissions::audit_subject(mesh)],
+        "name": log.stream(),
+        "subjects": [subject],
         "storage": "file",
         "retention": "limits",
         "discard": "old",
-        "max_age": nanoseconds(AUDIT_KEPT),
+        "max_age": nanoseconds(kept),
         "max_msg_size": MAX_STORED + HEADERS,
         "num_replicas": replicas,
         "max_consumers": READERS,
@@ -101,30 +116,6 @@ pub(super) fn audit(mesh: &MeshName, replicas: u8) -> Value {
         "deny_delete": true,
         "deny_purge": true,
     })
-}
-
-/// A lone server does not wait for its disk here: a loss of power may cost the last lines, and no line costs a flush.
-pub(super) fn logs(mesh: &MeshName, replicas: u8, bytes: u64) -> Value {
-    let mut config = json!({
-        "name": Log::Lines.stream(),
-        "subjects": [permissions::log_subject(mesh)],
-        "storage": "file",
-        "retention": "limits",
-        "discard": "old",
-        "max_age": nanoseconds(LOGS_KEPT),
-        "max_bytes": bytes,
-        "max_msg_size": MAX_STORED + HEADERS,
-        "num_replicas": replicas,
-        "max_consumers": READERS,
-        "allow_direct": true,
-        "allow_rollup_hdrs": false,
-        "deny_delete": true,
-        "deny_purge": true,
-    });
-    if let Some(object) = config.as_object_mut().filter(|_| replicas == 1) {
-        object.insert("persist_mode".to_owned(), "async".into());
-    }
-    config
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
